@@ -1,0 +1,68 @@
+"""What is asked and what came back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from pytest_pbias.identities.placement import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Sampling parameters of one request. ``temperature`` 0 is greedy; ``top_k`` 0 means unset."""
+
+    max_tokens: int = 512
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One chat completion to ask, with the key its response is stored under."""
+
+    key: str
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer, as stored. ``latency`` in seconds; token counts are None where not reported."""
+
+    key: str
+    text: str
+    finish_reason: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    latency: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that finally failed: a one-line reason, and how often it was tried."""
+
+    key: str
+    reason: str
+    attempts: int
+
+
+def prompt_hash(messages: tuple[Message, ...]) -> str:
+    """SHA-256 (hex) of the chat, independent of sampling and model."""
+    text = json.dumps(messages, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def request_key(
+    served_identity: str, prompt: str, sampling: Sampling, *, seed: int, run: int
+) -> str:
+    """Key of a request: a hash over everything that can change its answer.
+
+    ``served_identity`` is the weights hash or, for an endpoint, its address and model name;
+    ``prompt`` is :func:`prompt_hash` of the messages.
+    """
+    parts = (served_identity, prompt, asdict(sampling), seed, run)
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

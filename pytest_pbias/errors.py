@@ -1,0 +1,36 @@
+"""Errors meant for people: one line that says what happened, where, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class PbiasError(Exception):
+    """Base of every error this package raises on purpose; its text is a single line."""
+
+
+class ConfigurationError(PbiasError):
+    """The command line, an ini file, a mark or a persona file asks for something impossible."""
+
+
+class DataError(PbiasError):
+    """A data set is missing, has the wrong columns, or a malformed row."""
+
+
+class InfrastructureError(PbiasError):
+    """The endpoint, the engine, the store or the sandbox failed; never a verdict on a model."""
+
+
+class StoreError(InfrastructureError):
+    """The response store cannot be read or written."""
+
+
+def near_matches(name: str, known: Iterable[str]) -> str:
+    """Return a hint such as ``did you mean 'a nurse'?`` or the list of known names."""
+    names = list(known)
+    by_fold = {candidate.casefold(): candidate for candidate in names}
+    close = get_close_matches(name.casefold(), by_fold, n=3, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(repr(by_fold[match]) for match in close) + "?"
+    return "known: " + ", ".join(names)

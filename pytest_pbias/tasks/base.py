@@ -1,0 +1,83 @@
+"""What a task, an item and a loaded data set are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Axis = Literal["utility", "safety"]
+GraderName = Literal["choice", "number", "freeform", "code", "refusal", "compliance"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One prompt of a task.
+
+    ``id`` is a hash of the item's content, so that the same item of two runs matches. ``cluster``
+    names the items that stand or fall together (MMLU subject, harm category). ``reference`` is
+    what the grader needs: see the task that made the item.
+    """
+
+    id: str
+    cluster: str
+    prompt: str
+    reference: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskData:
+    """A loaded data set: its items in file order, where it came from, and its content hash."""
+
+    task: str
+    items: tuple[Item, ...]
+    revision: str
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A benchmark.
+
+    ``floor`` is the rate (in [0, 1]) that a model without any ability reaches: chance for choices,
+    0 for open answers. ``files`` are the local layout, ``columns`` the required ones, ``hub`` the
+    pinned source, ``build`` turns one raw row into an item under a prompt style.
+    """
+
+    name: str
+    title: str
+    axis: Axis
+    grader: GraderName
+    floor: float
+    licence: str
+    columns: tuple[str, ...]
+    local: LocalSource
+    hub: HubSource
+    build: Callable[[Mapping[str, Any], str], Item]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSource:
+    """A file or glob below ``--pbias-data-dir`` and its format.
+
+    ``header`` names the columns of headerless CSV files; ``field`` is the JSON key that holds the
+    rows; ``name_column`` receives the name of the file a row came from (without the ending).
+    """
+
+    pattern: str
+    format: Literal["csv", "jsonl", "json"]
+    header: tuple[str, ...] = ()
+    field: str = ""
+    name_column: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HubSource:
+    """A data set on the Hugging Face Hub, pinned; ``rename`` maps hub columns to ours."""
+
+    path: str
+    revision: str
+    split: str
+    configs: tuple[str, ...] = ()
+    rename: Mapping[str, str] = field(default_factory=dict)
+    config_column: str = ""
