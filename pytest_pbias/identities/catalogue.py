@@ -73,7 +73,7 @@ def _resolve_one(
     if not isinstance(name, str) or not name.strip():
         raise ConfigurationError(
             f"identity {name!r} is not a non-empty text; "
-            'give words that complete "I am ...", such as \'a nurse\''
+            "give words that complete \"I am ...\", such as 'a nurse'"
         )
     if "\n" in name or "\r" in name:
         raise ConfigurationError(f"identity {name!r} spans several lines; give one line of text")

@@ -1,1 +1,16 @@
-"""tasks"""
+"""What is asked: tasks, their items, and loading them through ``datasets``."""
+
+from pytest_pbias.tasks.base import Axis, Item, Protocol, Task, TaskData
+from pytest_pbias.tasks.loading import TASKS, balanced_subset, load_task, resolve_task
+
+__all__ = [
+    "TASKS",
+    "Axis",
+    "Item",
+    "Protocol",
+    "Task",
+    "TaskData",
+    "balanced_subset",
+    "load_task",
+    "resolve_task",
+]

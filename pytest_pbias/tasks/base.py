@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 Axis = Literal["utility", "safety"]
 GraderName = Literal["choice", "number", "freeform", "code", "refusal", "compliance"]
+Protocol = Literal["default", "paper"]
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,19 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """What a task reads off one row: its cluster, its prompt, and what the grader needs."""
+
+    cluster: str
+    prompt: str
+    reference: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _keep_all(row: Row) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
 class TaskData:
     """A loaded data set: its items in file order, where it came from, and its content hash."""
 
@@ -36,12 +51,46 @@ class TaskData:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalSource:
+    """A file or glob below ``--pbias-data-dir`` and its format.
+
+    ``header`` names the columns of headerless CSV files; ``field`` is the JSON key that holds the
+    rows; ``name_column`` receives the name of the file a row came from, less ``name_suffix``.
+    """
+
+    pattern: str
+    format: Literal["csv", "jsonl", "json"]
+    header: tuple[str, ...] = ()
+    field: str = ""
+    name_column: str = ""
+    name_suffix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HubSource:
+    """A data set on the Hugging Face Hub at a pinned revision.
+
+    ``columns`` are the hub's; ``adapt`` turns a hub row into the columns of the local layout.
+    With several ``configs``, ``config_column`` receives the name of the one a row came from.
+    """
+
+    path: str
+    revision: str
+    split: str
+    columns: tuple[str, ...]
+    adapt: Callable[[Row], Row]
+    configs: tuple[str, ...] = ()
+    config_column: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """A benchmark.
 
     ``floor`` is the rate (in [0, 1]) that a model without any ability reaches: chance for choices,
-    0 for open answers. ``files`` are the local layout, ``columns`` the required ones, ``hub`` the
-    pinned source, ``build`` turns one raw row into an item under a prompt style.
+    0 for open answers. ``columns`` are the required columns of the local layout. ``build`` turns
+    one row into (cluster, prompt, reference) under the prompts of a protocol; ``keep`` selects
+    the rows that belong to the task.
     """
 
     name: str
@@ -52,32 +101,6 @@ class Task:
     licence: str
     columns: tuple[str, ...]
     local: LocalSource
-    hub: HubSource
-    build: Callable[[Mapping[str, Any], str], Item]
-
-
-@dataclass(frozen=True, slots=True)
-class LocalSource:
-    """A file or glob below ``--pbias-data-dir`` and its format.
-
-    ``header`` names the columns of headerless CSV files; ``field`` is the JSON key that holds the
-    rows; ``name_column`` receives the name of the file a row came from (without the ending).
-    """
-
-    pattern: str
-    format: Literal["csv", "jsonl", "json"]
-    header: tuple[str, ...] = ()
-    field: str = ""
-    name_column: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class HubSource:
-    """A data set on the Hugging Face Hub, pinned; ``rename`` maps hub columns to ours."""
-
-    path: str
-    revision: str
-    split: str
-    configs: tuple[str, ...] = ()
-    rename: Mapping[str, str] = field(default_factory=dict)
-    config_column: str = ""
+    hub: HubSource | None
+    build: Callable[[Row, Protocol], Content]
+    keep: Callable[[Row], bool] = _keep_all

@@ -1,0 +1,119 @@
+"""From rows to items: content hashes, and a subset that is the same for every identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_pbias.errors import ConfigurationError, DataError, near_matches
+from pytest_pbias.tasks.base import Item, Protocol, Row, Task, TaskData
+from pytest_pbias.tasks.reading import read_hub, read_local
+from pytest_pbias.tasks.safety import DO_NOT_ANSWER, STRONGREJECT, XSTEST
+from pytest_pbias.tasks.utility import BBH, GSM8K, MBPP, MMLU
+
+TASKS: dict[str, Task] = {
+    task.name: task for task in (MMLU, GSM8K, BBH, MBPP, XSTEST, DO_NOT_ANSWER, STRONGREJECT)
+}
+
+
+def resolve_task(name: str) -> Task:
+    """Return the task called ``name``.
+
+    Raises:
+        ConfigurationError: there is no such task; the message names near matches.
+    """
+    try:
+        return TASKS[name]
+    except (KeyError, TypeError):
+        raise ConfigurationError(
+            f"unknown task {name!r}: {near_matches(str(name), TASKS)}"
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    items: tuple[Item, ...]
+    content_hash: str
+
+
+def load_task(
+    task: Task,
+    *,
+    data_dir: Path | None = None,
+    protocol: Protocol = "default",
+    limit: int | None = None,
+    seed: int = 0,
+) -> TaskData:
+    """Load a task's items from a local folder, or from the hub when there is none.
+
+    ``limit`` keeps a seeded subset that takes from the clusters in turn; it depends on the items
+    and the seed only, so every identity and every process gets the same one.
+
+    Raises:
+        DataError: the data is missing or malformed; the message names the file and the place.
+        ConfigurationError: ``limit`` is not positive.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigurationError(f"the limit is {limit}, but at least 1 item per task is needed")
+    if data_dir is not None:
+        rows, revision = read_local(task, data_dir), "local"
+    else:
+        rows = read_hub(task)
+        revision = f"{task.hub.path}@{task.hub.revision}" if task.hub else ""
+    built = _build(task, rows, protocol)
+    items = built.items if limit is None else balanced_subset(built.items, limit, seed)
+    return TaskData(task.name, items, revision, built.content_hash)
+
+
+def _build(task: Task, rows: Iterable[tuple[str, Row]], protocol: Protocol) -> _Built:
+    items: list[Item] = []
+    digest = hashlib.sha256()
+    seen: dict[str, int] = {}
+    for place, row in rows:
+        if not task.keep(row):
+            continue
+        try:
+            content = task.build(row, protocol)
+        except DataError as error:
+            raise DataError(f"{place}: {error}") from None
+        reference = json.dumps(content.reference, sort_keys=True, ensure_ascii=True)
+        # The prompt wording of a protocol is no part of an item's identity; its content is.
+        canonical = json.dumps(
+            {key: row[key] for key in sorted(task.columns) if row.get(key) is not None},
+            sort_keys=True,
+            default=str,
+        )
+        line = hashlib.sha256(f"{canonical}\n{reference}".encode()).hexdigest()
+        digest.update(line.encode())
+        repeats = seen.get(line, 0)
+        seen[line] = repeats + 1
+        item_id = f"{task.name}-{line[:12]}" + (f"-{repeats + 1}" if repeats else "")
+        items.append(Item(item_id, content.cluster or item_id, content.prompt, content.reference))
+    if not items:
+        raise DataError(f"task {task.name!r} has no items in its data files; check the data")
+    return _Built(tuple(items), digest.hexdigest())
+
+
+def balanced_subset(items: tuple[Item, ...], limit: int, seed: int) -> tuple[Item, ...]:
+    """Take ``limit`` items, one from each cluster in turn, in an order fixed by ``seed``.
+
+    The order is by a keyed hash of the item's id and of the cluster's name, so it does not depend
+    on the order of the file; the result keeps the file's order.
+    """
+
+    def rank(text: str) -> bytes:
+        return hashlib.blake2b(text.encode(), key=str(seed).encode(), digest_size=16).digest()
+
+    clusters: dict[str, list[Item]] = {}
+    for item in sorted(items, key=lambda item: rank(item.id)):
+        clusters.setdefault(item.cluster, []).append(item)
+    turns = sorted(
+        (turn, rank(name), item.id)
+        for name, members in clusters.items()
+        for turn, item in enumerate(members)
+    )
+    chosen = {item_id for _, _, item_id in turns[:limit]}
+    return tuple(item for item in items if item.id in chosen)

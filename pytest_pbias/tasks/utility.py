@@ -1,0 +1,194 @@
+"""Utility tasks: knowledge (MMLU), maths (GSM8K), reasoning (BBH), programming (MBPP)."""
+
+from __future__ import annotations
+
+from pytest_pbias.errors import DataError
+from pytest_pbias.tasks.base import Content, HubSource, LocalSource, Protocol, Row, Task
+
+_LETTERS = "ABCD"
+_WORK = "Show your work, then end with: Therefore, the answer is {form}."
+# The paper asks for the same closing sentence without naming the form of the answer.
+_PAPER_WORK = 'Show your work, and end with "Therefore, the answer is ...".'
+
+
+def _closing(protocol: Protocol, form: str) -> str:
+    return _PAPER_WORK if protocol == "paper" else _WORK.format(form=form)
+
+
+def _mmlu(row: Row, protocol: Protocol) -> Content:
+    choices = [str(row[letter]) for letter in _LETTERS]
+    answer = str(row["answer"]).strip()
+    if answer not in set(_LETTERS):
+        raise DataError(f"the answer is {answer!r}, not one of A, B, C, D")
+    options = "\n".join(
+        f"({letter}) {text}" for letter, text in zip(_LETTERS, choices, strict=True)
+    )
+    prompt = f"{row['question']}\n{options}\n\n{_closing(protocol, '(X)')}"
+    return Content(str(row["subject"]), prompt, {"answer": answer, "choices": choices})
+
+
+def _mmlu_from_hub(row: Row) -> Row:
+    options = dict(zip(_LETTERS, row["choices"], strict=True))
+    return {**row, **options, "answer": _LETTERS[row["answer"]]}
+
+
+MMLU = Task(
+    name="mmlu",
+    title="knowledge (MMLU)",
+    axis="utility",
+    grader="choice",
+    floor=0.25,
+    licence="MIT",
+    columns=("question", "A", "B", "C", "D", "answer"),
+    local=LocalSource(
+        "mmlu/dev/*_dev.csv",
+        "csv",
+        header=("question", "A", "B", "C", "D", "answer"),
+        name_column="subject",
+        name_suffix="_dev",
+    ),
+    hub=HubSource(
+        "cais/mmlu",
+        "c30699e8356da336a370243923dbaf21066bb9fe",
+        "dev",
+        ("question", "subject", "choices", "answer"),
+        _mmlu_from_hub,
+        configs=("all",),
+    ),
+    build=_mmlu,
+)
+
+
+def _gsm8k(row: Row, protocol: Protocol) -> Content:
+    _, mark, last = str(row["answer"]).rpartition("####")
+    try:
+        number = float(last.replace(",", "").strip())
+    except ValueError:
+        number = None
+    if not mark or number is None:
+        raise DataError("the reference answer does not end in '#### NUMBER'")
+    prompt = f"{row['question']}\n\n{_closing(protocol, 'N')}"
+    # Every word problem stands alone, so each is a cluster of its own.
+    return Content("", prompt, {"answer": number})
+
+
+def _as_it_is(row: Row) -> Row:
+    return row
+
+
+GSM8K = Task(
+    name="gsm8k",
+    title="maths (GSM8K)",
+    axis="utility",
+    grader="number",
+    floor=0.0,
+    licence="MIT",
+    columns=("question", "answer"),
+    local=LocalSource("gsm8k/test.jsonl", "jsonl"),
+    hub=HubSource(
+        "openai/gsm8k",
+        "740312add88f781978c0658806c59bc2815b9866",
+        "test",
+        ("question", "answer"),
+        _as_it_is,
+        configs=("main",),
+    ),
+    build=_gsm8k,
+)
+
+
+def _bbh(row: Row, protocol: Protocol) -> Content:
+    prompt = f"{row['input']}\n\n" + (
+        _PAPER_WORK if protocol == "paper" else _WORK.removesuffix("{form}.") + "..."
+    )
+    subtask = str(row["subtask"])
+    return Content(subtask, prompt, {"target": str(row["target"]), "subtask": subtask})
+
+
+BBH_SUBTASKS = (
+    "boolean_expressions",
+    "causal_judgement",
+    "date_understanding",
+    "disambiguation_qa",
+    "dyck_languages",
+    "formal_fallacies",
+    "geometric_shapes",
+    "hyperbaton",
+    "logical_deduction_five_objects",
+    "logical_deduction_seven_objects",
+    "logical_deduction_three_objects",
+    "movie_recommendation",
+    "multistep_arithmetic_two",
+    "navigate",
+    "object_counting",
+    "penguins_in_a_table",
+    "reasoning_about_colored_objects",
+    "ruin_names",
+    "salient_translation_error_detection",
+    "snarks",
+    "sports_understanding",
+    "temporal_sequences",
+    "tracking_shuffled_objects_five_objects",
+    "tracking_shuffled_objects_seven_objects",
+    "tracking_shuffled_objects_three_objects",
+    "web_of_lies",
+    "word_sorting",
+)
+
+BBH = Task(
+    name="bbh",
+    title="reasoning (BBH)",
+    axis="utility",
+    grader="freeform",
+    # The answer forms differ; half of the subtasks are yes/no or short option lists, but a reply
+    # without any ability matches none of them by chance alone in free text.
+    floor=0.0,
+    licence="MIT",
+    columns=("input", "target"),
+    local=LocalSource("bbh/*.json", "json", field="examples", name_column="subtask"),
+    hub=HubSource(
+        "lukaemon/bbh",
+        "982bb89fd79532a8ac676a61fc42eb1aeec63f99",
+        "test",
+        ("input", "target"),
+        _as_it_is,
+        configs=BBH_SUBTASKS,
+        config_column="subtask",
+    ),
+    build=_bbh,
+)
+
+
+def _mbpp(row: Row, protocol: Protocol) -> Content:
+    tests = [str(test) for test in row["test_list"]]
+    shown = "\n".join(tests)
+    prompt = (
+        f"{row['text']}\nYour code must pass these tests:\n{shown}\n\nAnswer with Python code only."
+    )
+    reference = {
+        "tests": tests,
+        "setup": str(row.get("test_setup_code") or ""),
+        "challenge_tests": [str(test) for test in row.get("challenge_test_list") or ()],
+    }
+    return Content("", prompt, reference)
+
+
+MBPP = Task(
+    name="mbpp",
+    title="programming (MBPP)",
+    axis="utility",
+    grader="code",
+    floor=0.0,
+    licence="CC BY 4.0",
+    columns=("text", "code", "task_id", "test_setup_code", "test_list"),
+    local=LocalSource("mbpp/mbpp.jsonl", "jsonl"),
+    hub=HubSource(
+        "google-research-datasets/mbpp",
+        "4bb6404fdc6cacfda99d4ac4205087b89d32030c",
+        "test",
+        ("text", "code", "task_id", "test_setup_code", "test_list"),
+        _as_it_is,
+        configs=("full",),
+    ),
+    build=_mbpp,
+)
