@@ -1,0 +1,214 @@
+"""The outcome table: one row per identity, task, item and run; every later step reads it.
+
+Everything after collecting can be computed from this table offline. It is stored as Parquet with
+a versioned schema; a table of a newer version is refused, never guessed at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pytest_pbias.errors import DataError
+from pytest_pbias.identities import Identity
+from pytest_pbias.identities.base import Kind
+
+SCHEMA_VERSION = 1
+_VERSION_KEY = b"pbias_schema_version"
+
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+SCHEMA = pa.schema(
+    [
+        pa.field("run_id", _TEXT),
+        pa.field("model", _TEXT),
+        pa.field("served_identity", _TEXT),
+        pa.field("task", _TEXT, nullable=False),
+        pa.field("axis", _TEXT, nullable=False),
+        pa.field("floor", pa.float64()),
+        pa.field("data_revision", _TEXT),
+        pa.field("data_hash", _TEXT),
+        pa.field("item_id", _TEXT, nullable=False),
+        pa.field("cluster", _TEXT, nullable=False),
+        pa.field("identity", _TEXT, nullable=False),
+        pa.field("group", _TEXT, nullable=False),
+        pa.field("kind", _TEXT, nullable=False),
+        pa.field("placement", _TEXT),
+        pa.field("defense", _TEXT),
+        pa.field("run", pa.int32(), nullable=False),
+        pa.field("seed", pa.int64()),
+        pa.field("max_tokens", pa.int32()),
+        pa.field("temperature", pa.float64()),
+        pa.field("top_p", pa.float64()),
+        pa.field("top_k", pa.int32()),
+        pa.field("prompt_hash", pa.string()),
+        pa.field("request_key", pa.string()),
+        pa.field("response", pa.string()),
+        pa.field("finish_reason", _TEXT),
+        pa.field("prompt_tokens", pa.int32()),
+        pa.field("completion_tokens", pa.int32()),
+        pa.field("latency", pa.float64()),
+        pa.field("score", pa.float64()),
+        pa.field("label", _TEXT),
+        pa.field("parsable", pa.bool_()),
+        pa.field("judge", _TEXT),
+        pa.field("judge_version", _TEXT),
+        pa.field("error", _TEXT),
+    ],
+    metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()},
+)
+
+Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutcomes:
+    """The outcomes of one task as arrays.
+
+    ``scores`` has shape (identities, items, runs), NaN where a response is missing, with the
+    identities in ``identities`` (baseline and controls included), the items in ``items``.
+    ``unparsable`` has the same shape: 1 where the response could not be parsed, NaN where missing.
+    ``clusters`` has shape (items,). ``floor`` is the chance level in [0, 1].
+    """
+
+    task: str
+    axis: str
+    floor: float
+    identities: tuple[Identity, ...]
+    items: tuple[str, ...]
+    clusters: npt.NDArray[np.str_]
+    scores: Scores
+    unparsable: Scores
+
+    def of_kind(self, kind: str) -> tuple[tuple[Identity, ...], Scores]:
+        """Identities of a kind, and their scores of shape (those identities, items, runs)."""
+        index = [i for i, identity in enumerate(self.identities) if identity.kind == kind]
+        return tuple(self.identities[i] for i in index), self.scores[index]
+
+    @property
+    def baseline(self) -> Scores | None:
+        """The baseline's scores, shape (items, runs), or None where it was not asked."""
+        identities, scores = self.of_kind("baseline")
+        return scores[0] if identities else None
+
+
+class OutcomeTable:
+    """Outcomes of a run, backed by an Arrow table with :data:`SCHEMA`."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.arrow = table
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Sequence[Any]]) -> OutcomeTable:
+        """Build a table from one list a column; columns not given are null."""
+        length = len(columns["task"])
+        arrays = [
+            pa.array(columns.get(field.name, [None] * length), type=field.type) for field in SCHEMA
+        ]
+        return cls(pa.Table.from_arrays(arrays, schema=SCHEMA))
+
+    def __len__(self) -> int:
+        return int(self.arrow.num_rows)
+
+    def write(self, path: Path) -> None:
+        """Write the table as Parquet."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(path.suffix + ".part")
+        pq.write_table(self.arrow, partial, compression="zstd")
+        partial.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> OutcomeTable:
+        """Read a table written by this or an older version.
+
+        Raises:
+            DataError: the file is missing, is no outcome table, or is of a newer version.
+        """
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(f"{path}: cannot be read as an outcome table: {reason}") from None
+        version = (table.schema.metadata or {}).get(_VERSION_KEY, b"").decode()
+        if not version.isdigit():
+            raise DataError(f"{path}: is Parquet, but not an outcome table of pytest-pbias")
+        if int(version) > SCHEMA_VERSION:
+            raise DataError(
+                f"{path}: has schema version {version}, this version reads up to "
+                f"{SCHEMA_VERSION}; upgrade pytest-pbias"
+            )
+        return cls(table.cast(SCHEMA))
+
+    def text(self, name: str) -> list[str | None]:
+        """One column as a list of strings."""
+        return list(self.arrow.column(name).to_pylist())
+
+    def unique(self, name: str) -> tuple[str, ...]:
+        """The distinct non-null values of a text column, in order of first appearance."""
+        values = pc.unique(self.arrow.column(name).cast(pa.string()))
+        return tuple(value for value in values.to_pylist() if value is not None)
+
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks in the table, in order."""
+        return self.unique("task")
+
+    def errors(self) -> tuple[str, ...]:
+        """The distinct reasons why responses are missing."""
+        return self.unique("error")
+
+    def task_outcomes(self, task: str) -> TaskOutcomes:
+        """The outcomes of one task as arrays; see :class:`TaskOutcomes`."""
+        rows = self.arrow.filter(pc.equal(self.arrow.column("task").cast(pa.string()), task))
+        identity_codes, identity_names = _codes(rows, "identity")
+        item_codes, items = _codes(rows, "item_id")
+        runs = rows.column("run").to_numpy()
+        shape = (len(identity_names), len(items), int(runs.max()) + 1)
+        index = (identity_codes, item_codes, runs)
+        scores = np.full(shape, np.nan)
+        scores[index] = rows.column("score").to_numpy()
+        unparsable = np.full(shape, np.nan)
+        parsable = rows.column("parsable").cast(pa.float64()).to_numpy()
+        unparsable[index] = 1.0 - parsable
+        first = _first_rows(identity_codes, len(identity_names))
+        groups = rows.column("group").cast(pa.string()).take(pa.array(first)).to_pylist()
+        kinds: list[Kind] = rows.column("kind").cast(pa.string()).take(pa.array(first)).to_pylist()
+        clusters = rows.column("cluster").cast(pa.string())
+        first_item = pa.array(_first_rows(item_codes, len(items)))
+        return TaskOutcomes(
+            task=task,
+            axis=str(rows.column("axis")[0].as_py()),
+            floor=float(rows.column("floor")[0].as_py()),
+            identities=tuple(
+                Identity(name, group, kind)
+                for name, group, kind in zip(identity_names, groups, kinds, strict=True)
+            ),
+            items=tuple(items),
+            clusters=np.asarray(clusters.take(first_item).to_pylist(), dtype=np.str_),
+            scores=scores,
+            unparsable=unparsable,
+        )
+
+
+def _codes(rows: pa.Table, name: str) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Integer codes of a text column, and its values in order of first appearance."""
+    encoded = rows.column(name).cast(pa.string()).combine_chunks().dictionary_encode()
+    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+
+
+def _first_rows(codes: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    first = np.zeros(count, dtype=np.int64)
+    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    return first
+
+
+def concatenate(tables: Iterable[OutcomeTable]) -> OutcomeTable:
+    """Stack tables of the same schema in the order given."""
+    stacked = pa.concat_tables([table.arrow for table in tables])
+    return OutcomeTable(stacked.unify_dictionaries().combine_chunks())
