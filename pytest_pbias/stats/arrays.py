@@ -1,0 +1,69 @@
+"""Checks and reductions shared by the statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Labels = Sequence[object] | npt.NDArray[np.str_] | npt.NDArray[np.int64] | npt.NDArray[np.object_]
+
+
+def item_means(outcomes: npt.ArrayLike) -> Array:
+    """Mean over runs: (items,) or (items, runs) -> (items,), NaN where every run is missing.
+
+    Raises:
+        ValueError: wrong shape, or a score outside [0, 1].
+    """
+    array = np.asarray(outcomes, dtype=np.float64)
+    if array.ndim not in (1, 2):
+        raise ValueError(f"a cell has shape (items,) or (items, runs), not {array.shape}")
+    return _mean_over_runs(array if array.ndim == 2 else array[:, None])
+
+
+def table_means(outcomes: npt.ArrayLike) -> Array:
+    """Mean over runs: (identities, items[, runs]) -> (identities, items), NaN where missing.
+
+    Raises:
+        ValueError: wrong shape, or a score outside [0, 1].
+    """
+    array = np.asarray(outcomes, dtype=np.float64)
+    if array.ndim not in (2, 3):
+        raise ValueError(
+            f"outcomes have shape (identities, items) or (identities, items, runs), "
+            f"not {array.shape}"
+        )
+    return _mean_over_runs(array if array.ndim == 3 else array[:, :, None])
+
+
+def _mean_over_runs(array: Array) -> Array:
+    observed = ~np.isnan(array)
+    values = array[observed]
+    if values.size and (values.min() < 0.0 or values.max() > 1.0):
+        raise ValueError("scores must lie in [0, 1]")
+    count = observed.sum(axis=-1)
+    total = np.where(observed, array, 0.0).sum(axis=-1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def cluster_codes(clusters: Labels | None, n_items: int) -> npt.NDArray[np.intp]:
+    """Integer cluster of each item; without clusters every item is its own.
+
+    Raises:
+        ValueError: not one label an item.
+    """
+    if clusters is None:
+        return np.arange(n_items)
+    labels = np.asarray(clusters)
+    if labels.shape != (n_items,):
+        raise ValueError(f"need one cluster an item: {n_items} items, clusters {labels.shape}")
+    return np.asarray(np.unique(labels, return_inverse=True)[1], dtype=np.intp)
+
+
+def observed_clusters(means: Array, clusters: Labels | None) -> tuple[Array, npt.NDArray[np.intp]]:
+    """Drop missing items; return the rest with their clusters renumbered without gaps."""
+    codes = cluster_codes(clusters, means.size)
+    seen = ~np.isnan(means)
+    return means[seen], np.asarray(np.unique(codes[seen], return_inverse=True)[1], dtype=np.intp)

@@ -1,0 +1,183 @@
+"""Personalization bias: the raw score, the debiased one, and its interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize
+from scipy import stats as sps
+
+from pytest_pbias.stats.arrays import Array, Labels, cluster_codes, table_means
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalizationBiasResult:
+    """PB in percentage points.
+
+    ``raw`` is the paper's score; ``estimate`` the debiased one, with its two-sided interval
+    ``low`` to ``high`` and one-sided limit ``upper`` at ``confidence``. ``pvalue`` tests PB = 0.
+    ``noise_floor`` is what an unbiased model would score raw on this table.
+    """
+
+    raw: float
+    estimate: float
+    low: float
+    high: float
+    upper: float
+    pvalue: float
+    n_items: int
+    n_identities: int
+    noise_floor: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Additive parts of one table: everything is in squared scores, summed over identities."""
+
+    observed: float
+    signal: float
+    noise: float
+    noise_squared: float
+    along: float
+    n_items: int
+    n_identities: int
+
+
+def personalization_bias(
+    outcomes: npt.ArrayLike, *, clusters: Labels | None = None, confidence: float = 0.95
+) -> PersonalizationBiasResult:
+    """PB of a table (identities, items) or (identities, items, runs), scores in [0, 1].
+
+    The raw score is sqrt(mean over identities of |f(u) - mean f|^2) (arXiv 2406.11107, eq. 1).
+    The debiased PB^2 is the U-statistic over pairs of distinct items (or clusters) of the
+    item-centred residuals, exactly unbiased where items are drawn independently. The interval
+    inverts the distribution of the raw sum of squares, a scaled chi-square whose mean and
+    variance follow from the residual covariance at each hypothetical PB (Satterthwaite 1946;
+    Patnaik 1949 for the noncentral case).
+
+    Missing responses are NaN: an item counts for an identity where it was observed, centred on
+    the identities that were.
+
+    Raises:
+        ValueError: wrong shape, scores outside [0, 1], or an identity without any outcome.
+    """
+    return joint_personalization_bias([outcomes], clusters=[clusters], confidence=confidence)
+
+
+def joint_personalization_bias(
+    tables: Sequence[npt.ArrayLike],
+    *,
+    clusters: Sequence[Labels | None] | None = None,
+    weights: Sequence[float] | None = None,
+    confidence: float = 0.95,
+) -> PersonalizationBiasResult:
+    """PB of the score vector over several tables (tasks or axes) with the same identities.
+
+    PB^2 is the weighted sum of the tables' PB^2; the default weights of 1 give the paper's
+    joint score, weights of 1/k the root mean square over k tasks.
+    """
+    labels = list(clusters) if clusters is not None else [None] * len(tables)
+    shares = list(weights) if weights is not None else [1.0] * len(tables)
+    if not tables or len(labels) != len(tables) or len(shares) != len(tables):
+        raise ValueError("need at least one table, and one entry a table in clusters and weights")
+    parts = [_parts(table_means(table), label) for table, label in zip(tables, labels, strict=True)]
+    if len({part.n_identities for part in parts}) != 1:
+        raise ValueError("the tables must have the same identities")
+    identities = parts[0].n_identities
+    observed = sum(w * part.observed for w, part in zip(shares, parts, strict=True))
+    signal = sum(w * part.signal for w, part in zip(shares, parts, strict=True))
+    noise = sum(w * part.noise for w, part in zip(shares, parts, strict=True))
+    squared = sum(w * w * part.noise_squared for w, part in zip(shares, parts, strict=True))
+    along = sum(w * w * part.along for w, part in zip(shares, parts, strict=True))
+    law = _Law(noise, squared, along / signal if signal > 0 else 0.0)
+    tail = (1 - confidence) / 2
+    return PersonalizationBiasResult(
+        raw=_points(observed / identities),
+        estimate=_points(signal / identities),
+        low=_points(law.limit(observed, tail) / identities),
+        high=_points(law.limit(observed, 1 - tail) / identities),
+        upper=_points(law.limit(observed, confidence) / identities),
+        pvalue=law.upper_tail(observed, 0.0),
+        n_items=sum(part.n_items for part in parts),
+        n_identities=identities,
+        noise_floor=_points(noise / identities),
+    )
+
+
+def _points(mean_square: float) -> float:
+    return 100.0 * math.sqrt(max(0.0, mean_square))
+
+
+def _parts(means: Array, clusters: Labels | None) -> _Parts:
+    """Residual sums of one table (identities, items)."""
+    identities, items = means.shape
+    seen = ~np.isnan(means)
+    if identities == 0 or not seen.any(axis=1).all():
+        raise ValueError("every identity needs at least one outcome")
+    centre = np.where(seen, means, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    residuals = np.where(seen, means - centre, 0.0)
+    codes = cluster_codes(clusters, items)
+    groups = int(codes.max()) + 1
+    membership = np.zeros((items, groups))
+    membership[np.arange(items), codes] = 1.0
+    sums, sizes = residuals @ membership, seen @ membership
+    counts = sizes.sum(axis=1)
+    total = sums.sum(axis=1)
+    mean = total / counts
+    # Pairs of items from different clusters: their products carry the effect and no noise.
+    pairs = counts**2 - (sizes**2).sum(axis=1)
+    products = total**2 - (sums**2).sum(axis=1)
+    signal = np.divide(products, pairs, out=np.zeros(identities), where=pairs > 0)
+    # Covariance of the identities' means over clusters, with the usual small-sample factor.
+    spread = (sums - mean[:, None] * sizes) / counts[:, None]
+    covariance = spread @ spread.T * (groups / max(groups - 1, 1))
+    trace = float(np.trace(covariance))
+    squared = float((covariance**2).sum())
+    # tr(S^2) overestimates tr(Sigma^2) by about tr(Sigma)^2 / degrees of freedom.
+    freedom = max(groups - 1, 1)
+    corrected = (squared - trace**2 / freedom) * freedom**2 / ((freedom + 2) * max(freedom - 1, 1))
+    floor = trace**2 / max(identities - 1, 1)
+    return _Parts(
+        observed=float((mean**2).sum()),
+        signal=float(signal.sum()),
+        noise=trace,
+        noise_squared=max(corrected, floor),
+        along=float(mean @ covariance @ mean),
+        n_items=items,
+        n_identities=identities,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Law:
+    """Distribution of the raw sum of squares when the true one is ``effect``."""
+
+    noise: float
+    noise_squared: float
+    along: float
+
+    def upper_tail(self, observed: float, effect: float) -> float:
+        """P(sum of squares >= observed)."""
+        mean = self.noise + effect
+        slope = max(self.along, self.noise_squared / self.noise if self.noise > 0 else 0.0)
+        variance = 2.0 * self.noise_squared + 4.0 * effect * slope
+        if variance <= 0.0 or mean <= 0.0:
+            return 1.0 if observed <= mean + 1e-15 else 0.0
+        scale = variance / (2.0 * mean)
+        return float(sps.chi2.sf(observed / scale, mean / scale))
+
+    def limit(self, observed: float, tail: float) -> float:
+        """The effect at which ``observed`` or more has probability ``tail``; at least 0."""
+        if self.noise <= 0.0:
+            return observed
+        if self.upper_tail(observed, 0.0) >= tail:
+            return 0.0
+        high = max(observed, self.noise)
+        while self.upper_tail(observed, high) < tail:
+            high *= 2.0
+        found = optimize.brentq(lambda effect: self.upper_tail(observed, effect) - tail, 0.0, high)
+        return float(found)

@@ -1,0 +1,89 @@
+"""Rates of one cell, with intervals."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats as sps
+
+from pytest_pbias.stats.arrays import Array, Labels, item_means, observed_clusters
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval, percentage points."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class RateResult:
+    """A rate with its confidence interval, percentage points, over ``n_items`` items."""
+
+    estimate: float
+    low: float
+    high: float
+    n_items: int
+
+
+def wilson_interval(successes: float, n: float, *, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval of a proportion (Wilson 1927), percentage points.
+
+    ``successes`` and ``n`` may be fractional (effective counts).
+
+    Raises:
+        ValueError: ``n`` is not positive or ``successes`` lies outside [0, n].
+    """
+    if not (n > 0 and -1e-9 <= successes <= n + 1e-9):
+        raise ValueError(f"need 0 <= successes <= n and n > 0, got {successes} of {n}")
+    z = float(sps.norm.isf((1 - confidence) / 2))
+    p = min(max(successes / n, 0.0), 1.0)
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return Interval(100 * max(0.0, centre - half), 100 * min(1.0, centre + half))
+
+
+def rate(
+    outcomes: npt.ArrayLike, *, clusters: Labels | None = None, confidence: float = 0.95
+) -> RateResult:
+    """Mean score of a cell with Wilson's interval.
+
+    ``outcomes`` has shape (items,) or (items, runs), scores in [0, 1], NaN where missing. Where
+    items are clustered or scores are not binary, the interval is Wilson's at the effective number
+    of items: n divided by the design effect, the ratio of the (cluster-robust) variance of the
+    mean to the binomial one (Kish 1965).
+
+    Raises:
+        ValueError: no outcome is observed.
+    """
+    means, labels = observed_clusters(item_means(outcomes), clusters)
+    n = means.size
+    if n == 0:
+        raise ValueError("no outcome is observed")
+    p = float(means.mean())
+    effective = n / rate_design_effect(means, labels)
+    interval = wilson_interval(p * effective, effective, confidence=confidence)
+    return RateResult(100 * p, interval.low, interval.high, n)
+
+
+def rate_design_effect(means: Array, labels: npt.NDArray[np.intp]) -> float:
+    """Variance of the mean over clusters, relative to the binomial variance; at least 1/runs-like.
+
+    A binary, unclustered cell has 1. Averages over runs vary less than single answers, so the
+    ratio may be below 1 without clusters; clusters never lower it below the unclustered ratio.
+    """
+    n = means.size
+    p = float(means.mean())
+    binomial = p * (1 - p) / n
+    if binomial <= 0 or n < 2:
+        return 1.0
+    residuals = means - p
+    simple = float(residuals @ residuals) / n**2
+    sums = np.bincount(labels, weights=residuals)
+    groups = sums.size
+    robust = float(sums @ sums) / n**2 * groups / max(groups - 1, 1) if groups < n else simple
+    return max(robust, simple) / binomial

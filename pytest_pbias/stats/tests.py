@@ -1,0 +1,118 @@
+"""Omnibus tests that identities do not differ, and multiplicity."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats as sps
+
+from pytest_pbias.stats.arrays import Array, Labels, cluster_codes, table_means
+
+_CHUNK_CELLS = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TestResult:
+    """A test statistic with its p-value; ``exact`` where every arrangement was counted."""
+
+    __test__ = False
+
+    statistic: float
+    pvalue: float
+    n_permutations: int
+    exact: bool
+
+
+def omnibus_permutation(
+    outcomes: npt.ArrayLike,
+    *,
+    rng: np.random.Generator,
+    n_permutations: int = 9999,
+    clusters: Labels | None = None,
+) -> TestResult:
+    """Within-item permutation test that identities are exchangeable.
+
+    The statistic is the sum over identities of the squared mean residual. Identities are permuted
+    within each item, or within each cluster as a block, independently; the p-value is
+    (1 + as extreme) / (1 + permutations) (Phipson & Smyth 2010). Missing outcomes stay with the
+    identity that they are permuted to.
+
+    Raises:
+        ValueError: wrong shape or scores outside [0, 1].
+    """
+    means = table_means(outcomes)
+    items = means.shape[1]
+    seen = ~np.isnan(means)
+    centre = np.where(seen, means, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    residuals = np.where(seen, means - centre, 0.0)
+    codes = cluster_codes(clusters, items)
+    membership = np.zeros((items, int(codes.max()) + 1 if items else 0))
+    membership[np.arange(items), codes] = 1.0
+    blocks = (residuals @ membership).T
+    # A block in which all identities agree is the same under every permutation.
+    blocks = blocks[np.ptp(blocks, axis=1) > 1e-12] if blocks.size else blocks
+    statistic = float((blocks.sum(axis=0) ** 2).sum()) if blocks.size else 0.0
+    if blocks.size == 0:
+        return TestResult(0.0, 1.0, 0, True)
+    reached = 0
+    done = 0
+    step = max(1, _CHUNK_CELLS // blocks.size)
+    while done < n_permutations:
+        count = min(step, n_permutations - done)
+        shuffled = rng.permuted(np.broadcast_to(blocks, (count, *blocks.shape)), axis=2)
+        sums = shuffled.sum(axis=1)
+        reached += int(((sums**2).sum(axis=1) >= statistic * (1 - 1e-9)).sum())
+        done += count
+    scale = items**2
+    return TestResult(
+        statistic / scale, (1 + reached) / (1 + n_permutations), n_permutations, False
+    )
+
+
+def cochran_q(outcomes: npt.ArrayLike) -> TestResult:
+    """Cochran's Q test for binary outcomes of shape (identities, items) (Cochran 1950).
+
+    Raises:
+        ValueError: an outcome is missing or not 0 or 1.
+    """
+    means = table_means(outcomes)
+    if not np.isin(means, (0.0, 1.0)).all():
+        raise ValueError("Cochran's Q needs binary outcomes without gaps")
+    k = means.shape[0]
+    columns, rows = means.sum(axis=1), means.sum(axis=0)
+    below = k * rows.sum() - (rows**2).sum()
+    if below == 0 or k < 2:
+        return TestResult(0.0, 1.0, 0, False)
+    statistic = (k - 1) * (k * (columns**2).sum() - columns.sum() ** 2) / below
+    return TestResult(float(statistic), float(sps.chi2.sf(statistic, k - 1)), 0, False)
+
+
+def benjamini_hochberg(pvalues: npt.ArrayLike) -> Array:
+    """q-values of Benjamini & Hochberg (1995), by SciPy."""
+    values = np.asarray(pvalues, dtype=np.float64)
+    return np.asarray(sps.false_discovery_control(values)) if values.size else values
+
+
+def holm(pvalues: npt.ArrayLike) -> Array:
+    """Adjusted p-values of Holm (1979)."""
+    values = np.asarray(pvalues, dtype=np.float64)
+    order = np.argsort(values)
+    steps = (values.size - np.arange(values.size)) * values[order]
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
+    return adjusted
+
+
+def items_to_settle(half_width: float, distance: float, n_items: int) -> int | None:
+    """Items at which an interval of this half-width shrinks inside ``distance``.
+
+    Half-widths shrink with the square root of the number of items. None where the estimate sits
+    on the margin, so that no number of items settles it.
+    """
+    if distance <= 1e-9 or half_width <= 0.0:
+        return None
+    needed = math.ceil(n_items * (half_width / distance) ** 2)
+    return max(needed, n_items + 1)
