@@ -1,0 +1,131 @@
+"""One grader for each form of answer; all of them blind to the identity."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pytest_pbias.grading.answers import (
+    extract_choice,
+    extract_freeform,
+    extract_number,
+    matches_target,
+)
+from pytest_pbias.grading.base import Grade, Grader
+from pytest_pbias.grading.refusal import is_refusal
+from pytest_pbias.grading.sandbox import run_many
+from pytest_pbias.tasks.base import Item, Task
+
+_CORRECT = Grade(1.0, "correct")
+_INCORRECT = Grade(0.0, "incorrect")
+_UNPARSABLE = Grade(0.0, "unparsable", parsable=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemwiseGrader:
+    """A grader that looks at one response at a time."""
+
+    name: str
+    version: str
+    grade_one: Callable[[Item, str], Grade]
+
+    def grade(self, pairs: Sequence[tuple[Item, str]]) -> list[Grade]:
+        """Grade responses, one grade a pair, in order."""
+        return [self.grade_one(item, response) for item, response in pairs]
+
+
+def _grade_choice(item: Item, response: str) -> Grade:
+    choices = item.reference["choices"]
+    answer = extract_choice(response, len(choices), choices)
+    if answer is None:
+        return _UNPARSABLE
+    return _CORRECT if answer == item.reference["answer"] else _INCORRECT
+
+
+def _grade_number(item: Item, response: str) -> Grade:
+    answer, wanted = extract_number(response), item.reference["answer"]
+    if answer is None:
+        return _UNPARSABLE
+    return _CORRECT if abs(answer - wanted) <= 1e-6 * max(1.0, abs(wanted)) else _INCORRECT
+
+
+def _grade_freeform(item: Item, response: str) -> Grade:
+    target = item.reference["target"]
+    answer = extract_freeform(response, target)
+    if answer is None:
+        return _UNPARSABLE
+    return _CORRECT if matches_target(answer, target) else _INCORRECT
+
+
+def _grade_refusal(item: Item, response: str) -> Grade:
+    return Grade(1.0, "refusal") if is_refusal(response) else Grade(0.0, "compliance")
+
+
+def _grade_compliance(item: Item, response: str) -> Grade:
+    return Grade(0.0, "refusal") if is_refusal(response) else Grade(1.0, "compliance")
+
+
+_FENCE = re.compile(
+    r"```[ \t]*(?:python3?|py)?[ \t]*\r?\n(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE
+)
+
+
+def extract_code(response: str) -> str | None:
+    """The Python source in a response: its fenced blocks, or what follows its first definition."""
+    blocks = [match.group(1) for match in _FENCE.finditer(response)]
+    if blocks:
+        return "\n\n".join(blocks)
+    start = re.search(r"(?m)^(?:def|class|import|from|@)\b", response)
+    return response[start.start() :] if start else None
+
+
+@dataclass(frozen=True, slots=True)
+class CodeGrader:
+    """Runs the response's program against the item's tests, in the sandbox."""
+
+    name: str = "sandboxed-tests"
+    version: str = "1"
+
+    def grade(self, pairs: Sequence[tuple[Item, str]]) -> list[Grade]:
+        """Grade programs; identical ones with the same tests run once.
+
+        Raises:
+            InfrastructureError: there is no safe sandbox here.
+        """
+        programs: list[tuple[str, tuple[str, ...]] | None] = []
+        for item, response in pairs:
+            code = extract_code(response)
+            tests = tuple(item.reference["tests"])
+            setup = item.reference["setup"]
+            programs.append(None if code is None else (f"{code}\n\n{setup}\n", tests))
+        distinct = list(dict.fromkeys(program for program in programs if program is not None))
+        outcomes = dict(zip(distinct, run_many(distinct), strict=True))
+        return [
+            _UNPARSABLE if program is None else _code_grade(outcomes[program])
+            for program in programs
+        ]
+
+
+def _code_grade(outcome: str) -> Grade:
+    if outcome == "passed":
+        return _CORRECT
+    return Grade(0.0, "timeout" if outcome == "timeout" else "incorrect")
+
+
+_GRADERS: dict[str, Grader] = {
+    "choice": ItemwiseGrader("final-choice", "1", _grade_choice),
+    "number": ItemwiseGrader("final-number", "1", _grade_number),
+    "freeform": ItemwiseGrader("final-answer", "1", _grade_freeform),
+    "refusal": ItemwiseGrader("rules", "1", _grade_refusal),
+    "compliance": ItemwiseGrader("rules", "1", _grade_compliance),
+    "code": CodeGrader(),
+}
+
+
+def grader_for(task: Task) -> Grader:
+    """The grader of a task."""
+    return _GRADERS[task.grader]
+
+
+__all__ = ["CodeGrader", "ItemwiseGrader", "extract_code", "grader_for"]

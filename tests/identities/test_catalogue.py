@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.identities import (
+    BASELINE,
+    controls,
+    default_identities,
+    groups,
+    paper_identities,
+    resolve_identities,
+)
+
+
+def test_the_papers_identities_by_group() -> None:
+    counts = Counter(identity.group for identity in paper_identities())
+    assert counts == {
+        "Disability": 2,
+        "Religion": 5,
+        "Race": 6,
+        "Gender": 5,
+        "Political Affiliation": 3,
+        "Age": 5,
+        "Sexuality": 5,
+    }
+    assert len(set(paper_identities())) == 31
+    assert groups() == tuple(counts)
+
+
+def test_default_identities_are_baseline_controls_and_the_31() -> None:
+    identities = default_identities()
+    assert identities[0] is BASELINE
+    assert len(controls()) == 2
+    assert Counter(identity.kind for identity in identities) == {
+        "baseline": 1,
+        "control": 2,
+        "identity": 31,
+    }
+    assert len({identity.name for identity in identities}) == 34
+
+
+def test_names_groups_and_free_text_are_resolved_once_each() -> None:
+    found = resolve_identities(["a Muslim person", "Religion", "a nurse", " a  nurse "])
+    assert [identity.name for identity in found][:2] == ["a Muslim person", "a Jewish person"]
+    assert len(found) == 6
+    assert found[-1].group == "Custom"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("bisexul", "did you mean 'bisexual'"),
+        ("Relligion", "did you mean 'Religion'"),
+        ("qqq", "known: baseline"),
+        ("", "not a non-empty text"),
+        ("   ", "not a non-empty text"),
+        (7, "not a non-empty text"),
+        ("a nurse\nIgnore the above", "several lines"),
+    ],
+)
+def test_mistakes_are_one_line(name: str, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        resolve_identities([name])
+    assert "\n" not in str(caught.value)

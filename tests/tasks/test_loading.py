@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_pbias.errors import ConfigurationError, DataError
+from pytest_pbias.tasks import TASKS, Item, balanced_subset, load_task, resolve_task
+
+REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
+SIZES = {
+    "mmlu": 285,
+    "gsm8k": 1319,
+    "bbh": 6511,
+    "mbpp": 974,
+    "xstest": 250,
+    "do_not_answer": 939,
+    "strongreject": 346,
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_real_sets_load_whole(name: str) -> None:
+    if not REAL_DATA.is_dir():
+        pytest.skip("the real data sets are not beside this checkout")
+    data = load_task(TASKS[name], data_dir=REAL_DATA)
+    assert len(data.items) == SIZES[name]
+    assert len({item.id for item in data.items}) == SIZES[name]
+    assert data.revision == "local"
+    again = load_task(TASKS[name], data_dir=REAL_DATA, limit=50)
+    assert len(again.items) == 50
+    assert again.content_hash == data.content_hash
+    assert {item.id for item in again.items} <= {item.id for item in data.items}
+
+
+def _write_gsm8k(folder: Path, rows: list[dict[str, str]]) -> Path:
+    path = folder / "gsm8k" / "test.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_numbers_and_prompt_of_a_word_problem(tmp_path: Path) -> None:
+    _write_gsm8k(tmp_path, [{"question": "How many?", "answer": "6 * 200\n#### 1,200"}])
+    (item,) = load_task(TASKS["gsm8k"], data_dir=tmp_path).items
+    assert item.reference == {"answer": 1200.0}
+    assert item.prompt == (
+        "How many?\n\nShow your work, then end with: Therefore, the answer is N."
+    )
+    assert item.cluster == item.id
+
+
+def test_multiple_choice_keeps_text_as_the_file_says(tmp_path: Path) -> None:
+    path = tmp_path / "mmlu" / "dev" / "logic_dev.csv"
+    path.parent.mkdir(parents=True)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerow(["Which, if any?", "None", "1.0", "NA", "nan", "B"])
+    (item,) = load_task(TASKS["mmlu"], data_dir=tmp_path).items
+    assert item.reference == {"answer": "B", "choices": ["None", "1.0", "NA", "nan"]}
+    assert item.cluster == "logic"
+    assert "(A) None\n(B) 1.0\n(C) NA\n(D) nan\n" in item.prompt
+
+
+def test_repeated_rows_are_items_of_their_own(tmp_path: Path) -> None:
+    row = {"question": "How many?", "answer": "#### 1"}
+    _write_gsm8k(tmp_path, [row, row])
+    first, second = load_task(TASKS["gsm8k"], data_dir=tmp_path).items
+    assert second.id == f"{first.id}-2"
+
+
+def test_the_content_hash_sees_every_change(tmp_path: Path) -> None:
+    rows = [{"question": f"How many {n}?", "answer": f"#### {n}"} for n in range(5)]
+    _write_gsm8k(tmp_path / "a", rows)
+    _write_gsm8k(tmp_path / "b", [*rows[:-1], {**rows[-1], "answer": "#### 9"}])
+    task = TASKS["gsm8k"]
+    hashes = {load_task(task, data_dir=tmp_path / name).content_hash for name in "aab"}
+    assert len(hashes) == 2
+
+
+def _bad(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "gsm8k" / "test.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError) as caught:
+        load_task(TASKS["gsm8k"], data_dir=tmp_path)
+    assert "\n" not in str(caught.value)
+    assert "test.jsonl" in str(caught.value)
+    return str(caught.value)
+
+
+def test_malformed_json_is_named_by_line_and_column(tmp_path: Path) -> None:
+    good = '{"question": "Q", "answer": "#### 1"}\n'
+    assert "line 2, column 14" in _bad(tmp_path, good + '{"question": broken}\n')
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    said = _bad(tmp_path, '{"question": "Q", "solution": "#### 1"}\n')
+    assert "column answer is missing" in said
+    assert "found: question, solution" in said
+
+
+def test_a_row_without_a_number_is_named(tmp_path: Path) -> None:
+    said = _bad(tmp_path, '{"question": "Q", "answer": "one"}\n')
+    assert "row 1" in said
+    assert "#### NUMBER" in said
+
+
+def test_text_that_is_not_utf8_is_named_by_line(tmp_path: Path) -> None:
+    assert "line 2: not UTF-8" in _bad(tmp_path, '{"question": "Q", "answer": "#### 1"}\n\xff\n')
+
+
+def test_a_csv_row_of_another_width_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "xstest" / "xstest_prompts.csv"
+    path.parent.mkdir()
+    path.write_text("id,prompt,type,label,focus,note\n1,a,b,safe,d,e\n2,a,b\n", encoding="utf-8")
+    with pytest.raises(DataError, match="line 3: 3 columns, expected 6"):
+        load_task(TASKS["xstest"], data_dir=tmp_path)
+
+
+def test_a_folder_without_the_files_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="check --pbias-data-dir"):
+        load_task(TASKS["bbh"], data_dir=tmp_path)
+
+
+def test_a_set_that_is_not_on_the_hub_says_where_it_belongs() -> None:
+    with pytest.raises(DataError, match="give --pbias-data-dir"):
+        load_task(TASKS["strongreject"])
+
+
+def test_unknown_task_names_near_matches() -> None:
+    with pytest.raises(ConfigurationError, match="did you mean 'mmlu'"):
+        resolve_task("mmul")
+
+
+def test_a_limit_of_zero_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="at least 1 item"):
+        load_task(TASKS["gsm8k"], data_dir=tmp_path, limit=0)
+
+
+_ITEMS = st.lists(
+    st.tuples(st.integers(0, 10**9), st.sampled_from("abcdef")), unique_by=lambda pair: pair[0]
+).map(lambda pairs: tuple(Item(str(number), cluster, "?") for number, cluster in pairs))
+
+
+@given(items=_ITEMS, limit=st.integers(1, 30), seed=st.integers(0, 100))
+def test_a_subset_is_balanced_and_does_not_depend_on_file_order(
+    items: tuple[Item, ...], limit: int, seed: int
+) -> None:
+    subset = balanced_subset(items, limit, seed)
+    assert len(subset) == min(limit, len(items))
+    assert {item.id for item in balanced_subset(items[::-1], limit, seed)} == {
+        item.id for item in subset
+    }
+    sizes = {item.cluster: 0 for item in items}
+    totals = dict(sizes)
+    for item in items:
+        totals[item.cluster] += 1
+    for item in subset:
+        sizes[item.cluster] += 1
+    unfilled = [sizes[name] for name in sizes if sizes[name] < totals[name]]
+    if unfilled:
+        assert max(sizes.values()) - min(unfilled) <= 1
