@@ -1,1 +1,1 @@
-"""collecting"""
+"""Asking every request once, and keeping every answer."""

@@ -1,1 +1,1 @@
-"""models"""
+"""Who answers: model names, endpoints, and the servers this package starts itself."""

@@ -1,0 +1,194 @@
+"""Collecting in the background while tests wait for their own answers only."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence, Sized
+from itertools import count
+from random import Random
+
+from pytest_pbias.collecting.engine import Asker, Engine
+from pytest_pbias.collecting.progress import Progress
+from pytest_pbias.collecting.ratelimit import AdaptiveLimit, Pace
+from pytest_pbias.collecting.records import Failure, Request
+from pytest_pbias.collecting.retry import Breaker, RetryPolicy
+from pytest_pbias.collecting.store import Store
+from pytest_pbias.collecting.waiting import owner_alive, this_owner
+from pytest_pbias.errors import InfrastructureError, PbiasError, StoreError
+
+_RATE_SECONDS = 30.0
+_numbers = count()
+
+
+class Collector:
+    """Asks ``requests``, in order, for what ``store`` lacks; in one background thread.
+
+    ``connect`` is called in a thread of its own when the first missing response is found, so a
+    run that has everything starts no server; it may block, and what it raises is what
+    :meth:`wait` raises. ``requests`` is drawn from as needed and may be a generator; give
+    ``total`` then, for the progress. ``concurrency`` caps the requests in flight; ``rpm`` and
+    ``tpm`` cap requests and tokens a minute. ``seed`` seeds the jitter of retries.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        requests: Iterable[Request],
+        connect: Callable[[], Asker],
+        *,
+        concurrency: int = 64,
+        rpm: float | None = None,
+        tpm: float | None = None,
+        policy: RetryPolicy | None = None,
+        breaker_seconds: float = 20.0,
+        total: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.owner = this_owner(next(_numbers))
+        self._store = store
+        self._total = len(requests) if total is None and isinstance(requests, Sized) else total
+        self._engine = Engine(
+            store,
+            self.owner,
+            requests,
+            connect,
+            self._settle,
+            limit=AdaptiveLimit(concurrency),
+            pace=Pace(rpm=rpm, tpm=tpm),
+            policy=policy or RetryPolicy(),
+            breaker=Breaker(breaker_seconds),
+            rng=Random(seed),
+        )
+        self._changed = threading.Condition()
+        self._settled: set[str] = set()
+        self._failures: dict[str, Failure] = {}
+        self._state = "new"
+        self._error: PbiasError | None = None
+        self._grace = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._main, name="pbias-collector", daemon=True)
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def start(self) -> None:
+        """Start collecting. Records of collectors that died are cleared from the store.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        gone = [owner for owner in self._store.get_collectors() if not owner_alive(owner)]
+        if gone:
+            self._store.forget_collectors(gone)
+        self._store.put_collector(self.owner, "running")
+        self._state = "running"
+        self._samples.append((time.monotonic(), 0))
+        self._thread.start()
+
+    def wait(self, keys: Iterable[str], timeout: float | None = None) -> dict[str, Failure]:
+        """Block until each of ``keys`` is durably stored or failed; return those that failed.
+
+        When collecting has ended early (stopped, endpoint dead, key rejected), all that is still
+        missing is returned as failed, with that one reason.
+
+        Raises:
+            StoreError: the store failed.
+            PbiasError: what ``connect`` or the request stream raised.
+            TimeoutError: ``timeout`` seconds ran out.
+        """
+        open_keys = set(keys)
+        failed: dict[str, Failure] = {}
+        end = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            while True:
+                open_keys -= self._settled
+                failed |= {key: self._failures[key] for key in open_keys if key in self._failures}
+                open_keys -= failed.keys()
+                if not open_keys or self._state in ("done", "stopped"):
+                    break
+                left = None if end is None else end - time.monotonic()
+                if left is not None and left <= 0:
+                    raise TimeoutError(f"{len(open_keys)} responses did not arrive in {timeout} s")
+                self._changed.wait(left)
+        if open_keys:
+            if self._error is not None:
+                raise self._error
+            reason = self._engine.end_reason or "never asked: collecting was stopped before"
+            missing = self._store.missing(open_keys)
+            failed |= {key: Failure(key, reason, 0) for key in missing}
+        return failed
+
+    def stop(self, grace: float = 5.0) -> None:
+        """Ask nothing more, wait at most ``grace`` seconds for what is in flight, and end."""
+        self._grace = grace
+        self._engine.stopping = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has closed: it is done
+                self._loop.call_soon_threadsafe(self._engine.stop)
+        if self._thread.ident is not None:
+            self._thread.join(grace + 10.0)
+
+    def progress(self) -> Progress:
+        """A snapshot of how far collecting is; cheap, from any thread."""
+        engine = self._engine
+        now = time.monotonic()
+        self._samples.append((now, engine.answered))
+        while len(self._samples) > 2 and now - self._samples[0][0] > _RATE_SECONDS:
+            self._samples.popleft()
+        then, before = self._samples[0]
+        rate = (engine.answered - before) / (now - then) if now > then else 0.0
+        done = engine.cached + engine.answered + engine.failed
+        left = None if self._total is None else max(0, self._total - done)
+        return Progress(
+            state=self._state,
+            done=done,
+            total=self._total,
+            cached=engine.cached,
+            failed=engine.failed,
+            retries=engine.retries,
+            in_flight=engine.active,
+            limit=engine.limit.limit,
+            rate=rate,
+            eta=left / rate if left is not None and rate > 0 else None,
+            prompt_tokens=engine.prompt_tokens,
+            completion_tokens=engine.completion_tokens,
+        )
+
+    @property
+    def end_reason(self) -> str | None:
+        """Why collecting gave up before the end, or None."""
+        return str(self._error) if self._error is not None else self._engine.end_reason
+
+    # -- in the background thread --------------------------------------------------------------
+
+    def _settle(self, keys: Sequence[str], failures: Sequence[Failure]) -> None:
+        with self._changed:
+            self._settled.update(keys)
+            self._failures.update((failure.key, failure) for failure in failures)
+            self._changed.notify_all()
+
+    def _main(self) -> None:
+        state = "stopped"
+        try:
+            asyncio.run(self._run())
+            if self._engine.complete:
+                state = "done"
+        except PbiasError as error:
+            self._error = error
+        except BaseException as error:
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            self._error = InfrastructureError(f"collecting broke off: {text}; please report it")
+            self._error.__cause__ = error
+        try:
+            self._store.put_collector(self.owner, state, self.end_reason or "")
+        except StoreError as error:
+            self._error = self._error or error
+        with self._changed:
+            self._state = state
+            self._changed.notify_all()
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        await self._engine.run(lambda: self._grace if self._engine.end_reason is None else 0.0)

@@ -1,0 +1,176 @@
+"""Opening the store's SQLite file: one connection a thread, errors for people, damage repaired."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from pytest_pbias.collecting import schema
+from pytest_pbias.collecting.recover import salvage
+from pytest_pbias.errors import StoreError
+
+_BUSY_SECONDS = 60.0
+_DAMAGE = ("malformed", "not a database")
+T = TypeVar("T")
+
+
+class Connections:
+    """Connections to one store file, one for each thread.
+
+    Raises:
+        StoreError: the file cannot be opened, is newer than this package, or is not a store.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool) -> None:
+        self.path = path
+        self.read_only = read_only
+        self.notices: list[str] = []
+        self._local = threading.local()
+        self._open_ones: list[sqlite3.Connection] = []
+        self._generation = 0
+        self._lock = threading.Lock()
+        if read_only and not path.exists():
+            raise StoreError(f"no store at {path}: run the suite first, or correct the path")
+        if not read_only:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise self.error(error) from error
+
+    def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Call ``work`` with this thread's connection; rebuild a damaged file and try once more."""
+        try:
+            return work(self._connection())
+        except sqlite3.DatabaseError as error:
+            if self.read_only or not any(sign in str(error) for sign in _DAMAGE):
+                raise self.error(error) from error
+        except OSError as error:
+            raise self.error(error) from error
+        self.repair()
+        try:
+            return work(self._connection())
+        except (OSError, sqlite3.Error) as error:
+            raise self.error(error) from error
+
+    def repair(self) -> None:
+        """Rebuild a file whose structure is damaged, and note it."""
+        try:
+            self.close()
+            self.notices.append(salvage(self.path))
+        except (OSError, sqlite3.Error) as error:
+            raise self.error(error) from error
+
+    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Like :meth:`run`, in one transaction that is durable on return."""
+
+        def in_transaction(connection: sqlite3.Connection) -> T:
+            with transaction(connection):
+                return work(connection)
+
+        return self.run(in_transaction)
+
+    def _connection(self) -> sqlite3.Connection:
+        held: tuple[int, sqlite3.Connection] | None = getattr(self._local, "held", None)
+        if held is not None and held[0] == self._generation:
+            return held[1]
+        connection = self._open()
+        self._local.held = (self._generation, connection)
+        with self._lock:
+            self._open_ones.append(connection)
+        return connection
+
+    def _open(self) -> sqlite3.Connection:
+        if self.read_only:
+            return self._open_read_only()
+        connection = sqlite3.connect(
+            self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            self._check_version(connection, version)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            if version == 0:
+                self._create(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _open_read_only(self) -> sqlite3.Connection:
+        for query in ("mode=ro", "immutable=1"):  # WAL needs a writable folder; immutable does not
+            connection = sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?{query}",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            try:
+                version = connection.execute("PRAGMA user_version").fetchone()[0]
+                self._check_version(connection, version)
+                connection.execute("SELECT count(*) FROM meta").fetchone()
+            except sqlite3.OperationalError:
+                connection.close()
+                if query == "immutable=1":
+                    raise
+            else:
+                return connection
+        raise AssertionError("unreachable")
+
+    def _check_version(self, connection: sqlite3.Connection, version: int) -> None:
+        if version > schema.SCHEMA_VERSION:
+            raise StoreError(
+                f"store {self.path} was written by a newer pytest-pbias (store version {version}, "
+                f"this one reads up to {schema.SCHEMA_VERSION}): upgrade, or choose another store"
+            )
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        if tables and application != schema.APPLICATION_ID:
+            raise StoreError(f"{self.path} is not a pytest-pbias store: choose another file")
+
+    @staticmethod
+    def _create(connection: sqlite3.Connection) -> None:
+        with transaction(connection):
+            for statement in schema.TABLES.split(";"):
+                if statement.strip():
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA application_id={schema.APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version={schema.SCHEMA_VERSION}")
+
+    def close(self) -> None:
+        """Close every connection this object opened. It may be used again afterwards."""
+        with self._lock:
+            self._generation += 1
+            connections, self._open_ones = self._open_ones, []
+        for connection in connections:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    def error(self, error: BaseException) -> StoreError:
+        """Return the one-line error for people that an SQLite or OS error becomes."""
+        text = " ".join(str(error).split())
+        advice = "check the disk and the permissions, or choose another store"
+        if "full" in text or "disk I/O" in text:
+            advice = "free disk space and run again; nothing that was stored is lost"
+        elif "readonly" in text or "unable to open" in text or isinstance(error, OSError):
+            advice = "make it writable or choose another store"
+        elif "locked" in text:
+            advice = "another process holds it; wait for that run or stop it"
+        return StoreError(f"store {self.path}: {text}; {advice}")
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit on leaving, roll back on any error."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise

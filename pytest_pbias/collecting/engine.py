@@ -1,0 +1,371 @@
+"""The asyncio side of collecting: a stream of requests in, settled responses and failures out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count, islice
+from random import Random
+from typing import Protocol, TypeVar
+
+from pytest_pbias.collecting.ratelimit import AdaptiveLimit, Pace
+from pytest_pbias.collecting.records import Failure, Request, Response
+from pytest_pbias.collecting.retry import Breaker, RetryPolicy
+from pytest_pbias.collecting.store import Store
+from pytest_pbias.identities.placement import Message
+from pytest_pbias.models.client import EndpointError, Reply
+
+_CHUNK = 512  # requests looked up in the store at once, and kept ready
+_TICK = 0.05
+_BATCH_SECONDS = 0.01  # how long answers gather before they are committed together
+_PROBE_AFTER, _PROBE_EVERY, _PROBE_TIMEOUT = 5.0, 4.0, 3.0
+
+T = TypeVar("T")
+
+
+class Asker(Protocol):
+    """What is asked: :class:`pytest_pbias.models.client.Endpoint` or anything like it."""
+
+    async def ask(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float,
+        top_p: float,
+        top_k: int,
+        seed: int | None,
+    ) -> Reply:
+        """Ask once; raise EndpointError where no usable answer came."""
+
+    async def served_models(self, timeout: float) -> list[str] | None:
+        """List the served names; used to tell a dead endpoint from a slow one."""
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+
+
+@dataclass(slots=True)
+class _Job:
+    request: Request
+    started: float
+    attempts: int = 0
+    throttled: int = 0
+
+
+class Engine:
+    """Asks what the store lacks, in order, with retries; runs within one event loop.
+
+    ``settle`` is called with keys that are now durable or finally failed. At most ``concurrency``
+    requests are ever sent and not yet durable: a killed run re-asks at most that many.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        owner: str,
+        requests: Iterable[Request],
+        connect: Callable[[], Asker],
+        settle: Callable[[Sequence[str], Sequence[Failure]], None],
+        *,
+        limit: AdaptiveLimit,
+        pace: Pace,
+        policy: RetryPolicy,
+        breaker: Breaker,
+        rng: Random,
+    ) -> None:
+        self._store = store
+        self._owner = owner
+        self._requests: Iterator[Request] = iter(requests)
+        self._connect = connect
+        self._settle = settle
+        self.limit = limit
+        self._pace = pace
+        self._policy = policy
+        self._breaker = breaker
+        self._rng = rng
+        self._asker: Asker | None = None
+        self._planned: set[str] = set()
+        self._ready: deque[Request | _Job] = deque()
+        self._later: list[tuple[float, int, _Job]] = []
+        self._ticket = count()
+        self._fed = False
+        self._workers: set[asyncio.Task[None]] = set()
+        self._answers: list[Response] = []
+        self._failures: list[Failure] = []
+        self._writing = 0
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="pbias-store")
+        self.active = 0
+        self.cached = self.answered = self.failed = self.retries = 0
+        self.prompt_tokens = self.completion_tokens = 0
+        self.end_reason: str | None = None
+        self.stopping = False
+        self._last_success = 0.0
+        self._next_probe = 0.0
+        self._probing = False
+        self._probes: set[asyncio.Task[None]] = set()
+
+    # -- called from outside -------------------------------------------------------------------
+
+    @property
+    def complete(self) -> bool:
+        """Whether every request of the stream is settled."""
+        return self._fed and self.cached + self.answered + self.failed == len(self._planned)
+
+    def stop(self) -> None:
+        """Start nothing new. Call it within the loop."""
+        self.stopping = True
+        self._wake.set()
+
+    async def run(self, grace: Callable[[], float]) -> None:
+        """Ask everything; return when all is settled, or soon after :meth:`stop`.
+
+        ``grace`` gives the seconds that requests in flight are still waited for after a stop.
+
+        Raises:
+            StoreError: the store failed; nothing more is asked.
+            PbiasError: what ``connect`` or the request stream raised.
+        """
+        self._wake = asyncio.Event()
+        self._dirty = asyncio.Event()
+        flusher = asyncio.create_task(self._flush_forever())
+        try:
+            await self._supervise(flusher)
+            if self._workers and self.stopping:
+                await asyncio.wait(self._workers, timeout=grace())
+        finally:
+            tasks = [*self._workers, *self._probes, flusher]
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            if self._asker is not None:
+                await self._asker.aclose()
+            flush_error = results[-1]
+            if not isinstance(flush_error, Exception):
+                await self._flush()
+            self._disk.shutdown()
+
+    # -- the stream ----------------------------------------------------------------------------
+
+    async def _supervise(self, flusher: asyncio.Task[None]) -> None:
+        while not self.stopping:
+            if flusher.done():
+                flusher.result()
+            await self._feed()
+            now = time.monotonic()
+            while self._later and self._later[0][0] <= now:
+                self._ready.appendleft(heapq.heappop(self._later)[2])
+            if self._fed and not (self._ready or self._later or self.active or self._undurable()):
+                return
+            if self._ready and self._asker is None:
+                await self._open()
+            self._spawn(now)
+            self._watch(now)
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK):
+                    await self._wake.wait()
+
+    async def _feed(self) -> None:
+        while not self._fed and len(self._ready) < _CHUNK and len(self._later) < 4 * self.limit.cap:
+            drawn = list(islice(self._requests, _CHUNK))
+            if not drawn:
+                self._fed = True
+                return
+            chunk = {one.key: one for one in drawn if one.key not in self._planned}
+            self._planned.update(chunk)
+            keys = list(chunk)
+            missing = set(await self._on_disk(self._store.missing, keys))
+            self._ready.extend(one for one in chunk.values() if one.key in missing)
+            present = [key for key in keys if key not in missing]
+            self.cached += len(present)
+            if present:
+                self._settle(present, ())
+
+    async def _open(self) -> None:
+        self._asker = await asyncio.to_thread(self._connect)
+        self._last_success = time.monotonic()
+        await self._probe()
+
+    def _spawn(self, now: float) -> None:
+        while self._ready and self.active < self._target() and self._gate_open(now):
+            job = self._take(now)
+            self.active += 1
+            task = asyncio.create_task(self._work(job))
+            self._workers.add(task)
+            task.add_done_callback(self._workers.discard)
+
+    def _target(self) -> int:
+        """Workers there is room for: the limit, and what a killed run may re-ask at most."""
+        return min(self.limit.limit, self.limit.cap - self._undurable())
+
+    def _undurable(self) -> int:
+        return len(self._answers) + len(self._failures) + self._writing
+
+    def _gate_open(self, now: float) -> bool:
+        return now >= self.limit.paused_until and self._pace.wait(now) <= 0
+
+    def _take(self, now: float) -> _Job:
+        ready = self._ready.popleft()
+        job = ready if isinstance(ready, _Job) else _Job(ready, now)
+        self._pace.started(now, estimate_tokens(job.request))
+        return job
+
+    # -- asking --------------------------------------------------------------------------------
+
+    async def _work(self, job: _Job) -> None:
+        """Ask one request after the other for as long as there is room for this worker."""
+        try:
+            while True:
+                await self._attempt(job)
+                now = time.monotonic()
+                if len(self._ready) < _CHUNK // 2:
+                    self._wake.set()
+                if (
+                    self.stopping
+                    or not self._ready
+                    or self.active > self._target()
+                    or not self._gate_open(now)
+                ):
+                    return
+                job = self._take(now)
+        finally:
+            self.active -= 1
+            self._wake.set()
+
+    async def _attempt(self, job: _Job) -> None:
+        assert self._asker is not None
+        request, sampling = job.request, job.request.sampling
+        job.attempts += 1
+        start = time.monotonic()
+        try:
+            reply = await self._asker.ask(
+                request.messages,
+                max_tokens=sampling.max_tokens,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                top_k=sampling.top_k,
+                seed=request.seed,
+            )
+        except EndpointError as error:
+            self._missed(job, error, time.monotonic())
+            return
+        now = time.monotonic()
+        self._last_success = now
+        self._breaker.success()
+        self.limit.success(now, now - start)
+        self._count_tokens(request, reply)
+        self._answers.append(
+            Response(
+                key=request.key,
+                text=reply.text,
+                finish_reason=reply.finish_reason,
+                prompt_tokens=reply.prompt_tokens,
+                completion_tokens=reply.completion_tokens,
+                latency=now - start,
+            )
+        )
+        self._dirty.set()
+
+    def _count_tokens(self, request: Request, reply: Reply) -> None:
+        prompt, completion = reply.prompt_tokens or 0, reply.completion_tokens or 0
+        self.prompt_tokens += prompt
+        self.completion_tokens += completion
+        actual = prompt + completion if reply.prompt_tokens is not None else None
+        self._pace.correct(estimate_tokens(request), actual)
+
+    def _missed(self, job: _Job, error: EndpointError, now: float) -> None:
+        if error.kind == "fatal":
+            self.end_reason = error.reason
+            self.stop()
+            return
+        throttled = error.kind == "throttled"
+        job.throttled += throttled
+        wait = self._policy.wait(job.attempts, error.retry_after, self._rng)
+        if throttled or error.kind == "timeout":
+            self.limit.overload(now, wait, throttled=throttled)
+        if error.kind in ("connection", "timeout", "server"):
+            self._breaker.failure(now, error.reason)
+        spent = self._policy.exhausted(job.attempts, job.throttled, now - job.started, wait)
+        if error.kind == "refused" or spent:
+            self._breaker.refusal(error.reason)
+            tries = f" after {job.attempts} attempts" if job.attempts > 1 else ""
+            self._failures.append(Failure(job.request.key, error.reason + tries, job.attempts))
+            self._dirty.set()
+            return
+        self.retries += 1
+        heapq.heappush(self._later, (now + wait, next(self._ticket), job))
+
+    # -- watching for a dead endpoint ----------------------------------------------------------
+
+    def _watch(self, now: float) -> None:
+        reason = self._breaker.verdict(now)
+        if reason is not None:
+            self.end_reason = reason
+            self.stop()
+        elif (
+            self._probing
+            and self.active
+            and now - self._last_success > _PROBE_AFTER
+            and now >= self._next_probe
+        ):
+            self._next_probe = now + _PROBE_EVERY
+            task = asyncio.create_task(self._probe())
+            self._probes.add(task)
+            task.add_done_callback(self._probes.discard)
+
+    async def _probe(self) -> None:
+        """Ask for the list of models: an endpoint that answered it once and no more is dead."""
+        assert self._asker is not None
+        try:
+            listed = await self._asker.served_models(_PROBE_TIMEOUT)
+        except EndpointError as error:
+            self._probing = True
+            if error.kind in ("connection", "timeout"):
+                self._breaker.failure(time.monotonic(), error.reason)
+        else:
+            self._probing = self._probing or listed is not None
+
+    # -- the store -----------------------------------------------------------------------------
+
+    async def _flush_forever(self) -> None:
+        while True:
+            await self._dirty.wait()
+            if self.active:
+                await asyncio.sleep(_BATCH_SECONDS)
+            self._dirty.clear()
+            await self._flush()
+            self._wake.set()
+
+    async def _flush(self) -> None:
+        answers, self._answers = self._answers, []
+        failures, self._failures = self._failures, []
+        if not answers and not failures:
+            return
+        self._writing = len(answers) + len(failures)
+        await self._on_disk(self._write, answers, failures)
+        self._writing = 0
+        self.answered += len(answers)
+        self.failed += len(failures)
+        self._settle([one.key for one in answers], failures)
+
+    def _write(self, answers: list[Response], failures: list[Failure]) -> None:
+        if answers:
+            self._store.put_many(answers)
+        if failures:
+            self._store.put_failures(self._owner, failures)
+
+    async def _on_disk(self, work: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._disk, work, *arguments)
+
+
+def estimate_tokens(request: Request) -> float:
+    """Rough tokens of a request before it is asked: 4 characters each, and half its answer."""
+    characters = sum(len(message["content"]) for message in request.messages)
+    return characters / 4 + request.sampling.max_tokens / 2

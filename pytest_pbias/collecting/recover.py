@@ -1,0 +1,107 @@
+"""Rebuilding a store whose file structure is damaged, keeping every record that is intact."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+
+from pytest_pbias.collecting import schema
+
+_STEP = 512  # rowids read at once before a damaged range is split
+
+
+def salvage(path: Path) -> str:
+    """Move the damaged file aside, copy its intact records to a new store; return one line on it.
+
+    Only one process does it; the others find the new file. The damaged file is kept beside it.
+
+    Raises:
+        OSError: the folder is not writable.
+        sqlite3.Error: the new file cannot be written.
+    """
+    with (path.parent / f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _is_sound(path):
+            return f"store {path} was rebuilt by another process"
+        aside = _free_name(path)
+        for suffix in ("-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(f"{path}{suffix}", f"{aside}{suffix}")
+        os.replace(path, aside)
+        fresh = path.with_name(f"{path.name}.new")
+        fresh.unlink(missing_ok=True)
+        kept = _copy(aside, fresh)
+        os.replace(fresh, path)
+    return (
+        f"store {path} was damaged: {kept} intact responses were kept, the rest will be asked "
+        f"again; the damaged file is {aside.name}"
+    )
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            answer: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            return answer == "ok"
+    except sqlite3.DatabaseError:
+        return False
+
+
+def _free_name(path: Path) -> Path:
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    return aside
+
+
+def _copy(source: Path, target: Path) -> int:
+    with contextlib.closing(sqlite3.connect(target, isolation_level=None)) as new:
+        new.executescript(schema.TABLES)
+        new.execute("BEGIN")
+        with contextlib.closing(sqlite3.connect(source)) as old:
+            rows = _intact_rows(old)
+        marks = ",".join("?" * 8)
+        new.executemany(
+            f"INSERT OR IGNORE INTO responses ({schema.RESPONSE_COLUMNS}) VALUES ({marks})", rows
+        )
+        kept: int = new.execute("SELECT count(*) FROM responses").fetchone()[0]
+        new.execute("COMMIT")
+        new.execute(f"PRAGMA application_id={schema.APPLICATION_ID}")
+        new.execute(f"PRAGMA user_version={schema.SCHEMA_VERSION}")
+    return kept
+
+
+def _intact_rows(old: sqlite3.Connection) -> list[schema.Row]:
+    found: list[schema.Row] = []
+    try:
+        last = old.execute("SELECT max(rowid) FROM responses").fetchone()[0] or 0
+    except sqlite3.DatabaseError:
+        last = _guess_last(old)
+    ranges = [(low, min(low + _STEP - 1, last)) for low in range(1, last + 1, _STEP)]
+    while ranges:
+        low, high = ranges.pop()
+        try:
+            rows = old.execute(
+                f"SELECT {schema.RESPONSE_COLUMNS} FROM responses NOT INDEXED "
+                "WHERE rowid BETWEEN ? AND ?",
+                (low, high),
+            ).fetchall()
+        except (sqlite3.DatabaseError, UnicodeDecodeError):
+            if low < high:
+                middle = (low + high) // 2
+                ranges += [(low, middle), (middle + 1, high)]
+            continue
+        found += [row for row in rows if schema.decode_response(row) is not None]
+    return found
+
+
+def _guess_last(old: sqlite3.Connection) -> int:
+    """Upper bound of the rowids where even ``max(rowid)`` is unreadable: from the file's pages."""
+    try:
+        pages: int = old.execute("PRAGMA page_count").fetchone()[0]
+    except sqlite3.DatabaseError:
+        return 0
+    return pages * 64

@@ -1,0 +1,81 @@
+"""When a failed request is tried again, and when the whole endpoint is given up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+_THROTTLE_FACTOR = 5  # throttled attempts are the endpoint's wish, so they use up the budget slower
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Budget of one request: attempts, seconds in all, and the exponential backoff between tries.
+
+    Seconds throughout. The wait before attempt k+1 is ``first * 2**(k-1)`` at most ``longest``,
+    shortened by up to half by a seeded jitter, and never less than what the endpoint asked for.
+    """
+
+    attempts: int = 6
+    total: float = 600.0
+    first: float = 0.5
+    longest: float = 30.0
+
+    def wait(self, attempt: int, asked: float | None, rng: Random) -> float:
+        """Seconds to wait after the failed attempt number ``attempt`` (from 1)."""
+        ceiling = min(self.longest, self.first * 2.0 ** min(attempt - 1, 20))
+        jittered: float = ceiling * (0.5 + 0.5 * rng.random())
+        return jittered if asked is None else asked + 0.1 * jittered
+
+    def exhausted(self, attempts: int, throttled: int, elapsed: float, wait: float) -> bool:
+        """Whether a request is given up rather than tried again after ``wait`` seconds."""
+        spent = (attempts - throttled) + throttled / _THROTTLE_FACTOR
+        return spent >= self.attempts or elapsed + wait > self.total
+
+
+class Breaker:
+    """Decides that an endpoint is dead: ``seconds`` of failures with not one success between.
+
+    ``refusals`` requests refused for good, one after the other and without any success, open it
+    as well: a suite whose every request is refused is misconfigured.
+    """
+
+    def __init__(self, seconds: float = 20.0, *, failures: int = 4, refusals: int = 20) -> None:
+        self._seconds = seconds
+        self._failures = failures
+        self._refusals = refusals
+        self._since: float | None = None
+        self._count = 0
+        self._refused = 0
+        self._last = ""
+
+    def success(self) -> None:
+        """A request was answered."""
+        self._since = None
+        self._count = 0
+        self._refused = 0
+
+    def failure(self, now: float, reason: str) -> None:
+        """An attempt failed in a way that says the endpoint may be down."""
+        if self._since is None:
+            self._since = now
+        self._count += 1
+        self._last = reason
+
+    def refusal(self, reason: str) -> None:
+        """A request was refused for good, or its budget ran out."""
+        self._refused += 1
+        self._last = reason
+
+    def verdict(self, now: float) -> str | None:
+        """Return why the endpoint is given up, or None while it is not."""
+        if self._refused >= self._refusals:
+            return f"{self._refused} requests in a row failed for good; the last: {self._last}"
+        if self._since is None or self._count < self._failures:
+            return None
+        if now - self._since < self._seconds:
+            return None
+        return (
+            f"no request was answered for {now - self._since:.0f} s ({self._count} attempts "
+            f"failed); the last: {self._last}"
+        )

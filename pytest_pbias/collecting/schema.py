@@ -1,0 +1,98 @@
+"""How responses lie in the SQLite file: tables, row encoding, and the hash each record carries."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from typing import Any
+
+from pytest_pbias.collecting.records import Response
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x50424941  # "PBIA"
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS responses (
+    key TEXT NOT NULL UNIQUE, body BLOB NOT NULL, packed INTEGER NOT NULL,
+    finish_reason BLOB NOT NULL, prompt_tokens INTEGER, completion_tokens INTEGER,
+    latency REAL NOT NULL, digest BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS grades (
+    key TEXT PRIMARY KEY, score REAL NOT NULL, label TEXT NOT NULL, parsable INTEGER NOT NULL,
+    digest BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS failures (
+    owner TEXT NOT NULL, key TEXT NOT NULL, reason TEXT NOT NULL, attempts INTEGER NOT NULL,
+    PRIMARY KEY (owner, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS collectors (
+    owner TEXT PRIMARY KEY, state TEXT NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS quarantine (
+    id INTEGER PRIMARY KEY, origin TEXT NOT NULL, key TEXT, row BLOB, reason TEXT NOT NULL);
+"""
+
+RESPONSE_COLUMNS = (
+    "key, body, packed, finish_reason, prompt_tokens, completion_tokens, latency, digest"
+)
+
+_PACK_FROM = 400  # bytes; shorter texts are stored as they are
+
+Row = tuple[Any, ...]
+
+
+def _digest(*fields: object) -> bytes:
+    return hashlib.blake2b(repr(fields).encode(), digest_size=16).digest()
+
+
+def encode_text(text: str) -> bytes:
+    """UTF-8 that also keeps lone surrogates, which JSON escapes in an answer can produce."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def encode_response(response: Response) -> Row:
+    """Return the row of ``responses`` for a response, in :data:`RESPONSE_COLUMNS` order."""
+    body = encode_text(response.text)
+    packed = 0
+    if len(body) >= _PACK_FROM:
+        smaller = zlib.compress(body, 1)
+        if len(smaller) < len(body):
+            body, packed = smaller, 1
+    fields = (
+        response.key,
+        body,
+        packed,
+        encode_text(response.finish_reason),
+        response.prompt_tokens,
+        response.completion_tokens,
+        float(response.latency),
+    )
+    return (*fields, _digest(*fields))
+
+
+def decode_response(row: Row) -> Response | None:
+    """Return the response in a row, or None where the row does not match its hash."""
+    *fields, digest = row
+    if digest != _digest(*fields):
+        return None
+    key, body, packed, finish_reason, prompt_tokens, completion_tokens, latency = fields
+    text = zlib.decompress(body) if packed else body
+    return Response(
+        key=key,
+        text=text.decode("utf-8", "surrogatepass"),
+        finish_reason=finish_reason.decode("utf-8", "surrogatepass"),
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        latency=latency,
+    )
+
+
+def encode_grade(key: str, score: float, label: str, parsable: bool) -> Row:
+    """Return the row of ``grades`` for one grade."""
+    fields = (key, float(score), label, int(parsable))
+    return (*fields, _digest(*fields))
+
+
+def decode_grade(row: Row) -> tuple[float, str, bool] | None:
+    """Return (score, label, parsable), or None where the row does not match its hash."""
+    *fields, digest = row
+    if digest != _digest(*fields):
+        return None
+    return (fields[1], fields[2], bool(fields[3]))

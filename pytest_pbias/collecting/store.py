@@ -1,0 +1,244 @@
+"""The response store: one SQLite file that several processes share and that loses nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pytest_pbias.collecting import schema
+from pytest_pbias.collecting.connections import Connections
+from pytest_pbias.collecting.records import Failure, Response
+
+_CHUNK = 900  # keys per IN (...) list; below SQLite's oldest limit on variables
+
+
+class GradeRecord(NamedTuple):
+    """A cached grade: score in [0, 1], label, and whether an answer could be read."""
+
+    score: float
+    label: str
+    parsable: bool
+
+
+def grade_key(grader: str, version: str, item: str, text: str) -> str:
+    """Key of a cached grade: grader, its version, the item's identity, and the response text.
+
+    ``item`` must change whenever the item's prompt or reference does.
+    """
+    parts = [part.encode("utf-8", "surrogatepass") for part in (grader, version, item, text)]
+    joined = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+    return hashlib.blake2b(joined, digest_size=20).hexdigest()
+
+
+class Store:
+    """Responses, grades and failures in ``path``, durable once a ``put_*`` call returns.
+
+    Safe for several threads and processes. Damaged records are moved to the ``quarantine`` table,
+    read as missing, and named in :attr:`notices`.
+
+    Raises:
+        StoreError: from every method, one line, when the file cannot be read or written.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = Path(path)
+        self._connections = Connections(self.path, read_only=read_only)
+        self._connections.run(lambda connection: connection.execute("SELECT 1 FROM meta LIMIT 1"))
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """One line for each damage found since this object was made."""
+        return self._connections.notices
+
+    def close(self) -> None:
+        """Close every connection. The store may be used again; it reopens by itself."""
+        self._connections.close()
+
+    # -- responses -----------------------------------------------------------------------------
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Response]:
+        """Return the stored responses among ``keys``; missing and damaged ones are left out."""
+        found: dict[str, Response] = {}
+        damaged: list[str] = []
+        for key, row in self._select("responses", schema.RESPONSE_COLUMNS, keys):
+            response = decode_or_none(row)
+            if response is None:
+                damaged.append(key)
+            else:
+                found[key] = response
+        if damaged:
+            self._quarantine("responses", damaged)
+        return found
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """Return those of ``keys`` that have no response, in the given order.
+
+        Checks for presence only; :meth:`get_many` finds damage. :meth:`verify` checks everything.
+        """
+        wanted = list(dict.fromkeys(keys))
+        present = {row[0] for _, row in self._select("responses", "key", wanted)}
+        return [key for key in wanted if key not in present]
+
+    def put_many(self, responses: Iterable[Response]) -> None:
+        """Store responses in one transaction. A key that is there already keeps its response."""
+        rows = [schema.encode_response(response) for response in responses]
+        statement = (
+            f"INSERT OR IGNORE INTO responses ({schema.RESPONSE_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)"
+        )
+        self._connections.write(lambda connection: connection.executemany(statement, rows))
+
+    def count(self) -> int:
+        """Number of stored responses."""
+        return int(self._scalar("SELECT count(*) FROM responses"))
+
+    def keys(self) -> Iterator[str]:
+        """The keys of all stored responses, oldest first, read in chunks."""
+        last = 0
+        while rows := self._all(
+            "SELECT rowid, key FROM responses WHERE rowid > ? ORDER BY rowid LIMIT 5000", (last,)
+        ):
+            last = rows[-1][0]
+            yield from (row[1] for row in rows)
+
+    def verify(self) -> int:
+        """Check file structure and the hash of every record; return how many were quarantined."""
+        check = self._scalar("PRAGMA quick_check(1)")
+        if check != "ok":
+            self._connections.repair()
+        before = self._scalar("SELECT count(*) FROM quarantine")
+        last = 0
+        while rows := self._all(
+            f"SELECT rowid, {schema.RESPONSE_COLUMNS} FROM responses "
+            "WHERE rowid > ? ORDER BY rowid LIMIT 1000",
+            (last,),
+        ):
+            last = rows[-1][0]
+            damaged = [row[1] for row in rows if decode_or_none(row[1:]) is None]
+            if damaged:
+                self._quarantine("responses", damaged)
+        return int(self._scalar("SELECT count(*) FROM quarantine") - before)
+
+    # -- grades --------------------------------------------------------------------------------
+
+    def get_grades(self, keys: Iterable[str]) -> dict[str, GradeRecord]:
+        """Return the cached grades among ``keys`` (see :func:`grade_key`)."""
+        found: dict[str, GradeRecord] = {}
+        damaged: list[str] = []
+        columns = "key, score, label, parsable, digest"
+        for key, row in self._select("grades", columns, keys):
+            grade = schema.decode_grade(row)
+            if grade is None:
+                damaged.append(key)
+            else:
+                found[key] = GradeRecord(*grade)
+        if damaged:
+            self._quarantine("grades", damaged)
+        return found
+
+    def put_grades(self, grades: Mapping[str, GradeRecord]) -> None:
+        """Store grades under their keys, in one transaction."""
+        rows = [schema.encode_grade(key, *grade) for key, grade in grades.items()]
+        statement = "INSERT OR REPLACE INTO grades VALUES (?,?,?,?,?)"
+        self._connections.write(lambda connection: connection.executemany(statement, rows))
+
+    # -- meta and failures ---------------------------------------------------------------------
+
+    def get_meta(self, key: str) -> str | None:
+        """Return the text kept under ``key``, or None."""
+        rows = self._all("SELECT value FROM meta WHERE key = ?", (key,))
+        return rows[0][0] if rows else None
+
+    def put_meta(self, key: str, value: str) -> None:
+        """Keep a text under ``key``, in place of what was there."""
+        statement = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+        self._connections.write(lambda connection: connection.execute(statement, (key, value)))
+
+    def put_failures(self, owner: str, failures: Iterable[Failure]) -> None:
+        """Record finally failed requests of the collector ``owner``, for processes that wait."""
+        rows = [
+            (owner, one.key, one.reason.encode("utf-8", "replace").decode(), one.attempts)
+            for one in failures
+        ]
+        statement = "INSERT OR REPLACE INTO failures VALUES (?,?,?,?)"
+        self._connections.write(lambda connection: connection.executemany(statement, rows))
+
+    def get_failures(self, owner: str, keys: Iterable[str]) -> dict[str, Failure]:
+        """Return the failures that the collector ``owner`` recorded among ``keys``."""
+        wanted = set(keys)
+        rows = self._all("SELECT key, reason, attempts FROM failures WHERE owner = ?", (owner,))
+        return {row[0]: Failure(*row) for row in rows if row[0] in wanted}
+
+    def put_collector(self, owner: str, state: str, reason: str = "") -> None:
+        """Say how the collector ``owner`` stands: ``running``, ``done``, or ``stopped``."""
+        statement = "INSERT OR REPLACE INTO collectors VALUES (?,?,?)"
+        values = (owner, state, reason.encode("utf-8", "replace").decode())
+        self._connections.write(lambda connection: connection.execute(statement, values))
+
+    def get_collectors(self) -> dict[str, tuple[str, str]]:
+        """Return owner -> (state, reason) of every collector on record."""
+        return {row[0]: (row[1], row[2]) for row in self._all("SELECT * FROM collectors")}
+
+    def forget_collectors(self, owners: Iterable[str]) -> None:
+        """Drop the records and failures of collectors that are gone."""
+        values = [(owner,) for owner in owners]
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany("DELETE FROM failures WHERE owner = ?", values)
+            connection.executemany("DELETE FROM collectors WHERE owner = ?", values)
+
+        self._connections.write(work)
+
+    def data_version(self) -> int:
+        """A number that changes when another connection has written; cheap to poll."""
+        return int(self._scalar("PRAGMA data_version"))
+
+    # -- plumbing ------------------------------------------------------------------------------
+
+    def _scalar(self, statement: str) -> Any:
+        return self._all(statement)[0][0]
+
+    def _all(self, statement: str, values: Sequence[object] = ()) -> list[schema.Row]:
+        return self._connections.run(lambda one: one.execute(statement, values).fetchall())
+
+    def _select(
+        self, table: str, columns: str, keys: Iterable[str]
+    ) -> Iterator[tuple[str, schema.Row]]:
+        wanted = list(keys)
+        for start in range(0, len(wanted), _CHUNK):
+            chunk = wanted[start : start + _CHUNK]
+            marks = ",".join("?" * len(chunk))
+            statement = f"SELECT {columns} FROM {table} WHERE key IN ({marks})"
+            for row in self._all(statement, chunk):
+                yield row[0], row
+
+    def _quarantine(self, table: str, keys: list[str]) -> None:
+        values = [(key,) for key in keys]
+
+        def work(connection: sqlite3.Connection) -> None:
+            body = "body" if table == "responses" else "CAST(label AS BLOB)"
+            connection.executemany(
+                f"INSERT INTO quarantine (origin, key, row, reason) SELECT '{table}', key, {body}, "
+                f"'hash does not match' FROM {table} WHERE key = ?",
+                values,
+            )
+            connection.executemany(f"DELETE FROM {table} WHERE key = ?", values)
+
+        if not self._connections.read_only:
+            self._connections.write(work)
+        what = "response" if table == "responses" else "grade"
+        self._connections.notices.append(
+            f"store {self.path}: {len(keys)} damaged {what}{'s' * (len(keys) > 1)} set aside "
+            "(hash does not match); treated as missing"
+        )
+
+
+def decode_or_none(row: schema.Row) -> Response | None:
+    """Decode a row of ``responses``; None where it is damaged in any way."""
+    try:
+        return schema.decode_response(row)
+    except (ValueError, TypeError, AttributeError, zlib.error):
+        return None

@@ -1,0 +1,103 @@
+"""Waiting for answers that another process collects, without hanging when it dies."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from pytest_pbias.collecting.records import Failure
+from pytest_pbias.collecting.store import Store
+
+_LIVENESS_SECONDS = 1.0
+
+
+def this_owner(number: int = 0) -> str:
+    """Identify a collector of this process: host, process id, its start time, and a number."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_start_time(os.getpid())}:{number}"
+
+
+def owner_alive(owner: str) -> bool:
+    """Whether the process of a collector still runs; True where that cannot be known."""
+    try:
+        host, pid, started, _ = owner.rsplit(":", 3)
+        number = int(pid)
+    except ValueError:
+        return False
+    if host != socket.gethostname():
+        return True
+    now_started = _start_time(number)
+    if now_started is None:
+        try:
+            os.kill(number, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return not Path("/proc/self/stat").exists()
+    return started in (str(now_started), "None")
+
+
+def _start_time(pid: int) -> int | None:
+    """Start of a process in clock ticks since boot (field 22 of /proc/PID/stat); None if gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in ("Z", "X") else int(fields[19])
+
+
+def store_wait(
+    store: Store,
+    keys: Iterable[str],
+    *,
+    owner: str,
+    timeout: float | None = None,
+    poll: float = 0.05,
+) -> dict[str, Failure]:
+    """Block until each of ``keys`` is in the store or failed; return those that failed.
+
+    ``owner`` is :attr:`Collector.owner` of the process that collects. When it has ended or died,
+    what is still missing is returned as failed, so this never hangs. ``timeout`` in seconds.
+
+    Raises:
+        TimeoutError: the time ran out; what has arrived stays in the store.
+        StoreError: the store cannot be read.
+    """
+    failed: dict[str, Failure] = {}
+    open_keys = list(dict.fromkeys(keys))
+    end = None if timeout is None else time.monotonic() + timeout
+    seen: int | None = None
+    next_check = 0.0
+    while True:
+        now = time.monotonic()
+        version = store.data_version()
+        if version != seen or now >= next_check:
+            # The state is read first: what was stored before it changed is then found below.
+            over = _over(store, owner, check_alive=now >= next_check)
+            next_check = now + _LIVENESS_SECONDS if now >= next_check else next_check
+            seen = version
+            open_keys = store.missing(open_keys)
+            failures = store.get_failures(owner, open_keys) if open_keys else {}
+            failed |= failures
+            open_keys = [key for key in open_keys if key not in failures]
+            if over is not None:
+                failed |= {key: Failure(key, over, 0) for key in open_keys}
+                open_keys = []
+        if not open_keys:
+            return failed
+        if end is not None and now >= end:
+            raise TimeoutError(f"{len(open_keys)} responses did not arrive in {timeout:g} s")
+        time.sleep(poll)
+
+
+def _over(store: Store, owner: str, *, check_alive: bool) -> str | None:
+    """Why nothing more will come from a collector, or None while it works."""
+    state, reason = store.get_collectors().get(owner, ("", ""))
+    if state in ("done", "stopped"):
+        return reason or "never asked: the collecting run ended before"
+    if check_alive and not owner_alive(owner):
+        return "never asked: the collecting process died"
+    return None

@@ -1,0 +1,266 @@
+"""Asking an OpenAI-compatible endpoint through the official client, at its least cost.
+
+The request body is serialised here and posted as bytes: ``chat.completions.create`` spends half of
+its time on turning typed parameters into the very same JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import Any, Literal
+
+from openai import (
+    DEFAULT_CONNECTION_LIMITS,
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    AsyncOpenAI,
+    DefaultAioHttpClient,
+    OpenAIError,
+    Timeout,
+)
+
+from pytest_pbias.identities.placement import Message
+
+FaultKind = Literal["throttled", "server", "timeout", "connection", "malformed", "refused", "fatal"]
+
+_CONNECT_SECONDS = 10.0
+_RETRY_STATUS = {408, 409, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
+_LARGEST_COUNT = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer of an endpoint; token counts are None where it reports none."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+class EndpointError(Exception):
+    """One attempt failed. ``kind`` says what may help.
+
+    ``refused``: this request will never succeed; ``fatal``: no request will; all others may be
+    tried again, after ``retry_after`` seconds where the endpoint named them.
+    """
+
+    def __init__(self, kind: FaultKind, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.kind: FaultKind = kind
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class Endpoint:
+    """One OpenAI-compatible endpoint; use it within one event loop, and close it there.
+
+    ``timeout`` (seconds) bounds each attempt as a whole; ``concurrency`` sizes the connection pool.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        api_key: str,
+        *,
+        concurrency: int = 64,
+        timeout: float = 120,
+    ) -> None:
+        self.base_url = base_url
+        self.model = model
+        self._secret = api_key
+        self._timeout = timeout
+        self._tokens_field = "max_tokens"
+        limits = type(DEFAULT_CONNECTION_LIMITS)(
+            max_connections=concurrency + 2,
+            max_keepalive_connections=concurrency + 2,
+            keepalive_expiry=60.0,
+        )
+        self._client = AsyncOpenAI(
+            base_url=base_url,
+            api_key=api_key,
+            max_retries=0,
+            http_client=DefaultAioHttpClient(
+                limits=limits,
+                timeout=Timeout(timeout, connect=min(_CONNECT_SECONDS, timeout)),
+                follow_redirects=False,
+            ),
+        )
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.base_url!r}, {self.model!r})"
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def ask(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        seed: int | None = None,
+    ) -> Reply:
+        """Ask for one chat completion, once.
+
+        ``top_p`` 1, ``top_k`` 0 and ``seed`` None are left out of the request.
+
+        Raises:
+            EndpointError: no usable answer came; its kind says whether another try may help.
+        """
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": messages,
+            self._tokens_field: max_tokens,
+            "temperature": temperature,
+        }
+        if top_p != 1.0:
+            body["top_p"] = top_p
+        if top_k:
+            body["top_k"] = top_k
+        if seed is not None:
+            body["seed"] = seed
+        try:
+            return parse_completion(await self._post(body))
+        except EndpointError as fault:
+            if fault.kind != "refused" or "max_completion_tokens" not in fault.reason:
+                raise
+        # Newer API models take the same limit under another name only, and say so.
+        self._tokens_field = "max_completion_tokens"
+        body[self._tokens_field] = body.pop("max_tokens", max_tokens)
+        return parse_completion(await self._post(body))
+
+    async def served_models(self, timeout: float = _CONNECT_SECONDS) -> list[str] | None:
+        """Return the model names the endpoint lists, or None where it lists none.
+
+        Raises:
+            EndpointError: it cannot be reached, or rejects the key.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                answer = await self._client.get("/models", cast_to=object)
+        except Exception as error:
+            fault = self._fault(error)
+            if fault.kind in ("connection", "timeout") or "API key" in fault.reason:
+                raise fault from None
+            return None
+        rows = answer.get("data") if isinstance(answer, dict) else None
+        if not isinstance(rows, list):
+            return None
+        names = [row["id"] for row in rows if isinstance(row, dict) and "id" in row]
+        return [name for name in names if isinstance(name, str)] or None
+
+    async def _post(self, body: dict[str, Any]) -> object:
+        content = json.dumps(body, separators=(",", ":")).encode()
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._client.post("/chat/completions", cast_to=object, body=content)
+        except Exception as error:
+            raise self._fault(error) from None
+
+    def _fault(self, error: Exception) -> EndpointError:
+        if isinstance(error, APIStatusError):
+            return self._status_fault(error)
+        if isinstance(error, TimeoutError):
+            return EndpointError("timeout", f"no answer within {self._timeout:g} s")
+        if isinstance(error, ValueError):  # invalid JSON or UTF-8
+            return EndpointError("malformed", "the answer is not valid JSON")
+        root: BaseException = error
+        while (cause := root.__cause__ or root.__context__) is not None and cause is not root:
+            root = cause
+        detail = self._clean(f"{type(root).__name__}: {root}" if str(root) else type(root).__name__)
+        if isinstance(error, APITimeoutError) and isinstance(root, TimeoutError):
+            return EndpointError("timeout", f"no answer in time ({detail})")
+        if isinstance(error, (APIConnectionError, OSError)):
+            return EndpointError("connection", f"connection failed ({detail})")
+        kind: FaultKind = "refused" if isinstance(error, (OpenAIError, TypeError)) else "connection"
+        return EndpointError(kind, f"request failed ({detail})")
+
+    def _status_fault(self, error: APIStatusError) -> EndpointError:
+        status = error.status_code
+        said = self._clean(_server_message(error.body) or "no reason given")
+        wait = retry_after(error.response.headers)
+        if status == 429 and error.code == "insufficient_quota":
+            return EndpointError("fatal", f"the account has no quota left (429): {said}")
+        if status == 429:
+            return EndpointError("throttled", f"too many requests (429): {said}", wait)
+        if status in _RETRY_STATUS or status >= 500:
+            return EndpointError("server", f"server error ({status}): {said}", wait)
+        if status == 401:
+            return EndpointError("fatal", f"{self.base_url} rejected the API key (401)")
+        if status == 404:
+            return EndpointError(
+                "fatal", f"{self.base_url} has no such model or address (404, {self.model}): {said}"
+            )
+        return EndpointError("refused", f"request refused ({status}): {said}")
+
+    def _clean(self, text: str) -> str:
+        if len(self._secret) >= 6:
+            text = text.replace(self._secret, "***")
+        text = re.sub(r"\bsk-[\w*.-]+", "***", " ".join(text.split()))
+        return text if len(text) <= 300 else text[:297] + "..."
+
+
+def parse_completion(data: object) -> Reply:
+    """Read a chat completion as the endpoint sent it.
+
+    Raises:
+        EndpointError: of kind ``malformed``, where there is no answer text in it.
+    """
+    if not isinstance(data, dict):
+        raise EndpointError("malformed", "the answer is not a JSON object (wrong content type?)")
+    choices = data.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise EndpointError("malformed", "the answer has no choices")
+    choice = choices[0]
+    message = choice.get("message") if isinstance(choice, dict) else None
+    text = message.get("content") if isinstance(message, dict) else None
+    finish = choice.get("finish_reason") if isinstance(choice, dict) else None
+    if not isinstance(text, str):
+        raise EndpointError("malformed", f"the answer has no text (finish reason: {finish})")
+    usage = data.get("usage")
+    return Reply(
+        text=text,
+        finish_reason=finish if isinstance(finish, str) else "",
+        prompt_tokens=_count(usage, "prompt_tokens"),
+        completion_tokens=_count(usage, "completion_tokens"),
+    )
+
+
+def _count(usage: object, field: str) -> int | None:
+    value = usage.get(field) if isinstance(usage, dict) else None
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST_COUNT:
+        return value
+    return None
+
+
+def _server_message(body: object) -> str:
+    if isinstance(body, dict):
+        inner = body.get("message") or body.get("detail") or body.get("error")
+        return inner if isinstance(inner, str) else json.dumps(inner or body)[:400]
+    return body if isinstance(body, str) else ""
+
+
+def retry_after(headers: Any) -> float | None:
+    """Seconds named by ``retry-after-ms`` or ``Retry-After`` (a number or a date), or None."""
+    try:
+        if (milliseconds := headers.get("retry-after-ms")) is not None:
+            return max(0.0, float(milliseconds) / 1000)
+        if (value := headers.get("retry-after")) is None:
+            return None
+        if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
+            return float(value)
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time())
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -1,0 +1,212 @@
+"""From the name a user gives to a model that can be asked."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pytest_pbias.errors import ConfigurationError, near_matches
+from pytest_pbias.models.spec import DEFAULT_KEY_ENV, ModelSpec
+
+EMBEDDED = "embedded"
+EMBEDDED_SERVED_NAME = "pbias-embedded"
+
+_FIELDS = ("hub", "served_name", "base_url", "api_key_env", "revision")
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """What an alias stands for: a hub id, or a name served at ``base_url``."""
+
+    served_name: str
+    base_url: str | None = None
+    api_key_env: str | None = None
+    revision: str = ""
+
+
+def resolve_model(
+    name: str,
+    *,
+    base_url: str | None = None,
+    api_key_env: str | None = None,
+    aliases_file: Path | None = None,
+) -> ModelSpec:
+    """Resolve ``name``: ``embedded``, an alias, or any name served at ``base_url``.
+
+    Raises:
+        ConfigurationError: the name is unknown, its API key is not set, no server is named for a
+            model with local weights, or the aliases file is malformed.
+    """
+    name = name.strip() if isinstance(name, str) else ""
+    if not name:
+        raise ConfigurationError("no model named: pass --pbias-model, such as --pbias-model=llama3")
+    aliases = load_aliases(aliases_file)
+    if base_url is not None:
+        served = aliases[name].served_name if name in aliases else name
+        if name == EMBEDDED:
+            served = EMBEDDED_SERVED_NAME
+        return _endpoint(name, served, base_url, api_key_env)
+    if name == EMBEDDED:
+        return _embedded()
+    alias = aliases.get(name)
+    if alias is None:
+        raise ConfigurationError(_unknown(name, aliases))
+    if alias.base_url is None:
+        raise ConfigurationError(_no_server(name, alias.served_name))
+    key_env = api_key_env or alias.api_key_env
+    return _endpoint(name, alias.served_name, alias.base_url, key_env, alias.revision)
+
+
+def _embedded() -> ModelSpec:
+    from pytest_pbias.models import embedded
+
+    path = embedded.locate()
+    digest = embedded.weights_hash(path)
+    return ModelSpec(
+        name=EMBEDDED,
+        served_name=EMBEDDED_SERVED_NAME,
+        base_url=None,
+        api_key_env=None,
+        kind="embedded",
+        served_identity=f"embedded:{digest}",
+        revision=digest,
+        path=path,
+    )
+
+
+def _endpoint(
+    name: str, served: str, base_url: str, api_key_env: str | None, revision: str = ""
+) -> ModelSpec:
+    url = normalize_base_url(base_url)
+    spec = ModelSpec(
+        name=name,
+        served_name=served,
+        base_url=url,
+        api_key_env=api_key_env,
+        kind="endpoint",
+        served_identity=f"endpoint:{url}#{served}" + (f"@{revision}" if revision else ""),
+        revision=revision,
+    )
+    spec.api_key()  # a missing key is said now, not at the first request
+    return spec
+
+
+def normalize_base_url(base_url: str) -> str:
+    """Return an endpoint's address without a trailing slash; ``/v1`` is added to a bare host.
+
+    Raises:
+        ConfigurationError: it is not an http(s) address, or carries a user name or password.
+    """
+    try:
+        parts = urlsplit(base_url.strip())
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not host:
+        shown = re.sub(r"//[^/@]*@", "//***@", base_url)
+        raise ConfigurationError(
+            f"base URL {shown!r} is not an address: give one such as http://localhost:8000/v1"
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ConfigurationError(
+            f"base URL for {host} carries a user name, password, query or fragment: leave them "
+            f"out, and put the key into the environment variable {DEFAULT_KEY_ENV}"
+        )
+    shown_host = f"[{host}]" if ":" in host else host
+    path = parts.path.rstrip("/") or "/v1"
+    return f"{parts.scheme}://{shown_host}{f':{port}' if port else ''}{path}"
+
+
+def _unknown(name: str, aliases: dict[str, Alias]) -> str:
+    if "/" in name or Path(name).is_dir():
+        return _no_server(name, name)
+    hint = near_matches(name, [EMBEDDED, *aliases])
+    return (
+        f"unknown model {name!r}: {hint} (any name goes with --pbias-base-url, for a model that "
+        "a server of yours serves)"
+    )
+
+
+def _no_server(name: str, served: str) -> str:
+    return (
+        f"model {name!r} needs a server: start `vllm serve {served}` and pass "
+        "--pbias-base-url=http://localhost:8000/v1"
+    )
+
+
+# -- alias files -----------------------------------------------------------------------------------
+
+
+def load_aliases(extra: Path | None = None) -> dict[str, Alias]:
+    """Return the aliases that ship with the package, and a user's file over them.
+
+    Raises:
+        ConfigurationError: with file, line and column, where the user's file is malformed.
+    """
+    shipped = files("pytest_pbias.models").joinpath("aliases.toml").read_text("utf-8")
+    aliases = _parse(shipped, "aliases.toml")
+    if extra is not None:
+        try:
+            text = Path(extra).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8 text"
+            raise ConfigurationError(f"aliases file {extra}: {reason}") from None
+        aliases |= _parse(text, str(extra))
+    return aliases
+
+
+def _parse(text: str, source: str) -> dict[str, Alias]:
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        where = re.search(r"^(.*) \(at line (\d+), column (\d+)\)$", str(error))
+        if where is None:
+            line = text.count("\n") + 1
+            where_text, message = f"{line}:1", str(error).split(" (at")[0]
+        else:
+            where_text, message = f"{where[2]}:{where[3]}", where[1]
+        raise ConfigurationError(f"{source}:{where_text}: not valid TOML: {message}") from None
+    for key in raw:
+        if key != "models":
+            raise _malformed(text, source, key, f"unknown entry {key!r}; write [models.NAME]")
+    models = raw.get("models", {})
+    if not isinstance(models, dict):
+        raise _malformed(text, source, "models", "write one [models.NAME] table for each model")
+    return {name: _alias(name, entry, text, source) for name, entry in models.items()}
+
+
+def _alias(name: str, entry: Any, text: str, source: str) -> Alias:
+    if not isinstance(entry, dict):
+        raise _malformed(text, source, name, f"{name!r} is not a table; write [models.{name}]")
+    for key, value in entry.items():
+        if key not in _FIELDS:
+            hint = near_matches(key, _FIELDS)
+            raise _malformed(text, source, key, f"model {name!r}: unknown entry {key!r}: {hint}")
+        if not isinstance(value, str) or not value.strip():
+            raise _malformed(text, source, key, f"model {name!r}: {key} must be a non-empty text")
+    if ("hub" in entry) == ("served_name" in entry):
+        raise _malformed(text, source, name, f"model {name!r} needs one of hub and served_name")
+    if "served_name" in entry and "base_url" not in entry:
+        raise _malformed(text, source, name, f"model {name!r} has a served_name but no base_url")
+    base_url = entry.get("base_url")
+    return Alias(
+        served_name=entry.get("hub") or entry["served_name"],
+        base_url=None if base_url is None else normalize_base_url(base_url),
+        api_key_env=entry.get("api_key_env"),
+        revision=entry.get("revision", ""),
+    )
+
+
+def _malformed(text: str, source: str, word: str, message: str) -> ConfigurationError:
+    """The error, at the first line that mentions ``word`` outside a comment."""
+    pattern = re.compile(rf"(?<![\w-]){re.escape(word)}(?![\w-])")
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.lstrip().startswith("#") and (match := pattern.search(line)):
+            return ConfigurationError(f"{source}:{number}:{match.start() + 1}: {message}")
+    return ConfigurationError(f"{source}:1:1: {message}")

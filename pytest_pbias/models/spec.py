@@ -1,0 +1,48 @@
+"""What is known of a model before anything is asked."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pytest_pbias.errors import ConfigurationError
+
+NO_KEY = "EMPTY"  # what servers without keys are sent, by their own convention
+DEFAULT_KEY_ENV = "OPENAI_API_KEY"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A resolved model: where it is asked, under which name, and what identifies it.
+
+    ``served_identity`` goes into request keys: the weights hash of the embedded model, or address
+    and model name of an endpoint. ``api_key_env`` names the variable that holds the key; the key
+    itself is never held here. ``base_url`` is None where the server is yet to be started.
+    """
+
+    name: str
+    served_name: str
+    base_url: str | None
+    api_key_env: str | None
+    kind: Literal["endpoint", "embedded", "vllm"]
+    served_identity: str
+    revision: str
+    path: Path | None = None
+
+    def api_key(self) -> str:
+        """Return the key from the environment, or ``EMPTY`` for servers that need none.
+
+        Raises:
+            ConfigurationError: the variable that the model names is not set.
+        """
+        if self.api_key_env is None:
+            return os.environ.get(DEFAULT_KEY_ENV) or NO_KEY
+        key = os.environ.get(self.api_key_env, "").strip()
+        if not key:
+            raise ConfigurationError(
+                f"model {self.name!r} needs an API key: set the environment variable "
+                f"{self.api_key_env}"
+            )
+        return key
