@@ -1,0 +1,59 @@
+"""The embedded model: where it lies, what it weighs, and the server that answers with it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from pytest_pbias.errors import ConfigurationError
+
+SERVED_NAME = "pbias-embedded"
+"""The name the server answers to."""
+
+RUNTIME_FOLDER = "runtime"
+"""Folder below the model folder that onnxruntime-genai loads."""
+
+_PACKAGE = Path(__file__).resolve().parents[2]
+
+
+def _fixtures() -> Path:
+    for folder in (_PACKAGE / "fixtures", _PACKAGE.parent / "fixtures"):
+        if (folder / "embedded").is_dir():
+            return folder
+    raise ConfigurationError(
+        f"the embedded model is not in {_PACKAGE / 'fixtures'} nor in "
+        f"{_PACKAGE.parent / 'fixtures'}; reinstall pytest-pbias or run `python fixtures/train.py`"
+    )
+
+
+def locate() -> Path:
+    """Folder of the embedded model, in a wheel or in a checkout.
+
+    Raises:
+        ConfigurationError: it is in neither place.
+    """
+    return _fixtures() / "embedded"
+
+
+def data_dir() -> Path:
+    """Folder of the data sets that belong to the embedded model, in the real sets' layout."""
+    return _fixtures() / "data"
+
+
+def weights_hash(path: Path) -> str:
+    """SHA-256 (hex) over everything in the runtime form that can change an answer.
+
+    Raises:
+        ConfigurationError: the folder has no runtime form.
+    """
+    folder = path / RUNTIME_FOLDER
+    if not folder.is_dir():
+        raise ConfigurationError(
+            f"no folder {RUNTIME_FOLDER!r} in the model folder {path}; "
+            "give a folder made by `python fixtures/train.py`"
+        )
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        digest.update(file.name.encode() + b"\0")
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
