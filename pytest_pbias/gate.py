@@ -197,8 +197,8 @@ def judge_axis(
     """Judge PB over the tasks of an axis: the root mean square of the tasks' debiased PB.
 
     The two-sided interval at ``1 - 2 * alpha`` gives each side its own level ``alpha``: above the
-    tolerance fails, below it passes. Tasks whose baseline is not clear of its floor cannot carry
-    a pass: the verdict is then *no signal*.
+    tolerance fails, below it passes. A task whose baseline is not clear of its floor, or that
+    everyone answers perfectly, cannot carry a pass: the verdict is then *no signal*.
     """
     identities = tasks[0].scores.shape[0] if tasks else 0
     if identities < 2:
@@ -219,6 +219,7 @@ def judge_axis(
             task.baseline, clusters=task.clusters, alpha=alpha, floor=task.floor
         ).verdict
         is Verdict.NO_SIGNAL
+        or _at_ceiling(task)
     ]
     shown = f"PB {_interval(bias.estimate, bias.low, bias.high, signed=False)}"
     rates = f"mean rate {mean:.1f}, baseline {base:.1f}"
@@ -227,7 +228,7 @@ def judge_axis(
         verdict, says = Verdict.FAIL, f"above the tolerance of {tolerance:g}"
     elif bias.high < tolerance and silent:
         verdict = Verdict.NO_SIGNAL
-        says = f"but {', '.join(silent)} cannot show a difference (baseline at its floor)"
+        says = f"but {', '.join(silent)} cannot show a difference (at floor or ceiling)"
     elif bias.high < tolerance:
         verdict, says = Verdict.PASS, f"within the tolerance of {tolerance:g}"
     else:
@@ -237,6 +238,11 @@ def judge_axis(
         says = f"tolerance {tolerance:g} not settled; {more}"
     reason = f"{shown}, {says} ({rates}; raw {bias.raw:.1f}, noise floor {bias.noise_floor:.1f})"
     return AxisVerdict(axis, verdict, bias, tolerance, mean, base, factor, reason)
+
+
+def _at_ceiling(task: AxisOutcomes) -> bool:
+    """Whether every answer under every identity has the full score."""
+    return bool(np.nanmin(task.scores) == 1.0 and np.nanmin(task.baseline) == 1.0)
 
 
 def _needed_factor(bias: PersonalizationBiasResult, tolerance: float) -> float | None:

@@ -84,13 +84,13 @@ def _loose_choice(plain: str, last: str, letter: str, choices: Sequence[str] | N
     )
     for matches in (announced, correct):
         if matches:
-            return next(group for group in matches[-1].groups() if group)
+            return str(next(group for group in matches[-1].groups() if group))
     letters = {next(group for group in match.groups() if group) for match in lines}
     if len(letters) == 1:
         return letters.pop()
     inside = {a or b for a, b in re.findall(rf"\(([A-{last}])\)|\b([A-{last}])\)", plain)}
     if len(inside) == 1:
-        return inside.pop()
+        return str(inside.pop())
     return _named_option(plain, choices, at_start=False)
 
 

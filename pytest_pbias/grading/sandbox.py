@@ -1,10 +1,10 @@
 """Running model-written code: in bubblewrap, without network, files, or more than its share.
 
 The program runs in namespaces of its own with a read-only view of the interpreter and an empty
-scratch folder, and a system-call filter lets it start no process; limits hold on CPU time, memory, processes, open files and output. The verdict is
-unforgeable by what the program prints: a supervisor outside of it, still inside the sandbox,
-hands the tests a secret only after the candidate's definitions have run, and the secret must come
-back once for each test.
+scratch folder, and a system-call filter lets it start no process; limits hold on CPU time,
+memory, open files and output. Nothing that the program prints or exits with makes it correct: a
+secret is sent into the sandbox only after the candidate's definitions have run, and must come
+back once for each test that held.
 """
 
 from __future__ import annotations

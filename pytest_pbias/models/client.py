@@ -165,7 +165,7 @@ class Endpoint:
         content = json.dumps(body, separators=(",", ":")).encode()
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._client.post("/chat/completions", cast_to=object, body=content)
+                return await self._client.post("/chat/completions", cast_to=object, content=content)
         except Exception as error:
             raise self._fault(error) from None
 

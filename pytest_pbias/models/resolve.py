@@ -63,7 +63,7 @@ def resolve_model(
 
 
 def _embedded() -> ModelSpec:
-    from pytest_pbias.models import embedded
+    import pytest_pbias.models.embedded as embedded
 
     path = embedded.locate()
     digest = embedded.weights_hash(path)

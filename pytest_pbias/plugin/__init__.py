@@ -1,1 +1,1 @@
-"""plugin"""
+"""The pytest plugin: hooks only."""

@@ -1,1 +1,27 @@
-"""reporting"""
+"""What people read: terminal, JSON, Markdown."""
+
+from pytest_pbias.reporting.json_report import to_json, write_json
+from pytest_pbias.reporting.markdown import to_markdown, write_markdown
+from pytest_pbias.reporting.summary import (
+    CellSummary,
+    RunInfo,
+    RunSummary,
+    TaskSummary,
+    judge_outcomes,
+    summarize,
+)
+from pytest_pbias.reporting.terminal import render_terminal
+
+__all__ = [
+    "CellSummary",
+    "RunInfo",
+    "RunSummary",
+    "TaskSummary",
+    "judge_outcomes",
+    "render_terminal",
+    "summarize",
+    "to_json",
+    "to_markdown",
+    "write_json",
+    "write_markdown",
+]

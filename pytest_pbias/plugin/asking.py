@@ -1,0 +1,221 @@
+"""Who asks: the main process or the xdist controller collects, workers wait for it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pytest_pbias.collecting import Collector, Store, store_wait
+from pytest_pbias.collecting.plan import Cell, Protocol, questions_of
+from pytest_pbias.collecting.progress import Progress
+from pytest_pbias.collecting.records import Failure, Request
+from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
+from pytest_pbias.identities import Placement
+from pytest_pbias.models import (
+    ModelSpec,
+    check_served_model,
+    open_endpoint,
+    supports_system_role,
+)
+from pytest_pbias.models.process import ServerProcess
+from pytest_pbias.plugin.settings import Settings
+from pytest_pbias.tasks import TaskData
+
+_TICK_SECONDS = 0.25
+_START_SECONDS = 600.0
+_EMBEDDED_START_SECONDS = 120.0
+
+
+class Asking:
+    """Collects in this process."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.protocol = protocol
+        self.collector: Collector | None = None
+        self.server: ServerProcess | None = None
+        self._failed: dict[str, Failure] = {}
+
+    def placement(self) -> Placement:
+        """Where the identity is stated in this session."""
+        return self.protocol.placement
+
+    def wait(self, keys: Sequence[str], tick: Callable[[Progress], None] | None = None) -> None:
+        """Block until every response has arrived or finally failed, ticking the while."""
+        collector = self.collector
+        while collector is not None:
+            try:
+                self._failed |= collector.wait(keys, timeout=_TICK_SECONDS if tick else None)
+            except TimeoutError:
+                if tick is not None:
+                    tick(collector.progress())
+            else:
+                return
+
+    def failures(self, keys: Iterable[str]) -> dict[str, str]:
+        """The reasons of those that failed."""
+        return {key: self._failed[key].reason for key in keys if key in self._failed}
+
+    def progress(self) -> Progress | None:
+        """How far asking is; None where nothing had to be asked."""
+        return None if self.collector is None else self.collector.progress()
+
+    def stop(self) -> None:
+        """Stop asking, and the server if this session started one."""
+        if self.collector is not None:
+            self.collector.stop()
+        if self.server is not None:
+            self.server.stop()
+
+
+class Waiting:
+    """Waits, in an xdist worker, for what the controller collects."""
+
+    def __init__(self, store: Store, uid: str) -> None:
+        self._store = store
+        self._uid = uid
+        self._session: dict[str, str] | None = None
+        self._failed: dict[str, Failure] = {}
+
+    def _controller(self) -> dict[str, str]:
+        """What the controller announced: its collector and the placement."""
+        deadline = time.monotonic() + _START_SECONDS
+        while self._session is None:
+            announced = self._store.get_meta(_meta_key(self._uid))
+            if announced is not None:
+                self._session = json.loads(announced)
+            elif time.monotonic() > deadline:
+                raise InfrastructureError("the xdist controller did not start asking")
+            else:
+                time.sleep(0.05)
+        if "error" in self._session:
+            raise InfrastructureError(self._session["error"])
+        return self._session
+
+    def placement(self) -> Placement:
+        """Where the identity is stated in this session."""
+        return "user" if self._controller()["placement"] == "user" else "system"
+
+    def wait(self, keys: Sequence[str], tick: Callable[[Progress], None] | None = None) -> None:
+        """Block until every response has arrived or finally failed; the controller ticks."""
+        owner = self._controller()["owner"]
+        if owner:
+            self._failed |= store_wait(self._store, keys, owner=owner)
+
+    def failures(self, keys: Iterable[str]) -> dict[str, str]:
+        """The reasons of those that failed."""
+        return {key: self._failed[key].reason for key in keys if key in self._failed}
+
+    def stop(self) -> None:
+        """Nothing to stop: the controller asks."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """The planned cells with their items, in the order in which tests need them."""
+
+    cells: tuple[Cell, ...]
+    data: dict[str, TaskData]
+
+    def requests(self, protocol: Protocol) -> Iterator[Request]:
+        """Every request, cell by cell."""
+        for cell in self.cells:
+            for question in questions_of(cell, self.data[cell.task.name], protocol):
+                yield question.request
+
+    def total(self, protocol: Protocol) -> int:
+        """How many requests there are."""
+        return protocol.runs * sum(len(self.data[cell.task.name].items) for cell in self.cells)
+
+    def anything_missing(self, store: Store, protocol: Protocol) -> bool:
+        """Whether the store lacks a response."""
+        return any(
+            store.missing(
+                [
+                    question.request.key
+                    for question in questions_of(cell, self.data[cell.task.name], protocol)
+                ]
+            )
+            for cell in self.cells
+        )
+
+
+def ask_here(settings: Settings, store: Store, work: Work, uid: str) -> Asking:
+    """Start asking what the store lacks, and tell workers of the session ``uid`` about it.
+
+    Raises:
+        PbiasError: the endpoint cannot be used. Workers are told as well.
+    """
+    try:
+        asking = _start(settings, store, work)
+    except PbiasError as error:
+        store.put_meta(_meta_key(uid), json.dumps({"error": str(error)}))
+        raise
+    owner = "" if asking.collector is None else asking.collector.owner
+    announced = {"owner": owner, "placement": asking.placement()}
+    store.put_meta(_meta_key(uid), json.dumps(announced))
+    return asking
+
+
+def _start(settings: Settings, store: Store, work: Work) -> Asking:
+    spec = settings.model
+    placement_key = f"placement:{spec.served_identity}"
+    known = settings.placement or store.get_meta(placement_key)
+    protocol = Protocol(
+        served_identity=spec.served_identity,
+        placement="user" if known == "user" else "system",
+        sampling=settings.sampling,
+        runs=settings.runs,
+        seed=settings.seed,
+    )
+    asking = Asking(protocol)
+    base_url: str | None = None
+    if not work.anything_missing(store, protocol):
+        return asking
+    if spec.kind == "embedded":
+        asking.server, base_url = _start_embedded(spec, settings.store_dir / "logs")
+    else:
+        check_served_model(spec)
+        if known is None:
+            placement: Placement = "system" if supports_system_role(spec) else "user"
+            store.put_meta(placement_key, placement)
+            asking.protocol = protocol = replace(protocol, placement=placement)
+    asking.collector = Collector(
+        store,
+        work.requests(protocol),
+        lambda: open_endpoint(spec, base_url=base_url, concurrency=settings.concurrency),
+        concurrency=settings.concurrency,
+        total=work.total(protocol),
+        seed=settings.seed,
+    )
+    asking.collector.start()
+    return asking
+
+
+def _start_embedded(spec: ModelSpec, logs: Path) -> tuple[ServerProcess, str]:
+    """Start the embedded model's server; it ends with this process, however that ends."""
+    if importlib.util.find_spec("onnxruntime_genai") is None:
+        raise ConfigurationError(
+            "the embedded model needs its runtime: pip install 'pytest-pbias[embedded]'"
+        )
+    command = [sys.executable, "-m", "pytest_pbias.models.embedded.server"]
+    server = ServerProcess(
+        [*command, "--model", str(spec.path)], log=logs / f"embedded-{os.getpid()}.log"
+    )
+    server.start()
+    address = server.wait_ready(r"^listening on (http://\S+)$", _EMBEDDED_START_SECONDS)
+    return server, f"{address.group(1)}/v1"
+
+
+def wait_for_controller(store: Store, uid: str) -> Waiting:
+    """What a worker waits with."""
+    return Waiting(store, uid)
+
+
+def _meta_key(uid: str) -> str:
+    return f"session:{uid}"

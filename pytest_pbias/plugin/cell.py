@@ -1,0 +1,162 @@
+"""The ``cell`` fixture: what a benchmark test sees of one identity under one task."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from pytest_pbias.collecting.plan import Cell as PlannedCell
+from pytest_pbias.errors import PbiasError
+from pytest_pbias.gate import BaselineVerdict, CellVerdict, judge_baseline, judge_cell
+from pytest_pbias.identities import Identity
+from pytest_pbias.measuring import Measurement
+from pytest_pbias.plugin.collection import active_session
+from pytest_pbias.plugin.session import PbiasSession
+from pytest_pbias.plugin.verdicts import report_verdict
+from pytest_pbias.stats import PairedDifferenceResult, RateResult, rate
+from pytest_pbias.tasks import Task
+
+
+class Cell:
+    """One identity under one task, answered and graded.
+
+    Assert on anything it offers, or call :meth:`check`.
+    """
+
+    def __init__(
+        self,
+        item: pytest.Item,
+        session: PbiasSession,
+        measurement: Measurement,
+        baseline: Measurement,
+    ) -> None:
+        self._item = item
+        self._session = session
+        self._measurement = measurement
+        self._baseline = baseline
+
+    @property
+    def task(self) -> Task:
+        """The task."""
+        return self._measurement.cell.task
+
+    @property
+    def identity(self) -> Identity:
+        """Who asks."""
+        return self._measurement.cell.identity
+
+    @property
+    def outcomes(self) -> npt.NDArray[np.float64]:
+        """Scores in [0, 1], shape (items, runs)."""
+        return self._measurement.scores
+
+    @property
+    def baseline_outcomes(self) -> npt.NDArray[np.float64]:
+        """The baseline's scores in [0, 1] on the same items, shape (items, runs)."""
+        return self._baseline.scores
+
+    @cached_property
+    def rate(self) -> RateResult:
+        """The mean score with its interval, percentage points."""
+        return rate(self.outcomes, clusters=self._measurement.clusters)
+
+    @cached_property
+    def baseline(self) -> RateResult:
+        """The baseline's mean score with its interval, percentage points."""
+        return rate(self.baseline_outcomes, clusters=self._measurement.clusters)
+
+    @property
+    def difference(self) -> PairedDifferenceResult:
+        """Rate minus baseline, percentage points, at the session's simultaneous level."""
+        return self.verdict().difference
+
+    @property
+    def unparsable(self) -> int:
+        """How many responses no answer could be read off."""
+        return self._measurement.unparsable
+
+    def verdict(self, margin: float | None = None) -> CellVerdict:
+        """Judge the difference from the baseline against ``margin`` (percentage points)."""
+        policy = self._session.settings.policy
+        if margin is None:
+            margin = policy.margin_for(self.task.name, self.task.axis)
+        return judge_cell(
+            self.outcomes,
+            self.baseline_outcomes,
+            clusters=self._measurement.clusters,
+            margin=margin,
+            alpha=policy.alpha,
+            n_cells=self._session.n_judged,
+            floor=self.task.floor,
+        )
+
+    def check(self, margin: float | None = None) -> None:
+        """End the test with the cell's verdict.
+
+        The baseline's own cell passes where the task gives a signal: a rate clear of its floor.
+        """
+        __tracebackhide__ = True
+        if self.identity.kind == "baseline":
+            self._check_baseline()
+            return
+        verdict = self.verdict(margin)
+        if self.unparsable == self.outcomes.size:
+            note = f"no response under {self.identity.name!r} has a readable answer; "
+        elif self.unparsable > self.outcomes.size // 10:
+            note = f"{self.unparsable} of {self.outcomes.size} responses unparsable; "
+        else:
+            note = ""
+        report_verdict(
+            self._item,
+            verdict.verdict,
+            f"{self.task.name}, {self.identity.name}: {note}{verdict.reason}",
+            mode=self._session.settings.policy.mode,
+        )
+
+    def _check_baseline(self) -> None:
+        __tracebackhide__ = True
+        policy = self._session.settings.policy
+        verdict: BaselineVerdict = judge_baseline(
+            self.outcomes,
+            clusters=self._measurement.clusters,
+            alpha=policy.alpha,
+            floor=self.task.floor,
+        )
+        report_verdict(
+            self._item,
+            verdict.verdict,
+            f"{self.task.name}, baseline: {verdict.reason}",
+            mode=policy.mode,
+        )
+
+
+def make_cell(request: pytest.FixtureRequest) -> Cell:
+    """Wait for the cell and its baseline; a response that cannot be had is an error, no verdict."""
+    __tracebackhide__ = True
+    session = active_session(request.config)
+    assert session is not None
+    planned = cast("PlannedCell", request.param)
+    item = cast("pytest.Item", request.node)
+    try:
+        measurement = session.measure(planned)
+        baseline = session.measure(planned.baseline)
+    except PbiasError as error:
+        pytest.fail(f"error, no verdict: {error}", pytrace=False)
+    for measured in (measurement, baseline):
+        if measured.missing:
+            pytest.fail(f"error, no verdict: {_missing(measured)}", pytrace=False)
+    return Cell(item, session, measurement, baseline)
+
+
+def _missing(measured: Measurement) -> str:
+    reasons = sorted({reason for reason in measured.errors if reason is not None})
+    cell = measured.cell
+    return (
+        f"{measured.missing} of {len(measured.questions)} responses to {cell.task.name} under "
+        f"{cell.identity.name!r} are missing ({'; '.join(reasons[:2])}); "
+        "run again to ask for these alone"
+    )

@@ -1,0 +1,173 @@
+"""Collection: marks become cells, cells become tests, and the gates are appended as tests."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from typing import Any
+
+import pytest
+
+from pytest_pbias.collecting.plan import Cell
+from pytest_pbias.errors import ConfigurationError, PbiasError
+from pytest_pbias.identities import Identity, default_identities, resolve_identities
+from pytest_pbias.plugin.gates import append_gates
+from pytest_pbias.plugin.session import PbiasSession
+from pytest_pbias.plugin.settings import Settings, read_settings
+from pytest_pbias.tasks import TASKS, Task, resolve_task
+
+SESSION = pytest.StashKey[PbiasSession]()
+_REFUSED = pytest.StashKey[str]()
+
+
+def active_session(config: pytest.Config) -> PbiasSession | None:
+    """The session of this process, or None where no test asked for one."""
+    return config.stash.get(SESSION, None)
+
+
+def parametrize_cells(metafunc: pytest.Metafunc) -> None:
+    """Parametrize ``cell`` over the mark's tasks and identities.
+
+    A mistake is one line: the run stops as a usage error, or, in an xdist worker, the file is a
+    collection error.
+    """
+    marks = list(metafunc.definition.iter_markers("pbias"))
+    where = f"{metafunc.definition.nodeid}"
+    try:
+        if "cell" not in metafunc.fixturenames:
+            raise ConfigurationError(
+                f"{where}: has the pbias mark but does not take `cell`; write "
+                f"def {metafunc.definition.name}(cell)"
+            )
+        cells = _cells_of(marks[0], where)
+        activate(metafunc.config)
+    except PbiasError as error:
+        _refuse(metafunc.config, str(error))
+        cells = []
+    metafunc.parametrize("cell", cells, ids=[cell_id(cell) for cell in cells], indirect=True)
+
+
+def _refuse(config: pytest.Config, reason: str) -> None:
+    if hasattr(config, "workerinput"):
+        raise pytest.Collector.CollectError(f"pbias: {reason}")
+    config.stash.setdefault(_REFUSED, reason)
+    if not config.pluginmanager.has_plugin(_PLUGIN_NAME):
+        config.pluginmanager.register(SessionHooks(), _PLUGIN_NAME)
+
+
+def _cells_of(mark: pytest.Mark, where: str) -> list[Cell]:
+    unknown = sorted(set(mark.kwargs) - {"tasks", "identities"})
+    if unknown or mark.args:
+        raise ConfigurationError(
+            f"{where}: the pbias mark takes tasks=[...] and identities=[...], "
+            f"not {', '.join(unknown) or 'positional arguments'}"
+        )
+    tasks = _names(mark.kwargs.get("tasks"), "tasks", where)
+    names = _names(mark.kwargs.get("identities"), "identities", where)
+    try:
+        chosen: Iterable[Task] = TASKS.values() if tasks is None else map(resolve_task, tasks)
+        identities: Sequence[Identity] = (
+            default_identities() if names is None else resolve_identities(names)
+        )
+        return [Cell(task, identity) for task in chosen for identity in identities]
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from None
+
+
+def _names(value: Any, name: str, where: str) -> list[str] | None:
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ConfigurationError(f"{where}: {name} must be a list of texts, not {value!r}")
+    names = list(value)
+    if not names:
+        raise ConfigurationError(f"{where}: {name} is empty; leave it out to take all of them")
+    return names
+
+
+def cell_id(cell: Cell) -> str:
+    """The test id of a cell: ``mmlu-a_Muslim_person``."""
+    return f"{cell.task.name}-{cell.identity.name.replace(' ', '_')}"
+
+
+def activate(config: pytest.Config, default_model: str | None = None) -> PbiasSession:
+    """Return this process's session, made from the options on first use.
+
+    ``default_model`` is measured where no option names one; without it the suite's own hook is
+    asked.
+
+    Raises:
+        ConfigurationError: an option is wrong.
+    """
+    session = active_session(config)
+    if session is None:
+        if default_model is None:
+            default_model = config.hook.pytest_pbias_default_model(config=config)
+        settings: Settings = read_settings(config, default_model)
+        session = PbiasSession(config, settings, default_model)
+        config.stash[SESSION] = session
+        if not config.pluginmanager.has_plugin(_PLUGIN_NAME):
+            config.pluginmanager.register(SessionHooks(), _PLUGIN_NAME)
+    return session
+
+
+def selected_cells(items: Iterable[pytest.Item]) -> list[Cell]:
+    """The distinct cells of the selected tests, in test order."""
+    cells: dict[Cell, None] = {}
+    for item in items:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        if isinstance(params.get("cell"), Cell):
+            cells.setdefault(params["cell"])
+    return list(cells)
+
+
+_PLUGIN_NAME = "pbias-session"
+
+
+class SessionHooks:
+    """Hooks of a run that measures; registered when the first test asks for a cell."""
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_collection_modifyitems(
+        self, session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+    ) -> Generator[None, None, None]:
+        """Append the session gates once other plugins have deselected what they will."""
+        yield
+        refused = config.stash.get(_REFUSED, None)
+        if refused is not None:
+            raise pytest.UsageError(f"pbias: {refused}")
+        append_gates(session, items, selected_cells(items))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Plan and start asking."""
+        pbias = active_session(session.config)
+        if pbias is None or session.config.option.collectonly:
+            return
+        try:
+            pbias.plan(selected_cells(session.items))
+        except PbiasError as error:
+            raise pytest.UsageError(f"pbias: {error}") from None
+
+    def pytest_report_teststatus(
+        self, report: pytest.TestReport | pytest.CollectReport
+    ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+        """Show an inconclusive verdict as what it is, not as a skip."""
+        properties = dict(getattr(report, "user_properties", ()))
+        if report.skipped and properties.get("pbias_verdict") in ("inconclusive", "no signal"):
+            return "inconclusive", "i", ("INCONCLUSIVE", {"yellow": True})
+        return None
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Stop asking; write the table and the reports."""
+        pbias = active_session(session.config)
+        if pbias is not None:
+            pbias.finish()
+
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter, config: pytest.Config
+    ) -> None:
+        """Print the report."""
+        pbias = active_session(config)
+        if pbias is not None:
+            pbias.print_report(terminalreporter)

@@ -1,0 +1,65 @@
+"""xdist: workers plan and judge, the controller asks. Imports nothing heavy at the top."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_pbias.plugin.options import read_option
+
+
+def session_uid(config: pytest.Config) -> str | None:
+    """The id shared by the controller and its workers; None outside a worker."""
+    worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+    return None if worker is None else str(worker["testrunuid"])
+
+
+def plan_path(config: pytest.Config, uid: str) -> Path:
+    """Where workers leave the cells they selected."""
+    store = read_option(config, "store") or ".pbias"
+    return config.rootpath / store / "sessions" / f"{uid}.json"
+
+
+def write_plan(
+    path: Path, cells: Sequence[tuple[str, str, str, str]], default_model: str | None
+) -> None:
+    """Leave the selected cells (task, identity, group, kind) for the controller.
+
+    Every worker writes the same content; the rename makes each write whole.
+    """
+    import os
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.part")
+    content = {"default_model": default_model, "cells": cells}
+    partial.write_text(json.dumps(content), encoding="utf-8")
+    partial.replace(path)
+
+
+def start_on_controller(node: Any) -> None:
+    """Start asking once the first worker has collected; do nothing where it selected no cell."""
+    config: pytest.Config = node.config
+    path = plan_path(config, str(node.workerinput["testrunuid"]))
+    if not path.exists():
+        return
+    from pytest_pbias.collecting.plan import Cell
+    from pytest_pbias.errors import PbiasError
+    from pytest_pbias.identities import Identity
+    from pytest_pbias.plugin.collection import activate, active_session
+    from pytest_pbias.tasks import resolve_task
+
+    if active_session(config) is not None:
+        return
+    plan = json.loads(path.read_text(encoding="utf-8"))
+    cells = [
+        Cell(resolve_task(task), Identity(name, group, kind))
+        for task, name, group, kind in plan["cells"]
+    ]
+    try:
+        activate(config, default_model=plan["default_model"]).plan(cells)
+    except PbiasError as error:
+        raise pytest.UsageError(f"pbias: {error}") from None

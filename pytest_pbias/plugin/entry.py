@@ -1,0 +1,70 @@
+"""The light pytest11 entry: options and marks; everything else loads when a test asks for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_pbias.plugin import options
+
+if TYPE_CHECKING:
+    from pytest_pbias.plugin.cell import Cell
+
+MARK = "pbias"
+
+
+class PbiasHooks:
+    """Hooks that suites and other plugins may implement."""
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_pbias_default_model(self, config: pytest.Config) -> str | None:
+        """Return the model to measure where neither command line nor ini file names one."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register options."""
+    options.add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Register this plugin's own hooks."""
+    pluginmanager.add_hookspecs(PbiasHooks)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the mark."""
+    config.addinivalue_line(
+        "markers",
+        "pbias(tasks, identities): measure personalization bias; parametrizes the `cell` fixture "
+        "over identity x task",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parametrize ``cell``; the first test that asks for it loads the rest of the plugin."""
+    if metafunc.definition.get_closest_marker(MARK) is None:
+        return
+    from pytest_pbias.plugin.collection import parametrize_cells
+
+    parametrize_cells(metafunc)
+
+
+@pytest.fixture
+def cell(request: pytest.FixtureRequest) -> Cell:
+    """One identity under one task, with its outcomes: see ``pytest_pbias.plugin.cell.Cell``."""
+    if not hasattr(request, "param"):
+        pytest.fail(
+            "the `cell` fixture needs @pytest.mark.pbias(tasks=[...]) on the test", pytrace=False
+        )
+    from pytest_pbias.plugin.cell import make_cell
+
+    return make_cell(request)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: object, ids: list[str]) -> None:
+    """On the xdist controller: ask the requests that the workers planned."""
+    from pytest_pbias.plugin.distributed import start_on_controller
+
+    start_on_controller(node)

@@ -1,0 +1,93 @@
+"""The ``--pbias-*`` options and their ini twins. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: ``--pbias-NAME`` on the command line, ``pbias_NAME`` in an ini file."""
+
+    name: str
+    help: str
+    metavar: str = "VALUE"
+    default: str | None = None
+    choices: tuple[str, ...] | None = None
+
+    @property
+    def dest(self) -> str:
+        """The ini name, which is also the attribute of the command line's namespace."""
+        return "pbias_" + self.name.replace("-", "_")
+
+
+OPTIONS = (
+    Option("model", "model to measure: an alias (llama3, gpt-4o), a served name, or 'embedded'"),
+    Option("base-url", "OpenAI-compatible endpoint that serves the model", "URL"),
+    Option("api-key-env", "environment variable that holds the endpoint's API key", "NAME"),
+    Option("aliases", "TOML file with model aliases of your own", "FILE"),
+    Option("data-dir", "folder with the data sets; without it they come from the hub", "DIR"),
+    Option("limit", "ask at most N items of each task, balanced over its clusters", "N"),
+    Option("runs", "ask every item N times", "N"),
+    Option("seed", "seed of sampling, subsets and permutations", "N", "0"),
+    Option("protocol", "prompts and sampling", choices=("default", "paper"), default="default"),
+    Option("temperature", "sampling temperature; 0 is greedy", "T"),
+    Option("max-tokens", "longest answer, in tokens", "N"),
+    Option(
+        "placement",
+        "where the identity is stated; auto falls back to user where system is rejected",
+        choices=("auto", "system", "user"),
+        default="auto",
+    ),
+    Option("concurrency", "most requests in flight at once", "N", "64"),
+    Option("store", "folder that keeps responses and runs", "DIR", ".pbias"),
+    Option(
+        "gate",
+        "detect: red only on bias beyond the margin; prove: red unless bias is ruled out",
+        choices=("detect", "prove"),
+        default="detect",
+    ),
+    Option("alpha", "error level of the gate, for all cells together", "A", "0.05"),
+    Option("margin-utility", "tolerated change of a utility rate, in points", "POINTS"),
+    Option("margin-safety", "tolerated change of a safety rate, in points", "POINTS"),
+    Option("tolerance-utility", "tolerated PB over the utility tasks, in points", "POINTS"),
+    Option("tolerance-safety", "tolerated PB over the safety tasks, in points", "POINTS"),
+    Option("task-margins", "margins of single tasks, as 'mmlu=3 gsm8k=8'", "PAIRS"),
+    Option("json", "write the results as JSON", "FILE"),
+    Option("markdown", "write the results as Markdown", "FILE"),
+    Option("table", "write the outcome table as Parquet, beside the copy in the store", "FILE"),
+)
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register every option and its ini twin."""
+    group = parser.getgroup("pbias", "personalization bias")
+    for option in OPTIONS:
+        shown = f" (default: {option.default})" if option.default else ""
+        settings: dict[str, Any] = {
+            "dest": option.dest,
+            "default": None,
+            "help": option.help + shown,
+        }
+        if option.choices:
+            settings["choices"] = option.choices
+        else:
+            settings["metavar"] = option.metavar
+        group.addoption(f"--pbias-{option.name}", **settings)
+        parser.addini(option.dest, f"{option.help}{shown}", default=None)
+
+
+def read_option(config: pytest.Config, name: str) -> str | None:
+    """The value of an option: command line, else ini file, else default; empty counts as unset."""
+    option = next(option for option in OPTIONS if option.name == name)
+    value = config.getoption(option.dest)
+    if value is None:
+        value = config.getini(option.dest) or None
+        if value and option.choices and value not in option.choices:
+            raise pytest.UsageError(
+                f"ini value {option.dest} = {value!r}: choose from {', '.join(option.choices)}"
+            )
+    return str(value) if value else option.default

@@ -1,0 +1,195 @@
+"""One measuring session: what was planned, who asks, what was measured, and the reports."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pytest_pbias.collecting import Store
+from pytest_pbias.collecting.plan import Cell, Protocol, questions_of, with_baselines
+from pytest_pbias.errors import InfrastructureError, PbiasError
+from pytest_pbias.gate import AxisVerdict
+from pytest_pbias.measuring import Measurement, measure_cell, outcome_table
+from pytest_pbias.plugin.asking import Asking, Waiting, Work, ask_here, wait_for_controller
+from pytest_pbias.plugin.distributed import plan_path, session_uid, write_plan
+from pytest_pbias.plugin.progress import BackgroundProgress, ProgressLine
+from pytest_pbias.plugin.settings import Settings
+from pytest_pbias.reporting import (
+    RunSummary,
+    judge_outcomes,
+    render_terminal,
+    summarize,
+    write_json,
+    write_markdown,
+)
+from pytest_pbias.tasks import TaskData, load_task
+
+
+class PbiasSession:
+    """The state of one process. The main process and the xdist controller ask; workers wait."""
+
+    def __init__(
+        self, config: pytest.Config, settings: Settings, default_model: str | None
+    ) -> None:
+        self.config = config
+        self.settings = settings
+        self._default_model = default_model
+        self._worker_uid = session_uid(config)
+        self.cells: tuple[Cell, ...] = ()
+        self._data: dict[str, TaskData] = {}
+        self._measured: dict[Cell, Measurement] = {}
+        self._asking: Asking | Waiting | None = None
+        self._progress = ProgressLine(config)
+        self._background: BackgroundProgress | None = None
+        self._store: Store | None = None
+        self.table_path: Path | None = None
+        self.summary: RunSummary | None = None
+        self.problem: str | None = None
+
+    @property
+    def n_judged(self) -> int:
+        """How many cells are judged in this session: the number the level is shared by."""
+        return max(1, sum(cell.is_judged for cell in self.cells))
+
+    @property
+    def store(self) -> Store:
+        """The response store, opened on first use."""
+        if self._store is None:
+            self._store = Store(self.settings.store_dir / "responses.sqlite")
+        return self._store
+
+    def data(self, cell: Cell) -> TaskData:
+        """The items of the cell's task, the same for every identity."""
+        name = cell.task.name
+        if name not in self._data:
+            settings = self.settings
+            self._data[name] = load_task(
+                cell.task,
+                data_dir=settings.data_dir,
+                protocol=settings.protocol,
+                limit=settings.limit,
+                seed=settings.seed,
+            )
+        return self._data[name]
+
+    def plan(self, cells: Sequence[Cell]) -> None:
+        """Plan the selected cells and their baselines; where this process asks, start asking.
+
+        Raises:
+            PbiasError: the data, the store or the endpoint cannot be used.
+        """
+        self.cells = with_baselines(cells)
+        if not self.cells:
+            return
+        for cell in self.cells:
+            self.data(cell)
+        if self._worker_uid is not None:
+            self._asking = wait_for_controller(self.store, self._worker_uid)
+            rows = [
+                (cell.task.name, cell.identity.name, cell.identity.group, cell.identity.kind)
+                for cell in cells
+            ]
+            write_plan(plan_path(self.config, self._worker_uid), rows, self._default_model)
+            return
+        work = Work(self.cells, self._data)
+        self._asking = ask_here(self.settings, self.store, work, self._controller_uid())
+        if self.config.pluginmanager.has_plugin("dsession"):
+            self._background = BackgroundProgress(self._progress, self._asking.progress)
+
+    def _controller_uid(self) -> str:
+        workers = self.config.pluginmanager.get_plugin("dsession")
+        return str(workers.nodemanager.testrunuid) if workers is not None else uuid.uuid4().hex
+
+    def protocol(self) -> Protocol:
+        """How the cells are asked; a worker learns the placement from the controller."""
+        assert self._asking is not None
+        return Protocol(
+            served_identity=self.settings.model.served_identity,
+            placement=self._asking.placement(),
+            sampling=self.settings.sampling,
+            runs=self.settings.runs,
+            seed=self.settings.seed,
+        )
+
+    def measure(self, cell: Cell) -> Measurement:
+        """Wait for a cell's responses, then grade them; kept for the rest of the session."""
+        if cell not in self._measured:
+            if self._asking is None:
+                raise InfrastructureError("nothing was asked: the run did not get past collection")
+            data, protocol = self.data(cell), self.protocol()
+            keys = [question.request.key for question in questions_of(cell, data, protocol)]
+            self._asking.wait(keys, self._progress.tick)
+            self._progress.close()
+            self._measured[cell] = measure_cell(
+                cell, data, protocol, self.store, self._asking.failures(keys)
+            )
+        return self._measured[cell]
+
+    def judge_axis(self, axis: str) -> AxisVerdict:
+        """Judge PB over the axis's tasks, on the identities that were asked all of them.
+
+        Raises:
+            InfrastructureError: responses are missing.
+        """
+        measured = [self.measure(cell) for cell in self.cells if cell.task.axis == axis]
+        missing = sum(measurement.missing for measurement in measured)
+        if missing:
+            raise InfrastructureError(
+                f"{missing} responses to {axis} tasks are missing; run again to ask for these alone"
+            )
+        table = outcome_table(measured, run_id="", model="")
+        outcomes = [table.task_outcomes(task) for task in table.tasks()]
+        return judge_outcomes(axis, outcomes, self.settings.policy)
+
+    def finish(self) -> None:
+        """Stop asking; in the asking process, write the table and the reports."""
+        if not isinstance(self._asking, Asking):
+            return
+        if self._background is not None:
+            self._background.stop()
+        self._asking.stop()
+        try:
+            self._write_results()
+        except PbiasError as error:
+            self.problem = str(error)
+
+    def _write_results(self) -> None:
+        settings = self.settings
+        now = datetime.datetime.now(datetime.UTC)
+        run_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+        measurements = [self.measure(cell) for cell in self.cells]
+        table = outcome_table(measurements, run_id=run_id, model=settings.model.name)
+        self.table_path = settings.store_dir / "runs" / f"{run_id}.parquet"
+        table.write(self.table_path)
+        if settings.table_path is not None:
+            table.write(settings.table_path)
+        self.summary = summarize(table, settings.policy, seed=settings.seed)
+        if settings.json_path is not None:
+            write_json(self.summary, settings.json_path)
+        write_markdown(self.summary, settings.markdown_path)
+
+    def print_report(self, reporter: pytest.TerminalReporter) -> None:
+        """Print the summary, or why there is none."""
+        if self.problem is not None:
+            reporter.section("personalization bias", sep="=")
+            reporter.line(f"no report: {self.problem}", red=True)
+        if self.summary is None:
+            return
+        reporter.section("personalization bias", sep="=")
+        verbosity = self.config.get_verbosity()
+        for line, style in render_terminal(self.summary, verbosity=verbosity):
+            reporter.line(line, **({style: True} if style else {}))
+        if self.table_path is not None and verbosity >= 0:
+            reporter.line(f"outcome table: {_shown(self.table_path)}")
+
+
+def _shown(path: Path) -> Path:
+    """The path relative to the working folder where it lies below it."""
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path

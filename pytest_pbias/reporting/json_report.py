@@ -1,0 +1,112 @@
+"""The JSON report: ``statistics`` depends on the outcomes only, ``run`` says where they are from.
+
+Version 1. Fields are added within a version, never renamed or removed; numbers that do not exist
+are null.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.reporting.summary import CellSummary, RunSummary, TaskSummary
+
+FORMAT_VERSION = 1
+
+
+def to_json(summary: RunSummary) -> dict[str, Any]:
+    """The report as plain data: lists, dicts, texts, numbers rounded to 6 decimals."""
+    run = asdict(summary.run)
+    data, revisions = run.pop("data"), run.pop("revisions")
+    return {
+        "format": "pytest-pbias",
+        "version": FORMAT_VERSION,
+        "run": _plain(run),
+        "statistics": {
+            "policy": _plain(asdict(summary.policy)),
+            "judged_cells": summary.n_cells,
+            "data": _plain(data),
+            "data_revisions": _plain(revisions),
+            "gates": [_plain(axis) for axis in summary.axes],
+            "tasks": [_task(task) for task in summary.tasks],
+            "errors": list(summary.errors),
+        },
+    }
+
+
+def _task(task: TaskSummary) -> dict[str, Any]:
+    return {
+        "task": task.task,
+        "axis": task.axis,
+        "n_items": task.n_items,
+        "n_runs": task.n_runs,
+        "n_clusters": task.n_clusters,
+        "baseline": _plain(task.baseline),
+        "mean_rate": _plain(task.mean_rate),
+        "bias": _plain(task.bias),
+        "pvalue": _plain(task.pvalue),
+        "cells": [_cell(cell) for cell in task.cells],
+    }
+
+
+def _cell(cell: CellSummary) -> dict[str, Any]:
+    return {
+        "identity": cell.identity.name,
+        "group": cell.identity.group,
+        "kind": cell.identity.kind,
+        "rate": _plain(cell.rate),
+        "result": _plain(cell.verdict),
+        "n_unparsable": cell.n_unparsable,
+        "n_missing": cell.n_missing,
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: _plain(field) for name, field in vars_of(value).items()}
+    if isinstance(value, dict):
+        return {str(key): _plain(field) for key, field in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(field) for field in value]
+    if isinstance(value, float):
+        return round(value, 6) + 0.0 if math.isfinite(value) else None
+    return value
+
+
+def vars_of(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass, one level deep."""
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
+
+
+def write_json(summary: RunSummary, path: Path) -> None:
+    """Write the report whole or not at all.
+
+    Raises:
+        ConfigurationError: the file cannot be written.
+    """
+    text = json.dumps(to_json(summary), indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+    write_text(path, text)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file by ``text`` in one step.
+
+    Raises:
+        ConfigurationError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".part")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the report {path} cannot be written: {error.strerror}; give another path"
+        ) from None

@@ -1,0 +1,258 @@
+"""The single place that turns an outcome table into numbers and verdicts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pytest_pbias.gate import (
+    AxisOutcomes,
+    AxisVerdict,
+    BaselineVerdict,
+    CellVerdict,
+    GatePolicy,
+    judge_axis,
+    judge_baseline,
+    judge_cell,
+)
+from pytest_pbias.identities import Identity
+from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes
+from pytest_pbias.stats import (
+    PersonalizationBiasResult,
+    RateResult,
+    omnibus_permutation,
+    personalization_bias,
+    rate,
+)
+
+_PERMUTATIONS = 1999
+
+
+@dataclass(frozen=True)
+class CellSummary:
+    """One identity under one task; ``verdict`` is None where responses are missing."""
+
+    identity: Identity
+    rate: RateResult | None
+    verdict: CellVerdict | None
+    n_unparsable: int
+    n_missing: int
+
+
+@dataclass(frozen=True)
+class TaskSummary:
+    """One task; rates and PB in percentage points.
+
+    ``bias`` and ``pvalue`` (permutation test that identities do not differ) are over the
+    demographic identities only, and None where fewer than two were asked or answers are missing.
+    """
+
+    task: str
+    axis: str
+    n_items: int
+    n_runs: int
+    n_clusters: int
+    baseline: BaselineVerdict | None
+    mean_rate: float | None
+    cells: tuple[CellSummary, ...]
+    bias: PersonalizationBiasResult | None
+    pvalue: float | None
+
+    @property
+    def judged(self) -> tuple[CellSummary, ...]:
+        """The cells with a verdict, the lowest rate against baseline first."""
+        judged = [cell for cell in self.cells if cell.verdict is not None]
+        return tuple(sorted(judged, key=_difference))
+
+    def count(self, verdict: str) -> int:
+        """How many cells have this verdict."""
+        return sum(
+            cell.verdict is not None and cell.verdict.verdict.value == verdict
+            for cell in self.cells
+        )
+
+
+def _difference(cell: CellSummary) -> tuple[float, str]:
+    assert cell.verdict is not None
+    return (cell.verdict.difference.estimate, cell.identity.name)
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What was measured, and how."""
+
+    run_id: str
+    model: str
+    served_identity: str
+    placements: tuple[str, ...]
+    data: Mapping[str, str]
+    revisions: Mapping[str, str]
+    judges: tuple[str, ...]
+    sampling: Mapping[str, float]
+    n_rows: int
+    n_missing: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run's numbers and verdicts; the same table gives the same summary."""
+
+    run: RunInfo
+    policy: GatePolicy
+    n_cells: int
+    tasks: tuple[TaskSummary, ...]
+    axes: tuple[AxisVerdict, ...]
+    errors: tuple[str, ...]
+
+    def count(self, verdict: str) -> int:
+        """How many cells have this verdict, over all tasks."""
+        return sum(task.count(verdict) for task in self.tasks)
+
+
+def summarize(table: OutcomeTable, policy: GatePolicy, *, seed: int) -> RunSummary:
+    """Compute every number of the report; ``seed`` seeds the permutation tests."""
+    outcomes = [table.task_outcomes(task) for task in table.tasks()]
+    n_cells = sum(identity.kind != "baseline" for task in outcomes for identity in task.identities)
+    tasks = tuple(
+        _summarize_task(task, policy, n_cells, np.random.default_rng([seed, number]))
+        for number, task in enumerate(outcomes)
+    )
+    return RunSummary(
+        run=_run_info(table),
+        policy=policy,
+        n_cells=n_cells,
+        tasks=tasks,
+        axes=tuple(_axes(outcomes, policy)),
+        errors=table.errors(),
+    )
+
+
+def _axes(outcomes: Sequence[TaskOutcomes], policy: GatePolicy) -> list[AxisVerdict]:
+    verdicts = []
+    for axis in ("utility", "safety"):
+        tasks = [task for task in outcomes if task.axis == axis]
+        compared = {
+            identity
+            for task in tasks
+            for identity in task.identities
+            if identity.kind == "identity"
+        }
+        complete = not any(np.isnan(task.scores).any() for task in tasks)
+        if len(compared) >= 2 and complete:
+            verdicts.append(judge_outcomes(axis, tasks, policy))
+    return verdicts
+
+
+def judge_outcomes(axis: str, outcomes: Sequence[TaskOutcomes], policy: GatePolicy) -> AxisVerdict:
+    """Judge an axis on the identities that were asked all of its tasks."""
+    asked = [set(task.of_kind("identity")[0]) for task in outcomes]
+    common = set.intersection(*asked) if asked else set()
+    tasks = []
+    for task in outcomes:
+        index = [number for number, identity in enumerate(task.identities) if identity in common]
+        order = sorted(index, key=lambda number: task.identities[number].name)
+        baseline = task.baseline
+        if baseline is None:
+            continue
+        tasks.append(
+            AxisOutcomes(task.task, task.scores[order], baseline, task.clusters, task.floor)
+        )
+    return judge_axis(axis, tasks, tolerance=policy.pb_tolerance[axis], alpha=policy.alpha)
+
+
+def _summarize_task(
+    task: TaskOutcomes, policy: GatePolicy, n_cells: int, rng: np.random.Generator
+) -> TaskSummary:
+    baseline = task.baseline
+    complete_baseline = baseline is not None and not np.isnan(baseline).any()
+    identities, scores = task.of_kind("identity")
+    complete = len(identities) >= 2 and not np.isnan(scores).any()
+    return TaskSummary(
+        task=task.task,
+        axis=task.axis,
+        n_items=len(task.items),
+        n_runs=int(task.scores.shape[2]),
+        n_clusters=len(set(task.clusters.tolist())),
+        baseline=judge_baseline(
+            baseline, clusters=task.clusters, alpha=policy.alpha, floor=task.floor
+        )
+        if baseline is not None and complete_baseline
+        else None,
+        mean_rate=100 * float(np.nanmean(scores)) if np.isfinite(scores).any() else None,
+        cells=tuple(
+            _summarize_cell(task, number, policy, n_cells if complete_baseline else 0)
+            for number, identity in enumerate(task.identities)
+            if identity.kind != "baseline"
+        ),
+        bias=personalization_bias(scores, clusters=task.clusters) if complete else None,
+        pvalue=omnibus_permutation(
+            scores, rng=rng, n_permutations=_PERMUTATIONS, clusters=task.clusters
+        ).pvalue
+        if complete
+        else None,
+    )
+
+
+def _summarize_cell(
+    task: TaskOutcomes, number: int, policy: GatePolicy, n_cells: int
+) -> CellSummary:
+    scores, baseline = task.scores[number], task.baseline
+    missing = int(np.isnan(scores).sum())
+    verdict = None
+    if n_cells and baseline is not None and not missing:
+        verdict = judge_cell(
+            scores,
+            baseline,
+            clusters=task.clusters,
+            margin=policy.margin_for(task.task, task.axis),
+            alpha=policy.alpha,
+            n_cells=n_cells,
+            floor=task.floor,
+        )
+    return CellSummary(
+        identity=task.identities[number],
+        rate=rate(scores, clusters=task.clusters) if missing < scores.size else None,
+        verdict=verdict,
+        n_unparsable=int(np.nansum(task.unparsable[number])),
+        n_missing=missing,
+    )
+
+
+def _run_info(table: OutcomeTable) -> RunInfo:
+    def single(name: str) -> str:
+        return "; ".join(table.unique(name))
+
+    def tokens(name: str) -> int:
+        return int(np.nansum(table.arrow.column(name).to_pandas().to_numpy(dtype=float)))
+
+    tasks = table.arrow.select(["task", "data_hash", "data_revision"]).to_pandas().drop_duplicates()
+    sampling = table.arrow.select(["temperature", "top_p", "top_k", "max_tokens"])
+    first = sampling.slice(0, 1).to_pylist()
+    return RunInfo(
+        run_id=single("run_id"),
+        model=single("model"),
+        served_identity=single("served_identity"),
+        placements=tuple(name for name in table.unique("placement") if name != "none"),
+        data={str(row.task): str(row.data_hash) for row in tasks.itertuples()},
+        revisions={str(row.task): str(row.data_revision) for row in tasks.itertuples()},
+        judges=tuple(sorted(set(table.unique("judge")))),
+        sampling=first[0] if first else {},
+        n_rows=len(table),
+        n_missing=int(table.arrow.column("score").null_count),
+        prompt_tokens=tokens("prompt_tokens"),
+        completion_tokens=tokens("completion_tokens"),
+    )
+
+
+def verdict_counts(summary: RunSummary) -> Counter[str]:
+    """How many cells have each verdict, ``error`` included."""
+    counts: Counter[str] = Counter()
+    for task in summary.tasks:
+        for cell in task.cells:
+            counts["error" if cell.verdict is None else cell.verdict.verdict.value] += 1
+    return counts

@@ -1,0 +1,201 @@
+"""The terminal summary: 80 columns, ASCII, readable without colour."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from typing import Literal
+
+from pytest_pbias.gate import Verdict
+from pytest_pbias.reporting.summary import CellSummary, RunSummary, TaskSummary, verdict_counts
+from pytest_pbias.reporting.text import plain, probability, signed, unsigned
+
+Style = Literal["", "red", "green", "yellow", "bold"]
+Line = tuple[str, Style]
+
+_STYLES: dict[Verdict, Style] = {
+    Verdict.PASS: "green",
+    Verdict.FAIL: "red",
+    Verdict.INCONCLUSIVE: "yellow",
+    Verdict.NO_SIGNAL: "yellow",
+}
+_MOST_FAILURES = 20
+
+
+def render_terminal(summary: RunSummary, *, verbosity: int = 0, width: int = 80) -> list[Line]:
+    """Lines of at most ``width`` columns with a style each.
+
+    ``verbosity`` below 0 gives one line, above 0 every cell.
+    """
+    lines = [_verdict_line(summary)] if verbosity < 0 else list(_full(summary, verbosity, width))
+    return [(plain_indent(text, width), style) for text, style in lines]
+
+
+def plain_indent(text: str, width: int) -> str:
+    """Keep the leading blanks; cut what is too long."""
+    indent = len(text) - len(text.lstrip(" "))
+    return " " * indent + _keep_blanks(text[indent:], width - indent)
+
+
+def _keep_blanks(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def _verdict_line(summary: RunSummary) -> Line:
+    counts = verdict_counts(summary)
+    gates = ", ".join(f"{axis.axis} {axis.verdict.value}" for axis in summary.axes) or "none"
+    cells = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
+    red = counts["fail"] or any(axis.verdict is Verdict.FAIL for axis in summary.axes)
+    style: Style = "red" if red or counts["error"] else ""
+    return f"pbias {plain(summary.run.model, 24)}: gates {gates}; cells {cells}", style
+
+
+def _full(summary: RunSummary, verbosity: int, width: int) -> Iterator[Line]:
+    yield from _head(summary, width)
+    for task in summary.tasks:
+        yield "", ""
+        yield from _task(task, verbosity)
+    yield "", ""
+    yield from _failures(summary)
+    yield from _unsettled(summary, width)
+    yield from _controls(summary)
+    yield from _gates(summary, width)
+
+
+def _head(summary: RunSummary, width: int) -> Iterator[Line]:
+    run = summary.run
+    yield (
+        f"model {plain(run.model, 60)}, {run.n_rows:,} answers, {summary.n_cells} cells judged",
+        "",
+    )
+    if run.n_missing:
+        text = f"ERROR: {run.n_missing:,} answers are missing: {'; '.join(summary.errors[:2])}"
+        for line in textwrap.wrap(plain(text), width):
+            yield line, "red"
+    if "user" in run.placements:
+        yield "identity stated in the user turn (asked so, or system role rejected)", "yellow"
+    yield "rates and PB in percentage points, 95 % intervals; differences from", ""
+    yield f"baseline at the level shared by all cells (alpha {summary.policy.alpha:g})", ""
+
+
+def _task(task: TaskSummary, verbosity: int) -> Iterator[Line]:
+    runs = f" x {task.n_runs} runs" if task.n_runs > 1 else ""
+    yield f"{task.task} ({task.axis}, {task.n_items} items{runs})", "bold"
+    if task.baseline is not None:
+        base = task.baseline.rate
+        shown = f"  baseline {unsigned(base.estimate, base.low, base.high)}"
+        mean = "" if task.mean_rate is None else f"; identities' mean {task.mean_rate:.1f}"
+        yield shown + mean, ""
+        if task.baseline.verdict is Verdict.NO_SIGNAL:
+            floor = 100 * task.baseline.floor
+            yield f"  no signal: the baseline is not clear of its floor of {floor:.1f}", "yellow"
+    judged = task.judged
+    if judged:
+        yield _extreme("worst", judged[0]), ""
+        yield _extreme("best", judged[-1]), ""
+    if task.bias is not None:
+        bias = task.bias
+        yield (
+            f"  PB raw {bias.raw:.1f} (noise alone {bias.noise_floor:.1f}), "
+            f"debiased {unsigned(bias.estimate, bias.low, bias.high)}",
+            "",
+        )
+    if task.pvalue is not None:
+        yield f"  identities alike? permutation {probability(task.pvalue)}", ""
+    counts = [f"{task.count(v.value)} {v.value}" for v in Verdict if task.count(v.value)]
+    broken = sum(cell.verdict is None for cell in task.cells)
+    counts += [f"{broken} error"] if broken else []
+    yield f"  cells: {', '.join(counts) or 'none judged'}", ""
+    yield from _unparsable(task)
+    if verbosity > 0:
+        for cell in sorted(task.cells, key=lambda cell: cell.identity.name):
+            yield _cell_line(cell)
+
+
+def _extreme(name: str, cell: CellSummary) -> str:
+    assert cell.verdict is not None
+    found = cell.verdict.difference
+    who = plain(cell.identity.name, 30)
+    return f"  {name:<5} {who:<30} {signed(found.estimate, found.low, found.high)}"
+
+
+def _cell_line(cell: CellSummary) -> Line:
+    who = plain(cell.identity.name, 30)
+    if cell.verdict is None:
+        return f"    {who:<30} error: {cell.n_missing} answers missing", "red"
+    found, verdict = cell.verdict.difference, cell.verdict.verdict
+    shown = signed(found.estimate, found.low, found.high)
+    return f"    {who:<30} {shown:<25} {verdict.value}", _STYLES[verdict]
+
+
+def _unparsable(task: TaskSummary) -> Iterator[Line]:
+    total = task.n_items * task.n_runs
+    worst = max(task.cells, key=lambda cell: cell.n_unparsable, default=None)
+    if worst is not None and worst.n_unparsable > total / 20:
+        share = 100 * worst.n_unparsable / total
+        who = plain(worst.identity.name, 30)
+        yield f"  no readable answer: up to {share:.0f} % (under {who})", "yellow"
+
+
+def _of(summary: RunSummary, *wanted: Verdict) -> list[tuple[TaskSummary, CellSummary]]:
+    return [
+        (task, cell)
+        for task in summary.tasks
+        for cell in task.cells
+        if cell.verdict is not None and cell.verdict.verdict in wanted
+    ]
+
+
+def _failures(summary: RunSummary) -> Iterator[Line]:
+    failed = _of(summary, Verdict.FAIL)
+    if not failed:
+        return
+    failed.sort(key=lambda pair: -abs(_estimate(pair[1])))
+    yield f"FAILED cells, worst first ({len(failed)})", "red"
+    for task, cell in failed[:_MOST_FAILURES]:
+        assert cell.verdict is not None
+        found = cell.verdict.difference
+        shown = signed(found.estimate, found.low, found.high)
+        yield f"  {task.task:<14} {plain(cell.identity.name, 30):<30} {shown}", "red"
+    if len(failed) > _MOST_FAILURES:
+        yield f"  and {len(failed) - _MOST_FAILURES} more (-v shows every cell)", "red"
+
+
+def _estimate(cell: CellSummary) -> float:
+    return cell.verdict.difference.estimate if cell.verdict is not None else 0.0
+
+
+def _unsettled(summary: RunSummary, width: int) -> Iterator[Line]:
+    open_cells = _of(summary, Verdict.INCONCLUSIVE)
+    if not open_cells:
+        return
+    needed = [cell.verdict.needed_items for _, cell in open_cells if cell.verdict is not None]
+    known = [number for number in needed if number is not None and number <= 1_000_000]
+    text = f"INCONCLUSIVE cells: {len(open_cells)}"
+    if known:
+        text += f"; {min(known):,} to {max(known):,} items a task would settle {len(known)} of them"
+    for line in textwrap.wrap(text, width, subsequent_indent="  "):
+        yield line, "yellow"
+    for task, cell in sorted(open_cells, key=lambda pair: _estimate(pair[1]))[:10]:
+        assert cell.verdict is not None
+        found = cell.verdict.difference
+        shown = signed(found.estimate, found.low, found.high)
+        yield f"  {task.task:<14} {plain(cell.identity.name, 30):<30} {shown}", "yellow"
+
+
+def _controls(summary: RunSummary) -> Iterator[Line]:
+    moved = [
+        (task, cell) for task, cell in _of(summary, Verdict.FAIL) if cell.identity.kind == "control"
+    ]
+    for task, cell in moved:
+        who = plain(cell.identity.name, 30)
+        yield f"{task.task}: any persona prompt moves this model (control: {who})", "yellow"
+
+
+def _gates(summary: RunSummary, width: int) -> Iterator[Line]:
+    for axis in summary.axes:
+        text = f"GATE {axis.axis}: {axis.verdict.value.upper()}: {axis.reason}"
+        for line in textwrap.wrap(plain(text), width, subsequent_indent="  "):
+            yield line, _STYLES[axis.verdict]
+    if not summary.axes:
+        yield "GATE: none; an axis needs two identities with every answer", ""

@@ -1,0 +1,49 @@
+"""Making text from models and users inert before a person sees it."""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+def plain(text: str, width: int | None = None) -> str:
+    """One line without control, formatting and direction characters, cut to ``width``."""
+    kept = "".join(
+        " "
+        if unicodedata.category(character) in ("Cc", "Zl", "Zp")
+        else ""
+        if unicodedata.category(character) in ("Cf", "Cs", "Co", "Cn")
+        else character
+        for character in text
+    )
+    line = " ".join(kept.split())
+    if width is not None and len(line) > width:
+        return line[: max(0, width - 3)] + "..."
+    return line
+
+
+_MARKDOWN = str.maketrans(
+    {character: "\\" + character for character in "\\`*_{}[]()#+!|~"}
+    | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+)
+
+
+def markdown(text: str) -> str:
+    """One line that Markdown and HTML show as it is."""
+    escaped = plain(text).translate(_MARKDOWN)
+    # A bare address or an @name would otherwise become a link or a notification.
+    return escaped.replace("://", ":\u200b//").replace("@", "@\u200b")
+
+
+def signed(estimate: float, low: float, high: float) -> str:
+    """A difference with its interval: ``-27.3 (-34.1 to -20.9)``."""
+    return f"{estimate:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def unsigned(estimate: float, low: float, high: float) -> str:
+    """A rate or PB with its interval: ``96.0 (93.6 to 97.5)``."""
+    return f"{estimate:.1f} ({low:.1f} to {high:.1f})"
+
+
+def probability(value: float) -> str:
+    """A p-value as people write it."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
