@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -35,8 +36,8 @@ class ProgressLine:
     """Writes how far asking is; nothing with ``-q``, nothing where all answers were stored."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self._reporter = config.pluginmanager.get_plugin("terminalreporter")
-        self._capture = config.pluginmanager.get_plugin("capturemanager")
+        self._reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+        self._capture: Any = config.pluginmanager.get_plugin("capturemanager")
         self._quiet = self._reporter is None or config.get_verbosity() < 0
         self._due = time.monotonic() + _FIRST_SECONDS
         self._open = False

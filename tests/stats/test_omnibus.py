@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from statsmodels.stats.contingency_tables import cochrans_q
+from statsmodels.stats.multitest import multipletests
+
+from pytest_pbias.stats import (
+    benjamini_hochberg,
+    cochran_q,
+    holm,
+    items_to_settle,
+    omnibus_permutation,
+)
+
+PVALUES = st.lists(st.floats(0, 1), min_size=1, max_size=30)
+
+
+@given(PVALUES)
+def test_holm_is_statsmodels(pvalues: list[float]) -> None:
+    np.testing.assert_allclose(holm(pvalues), multipletests(pvalues, method="holm")[1], atol=1e-12)
+
+
+@given(PVALUES)
+def test_benjamini_hochberg_is_statsmodels(pvalues: list[float]) -> None:
+    expected = multipletests(pvalues, method="fdr_bh")[1]
+    np.testing.assert_allclose(benjamini_hochberg(pvalues), expected, atol=1e-12)
+
+
+@given(st.integers(2, 6), st.integers(3, 40), st.integers(0, 10**6))
+def test_cochran_q_is_statsmodels(identities: int, items: int, seed: int) -> None:
+    table = (np.random.default_rng(seed).random((identities, items)) < 0.6).astype(float)
+    ours = cochran_q(table)
+    if np.ptp(table, axis=0).any():
+        theirs = cochrans_q(table.T.astype(int))
+        assert ours.statistic == pytest.approx(theirs.statistic)
+        assert ours.pvalue == pytest.approx(theirs.pvalue)
+    else:
+        assert ours.pvalue == 1.0
+
+
+def test_permutation_agrees_with_enumeration() -> None:
+    table = np.array([[1, 1, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0]], dtype=float)
+    residuals = table - table.mean(axis=0)
+    statistic = (residuals.sum(axis=1) ** 2).sum()
+    arrangements = list(
+        itertools.product(*(itertools.permutations(column) for column in residuals.T))
+    )
+    reached = sum(
+        (np.sum(arrangement, axis=0) ** 2).sum() >= statistic - 1e-9 for arrangement in arrangements
+    )
+    exact = reached / len(arrangements)
+    ours = omnibus_permutation(table, rng=np.random.default_rng(0), n_permutations=20_000)
+    assert ours.pvalue == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 20_000))
+
+
+def test_permutation_and_cochran_agree() -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(5):
+        table = (rng.random((8, 200)) < 0.6).astype(float)
+        permutation = omnibus_permutation(table, rng=rng, n_permutations=4000).pvalue
+        assert permutation == pytest.approx(cochran_q(table).pvalue, abs=0.05)
+
+
+def test_permutation_keeps_its_level_and_is_seeded() -> None:
+    rng = np.random.default_rng(3)
+    pvalues = [
+        omnibus_permutation(
+            (rng.random((6, 40)) < 0.7).astype(float), rng=rng, n_permutations=199
+        ).pvalue
+        for _ in range(600)
+    ]
+    assert np.mean(np.array(pvalues) <= 0.05) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 600)
+    table = (rng.random((6, 40)) < 0.7).astype(float)
+    again = [omnibus_permutation(table, rng=np.random.default_rng(1)).pvalue for _ in range(2)]
+    assert again[0] == again[1]
+
+
+def test_no_difference_at_all_has_p_one() -> None:
+    assert omnibus_permutation(np.ones((4, 9)), rng=np.random.default_rng(0)).pvalue == 1.0
+
+
+def test_items_to_settle_shrinks_the_interval_inside_the_distance() -> None:
+    needed = items_to_settle(half_width=6.0, distance=3.0, n_items=100)
+    assert needed == 400
+    assert items_to_settle(half_width=6.0, distance=0.0, n_items=100) is None
