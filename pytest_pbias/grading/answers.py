@@ -76,11 +76,12 @@ def _loose_choice(plain: str, last: str, letter: str, choices: Sequence[str] | N
     stripped = plain.strip()
     if re.fullmatch(rf"\(?([A-{last}a-{last.lower()}])\)?[.:]?", stripped):
         return stripped.strip("().: ").upper()
-    verb = rf"(?:(?:choose|select|pick|go with|going with|chose)\s(?:option\s|choice\s)?{letter})"
+    bare = rf"(?:[(\[]\s?([A-{last}])\s?[)\]]|\b([A-{last}])(?![\w'+-]))"
+    verb = rf"(?:(?:choose|select|pick|go with|going with|chose)\s(?:option\s|choice\s)?{bare})"
     announced = list(re.finditer(verb, plain))
     lines = list(re.finditer(rf"(?m)^\s{{0,3}}(?:option\s)?{letter}(?=[).:,\s]|$)", plain))
     correct = list(
-        re.finditer(rf"{letter}[^.\n]{{0,60}}?\bis (?:the )?(?:correct|right|best)", plain)
+        re.finditer(rf"{bare}[^.\n]{{0,60}}?\bis (?:the )?(?:correct|right|best)", plain)
     )
     for matches in (announced, correct):
         if matches:
