@@ -14,7 +14,7 @@ from pytest_pbias.collecting.recover import salvage
 from pytest_pbias.errors import StoreError
 
 _BUSY_SECONDS = 60.0
-_DAMAGE = ("malformed", "not a database")
+_DAMAGE = ("malformed", "not a database", "Could not decode")
 T = TypeVar("T")
 
 
@@ -32,6 +32,7 @@ class Connections:
         self._local = threading.local()
         self._open_ones: list[sqlite3.Connection] = []
         self._generation = 0
+        self._inode = 0
         self._lock = threading.Lock()
         if read_only and not path.exists():
             raise StoreError(f"no store at {path}: run the suite first, or correct the path")
@@ -59,8 +60,10 @@ class Connections:
     def repair(self) -> None:
         """Rebuild a file whose structure is damaged, and note it."""
         try:
+            damaged = self._inode or self.path.stat().st_ino
             self.close()
-            self.notices.append(salvage(self.path))
+            self.notices.append(salvage(self.path, damaged))
+            self._inode = 0
         except (OSError, sqlite3.Error) as error:
             raise self.error(error) from error
 
@@ -75,13 +78,21 @@ class Connections:
 
     def _connection(self) -> sqlite3.Connection:
         held: tuple[int, sqlite3.Connection] | None = getattr(self._local, "held", None)
-        if held is not None and held[0] == self._generation:
+        if held is not None and held[0] == self._generation and self._same_file():
             return held[1]
         connection = self._open()
+        self._inode = self.path.stat().st_ino
         self._local.held = (self._generation, connection)
         with self._lock:
             self._open_ones.append(connection)
         return connection
+
+    def _same_file(self) -> bool:
+        """Whether ``path`` is still the file that was opened, not one another process rebuilt."""
+        try:
+            return self.path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            return False
 
     def _open(self) -> sqlite3.Connection:
         if self.read_only:

@@ -13,10 +13,11 @@ from pytest_pbias.collecting import schema
 _STEP = 512  # rowids read at once before a damaged range is split
 
 
-def salvage(path: Path) -> str:
+def salvage(path: Path, inode: int) -> str:
     """Move the damaged file aside, copy its intact records to a new store; return one line on it.
 
-    Only one process does it; the others find the new file. The damaged file is kept beside it.
+    ``inode`` is that of the damaged file: where another process has rebuilt it already, nothing is
+    done. The damaged file is kept beside the new one.
 
     Raises:
         OSError: the folder is not writable.
@@ -24,7 +25,7 @@ def salvage(path: Path) -> str:
     """
     with (path.parent / f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if _is_sound(path):
+        if path.exists() and path.stat().st_ino != inode:
             return f"store {path} was rebuilt by another process"
         aside = _free_name(path)
         for suffix in ("-wal", "-shm"):
@@ -39,15 +40,6 @@ def salvage(path: Path) -> str:
         f"store {path} was damaged: {kept} intact responses were kept, the rest will be asked "
         f"again; the damaged file is {aside.name}"
     )
-
-
-def _is_sound(path: Path) -> bool:
-    try:
-        with contextlib.closing(sqlite3.connect(path)) as connection:
-            answer: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            return answer == "ok"
-    except sqlite3.DatabaseError:
-        return False
 
 
 def _free_name(path: Path) -> Path:

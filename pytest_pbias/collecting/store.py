@@ -106,8 +106,7 @@ class Store:
 
     def verify(self) -> int:
         """Check file structure and the hash of every record; return how many were quarantined."""
-        check = self._scalar("PRAGMA quick_check(1)")
-        if check != "ok":
+        if self._scalar("PRAGMA integrity_check(1)") != "ok":
             self._connections.repair()
         before = self._scalar("SELECT count(*) FROM quarantine")
         last = 0

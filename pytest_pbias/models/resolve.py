@@ -194,10 +194,13 @@ def _alias(name: str, entry: Any, text: str, source: str) -> Alias:
         raise _malformed(text, source, name, f"model {name!r} needs one of hub and served_name")
     if "served_name" in entry and "base_url" not in entry:
         raise _malformed(text, source, name, f"model {name!r} has a served_name but no base_url")
-    base_url = entry.get("base_url")
+    try:
+        base_url = normalize_base_url(entry["base_url"]) if "base_url" in entry else None
+    except ConfigurationError as error:
+        raise _malformed(text, source, "base_url", f"model {name!r}: {error}") from None
     return Alias(
         served_name=entry.get("hub") or entry["served_name"],
-        base_url=None if base_url is None else normalize_base_url(base_url),
+        base_url=base_url,
         api_key_env=entry.get("api_key_env"),
         revision=entry.get("revision", ""),
     )

@@ -63,10 +63,10 @@ class Chat:
                 return _error(429, "slow down", {"Retry-After": "0.2"})
             if self.config.get("latency"):
                 await asyncio.sleep(self.config["latency"])
-            response = await self.misbehave(self.fault(text), text, request)
-            if response.status == 200:
+            fault = self.fault(text)
+            if fault is None:
                 self.answered[text] += 1
-            return response
+            return await self.misbehave(fault, text, request)
         finally:
             self.in_flight -= 1
 

@@ -1,0 +1,350 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_pbias.collecting.engine import estimate_tokens
+from pytest_pbias.collecting.records import Failure, Request, Sampling
+from pytest_pbias.collecting.retry import RetryPolicy
+from pytest_pbias.collecting.store import Store
+from pytest_pbias.errors import ConfigurationError, DataError, StoreError
+
+# test fixtures: serve, store, collect, make_requests (conftest.py); the server is chatserver.py
+
+QUICK = RetryPolicy(attempts=6, total=60.0, first=0.02, longest=0.1)
+FAULTS = (
+    "429", "429-retry-after", "500", "503", "reset", "reset-after-headers", "hang", "truncated",
+    "no-choices", "html", "null", "utf8",
+)  # fmt: skip
+
+
+def keys_of(requests: list[Request]) -> list[str]:
+    return [request.key for request in requests]
+
+
+def check_answers(store: Store, requests: list[Request]) -> None:
+    found = store.get_many(keys_of(requests))
+    assert {key: one.text for key, one in found.items()} == {
+        request.key: f"answer to {request.messages[0]['content']}" for request in requests
+    }
+
+
+def test_asks_everything_once_and_nothing_on_a_rerun(
+    serve: Any, store: Store, collect: Any, make_requests: Any
+) -> None:
+    chat = serve()
+    requests = make_requests(700)
+    collector = collect(requests + requests[:50], chat.connect())
+    for start in range(0, 700, 100):
+        assert collector.wait(keys_of(requests[start : start + 100]), timeout=60) == {}
+    check_answers(store, requests)
+    collector.stop()
+    progress = collector.progress()
+    assert (progress.state, progress.done, progress.failed, progress.in_flight) == (
+        "done", 700, 0, 0,
+    )  # fmt: skip
+    assert (progress.prompt_tokens, progress.completion_tokens) == (4900, 2100)
+    assert chat.stats() == {
+        "requests": 700, "different": 700, "answered_twice": [],
+        "most_in_flight": chat.stats()["most_in_flight"],
+    }  # fmt: skip
+
+    def no_server() -> Any:
+        raise AssertionError("a run that has everything must not connect")
+
+    again = collect(iter(requests), no_server, total=700)
+    assert again.wait(keys_of(requests), timeout=20) == {}
+    again.stop()
+    assert (again.progress().cached, again.progress().state) == (700, "done")
+
+
+def test_every_kind_of_fault_is_retried_and_ends_answered(
+    serve: Any, store: Store, collect: Any, make_requests: Any
+) -> None:
+    chat = serve(faults=dict.fromkeys(FAULTS, 0.05), seed=3)
+    requests = make_requests(4000)
+    collector = collect(requests, chat.connect(timeout=1.5), concurrency=128, policy=QUICK)
+    assert collector.wait(keys_of(requests), timeout=120) == {}
+    check_answers(store, requests)
+    stats = chat.stats()
+    assert stats["answered_twice"] == []
+    assert collector.progress().retries >= stats["requests"] - 4000  # some never got there
+    assert stats["requests"] > 6000
+
+
+@pytest.mark.parametrize("fault", [name for name in FAULTS if name != "hang"])
+def test_a_lasting_fault_fails_its_requests_only(
+    serve: Any, store: Store, collect: Any, make_requests: Any, fault: str
+) -> None:
+    chat = serve(faults={fault: 0.1}, faulty_attempts=None, seed=1)
+    requests = make_requests(120)
+    policy = RetryPolicy(attempts=3, total=2.0, first=0.01, longest=0.02)
+    collector = collect(requests, chat.connect(), policy=policy)
+    failed = collector.wait(keys_of(requests), timeout=60)
+    assert 2 <= len(failed) <= 30
+    assert all(one.attempts >= 3 and "\n" not in one.reason for one in failed.values())
+    check_answers(store, [one for one in requests if one.key not in failed])
+    assert store.missing(keys_of(requests)) == [one.key for one in requests if one.key in failed]
+    collector.stop()
+    assert collector.progress().state == "done"
+
+
+def test_refused_requests_are_not_tried_again(
+    serve: Any, store: Store, collect: Any, make_requests: Any
+) -> None:
+    chat = serve(faults={"400": 0.1}, faulty_attempts=None)
+    requests = make_requests(100)
+    failed = collect(requests, chat.connect()).wait(keys_of(requests), timeout=60)
+    assert failed
+    assert {one.attempts for one in failed.values()} == {1}
+    assert chat.stats()["requests"] == 100
+
+
+def test_a_two_megabyte_answer_is_kept(
+    serve: Any, store: Store, collect: Any, make_requests: Any
+) -> None:
+    chat = serve(faults={"huge": 0.3})
+    requests = make_requests(10)
+    assert collect(requests, chat.connect()).wait(keys_of(requests), timeout=60) == {}
+    lengths = [len(one.text) for one in store.get_many(keys_of(requests)).values()]
+    assert max(lengths) == 2_000_000
+
+
+def test_rejected_key_ends_the_run_without_showing_a_key(
+    serve: Any, store: Store, collect: Any, make_requests: Any
+) -> None:
+    chat = serve(key="sk-right-one")
+    requests = make_requests(3000)
+    collector = collect(requests, chat.connect())
+    failed = collector.wait(keys_of(requests), timeout=20)
+    assert len(failed) == 3000
+    reasons = {one.reason for one in failed.values()}
+    assert len(reasons) == 1
+    assert "rejected the API key (401)" in reasons.pop()
+    assert "EMPTY" not in (collector.end_reason or "")
+    assert chat.stats()["requests"] == 0
+
+
+def test_unknown_model_ends_the_run(
+    serve: Any, store: Store, collect: Any, make_requests: Any
+) -> None:
+    chat = serve(models=["other"])
+    failed = collect(make_requests(50), chat.connect()).wait(["0" * 64], timeout=20)
+    assert "404, tiny" in failed["0" * 64].reason
+
+
+def test_a_dead_endpoint_is_given_up_with_one_reason(
+    serve: Any, store: Store, collect: Any, make_requests: Any
+) -> None:
+    chat = serve()
+    chat.process.stop()
+    requests = make_requests(2000)
+    start = time.monotonic()
+    collector = collect(requests, chat.connect(), breaker_seconds=2.0)
+    failed = collector.wait(keys_of(requests), timeout=30)
+    assert time.monotonic() - start < 30
+    assert len(failed) == 2000
+    assert "no request was answered for" in failed[requests[-1].key].reason
+    assert "no request was answered for" in (collector.end_reason or "")
+
+
+def test_an_endpoint_that_dies_midway_keeps_what_was_answered(
+    serve: Any, store: Store, collect: Any, make_requests: Any
+) -> None:
+    chat = serve(latency=0.02)
+    requests = make_requests(5000)
+    collector = collect(requests, chat.connect(), concurrency=8, breaker_seconds=1.0)
+    collector.wait(keys_of(requests[:100]), timeout=30)
+    chat.process.stop()
+    failed = collector.wait(keys_of(requests), timeout=30)
+    assert failed
+    answered = [one for one in requests if one.key not in failed]
+    assert len(answered) >= 100
+    check_answers(store, answered)
+
+
+def test_a_throttling_endpoint_is_asked_no_more_than_it_takes(
+    serve: Any, store: Store, collect: Any, make_requests: Any
+) -> None:
+    chat = serve(latency=0.03, limit=6)
+    requests = make_requests(400)
+    collector = collect(requests, chat.connect(), concurrency=64, policy=QUICK)
+    assert collector.wait(keys_of(requests), timeout=60) == {}
+    assert collector.progress().limit < 32
+    check_answers(store, requests)
+
+
+def test_concurrency_rises_to_its_cap_and_not_beyond(
+    serve: Any, store: Store, collect: Any, make_requests: Any
+) -> None:
+    chat = serve(latency=0.05)
+    requests = make_requests(600)
+    collector = collect(requests, chat.connect(concurrency=24), concurrency=24)
+    collector.wait(keys_of(requests), timeout=60)
+    assert 20 <= chat.stats()["most_in_flight"] <= 24
+
+
+def test_requests_a_minute_are_capped(
+    serve: Any, store: Store, collect: Any, make_requests: Any
+) -> None:
+    chat = serve()
+    requests = make_requests(60)
+    start = time.monotonic()
+    collector = collect(requests, chat.connect(), rpm=1200)
+    assert collector.wait(keys_of(requests), timeout=60) == {}
+    assert time.monotonic() - start > 1.5  # 60 at 20 a second, the first second's worth at once
+
+
+def test_stop_finishes_what_is_in_flight(
+    serve: Any, store: Store, collect: Any, make_requests: Any
+) -> None:
+    chat = serve(latency=0.3)
+    requests = make_requests(5000)
+    collector = collect(requests, chat.connect(), concurrency=8)
+    collector.wait(keys_of(requests[:1]), timeout=20)
+    collector.stop(5.0)
+    assert store.count() == chat.stats()["requests"]
+    failed = collector.wait(keys_of(requests))
+    assert len(failed) == 5000 - store.count()
+    assert "collecting was stopped" in failed[requests[-1].key].reason
+
+
+def test_errors_of_connect_and_of_the_stream_reach_whoever_waits(
+    store: Store, collect: Any, make_requests: Any
+) -> None:
+    def connect() -> Any:
+        raise ConfigurationError("no server")
+
+    with pytest.raises(ConfigurationError, match="no server"):
+        collect(make_requests(3), connect).wait(["0" * 64], timeout=20)
+
+    def stream() -> Any:
+        raise DataError("row 3 is malformed")
+        yield
+
+    with pytest.raises(DataError, match="row 3"):
+        collect(stream(), connect).wait(["0" * 64], timeout=20)
+
+
+def test_time_out_of_wait(serve: Any, collect: Any, make_requests: Any) -> None:
+    chat = serve(latency=5)
+    requests = make_requests(1)
+    with pytest.raises(TimeoutError, match="1 responses"):
+        collect(requests, chat.connect()).wait(keys_of(requests), timeout=0.2)
+
+
+def test_keys_that_were_never_planned_do_not_hang(
+    serve: Any, collect: Any, make_requests: Any
+) -> None:
+    chat = serve()
+    assert isinstance(
+        collect(make_requests(5), chat.connect()).wait(["stranger"], timeout=20)["stranger"],
+        Failure,
+    )
+
+
+def test_a_store_that_fails_ends_the_run(
+    serve: Any, store: Store, collect: Any, make_requests: Any
+) -> None:
+    chat = serve()
+
+    def full(_responses: Any) -> None:
+        raise StoreError("store x: database or disk is full; free disk space")
+
+    store.put_many = full  # type: ignore[method-assign]  # a full disk, without filling one
+    requests = make_requests(200)
+    with pytest.raises(StoreError, match="free disk space"):
+        collect(requests, chat.connect()).wait(keys_of(requests), timeout=20)
+
+
+def test_waiting_threads_each_get_their_own(
+    serve: Any, store: Store, collect: Any, make_requests: Any
+) -> None:
+    chat = serve(latency=0.01)
+    requests = make_requests(300)
+    collector = collect(requests, chat.connect())
+    results: list[dict[str, Failure]] = []
+
+    def wait(start: int) -> None:
+        results.append(collector.wait(keys_of(requests[start : start + 100]), timeout=60))
+
+    threads = [threading.Thread(target=wait, args=(start,)) for start in (200, 100, 0)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [{}, {}, {}]
+
+
+RUN = """
+    import sys
+    from pathlib import Path
+    from pytest_pbias.collecting.collector import Collector
+    from pytest_pbias.collecting.records import Request, Sampling
+    from pytest_pbias.collecting.store import Store
+    from pytest_pbias.models.client import Endpoint
+    url, path, n = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    requests = [
+        Request(f"{i:064x}", ({"role": "user", "content": f"question {i}"},), Sampling(), i)
+        for i in range(n)
+    ]
+    collector = Collector(
+        Store(path), requests, lambda: Endpoint(url, "tiny", "EMPTY"), concurrency=16
+    )
+    collector.start()
+    print(collector.owner, flush=True)
+    failed = collector.wait([one.key for one in requests], timeout=100)
+    collector.stop()
+    print(len(failed), flush=True)
+"""
+
+
+def start_run(url: str, path: Path, n: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(RUN), f"{url}/v1", str(path), str(n)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_kill_minus_nine_loses_only_what_was_in_flight(
+    serve: Any, store: Store, make_requests: Any
+) -> None:
+    chat = serve(latency=0.01)
+    requests = make_requests(4000)
+    kills = 0
+    for round_number in range(6):
+        run = start_run(chat.url, store.path, 4000)
+        assert run.stdout is not None
+        run.stdout.readline()
+        while run.poll() is None and store.count() < 400 * (round_number + 1) + 37:
+            time.sleep(0.01)
+        run.kill()
+        run.wait()
+        run.stdout.close()
+        kills += 1
+        assert store.verify() == 0
+    run = start_run(chat.url, store.path, 4000)
+    assert run.communicate(timeout=100)[0].splitlines()[-1] == "0"
+    check_answers(store, requests)
+    assert chat.stats()["requests"] - 4000 <= 16 * kills
+
+
+def test_two_sessions_on_one_store(serve: Any, store: Store, make_requests: Any) -> None:
+    chat = serve(latency=0.005)
+    both = [start_run(chat.url, store.path, 800) for _ in range(2)]
+    assert [one.communicate(timeout=100)[0].splitlines()[-1] for one in both] == ["0", "0"]
+    check_answers(store, make_requests(800))
+    assert store.verify() == 0
+
+
+def test_tokens_are_estimated_from_text_and_limit() -> None:
+    request = Request("k", ({"role": "user", "content": "x" * 400},), Sampling(max_tokens=10), 0)
+    assert estimate_tokens(request) == 105

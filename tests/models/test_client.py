@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
+from pytest_pbias.models.client import Endpoint, EndpointError, parse_completion, retry_after
+from pytest_pbias.models.probe import check_served_model, supports_system_role
+from pytest_pbias.models.resolve import resolve_model
+
+KEY = "sk-abcdef-0123456789"
+GOOD = {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@contextmanager
+def serving(chat: Handler, models: Handler | None = None) -> Iterator[str]:
+    """A real HTTP server in a thread, with the two handlers."""
+    urls: list[str] = []
+    ready, done = Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def main() -> None:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", chat)
+        if models is not None:
+            app.router.add_get("/v1/models", models)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        urls.append(f"http://127.0.0.1:{runner.addresses[0][1]}/v1")
+        ready.set()
+        await done.wait()
+        await runner.cleanup()
+
+    thread = Thread(target=lambda: loop.run_until_complete(main()))
+    thread.start()
+    ready.wait(20)
+    try:
+        yield urls[0]
+    finally:
+        loop.call_soon_threadsafe(done.set)
+        thread.join()
+        loop.close()
+
+
+def ask(url: str, *, timeout: float = 10.0, **options: Any) -> Any:
+    async def main() -> Any:
+        endpoint = Endpoint(url, "tiny", KEY, timeout=timeout)
+        try:
+            sampling = {"max_tokens": 5, "temperature": 0.0} | options
+            return await endpoint.ask([{"role": "user", "content": "q \ud800"}], **sampling)
+        finally:
+            await endpoint.aclose()
+
+    return asyncio.run(main())
+
+
+def test_sends_only_what_is_set() -> None:
+    bodies: list[Any] = []
+
+    async def chat(request: web.Request) -> web.Response:
+        bodies.append(await request.json())
+        assert request.headers["Authorization"] == f"Bearer {KEY}"
+        assert request.content_type == "application/json"
+        return web.json_response(GOOD | {"usage": {"prompt_tokens": 3, "completion_tokens": 1}})
+
+    with serving(chat) as url:
+        reply = ask(url)
+        ask(url, top_p=0.9, top_k=10, seed=7, temperature=1.0)
+    assert (reply.text, reply.finish_reason, reply.prompt_tokens) == ("hi", "stop", 3)
+    common = {"model": "tiny", "messages": [{"role": "user", "content": "q \ud800"}]}
+    assert bodies[0] == common | {"max_tokens": 5, "temperature": 0.0}
+    assert bodies[1] == common | {
+        "max_tokens": 5, "temperature": 1.0, "top_p": 0.9, "top_k": 10, "seed": 7,
+    }  # fmt: skip
+
+
+def test_the_other_name_of_the_token_limit() -> None:
+    seen: list[Any] = []
+
+    async def chat(request: web.Request) -> web.Response:
+        body = await request.json()
+        seen.append(body)
+        if "max_tokens" in body:
+            message = "Unsupported parameter: use 'max_completion_tokens' instead."
+            return web.json_response({"error": {"message": message}}, status=400)
+        return web.json_response(GOOD)
+
+    with serving(chat) as url:
+        assert ask(url).text == "hi"
+    assert seen[1]["max_completion_tokens"] == 5
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "headers", "kind", "wait"),
+    [
+        (429, {"message": "slow"}, {"Retry-After": "7"}, "throttled", 7.0),
+        (429, {"message": "pay", "code": "insufficient_quota"}, {}, "fatal", None),
+        (503, {"message": "busy"}, {"retry-after-ms": "250"}, "server", 0.25),
+        (500, "plain text", {}, "server", None),
+        (400, {"message": "too long"}, {}, "refused", None),
+        (403, {"message": "filtered"}, {}, "refused", None),
+        (307, {}, {"Location": "http://elsewhere/"}, "refused", None),
+        (401, {"message": f"Incorrect API key provided: {KEY}"}, {}, "fatal", None),
+        (404, {"message": f"no model for {KEY}\nat all"}, {}, "fatal", None),
+    ],
+)
+def test_what_each_status_means(
+    status: int, error: Any, headers: Any, kind: str, wait: float | None
+) -> None:
+    async def chat(_request: web.Request) -> web.Response:
+        return web.json_response({"error": error}, status=status, headers=headers)
+
+    with serving(chat) as url, pytest.raises(EndpointError) as got:
+        ask(url)
+    assert (got.value.kind, got.value.retry_after) == (kind, wait)
+    assert KEY not in got.value.reason
+    assert "\n" not in got.value.reason
+
+
+def test_a_hang_is_a_timeout() -> None:
+    async def chat(_request: web.Request) -> web.Response:
+        await asyncio.sleep(5)
+        return web.json_response(GOOD)
+
+    with serving(chat) as url, pytest.raises(EndpointError, match=r"within 0.3 s") as got:
+        ask(url, timeout=0.3)
+    assert got.value.kind == "timeout"
+
+
+def test_a_slow_drip_is_a_timeout_too() -> None:
+    async def chat(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        for _ in range(100):
+            await response.write(b" ")
+            await asyncio.sleep(0.05)
+        return response
+
+    with serving(chat) as url, pytest.raises(EndpointError) as got:
+        ask(url, timeout=0.5)
+    assert got.value.kind == "timeout"
+
+
+def test_nothing_there_is_a_connection_failure() -> None:
+    with pytest.raises(EndpointError) as got:
+        ask("http://127.0.0.1:9/v1")
+    assert got.value.kind == "connection"
+
+
+def test_the_key_is_in_no_repr_and_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def chat(_request: web.Request) -> web.Response:
+        return web.json_response({"error": {"message": KEY}}, status=500)
+
+    with caplog.at_level(logging.DEBUG), serving(chat) as url, pytest.raises(EndpointError):
+        ask(url)
+    assert KEY not in caplog.text
+    assert KEY not in repr(Endpoint("http://h/v1", "m", KEY))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["choices", "message", "content", "finish_reason", "usage", "x"]), inner
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(json_values)
+def test_any_json_is_an_answer_or_a_malformed_one(data: object) -> None:
+    kind = "malformed"
+    try:
+        assert isinstance(parse_completion(data).text, str)
+    except EndpointError as error:
+        kind = error.kind
+    assert kind == "malformed"
+
+
+@pytest.mark.parametrize("usage", [None, [], {"prompt_tokens": -1}, {"prompt_tokens": 2**70}])
+def test_odd_usage_is_no_usage(usage: object) -> None:
+    assert parse_completion(GOOD | {"usage": usage}).prompt_tokens is None
+
+
+def test_retry_after_dates() -> None:
+    then = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    assert 25 < (retry_after({"retry-after": then}) or 0) <= 30
+    assert retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0.0
+    for odd in ("soon", "", "-3", "inf"):
+        assert retry_after({"retry-after": odd}) is None
+    assert retry_after({}) is None
+
+
+# -- probes ----------------------------------------------------------------------------------------
+
+
+async def fine(_request: web.Request) -> web.Response:
+    return web.json_response(GOOD)
+
+
+def lists(*names: str) -> Handler:
+    async def models(_request: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": name} for name in names]})
+
+    return models
+
+
+def test_wrong_model_name_has_near_matches() -> None:
+    with serving(fine, lists("llama3-8b", "other")) as url:
+        check_served_model(resolve_model("llama3-8b", base_url=url))
+        with pytest.raises(ConfigurationError, match="did you mean 'llama3-8b'"):
+            check_served_model(resolve_model("lama3-8b", base_url=url))
+
+
+def test_a_server_without_a_list_of_models_is_trusted() -> None:
+    with serving(fine) as url:
+        check_served_model(resolve_model("anything", base_url=url))
+    for odd in ({}, {"data": [3]}, {"data": "x"}, []):
+
+        async def models(_request: web.Request, odd: Any = odd) -> web.Response:
+            return web.json_response(odd)
+
+        with serving(fine, models) as url:
+            check_served_model(resolve_model("anything", base_url=url))
+
+
+def test_refused_connection_is_one_line() -> None:
+    spec = resolve_model("m", base_url="http://127.0.0.1:9/v1")
+    with pytest.raises(InfrastructureError, match=r"nothing answers at http://127\.0\.0\.1:9/v1"):
+        check_served_model(spec)
+
+
+def test_a_rejected_key_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def reject(_request: web.Request) -> web.Response:
+        return web.json_response({"error": {"message": "no"}}, status=401)
+
+    monkeypatch.setenv("OUR_KEY", KEY)
+    with serving(reject, reject) as url:
+        spec = resolve_model("m", base_url=url, api_key_env="OUR_KEY")
+        for probe in (check_served_model, supports_system_role):
+            with pytest.raises(ConfigurationError, match="check the environment variable OUR_KEY"):
+                probe(spec)
+
+
+def test_system_role() -> None:
+    async def no_system(request: web.Request) -> web.Response:
+        body = json.loads(await request.read())
+        if body["messages"][0]["role"] == "system":
+            return web.json_response({"error": {"message": "no system role"}}, status=400)
+        return web.json_response(GOOD)
+
+    with serving(no_system) as url:
+        assert not supports_system_role(resolve_model("m", base_url=url))
+    with serving(fine) as url:
+        assert supports_system_role(resolve_model("m", base_url=url))
+
+
+def test_a_server_that_refuses_everything_is_an_error() -> None:
+    async def refuse(_request: web.Request) -> web.Response:
+        return web.json_response({"error": {"message": "bad model"}}, status=400)
+
+    with serving(refuse) as url, pytest.raises(PbiasError, match="bad model"):
+        supports_system_role(resolve_model("m", base_url=url))
