@@ -1,0 +1,178 @@
+"""What collecting costs beside the bare ``openai`` client, side by side on the same server.
+
+``python benchmarks/perf/collecting.py [--requests 16000] [--concurrency 256] [--latency 0 0.05]``
+
+Each client runs in a process of its own, the server in another (on another core, where there are
+two), in turn, ``--repeat`` times; the least of each figure counts. Figures are CPU time of the
+client process per request, wall time, and peak memory; what matters is the ratio to the bare
+client.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve()
+CELL = 100  # requests that one test waits for
+QUESTION = "Which of these is right? (A) one (B) two (C) three (D) four. " * 6
+
+
+def messages(number: int) -> list[dict[str, str]]:
+    """A chat about as long as a multiple-choice question under an identity."""
+    return [
+        {"role": "system", "content": f"You are a helpful assistant. I am person {number % 40}."},
+        {"role": "user", "content": f"Question {number}. {QUESTION}"},
+    ]
+
+
+async def bare(url: str, requests: int, concurrency: int) -> None:
+    """The least that the ``openai`` client can do: raw post, aiohttp transport, answers dropped."""
+    from openai import DEFAULT_CONNECTION_LIMITS, AsyncOpenAI, DefaultAioHttpClient
+
+    limits = type(DEFAULT_CONNECTION_LIMITS)(
+        max_connections=concurrency, max_keepalive_connections=concurrency
+    )
+    http = DefaultAioHttpClient(limits=limits)
+    async with AsyncOpenAI(base_url=url, api_key="x", max_retries=0, http_client=http) as client:
+        numbers = iter(range(requests))
+
+        async def worker() -> None:
+            for number in numbers:
+                body = {
+                    "model": "tiny",
+                    "messages": messages(number),
+                    "max_tokens": 512,
+                    "temperature": 0.0,
+                    "seed": 0,
+                }
+                answer: Any = await client.post("/chat/completions", cast_to=object, body=body)
+                assert answer["choices"][0]["message"]["content"]
+
+        await asyncio.gather(*(worker() for _ in range(concurrency)))
+
+
+def ours(url: str, requests: int, concurrency: int) -> None:
+    """The collector with its store, a waiting thread that reads every cell as tests do."""
+    from pytest_pbias.collecting.collector import Collector
+    from pytest_pbias.collecting.records import Request, Sampling, prompt_hash, request_key
+    from pytest_pbias.collecting.store import Store
+    from pytest_pbias.models.client import Endpoint
+
+    keys: list[str] = []
+
+    def stream() -> Iterator[Request]:
+        sampling = Sampling()
+        for number in range(requests):
+            chat: Any = tuple(messages(number))
+            key = request_key("endpoint:x", prompt_hash(chat), sampling, seed=0, run=0)
+            keys.append(key)
+            yield Request(key, chat, sampling, 0)
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder) / "store.sqlite")
+
+        def connect() -> Endpoint:
+            return Endpoint(url, "tiny", "x", concurrency=concurrency)
+
+        collector = Collector(store, stream(), connect, concurrency=concurrency, total=requests)
+        collector.start()
+        for start in range(0, requests, CELL):
+            end = min(requests, start + CELL)
+            while len(keys) < end:
+                time.sleep(0.001)
+            cell = keys[start:end]
+            assert collector.wait(cell) == {}
+            assert len(store.get_many(cell)) == len(cell)
+        collector.stop()
+        store.close()
+
+
+def client(name: str, url: str, requests: int, concurrency: int) -> None:
+    """Run one client in this process and print what it cost."""
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    start = time.perf_counter()
+    if name == "bare":
+        asyncio.run(bare(url, requests, concurrency))
+    else:
+        ours(url, requests, concurrency)
+    wall = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    figures = {"cpu_ms": 1000 * cpu / requests, "wall_s": wall, "peak_mb": after.ru_maxrss / 1024}
+    print(json.dumps(figures))
+
+
+def pin(cores: list[int], index: int) -> list[str]:
+    """Command prefix that keeps a process on one core, where there are two."""
+    return ["taskset", "-c", str(cores[index])] if len(cores) > 1 else []
+
+
+@contextlib.contextmanager
+def server(latency: float, cores: list[int]) -> Iterator[str]:
+    """The fast server, for as long as the block lasts."""
+    command = [*pin(cores, 0), sys.executable, str(HERE.with_name("fastserver.py")), str(latency)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.communicate("")
+
+
+def measure(arguments: argparse.Namespace, latency: float) -> dict[str, dict[str, float]]:
+    """Least figures of each client at one latency; runs are interleaved."""
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    best: dict[str, dict[str, float]] = {}
+    for _ in range(arguments.repeat):
+        for name in ("bare", "pytest-pbias"):
+            with server(latency, cores) as url:
+                command = [*pin(cores, -1), sys.executable, str(HERE), "--client", name]
+                command += ["--url", url, "--requests", str(arguments.requests)]
+                command += ["--concurrency", str(arguments.concurrency)]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+            figures: dict[str, float] = json.loads(done.stdout)
+            seen = best.setdefault(name, figures)
+            best[name] = {key: min(seen[key], value) for key, value in figures.items()}
+    return best
+
+
+def main() -> None:
+    """Measure and print a table, or run one client (``--client``, used by the former)."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--requests", type=int, default=16_000)
+    parser.add_argument("--concurrency", type=int, default=256)
+    parser.add_argument("--latency", type=float, nargs="+", default=[0.0, 0.05])
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--client")
+    parser.add_argument("--url")
+    arguments = parser.parse_args()
+    if arguments.client:
+        client(arguments.client, arguments.url, arguments.requests, arguments.concurrency)
+        return
+    print(f"{arguments.requests} requests, concurrency {arguments.concurrency}")
+    for latency in arguments.latency:
+        best = measure(arguments, latency)
+        print(f"server latency {1000 * latency:g} ms")
+        for name, figures in best.items():
+            ratios = {key: value / best["bare"][key] for key, value in figures.items()}
+            print(
+                f"  {name:14} {figures['cpu_ms']:6.3f} CPU-ms a request ({ratios['cpu_ms']:.2f}x)"
+                f"  {figures['wall_s']:6.2f} s ({ratios['wall_s']:.2f}x)"
+                f"  {figures['peak_mb']:5.0f} MB"
+            )
+
+
+if __name__ == "__main__":
+    main()
