@@ -15,7 +15,7 @@ from pytest_pbias.collecting.engine import Asker, Engine
 from pytest_pbias.collecting.progress import Progress
 from pytest_pbias.collecting.ratelimit import AdaptiveLimit, Pace
 from pytest_pbias.collecting.records import Failure, Request
-from pytest_pbias.collecting.retry import Breaker, RetryPolicy
+from pytest_pbias.collecting.retry import RetryPolicy
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.collecting.waiting import owner_alive, this_owner
 from pytest_pbias.errors import InfrastructureError, PbiasError, StoreError
@@ -60,7 +60,7 @@ class Collector:
             limit=AdaptiveLimit(concurrency),
             pace=Pace(rpm=rpm, tpm=tpm),
             policy=policy or RetryPolicy(),
-            breaker=Breaker(breaker_seconds),
+            breaker_seconds=breaker_seconds,
             rng=Random(seed),
         )
         self._changed = threading.Condition()

@@ -24,7 +24,6 @@ from pytest_pbias.models.client import EndpointError, Reply
 _CHUNK = 512  # requests looked up in the store at once, and kept ready
 _TICK = 0.05
 _BATCH_SECONDS = 0.01  # how long answers gather before they are committed together
-_PROBE_AFTER, _PROBE_EVERY, _PROBE_TIMEOUT = 5.0, 4.0, 3.0
 
 T = TypeVar("T")
 
@@ -77,7 +76,7 @@ class Engine:
         limit: AdaptiveLimit,
         pace: Pace,
         policy: RetryPolicy,
-        breaker: Breaker,
+        breaker_seconds: float,
         rng: Random,
     ) -> None:
         self._store = store
@@ -88,7 +87,9 @@ class Engine:
         self.limit = limit
         self._pace = pace
         self._policy = policy
-        self._breaker = breaker
+        self._breaker = Breaker(breaker_seconds)
+        self._silence = Breaker(breaker_seconds)  # of probes, asked while answers are awaited
+        self._patience = breaker_seconds
         self._rng = rng
         self._asker: Asker | None = None
         self._planned: set[str] = set()
@@ -259,6 +260,7 @@ class Engine:
         now = time.monotonic()
         self._last_success = now
         self._breaker.success()
+        self._silence.success()
         self.limit.success(now, now - start)
         self._count_tokens(request, reply)
         self._answers.append(
@@ -288,13 +290,16 @@ class Engine:
         throttled = error.kind == "throttled"
         job.throttled += throttled
         wait = self._policy.wait(job.attempts, error.retry_after, self._rng)
+        spent = self._policy.exhausted(job.attempts, job.throttled, now - job.started, wait)
         if throttled or error.kind == "timeout":
-            self.limit.overload(now, wait, throttled=throttled)
+            self.limit.overload(now, 0.0 if spent else wait, throttled=throttled)
         if error.kind in ("connection", "timeout", "server"):
             self._breaker.failure(now, error.reason)
-        spent = self._policy.exhausted(job.attempts, job.throttled, now - job.started, wait)
         if error.kind == "refused" or spent:
-            self._breaker.refusal(error.reason)
+            if spent:
+                self._breaker.exhaustion(error.reason)
+            else:
+                self._breaker.refusal(error.reason)
             tries = f" after {job.attempts} attempts" if job.attempts > 1 else ""
             self._failures.append(Failure(job.request.key, error.reason + tries, job.attempts))
             self._dirty.set()
@@ -305,17 +310,17 @@ class Engine:
     # -- watching for a dead endpoint ----------------------------------------------------------
 
     def _watch(self, now: float) -> None:
-        reason = self._breaker.verdict(now)
+        reason = self._breaker.verdict(now) or self._silence.verdict(now)
         if reason is not None:
             self.end_reason = reason
             self.stop()
         elif (
             self._probing
             and self.active
-            and now - self._last_success > _PROBE_AFTER
+            and now - self._last_success > self._patience / 4
             and now >= self._next_probe
         ):
-            self._next_probe = now + _PROBE_EVERY
+            self._next_probe = now + self._patience / 8
             task = asyncio.create_task(self._probe())
             self._probes.add(task)
             task.add_done_callback(self._probes.discard)
@@ -324,12 +329,13 @@ class Engine:
         """Ask for the list of models: an endpoint that answered it once and no more is dead."""
         assert self._asker is not None
         try:
-            listed = await self._asker.served_models(_PROBE_TIMEOUT)
+            listed = await self._asker.served_models(self._patience / 8)
         except EndpointError as error:
             self._probing = True
             if error.kind in ("connection", "timeout"):
-                self._breaker.failure(time.monotonic(), error.reason)
+                self._silence.failure(time.monotonic(), error.reason)
         else:
+            self._silence.success()
             self._probing = self._probing or listed is not None
 
     # -- the store -----------------------------------------------------------------------------

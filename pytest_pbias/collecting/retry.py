@@ -36,24 +36,30 @@ class RetryPolicy:
 class Breaker:
     """Decides that an endpoint is dead: ``seconds`` of failures with not one success between.
 
-    ``refusals`` requests refused for good, one after the other and without any success, open it
-    as well: a suite whose every request is refused is misconfigured.
+    Two more cases open it: ``refusals`` requests refused for good before any success (a suite
+    whose every request is refused is misconfigured; later refusals may be a content filter's), and
+    ``spent`` requests in a row whose retries were used up.
     """
 
-    def __init__(self, seconds: float = 20.0, *, failures: int = 4, refusals: int = 20) -> None:
+    def __init__(
+        self, seconds: float = 20.0, *, failures: int = 4, refusals: int = 50, spent: int = 20
+    ) -> None:
         self._seconds = seconds
         self._failures = failures
         self._refusals = refusals
+        self._spent = spent
         self._since: float | None = None
         self._count = 0
-        self._refused = 0
+        self._refused: int | None = 0
+        self._spent_in_a_row = 0
         self._last = ""
 
     def success(self) -> None:
         """A request was answered."""
         self._since = None
         self._count = 0
-        self._refused = 0
+        self._refused = None
+        self._spent_in_a_row = 0
 
     def failure(self, now: float, reason: str) -> None:
         """An attempt failed in a way that says the endpoint may be down."""
@@ -63,14 +69,25 @@ class Breaker:
         self._last = reason
 
     def refusal(self, reason: str) -> None:
-        """A request was refused for good, or its budget ran out."""
-        self._refused += 1
+        """A request was refused for good."""
+        if self._refused is not None:
+            self._refused += 1
+        self._last = reason
+
+    def exhaustion(self, reason: str) -> None:
+        """The retries of a request were used up."""
+        self._spent_in_a_row += 1
         self._last = reason
 
     def verdict(self, now: float) -> str | None:
         """Return why the endpoint is given up, or None while it is not."""
-        if self._refused >= self._refusals:
-            return f"{self._refused} requests in a row failed for good; the last: {self._last}"
+        if self._refused is not None and self._refused >= self._refusals:
+            return f"the first {self._refused} requests were all refused; the last: {self._last}"
+        if self._spent_in_a_row >= self._spent:
+            return (
+                f"{self._spent_in_a_row} requests in a row failed after all retries; "
+                f"the last: {self._last}"
+            )
         if self._since is None or self._count < self._failures:
             return None
         if now - self._since < self._seconds:

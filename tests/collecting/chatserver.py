@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import sys
 from collections import Counter
 from typing import Any
@@ -60,7 +61,9 @@ class Chat:
         self.most = max(self.most, self.in_flight)
         try:
             if self.in_flight > self.config.get("limit", 10**9):
-                return _error(429, "slow down", {"Retry-After": "0.2"})
+                return _error(
+                    429, "slow down", {"Retry-After": self.config.get("retry_after", "0.2")}
+                )
             if self.config.get("latency"):
                 await asyncio.sleep(self.config["latency"])
             fault = self.fault(text)
@@ -126,6 +129,7 @@ class Chat:
                 "different": len(self.seen),
                 "answered_twice": [text for text, n in self.answered.items() if n > 1],
                 "most_in_flight": self.most,
+                "pid": os.getpid(),
             }
         )
 

@@ -44,12 +44,28 @@ def test_breaker_opens_on_failures_alone() -> None:
     assert "20 s (5 attempts failed); the last: connection failed" in (breaker.verdict(80) or "")
 
 
-def test_breaker_opens_where_everything_is_refused() -> None:
+def test_breaker_opens_where_everything_is_refused_from_the_start() -> None:
     breaker = Breaker()
-    for _ in range(19):
+    for _ in range(49):
         breaker.refusal("bad request")
     assert breaker.verdict(1) is None
     breaker.refusal("bad request")
+    assert "first 50 requests were all refused" in (breaker.verdict(1) or "")
+
+
+def test_breaker_bears_a_content_filter() -> None:
+    breaker = Breaker()
+    breaker.success()
+    for _ in range(500):
+        breaker.refusal("filtered")
+    assert breaker.verdict(1) is None
+
+
+def test_breaker_opens_where_retries_are_used_up_again_and_again() -> None:
+    breaker = Breaker()
+    breaker.success()
+    for _ in range(20):
+        breaker.exhaustion("too many requests (429)")
     assert "20 requests in a row" in (breaker.verdict(1) or "")
 
 
