@@ -1,4 +1,4 @@
-"""OpenAI-compatible server of the embedded model: ``python -m pytest_pbias.models.embedded.server``.
+"""OpenAI-compatible server of the embedded model, run as a module of its own process.
 
 It listens on 127.0.0.1 only, prints one line when ready, and ends when the process that started it
 ends or closes its standard input.
