@@ -120,6 +120,7 @@ class Engine:
         """New tokens of each prompt, up to and with the end token."""
         longest = max(len(prompt.ids) for prompt in prompts)
         limit = min(longest + new_tokens, self.context_length)
+        room = limit - longest
         ids = np.full((len(prompts), longest), self._pad, np.int32)
         for row, prompt in enumerate(prompts):
             ids[row, : len(prompt.ids)] = prompt.ids
@@ -133,14 +134,15 @@ class Engine:
                 generator.set_logits(sampler.choose(generator.get_logits()))
             generator.generate_next_token()
         return [
-            self._cut([int(token) for token in generator.get_sequence(row)[longest:]], new_tokens)
+            self._cut([int(token) for token in generator.get_sequence(row)[longest:]], room)
             for row in range(len(prompts))
         ]
 
-    def _cut(self, tokens: list[int], new_tokens: int) -> list[int]:
+    def _cut(self, tokens: list[int], room: int) -> list[int]:
+        """Keep what counts; a single row that stopped early comes without its end token."""
         if self._end in tokens:
-            tokens = tokens[: tokens.index(self._end) + 1]
-        return tokens[:new_tokens]
+            return tokens[: tokens.index(self._end) + 1]
+        return [*tokens, self._end] if len(tokens) < room else tokens
 
     def _completion(self, tokens: list[int]) -> Completion:
         finished = tokens[-1:] == [self._end]
