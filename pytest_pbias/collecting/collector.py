@@ -30,7 +30,8 @@ class Collector:
     ``connect`` is called in a thread of its own when the first missing response is found, so a
     run that has everything starts no server; it may block, and what it raises is what
     :meth:`wait` raises. ``requests`` is drawn from as needed and may be a generator; give
-    ``total`` then, for the progress. ``concurrency`` caps the requests in flight; ``rpm`` and
+    ``total`` then, for the progress. ``concurrency`` caps the requests in flight, which start
+    at ``first_concurrency`` (low, where an endpoint is not known to bear more); ``rpm`` and
     ``tpm`` cap requests and tokens a minute. ``seed`` seeds the jitter of retries.
     """
 
@@ -41,6 +42,7 @@ class Collector:
         connect: Callable[[], Asker],
         *,
         concurrency: int = 64,
+        first_concurrency: int | None = None,
         rpm: float | None = None,
         tpm: float | None = None,
         policy: RetryPolicy | None = None,
@@ -57,7 +59,9 @@ class Collector:
             requests,
             connect,
             self._settle,
-            limit=AdaptiveLimit(concurrency),
+            limit=AdaptiveLimit(concurrency)
+            if first_concurrency is None
+            else AdaptiveLimit(concurrency, start=first_concurrency),
             pace=Pace(rpm=rpm, tpm=tpm),
             policy=policy or RetryPolicy(),
             breaker_seconds=breaker_seconds,

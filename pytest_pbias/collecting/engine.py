@@ -17,7 +17,9 @@ from typing import Protocol, TypeVar
 from pytest_pbias.collecting.ratelimit import AdaptiveLimit, Pace
 from pytest_pbias.collecting.records import Failure, Request, Response
 from pytest_pbias.collecting.retry import Breaker, RetryPolicy
+from pytest_pbias.collecting.schema import encode_response
 from pytest_pbias.collecting.store import Store
+from pytest_pbias.errors import StoreError
 from pytest_pbias.identities.placement import Message
 from pytest_pbias.models.client import EndpointError, Reply
 
@@ -100,7 +102,8 @@ class Engine:
         self._workers: set[asyncio.Task[None]] = set()
         self._answers: list[Response] = []
         self._failures: list[Failure] = []
-        self._writing = 0
+        self._commit_seconds = 0.0
+        self._store_error: StoreError | None = None
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="pbias-store")
         self.active = 0
         self.cached = self.answered = self.failed = self.retries = 0
@@ -148,8 +151,8 @@ class Engine:
             if self._asker is not None:
                 await self._asker.aclose()
             flush_error = results[-1]
-            if not isinstance(flush_error, Exception):
-                await self._flush()
+            if self._store_error is None and not isinstance(flush_error, Exception):
+                self._commit()
             self._disk.shutdown()
 
     # -- the stream ----------------------------------------------------------------------------
@@ -158,6 +161,8 @@ class Engine:
         while not self.stopping:
             if flusher.done():
                 flusher.result()
+            if self._store_error is not None:
+                raise self._store_error
             await self._feed()
             now = time.monotonic()
             while self._later and self._later[0][0] <= now:
@@ -207,7 +212,7 @@ class Engine:
         return min(self.limit.limit, self.limit.cap - self._undurable())
 
     def _undurable(self) -> int:
-        return len(self._answers) + len(self._failures) + self._writing
+        return len(self._answers) + len(self._failures)
 
     def _gate_open(self, now: float) -> bool:
         return now >= self.limit.paused_until and self._pace.wait(now) <= 0
@@ -225,6 +230,8 @@ class Engine:
         try:
             while True:
                 await self._attempt(job)
+                if len(self._answers) >= max(1, self.limit.cap // 8):
+                    self._commit()
                 now = time.monotonic()
                 if len(self._ready) < _CHUNK // 2:
                     self._wake.set()
@@ -236,6 +243,8 @@ class Engine:
                 ):
                     return
                 job = self._take(now)
+        except StoreError as error:
+            self._store_error = error
         finally:
             self.active -= 1
             self._wake.set()
@@ -344,28 +353,31 @@ class Engine:
         while True:
             await self._dirty.wait()
             if self.active:
-                await asyncio.sleep(_BATCH_SECONDS)
+                # On a slow disk answers gather for longer, so that the loop is not always busy.
+                await asyncio.sleep(max(_BATCH_SECONDS, 4 * self._commit_seconds))
             self._dirty.clear()
-            await self._flush()
+            self._commit()
             self._wake.set()
 
-    async def _flush(self) -> None:
+    def _commit(self) -> None:
+        """Write what has gathered, in this thread.
+
+        In a thread of its own each SQLite call would wait for the interpreter lock, which a busy
+        event loop gives back late: far longer than the commit itself takes.
+        """
         answers, self._answers = self._answers, []
         failures, self._failures = self._failures, []
         if not answers and not failures:
             return
-        self._writing = len(answers) + len(failures)
-        await self._on_disk(self._write, answers, failures)
-        self._writing = 0
+        start = time.monotonic()
+        if answers:
+            self._store.put_rows([encode_response(one) for one in answers])
+        if failures:
+            self._store.put_failures(self._owner, failures)
+        self._commit_seconds = time.monotonic() - start
         self.answered += len(answers)
         self.failed += len(failures)
         self._settle([one.key for one in answers], failures)
-
-    def _write(self, answers: list[Response], failures: list[Failure]) -> None:
-        if answers:
-            self._store.put_many(answers)
-        if failures:
-            self._store.put_failures(self._owner, failures)
 
     async def _on_disk(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work, *arguments)

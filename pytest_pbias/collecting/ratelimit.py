@@ -54,6 +54,8 @@ class AdaptiveLimit:
         size = len(self._latencies) + self._signals
         if size < max(_SMALLEST_WINDOW, self.limit):
             return
+        if self._latencies and now - self._window_start < self._latencies[-1]:
+            return  # answers come in bursts; a window shorter than one latency has no true rate
         share = self._signals / size
         if share > _TOO_MANY:
             self.limit = max(1, int(self.limit * 0.6))

@@ -13,6 +13,7 @@ from pytest_pbias.collecting import schema
 from pytest_pbias.collecting.connections import Connections
 from pytest_pbias.collecting.records import Failure, Response
 
+_ROWS = 100  # rows per INSERT, 8 variables each
 _CHUNK = 900  # keys per IN (...) list; below SQLite's oldest limit on variables
 
 
@@ -85,11 +86,25 @@ class Store:
 
     def put_many(self, responses: Iterable[Response]) -> None:
         """Store responses in one transaction. A key that is there already keeps its response."""
-        rows = [schema.encode_response(response) for response in responses]
-        statement = (
-            f"INSERT OR IGNORE INTO responses ({schema.RESPONSE_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)"
-        )
-        self._connections.write(lambda connection: connection.executemany(statement, rows))
+        self.put_rows([schema.encode_response(response) for response in responses])
+
+    def put_rows(self, rows: Sequence[schema.Row]) -> None:
+        """Like :meth:`put_many`, of responses already encoded by ``schema.encode_response``.
+
+        Many rows go into one statement: each statement gives up the interpreter lock, and getting
+        it back from a busy event loop takes far longer than the insertion.
+        """
+
+        def work(connection: sqlite3.Connection) -> None:
+            for start in range(0, len(rows), _ROWS):
+                chunk = rows[start : start + _ROWS]
+                marks = ",".join(["(?,?,?,?,?,?,?,?)"] * len(chunk))
+                connection.execute(
+                    f"INSERT OR IGNORE INTO responses ({schema.RESPONSE_COLUMNS}) VALUES {marks}",
+                    [field for row in chunk for field in row],
+                )
+
+        self._connections.write(work)
 
     def count(self) -> int:
         """Number of stored responses."""

@@ -293,7 +293,7 @@ def test_a_store_that_fails_ends_the_run(
     def full(_responses: Any) -> None:
         raise StoreError("store x: database or disk is full; free disk space")
 
-    store.put_many = full  # type: ignore[method-assign]  # a full disk, without filling one
+    store.put_rows = full  # type: ignore[method-assign]  # a full disk, without filling one
     requests = make_requests(200)
     with pytest.raises(StoreError, match="free disk space"):
         collect(requests, chat.connect()).wait(keys_of(requests), timeout=20)
@@ -353,23 +353,23 @@ def test_kill_minus_nine_loses_only_what_was_in_flight(
     serve: Any, store: Store, make_requests: Any
 ) -> None:
     chat = serve(latency=0.01)
-    requests = make_requests(4000)
+    requests = make_requests(2000)
     kills = 0
-    for round_number in range(6):
-        run = start_run(chat.url, store.path, 4000)
+    for round_number in range(5):
+        run = start_run(chat.url, store.path, 2000)
         assert run.stdout is not None
         run.stdout.readline()
-        while run.poll() is None and store.count() < 400 * (round_number + 1) + 37:
+        while run.poll() is None and store.count() < 250 * (round_number + 1) + 37:
             time.sleep(0.01)
         run.kill()
         run.wait()
         run.stdout.close()
         kills += 1
         assert store.verify() == 0
-    run = start_run(chat.url, store.path, 4000)
+    run = start_run(chat.url, store.path, 2000)
     assert run.communicate(timeout=100)[0].splitlines()[-1] == "0"
     check_answers(store, requests)
-    assert chat.stats()["requests"] - 4000 <= 16 * kills
+    assert chat.stats()["requests"] - 2000 <= 16 * kills
 
 
 def test_two_sessions_on_one_store(serve: Any, store: Store, make_requests: Any) -> None:
