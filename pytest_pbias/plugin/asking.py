@@ -29,6 +29,7 @@ from pytest_pbias.tasks import TaskData
 
 _TICK_SECONDS = 0.25
 _START_SECONDS = 600.0
+_EMBEDDED_CONCURRENCY = 96
 _EMBEDDED_START_SECONDS = 120.0
 
 
@@ -175,9 +176,13 @@ def _start(settings: Settings, store: Store, work: Work) -> Asking:
     )
     asking = Asking(protocol)
     base_url: str | None = None
+    concurrency = settings.concurrency
+    first: int | None = None
     if not work.anything_missing(store, protocol):
         return asking
     if spec.kind == "embedded":
+        # A server of our own batches what it is given and throttles nobody: fill its batches.
+        concurrency = first = max(concurrency, _EMBEDDED_CONCURRENCY)
         asking.server, base_url = _start_embedded(spec, settings.store_dir / "logs")
     else:
         check_served_model(spec)
@@ -188,8 +193,9 @@ def _start(settings: Settings, store: Store, work: Work) -> Asking:
     asking.collector = Collector(
         store,
         work.requests(protocol),
-        lambda: open_endpoint(spec, base_url=base_url, concurrency=settings.concurrency),
-        concurrency=settings.concurrency,
+        lambda: open_endpoint(spec, base_url=base_url, concurrency=concurrency),
+        concurrency=concurrency,
+        first_concurrency=first,
         total=work.total(protocol),
         seed=settings.seed,
     )
@@ -205,7 +211,8 @@ def _start_embedded(spec: ModelSpec, logs: Path) -> tuple[ServerProcess, str]:
         )
     command = [sys.executable, "-m", "pytest_pbias.models.embedded.server"]
     server = ServerProcess(
-        [*command, "--model", str(spec.path)], log=logs / f"embedded-{os.getpid()}.log"
+        [*command, "--model", str(spec.path), "--processes", str(min(os.cpu_count() or 1, 4))],
+        log=logs / f"embedded-{os.getpid()}.log",
     )
     server.start()
     address = server.wait_ready(r"^listening on (http://\S+)$", _EMBEDDED_START_SECONDS)

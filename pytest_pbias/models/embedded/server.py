@@ -11,7 +11,9 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -147,12 +149,12 @@ def watch_parent() -> None:
             threading.Thread(target=drain, name="stdin", daemon=True).start()
 
 
-async def serve(engine: Engine, port: int) -> None:
-    """Serve until SIGTERM or SIGINT."""
+async def serve(engine: Engine, port: int, *, share_port: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT; several processes may share a port."""
     runner = web.AppRunner(build_app(engine), access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", port, backlog=1024)
+        site = web.TCPSite(runner, "127.0.0.1", port, backlog=1024, reuse_port=share_port)
         await site.start()
         bound = runner.addresses[0][1]
         print(f"listening on http://127.0.0.1:{bound}", flush=True)
@@ -164,6 +166,41 @@ async def serve(engine: Engine, port: int) -> None:
         await runner.cleanup()
 
 
+def serve_in_processes(options: argparse.Namespace) -> int:
+    """Serve from several processes on one port; the kernel spreads the connections.
+
+    The engine holds Python's lock while it works, so threads would not use a second core.
+    """
+    with socket.socket() as placeholder:
+        # Bound but not listening: it keeps the port and takes no connection.
+        placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        placeholder.bind(("127.0.0.1", options.port))
+        port = placeholder.getsockname()[1]
+        command = [sys.executable, "-m", "pytest_pbias.models.embedded.server", "--share-port"]
+        command += ["--port", str(port)]
+        command += ["--model", str(options.model)] if options.model else []
+        workers = [
+            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+            for _ in range(options.processes)
+        ]
+        # Told to end, leave by the way that ends the workers too.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        try:
+            for worker in workers:
+                assert worker.stdout is not None
+                if not worker.stdout.readline().startswith("listening"):
+                    return worker.wait()
+            print(f"listening on http://127.0.0.1:{port}", flush=True)
+            return workers[0].wait()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            for worker in workers:
+                worker.terminate()
+            for worker in workers:
+                worker.wait()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the server; returns the exit status."""
     parser = argparse.ArgumentParser(prog="pytest_pbias.models.embedded.server")
@@ -172,11 +209,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--keep-running", action="store_true", help="do not end with the parent process"
     )
+    parser.add_argument("--processes", type=int, default=1, help="processes that answer")
+    parser.add_argument("--share-port", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if not options.keep_running:
         watch_parent()
     try:
-        asyncio.run(serve(Engine(options.model or locate()), options.port))
+        if options.processes > 1:
+            return serve_in_processes(options)
+        engine = Engine(options.model or locate())
+        asyncio.run(serve(engine, options.port, share_port=options.share_port))
     except PbiasError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,0 +1,169 @@
+"""Every mistake is one line that says what and where, and a non-zero exit."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+def _error(result: pytest.RunResult) -> str:
+    """The one error line of a run that stopped; no traceback, no test run."""
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    output = result.stdout.str() + result.stderr.str()
+    assert "Traceback" not in output
+    assert "INTERNALERROR" not in output
+    lines = re.findall(r"^ERROR: (.*)$", output, flags=re.MULTILINE)
+    assert len(lines) == 1
+    return str(lines[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "no model to measure: give --pbias-model"),
+        (["--pbias-model=lama3"], "unknown model 'lama3': did you mean 'llama3'"),
+        (["--pbias-model=llama3"], "start `vllm serve"),
+        (["--pbias-model=embedded", "--pbias-limit=0"], "--pbias-limit: '0' is not a whole"),
+        (["--pbias-model=embedded", "--pbias-runs=x"], "--pbias-runs: 'x' is not a whole"),
+        (["--pbias-model=embedded", "--pbias-alpha=2"], "--pbias-alpha: '2' is not a number"),
+        (
+            ["--pbias-model=embedded", "--pbias-margin-safety=0"],
+            "--pbias-margin-safety: '0' is not a number above 0",
+        ),
+        (
+            ["--pbias-model=embedded", "--pbias-task-margins=mmul=3"],
+            "unknown task 'mmul': did you mean 'mmlu'",
+        ),
+        (["--pbias-model=embedded", "--pbias-data-dir=nowhere"], "there is no folder"),
+        (["--pbias-model=m", "--pbias-base-url=nonsense"], "is not an address"),
+    ],
+)
+def test_options(suite: pytest.Pytester, options: list[str], says: str) -> None:
+    assert says in _error(suite.runpytest_subprocess(*options))
+
+
+def test_a_missing_key_is_said_before_anything_is_asked(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert "OPENAI_API_KEY" in _error(suite.runpytest_subprocess("--pbias-model=gpt-4o"))
+
+
+@pytest.mark.parametrize(
+    ("mark", "says"),
+    [
+        ("tasks=['mmul']", "unknown task 'mmul': did you mean 'mmlu'"),
+        ("tasks=['mmlu'], identities=['bisexul']", "did you mean 'bisexual'"),
+        ("tasks='mmlu'", "tasks must be a list"),
+        ("tasks=[]", "tasks is empty"),
+        ("tasks=['mmlu'], identites=['a man']", "not identites"),
+    ],
+)
+def test_marks(pytester: pytest.Pytester, mark: str, says: str) -> None:
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.mark.pbias({mark})
+        def test_marked(cell):
+            cell.check()
+        """
+    )
+    said = _error(pytester.runpytest_subprocess("--pbias-model=embedded"))
+    assert says in said
+    assert "test_marks.py::test_marked" in said
+
+
+def test_a_marked_test_without_cell(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.pbias(tasks=["mmlu"])
+        def test_marked():
+            pass
+        """
+    )
+    said = _error(pytester.runpytest_subprocess("--pbias-model=embedded"))
+    assert "does not take `cell`" in said
+
+
+def test_cell_without_a_mark(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_unmarked(cell): pass")
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*needs @pytest.mark.pbias*"])
+
+
+def test_mistakes_in_a_worker_are_collection_errors(suite: pytest.Pytester) -> None:
+    result = suite.runpytest_subprocess("-n", "2", "--pbias-model=lama3")
+    assert result.ret != 0
+    output = result.stdout.str()
+    assert "unknown model 'lama3'" in output
+    assert "Traceback" not in output
+
+
+def test_an_empty_selection(suite: pytest.Pytester) -> None:
+    result = suite.runpytest_subprocess("--pbias-model=embedded", "-k", "nobody")
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_a_refused_connection(suite: pytest.Pytester) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
+        data = suite.mkdir("data")
+        (data / "do_not_answer").mkdir()
+        (data / "gsm8k").mkdir()
+        (data / "gsm8k" / "test.jsonl").write_text('{"question": "Q", "answer": "#### 1"}\n')
+        (data / "do_not_answer" / "do_not_answer_en.csv").write_text(
+            "id,risk_area,types_of_harm,specific_harms,question\n0,a,b,c,Q\n"
+        )
+        said = _error(
+            suite.runpytest_subprocess(
+                "--pbias-model=m", f"--pbias-base-url={url}", "--pbias-data-dir=data"
+            )
+        )
+    assert "nothing answers at" in said
+
+
+def test_a_model_the_server_does_not_serve(
+    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+) -> None:
+    server = faulty_server(models=["tiny"])
+    said = _error(
+        suite.runpytest_subprocess(
+            "--pbias-model=tinny",
+            f"--pbias-base-url={server.url}",
+            f"--pbias-data-dir={_embedded_data()}",
+        )
+    )
+    assert "does not serve 'tinny': did you mean 'tiny'" in said
+
+
+def test_a_malformed_data_file(suite: pytest.Pytester) -> None:
+    data = suite.mkdir("data")
+    (data / "do_not_answer").mkdir()
+    (data / "do_not_answer" / "do_not_answer_en.csv").write_text("id,question\n0,Q\n1,Q,R\n")
+    said = _error(suite.runpytest_subprocess("--pbias-model=embedded", "--pbias-data-dir=data"))
+    assert "do_not_answer_en.csv, line 3: 3 columns, expected 2" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a folder that even its owner cannot write")
+def test_a_store_that_cannot_be_written(suite: pytest.Pytester) -> None:
+    said = _error(
+        suite.runpytest_subprocess("--pbias-model=embedded", "--pbias-store=/proc/nowhere")
+    )
+    assert "store /proc/nowhere" in said
+
+
+def _embedded_data() -> str:
+    from pytest_pbias.models.embedded import data_dir
+
+    return str(data_dir())

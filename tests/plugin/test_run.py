@@ -1,0 +1,267 @@
+"""Whole runs: verdicts, exit codes, reports, and that nothing depends on how they are run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_pbias.collecting import Store
+from pytest_pbias.models.embedded import data_dir
+from pytest_pbias.outcomes import OutcomeTable
+
+pytest.importorskip("onnxruntime_genai", reason="needs pytest-pbias[embedded]")
+
+EMBEDDED = ("--pbias-model=embedded", "--pbias-json=out.json")
+N_CELLS = 10
+
+
+def _report(pytester: pytest.Pytester) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((pytester.path / "out.json").read_text())
+    return report
+
+
+def _verdicts(report: dict[str, Any]) -> dict[tuple[str, str], str]:
+    return {
+        (task["task"], cell["identity"]): cell["result"]["verdict"]
+        for task in report["statistics"]["tasks"]
+        for cell in task["cells"]
+    }
+
+
+def _table(pytester: pytest.Pytester) -> OutcomeTable:
+    (path,) = (pytester.path / ".pbias" / "runs").glob("*.parquet")
+    return OutcomeTable.read(path)
+
+
+def test_the_planted_cells_fail_and_every_report_agrees(suite: pytest.Pytester) -> None:
+    result = suite.runpytest_subprocess(*EMBEDDED, "--junitxml=out.xml", "--pbias-markdown=out.md")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    report = _report(suite)
+    failed = {cell for cell, verdict in _verdicts(report).items() if verdict == "fail"}
+    assert failed == {("gsm8k", "a Muslim person"), ("do_not_answer", "a transgender woman")}
+
+    tree = ET.parse(suite.path / "out.xml").getroot()
+    cases = {
+        (case.get("classname"), case.get("name")): {child.tag for child in case}
+        for case in tree.iter("testcase")
+    }
+    red = {name for (_, name), tags in cases.items() if "failure" in tags}
+    assert {name for name in red if name is not None and not name.startswith("gate")} == {
+        "test_small[gsm8k-a_Muslim_person]",
+        "test_small[do_not_answer-a_transgender_woman]",
+    }
+    gates = {gate["axis"]: gate["verdict"] for gate in report["statistics"]["gates"]}
+    for axis, verdict in gates.items():
+        assert (f"gate[{axis}]" in red) == (verdict == "fail")
+    assert all("error" not in tags for tags in cases.values())
+
+    output = result.stdout.str()
+    assert max(len(line) for line in _section(output)) <= 80
+    assert "FAILED cells, worst first (2)" in output
+    assert "a transgender woman" in (suite.path / "out.md").read_text()
+
+
+def _section(output: str) -> list[str]:
+    lines = output.splitlines()
+    start = next(n for n, line in enumerate(lines) if "personalization bias" in line)
+    end = next(n for n, line in enumerate(lines) if n > start and line.startswith("outcome table"))
+    return lines[start:end]
+
+
+def test_the_table_has_every_identity_and_item_once(suite: pytest.Pytester) -> None:
+    suite.runpytest_subprocess(*EMBEDDED, "--pbias-limit=30", "--pbias-runs=2")
+    table = _table(suite)
+    assert len(table) == N_CELLS * 30 * 2
+    for task in table.tasks():
+        outcomes = table.task_outcomes(task)
+        assert outcomes.scores.shape == (5, 30, 2)
+    assert table.unique("placement") == ("none", "system")
+    assert len(set(table.text("request_key"))) == len(table)
+
+
+def test_runs_are_identical_however_they_are_distributed(suite: pytest.Pytester) -> None:
+    statistics = []
+    for workers in ("0", "2", "4"):
+        suite.runpytest_subprocess(
+            *EMBEDDED, "--pbias-limit=40", "-n", workers, f"--pbias-store=store{workers}"
+        )
+        statistics.append(json.dumps(_report(suite)["statistics"]))
+    suite.runpytest_subprocess(*EMBEDDED, "--pbias-limit=40", "--pbias-store=store2")
+    statistics.append(json.dumps(_report(suite)["statistics"]))
+    assert len(set(statistics)) == 1
+
+
+def test_a_rerun_asks_nothing(suite: pytest.Pytester, faulty_server: Callable[..., Any]) -> None:
+    server = faulty_server()
+    options = (
+        "--pbias-model=tiny",
+        f"--pbias-base-url={server.url}",
+        f"--pbias-data-dir={data_dir()}",
+        "--pbias-limit=20",
+    )
+    suite.runpytest_subprocess(*options)
+    asked = server.requests()
+    assert asked == N_CELLS * 20 + 1  # one more to find out whether system messages are taken
+    server.process.stop()
+    again = suite.runpytest_subprocess(*options)
+    assert again.ret != pytest.ExitCode.USAGE_ERROR
+    assert "error" not in again.parseoutcomes()
+
+
+def test_a_server_without_a_system_role_gets_the_identity_in_the_user_turn(
+    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+) -> None:
+    server = faulty_server(system_role=False)
+    result = suite.runpytest_subprocess(
+        "--pbias-model=tiny",
+        f"--pbias-base-url={server.url}",
+        f"--pbias-data-dir={data_dir()}",
+        "--pbias-limit=5",
+    )
+    result.stdout.fnmatch_lines(["identity stated in the user turn*"])
+    assert _table(suite).unique("placement") == ("none", "user")
+
+
+def test_answers_that_cannot_be_had_are_errors_not_verdicts(
+    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+) -> None:
+    server = faulty_server(faults={"400": 0.1})
+    options = (
+        "--pbias-model=tiny",
+        f"--pbias-base-url={server.url}",
+        f"--pbias-data-dir={data_dir()}",
+        "--pbias-limit=40",
+        "--pbias-json=out.json",
+        "--junitxml=out.xml",
+    )
+    result = suite.runpytest_subprocess(*options)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    output = result.stdout.str()
+    assert "error, no verdict" in output
+    assert "Traceback" not in output
+    report = _report(suite)
+    assert report["run"]["n_missing"] > 0
+    assert report["statistics"]["errors"]
+    tree = ET.parse(suite.path / "out.xml").getroot()
+    assert any(child.tag == "error" for case in tree.iter("testcase") for child in case)
+
+
+def test_prove_is_red_where_detect_is_not(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.pbias(tasks=["do_not_answer"], identities=["a man"])
+        def test_one(cell):
+            cell.check()
+        """
+    )
+    options = ("--pbias-model=embedded", "--pbias-limit=20")
+    detect = pytester.runpytest_subprocess(*options, "-rs")
+    assert detect.ret == pytest.ExitCode.OK
+    assert detect.parseoutcomes() == {"inconclusive": 1}
+    prove = pytester.runpytest_subprocess(*options, "--pbias-gate=prove")
+    assert prove.ret == pytest.ExitCode.TESTS_FAILED
+    prove.stdout.fnmatch_lines(["*red in prove mode*items would settle it*"])
+
+
+def test_the_ini_file_decides_where_the_command_line_does_not(
+    suite: pytest.Pytester,
+) -> None:
+    suite.makeini(
+        """
+        [pytest]
+        pbias_model = embedded
+        pbias_limit = 10
+        pbias_json = out.json
+        pbias_margin_safety = 7
+        pbias_task_margins = gsm8k=9
+        """
+    )
+    suite.runpytest_subprocess()
+    policy = _report(suite)["statistics"]["policy"]
+    assert policy["margin"] == {"utility": 5.0, "safety": 7.0}
+    assert policy["task_margin"] == {"gsm8k": 9.0}
+
+
+def test_cell_offers_what_a_test_may_assert_on(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.pbias(tasks=["do_not_answer"], identities=["a transgender woman"])
+        def test_one(cell):
+            assert cell.task.name == "do_not_answer"
+            assert cell.identity.group == "Gender"
+            assert cell.outcomes.shape == cell.baseline_outcomes.shape == (100, 1)
+            assert cell.rate.estimate < cell.baseline.estimate
+            assert cell.difference.low < cell.difference.estimate < 0
+            assert cell.verdict(margin=90).verdict.value != "fail"
+            assert cell.unparsable == 0
+        """
+    )
+    pytester.runpytest_subprocess("--pbias-model=embedded", "--pbias-limit=100").assert_outcomes(
+        passed=1
+    )
+
+
+def test_a_killed_run_asks_only_what_is_missing(
+    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+) -> None:
+    server = faulty_server(latency=0.05)
+    limit, concurrency = 100, 16
+    command = [
+        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+        "--pbias-model=tiny",
+        f"--pbias-base-url={server.url}",
+        f"--pbias-data-dir={data_dir()}",
+        f"--pbias-limit={limit}",
+        f"--pbias-concurrency={concurrency}",
+        "--pbias-json=out.json",
+    ]
+    kills = 0
+    while kills < 3:
+        process = subprocess.Popen(
+            command, cwd=suite.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        before = server.requests()
+        while process.poll() is None and server.requests() < before + 150:
+            time.sleep(0.02)
+        if process.poll() is not None:
+            break
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        kills += 1
+    assert kills >= 2
+    subprocess.run(command, cwd=suite.path, stdout=subprocess.DEVNULL, check=False)
+    total = N_CELLS * limit
+    assert _report(suite)["run"]["n_missing"] == 0
+    assert Store(Path(suite.path) / ".pbias" / "responses.sqlite").count() == total
+    probes = kills + 1
+    # A batch of answers that is being written counts as in flight as well.
+    assert server.requests() <= total + probes + kills * 2 * concurrency
+
+
+def test_the_selection_is_what_is_asked(suite: pytest.Pytester) -> None:
+    result = suite.runpytest_subprocess(*EMBEDDED, "--pbias-limit=20", "-k", "gsm8k and Muslim")
+    assert result.parseoutcomes()["deselected"] == N_CELLS - 1
+    table = _table(suite)
+    assert table.tasks() == ("gsm8k",)
+    assert table.unique("identity") == ("baseline", "a Muslim person")
+
+
+def test_collect_only_asks_nothing(suite: pytest.Pytester) -> None:
+    result = suite.runpytest_subprocess(*EMBEDDED, "--collect-only", "-q")
+    assert result.ret == pytest.ExitCode.OK
+    assert not (suite.path / ".pbias" / "responses.sqlite").exists()
+    result.stdout.fnmatch_lines(["*test_small?gsm8k-a_Muslim_person?", "pbias::gate?utility?"])
