@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.identities.placement import Message
 from pytest_pbias.models.embedded import RUNTIME_FOLDER
 
 MAX_BATCH = 32
@@ -88,7 +89,7 @@ class Engine:
         self._end: int = settings["eos_token_id"]
         self._pad: int = settings["pad_token_id"]
 
-    def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
+    def encode_chat(self, messages: Sequence[Mapping[str, str] | Message]) -> tuple[int, ...]:
         """Render a chat with the model's template and return its token ids."""
         text = self._encoder.apply_chat_template(
             json.dumps([dict(message) for message in messages]), add_generation_prompt=True
