@@ -5,11 +5,27 @@ from pytest_pbias.stats.bias import (
     joint_personalization_bias,
     personalization_bias,
 )
+from pytest_pbias.stats.compare import (
+    ChangeResult,
+    ItemMatch,
+    bias_change,
+    difference_in_differences,
+    match_items,
+)
+from pytest_pbias.stats.gaps import GapResult, contributions, gap, group_bias
+from pytest_pbias.stats.judge import CorrectedRate, JudgeAudit, corrected_rate
 from pytest_pbias.stats.paired import (
     PairedDifferenceResult,
     mcnemar_midp,
     paired_difference,
     tango_interval,
+)
+from pytest_pbias.stats.power import (
+    PowerPlan,
+    design_effect,
+    minimum_detectable_effect,
+    plan_power,
+    required_items,
 )
 from pytest_pbias.stats.rates import Interval, RateResult, rate, wilson_interval
 from pytest_pbias.stats.tests import (
@@ -20,23 +36,52 @@ from pytest_pbias.stats.tests import (
     items_to_settle,
     omnibus_permutation,
 )
+from pytest_pbias.stats.tradeoff import (
+    CorrelationResult,
+    Ellipse,
+    confidence_ellipse,
+    correlation,
+    pareto_front,
+)
 
 __all__ = [
+    "ChangeResult",
+    "CorrectedRate",
+    "CorrelationResult",
+    "Ellipse",
+    "GapResult",
     "Interval",
+    "ItemMatch",
+    "JudgeAudit",
     "PairedDifferenceResult",
     "PersonalizationBiasResult",
+    "PowerPlan",
     "RateResult",
     "TestResult",
     "benjamini_hochberg",
+    "bias_change",
     "cochran_q",
+    "confidence_ellipse",
+    "contributions",
+    "corrected_rate",
+    "correlation",
+    "design_effect",
+    "difference_in_differences",
+    "gap",
+    "group_bias",
     "holm",
     "items_to_settle",
     "joint_personalization_bias",
+    "match_items",
     "mcnemar_midp",
+    "minimum_detectable_effect",
     "omnibus_permutation",
     "paired_difference",
+    "pareto_front",
     "personalization_bias",
+    "plan_power",
     "rate",
+    "required_items",
     "tango_interval",
     "wilson_interval",
 ]

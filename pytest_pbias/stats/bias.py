@@ -44,6 +44,7 @@ class _Parts:
     noise_squared: float
     along: float
     n_items: int
+    n_clusters: int
     n_identities: int
 
 
@@ -95,16 +96,32 @@ def joint_personalization_bias(
     along = sum(w * w * part.along for w, part in zip(shares, parts, strict=True))
     law = _Law(noise, squared, along / signal if signal > 0 else 0.0)
     tail = (1 - confidence) / 2
+    high = max(law.limit(observed, 1 - tail) / identities, _unseen(parts, shares, tail))
+    upper = max(law.limit(observed, confidence) / identities, _unseen(parts, shares, 2 * tail))
+    measured = all(part.n_clusters > 1 for part in parts)
     return PersonalizationBiasResult(
         raw=_points(observed / identities),
         estimate=_points(signal / identities),
-        low=_points(law.limit(observed, tail) / identities),
-        high=_points(law.limit(observed, 1 - tail) / identities),
-        upper=_points(law.limit(observed, confidence) / identities),
-        pvalue=law.upper_tail(observed, 0.0),
+        low=_points(law.limit(observed, tail) / identities if measured else 0.0),
+        high=_points(high),
+        upper=_points(upper),
+        pvalue=law.upper_tail(observed, 0.0) if measured else 1.0,
         n_items=sum(part.n_items for part in parts),
         n_identities=identities,
         noise_floor=_points(noise / identities),
+    )
+
+
+def _unseen(parts: Sequence[_Parts], weights: Sequence[float], tail: float) -> float:
+    """Mean square that the items drawn could have left unseen, with probability ``tail``.
+
+    If a share q of all items separated the identities, n items would show none of them with
+    probability (1 - q)^n. Identities differ by at most 0.5 (root mean square) on an item, and by
+    0.5 altogether where a table has one cluster only and nothing tells effect from noise.
+    """
+    return sum(
+        weight * (0.5 * (1 - tail ** (1 / part.n_items)) if part.n_clusters > 1 else 0.5) ** 2
+        for part, weight in zip(parts, weights, strict=True)
     )
 
 
@@ -147,7 +164,8 @@ def _parts(means: Array, clusters: Labels | None) -> _Parts:
         noise=trace,
         noise_squared=max(corrected, floor),
         along=float(mean @ covariance @ mean),
-        n_items=items,
+        n_items=int(seen.any(axis=0).sum()),
+        n_clusters=int((seen.any(axis=0) @ membership > 0).sum()),
         n_identities=identities,
     )
 

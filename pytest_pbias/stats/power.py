@@ -1,0 +1,126 @@
+"""How many items a verdict needs, and what a table can detect."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats as sps
+
+from pytest_pbias.stats.arrays import Labels
+from pytest_pbias.stats.paired import PairedDifferenceResult, paired_difference
+
+
+@dataclass(frozen=True, slots=True)
+class PowerPlan:
+    """Items a task needs for its cells to be decided with probability ``power``.
+
+    ``to_pass`` for a cell without any difference, ``to_fail`` for one of ``effect`` percentage
+    points. ``discordance`` is the share of items assumed to change their outcome.
+    """
+
+    to_pass: int
+    to_fail: int
+    effect: float
+    margin: float
+    baseline_rate: float
+    discordance: float
+    n_cells: int
+    power: float
+    alpha: float
+
+
+def plan_power(
+    *,
+    baseline_rate: float,
+    n_identities: int,
+    margin: float,
+    power: float = 0.8,
+    alpha: float = 0.05,
+    n_tasks: int = 1,
+    discordance: float | None = None,
+    effect: float | None = None,
+) -> PowerPlan:
+    """Plan a run before a token is spent.
+
+    Rates and margins are percentage points. Cells are judged at Bonferroni's level over
+    ``n_identities * n_tasks`` cells. Without ``discordance`` (a share in [0, 1]) the answers under
+    two identities are taken as independent, 2 p (1 - p), which overstates what a model that
+    answers most questions alike needs. ``effect`` defaults to twice the margin. Normal
+    approximation (Connor 1987, Biometrics 43:207-211).
+
+    Raises:
+        ValueError: a rate, margin, power or effect outside its range.
+    """
+    p = baseline_rate / 100
+    beyond = 2 * margin if effect is None else effect
+    if not (0 <= p <= 1 and margin > 0 and 0 < power < 1 and n_identities >= 1 and n_tasks >= 1):
+        raise ValueError("need 0 <= baseline rate <= 100, margin > 0, 0 < power < 1, identities")
+    if abs(beyond) <= margin:
+        raise ValueError(f"an effect of {beyond:g} points is not beyond the margin of {margin:g}")
+    share = 2 * p * (1 - p) if discordance is None else discordance
+    cells = n_identities * n_tasks
+    z = float(sps.norm.isf(alpha / (2 * cells)))
+    both, one = float(sps.norm.ppf((1 + power) / 2)), float(sps.norm.ppf(power))
+    # Even identical answers leave a score interval of about 2 z^2 / (2 n) on either side.
+    silent = z * z / (margin / 100)
+    changed = max(share, abs(beyond) / 100)
+    spread = changed - (beyond / 100) ** 2
+    to_pass = max(share * ((z + both) / (margin / 100)) ** 2, silent)
+    to_fail = spread * ((z + one) / ((abs(beyond) - margin) / 100)) ** 2
+    return PowerPlan(
+        math.ceil(to_pass), math.ceil(to_fail), beyond, margin, baseline_rate, share, cells,
+        power, alpha,
+    )  # fmt: skip
+
+
+def minimum_detectable_effect(
+    cell: npt.ArrayLike,
+    reference: npt.ArrayLike,
+    *,
+    margin: float = 0.0,
+    clusters: Labels | None = None,
+    n_cells: int = 1,
+    alpha: float = 0.05,
+    power: float = 0.8,
+) -> float:
+    """Smallest difference (percentage points) that this table would call beyond ``margin``.
+
+    Margin plus the simultaneous interval's half-width plus the power's quantile of the standard
+    error that this width implies.
+
+    Raises:
+        ValueError: as ``paired_difference``.
+    """
+    confidence = 1 - alpha / max(1, n_cells)
+    found = paired_difference(cell, reference, clusters=clusters, confidence=confidence)
+    z = float(sps.norm.isf((1 - confidence) / 2))
+    return margin + found.half_width * (1 + float(sps.norm.ppf(power)) / z)
+
+
+def required_items(result: PairedDifferenceResult, *, margin: float) -> int | None:
+    """Items at which this paired difference would be decided, if its estimate stayed.
+
+    The limit that straddles the margin moves towards the estimate with the square root of the
+    number of items. None where the estimate sits on the margin; the present number where it is
+    decided already.
+    """
+    outside = result.low >= margin or result.high <= -margin
+    if outside or (-margin < result.low and result.high < margin):
+        return result.n_items
+    distance = abs(abs(result.estimate) - margin)
+    if distance <= 1e-9:
+        return None
+    up, down = result.high - result.estimate, result.estimate - result.low
+    reach = max(up, down) if abs(result.estimate) < margin else (
+        down if result.estimate > 0 else up
+    )  # fmt: skip
+    return max(result.n_items + 1, math.ceil(result.n_items * (reach / distance) ** 2))
+
+
+def design_effect(clusters: Labels, correlation: float) -> float:
+    """Factor on the items needed when clusters share ``correlation`` (Kish 1965)."""
+    sizes = np.unique(np.asarray(clusters), return_counts=True)[1].astype(np.float64)
+    return float(1 + ((sizes**2).sum() / sizes.sum() - 1) * correlation)
