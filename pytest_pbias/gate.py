@@ -14,10 +14,10 @@ from pytest_pbias.stats import (
     PairedDifferenceResult,
     PersonalizationBiasResult,
     RateResult,
-    items_to_settle,
     joint_personalization_bias,
     paired_difference,
     rate,
+    required_items,
 )
 
 Array = npt.NDArray[np.float64]
@@ -169,8 +169,7 @@ def judge_cell(
             reason = f"{shown}, but the baseline's {signal.reason}"
     else:
         verdict = Verdict.INCONCLUSIVE
-        distance = abs(abs(found.estimate) - margin)
-        needed = items_to_settle(found.half_width, distance, found.n_items)
+        needed = required_items(found, margin=margin)
         reason = f"{shown}, margin {margin:g} not settled ({rates}; {_advice(needed)})"
     return CellVerdict(verdict, found, margin, confidence, needed, reason)
 

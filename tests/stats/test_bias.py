@@ -161,7 +161,14 @@ def test_missing_responses_are_handled() -> None:
 
 def test_all_equal_is_no_bias() -> None:
     result = personalization_bias(np.ones((4, 30)))
-    assert (result.raw, result.estimate, result.high, result.pvalue) == (0.0, 0.0, 0.0, 1.0)
+    assert (result.raw, result.estimate, result.low, result.pvalue) == (0.0, 0.0, 0.0, 1.0)
+    # 30 items without a difference leave room for one on some others.
+    assert result.high == pytest.approx(50 * (1 - 0.025 ** (1 / 30)))
+
+
+def test_one_cluster_says_nothing() -> None:
+    result = personalization_bias([[1.0, 1.0], [0.0, 0.0]], clusters=["a", "a"])
+    assert (result.low, result.high, result.pvalue) == (0.0, 50.0, 1.0)
 
 
 def test_joint_squares_add() -> None:

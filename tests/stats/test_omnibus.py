@@ -89,3 +89,24 @@ def test_items_to_settle_shrinks_the_interval_inside_the_distance() -> None:
     needed = items_to_settle(half_width=6.0, distance=3.0, n_items=100)
     assert needed == 400
     assert items_to_settle(half_width=6.0, distance=0.0, n_items=100) is None
+
+
+def test_small_tables_are_enumerated() -> None:
+    table = np.array([[1, 1, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0]], dtype=float)
+    columns = [column for column in (table - table.mean(axis=0)).T if np.ptp(column) > 0]
+    sums = np.array(
+        [np.sum(a, axis=0) for a in itertools.product(*map(itertools.permutations, columns))]
+    )
+    statistics = (sums**2).sum(axis=1)
+    observed = (np.sum(columns, axis=0) ** 2).sum()
+    found = omnibus_permutation(table, rng=np.random.default_rng(0))
+    assert found.exact
+    assert found.pvalue == pytest.approx((statistics >= observed - 1e-9).mean())
+
+
+def test_rotations_of_large_tables_agree_with_cochran() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(4):
+        table = (rng.random((20, 1500)) < 0.6).astype(float)
+        found = omnibus_permutation(table, rng=rng, n_permutations=3000).pvalue
+        assert found == pytest.approx(cochran_q(table).pvalue, abs=0.12)
