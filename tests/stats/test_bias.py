@@ -186,3 +186,10 @@ def test_impossible_tables_are_refused() -> None:
         personalization_bias([[np.nan, np.nan], [1.0, 0.0]])
     with pytest.raises(ValueError, match="same identities"):
         joint_personalization_bias([np.ones((2, 3)), np.ones((3, 3))])
+
+
+def test_the_worked_example_of_the_docs() -> None:
+    found = personalization_bias([[1, 1, 1, 0], [1, 0, 1, 0], [0, 0, 1, 1]])
+    assert found.raw == pytest.approx(100 * math.sqrt(1 / 72))
+    assert found.estimate == 0.0
+    assert found.noise_floor == pytest.approx(100 * math.sqrt(11 / 216))

@@ -1,0 +1,209 @@
+"""Simulate the grid: ``python -m benchmarks.calibration [--replicates N] [--out FOLDER]``.
+
+Writes ``bias.csv`` (estimator, coverage, tests), ``cells.csv`` (gate verdicts of cells) and
+``coverage.svg``. Every setting has its own seed, so any row can be redone alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.calibration.model import Setting, table, truth
+from pytest_pbias.gate import Verdict, judge_cell
+from pytest_pbias.stats import cochran_q, omnibus_permutation, personalization_bias
+
+SEED = 20_261_121
+SHAPES: Sequence[Mapping[str, float | str]] = (
+    {},
+    {"heterogeneity": 0.15},
+    {"difficulty": "easy", "heterogeneity": 0.15},
+    {"cluster_size": 5},
+    {"runs": 3, "missing": 0.02, "heterogeneity": 0.15},
+)
+TOLERANCE = 3.0
+Row = dict[str, float | str]
+
+
+def grid(
+    identities: Sequence[int], items: Sequence[int], biases: Sequence[float]
+) -> Iterator[Setting]:
+    """Settings, the cheapest first."""
+    for n, k, shape, bias in itertools.product(items, identities, SHAPES, biases):
+        yield Setting(k, n, bias, **shape)  # type: ignore[arg-type]  # a plain mapping of fields
+
+
+def bias_row(setting: Setting, replicates: int) -> Row:
+    """Estimator, intervals, tests and axis gate of one setting."""
+    rng = np.random.default_rng([SEED, *map(ord, repr(setting))])
+    true = truth(setting, rng)[0]
+    found = np.empty((replicates, 5))
+    tests = np.full((replicates, 2), np.nan)
+    for number in range(replicates):
+        scores, clusters = table(setting, rng)
+        result = personalization_bias(scores, clusters=clusters)
+        low90 = np.nan
+        if setting.bias in (2.0, 5.0):
+            low90 = personalization_bias(scores, clusters=clusters, confidence=0.9).low
+        square = result.estimate**2 if result.estimate else _square(scores, clusters)
+        found[number] = square, result.low, result.high, result.upper, low90
+        if setting.bias == 0.0 and setting.items <= 300:
+            tests[number, 0] = omnibus_permutation(
+                scores, rng=rng, n_permutations=99, clusters=clusters
+            ).pvalue
+        if scores.shape[2] == 1 and not np.isnan(scores).any():
+            tests[number, 1] = cochran_q(scores[:, :, 0]).pvalue
+    square, low, high, upper, gate_low = found.T
+    covered = (low <= true) & (true <= high)
+    row: Row = {**asdict(setting), "true_pb": round(true, 3), "replicates": replicates}
+    row |= {
+        "bias_of_squared": round(float(square.mean() - true**2), 3),
+        "bias_mc_error": round(float(square.std() / replicates**0.5), 3),
+        "coverage": covered.mean(),
+        "coverage_mc_error": round(float((covered.std() or 0.005) / replicates**0.5), 4),
+        "upper_coverage": (true <= upper).mean(),
+        "false_low": (low > true).mean(),
+        "axis_fail": "" if np.isnan(gate_low).any() else (gate_low > TOLERANCE).mean(),
+        "axis_pass": (upper < TOLERANCE).mean(),
+        "permutation_rejects": _share(tests[:, 0]),
+        "cochran_rejects": _share(tests[:, 1]),
+    }
+    return row
+
+
+def _share(pvalues: np.ndarray) -> float | str:
+    return "" if np.isnan(pvalues).all() else float((pvalues <= 0.05).mean())
+
+
+def _square(scores: np.ndarray, clusters: np.ndarray) -> float:
+    from pytest_pbias.stats import contributions
+
+    return float(contributions(scores, clusters=clusters).sum())
+
+
+def cell_row(
+    items: int, base: float, effect: float, flips: float, cluster_size: int, runs: int,
+    replicates: int, cells: int = 12, margin: float = 5.0,
+) -> Row:  # fmt: skip
+    """Verdicts of ``cells`` cells that all differ from baseline by ``effect`` points.
+
+    Items flip between right and wrong: ``flips`` is the share of items that are open, the rest
+    are answered alike under every identity.
+    """
+    rng = np.random.default_rng([SEED, items, int(1000 * base), int(100 * effect) + 10_000,
+                                 int(1000 * flips), cluster_size, runs])  # fmt: skip
+    names = np.arange(items) // cluster_size
+    wrong = passed = any_wrong = failed = inconclusive = 0
+    for _ in range(replicates):
+        groups = int(names[-1]) + 1
+        open_ = (rng.random(groups) < flips)[names] if cluster_size > 1 else (
+            rng.random(items) < flips
+        )  # fmt: skip
+        closed = rng.random(items) < base
+        chance = np.where(open_, 0.5, closed)
+        moved = np.where(open_, np.clip(0.5 + effect / 100 / flips, 0, 1), closed)
+        reference = (rng.random((items, runs)) < chance[:, None]).astype(float)
+        judged = [
+            judge_cell(
+                (rng.random((items, runs)) < moved[:, None]).astype(float), reference,
+                clusters=names.astype(str), margin=margin, alpha=0.05, n_cells=cells, floor=0.0,
+            ).verdict
+            for _ in range(cells)
+        ]  # fmt: skip
+        mistake = Verdict.PASS if abs(effect) >= margin else Verdict.FAIL
+        wrong += judged.count(mistake)
+        any_wrong += mistake in judged
+        passed += judged.count(Verdict.PASS)
+        failed += judged.count(Verdict.FAIL)
+        inconclusive += judged.count(Verdict.INCONCLUSIVE)
+    total = replicates * cells
+    share = any_wrong / replicates
+    return {
+        "items": items, "base": base, "effect": effect, "flips": flips,
+        "cluster_size": cluster_size, "runs": runs, "cells": cells, "margin": margin,
+        "replicates": replicates, "pass": passed / total, "fail": failed / total,
+        "inconclusive": inconclusive / total, "wrong_cells": wrong / total,
+        "family_wise_wrong": share,
+        "mc_error": round((max(share * (1 - share), 2.5e-5) / replicates) ** 0.5, 4),
+    }  # fmt: skip
+
+
+_REGIMES = ((0.7, 0.3), (0.97, 0.12))
+CELLS: Sequence[tuple[int, float, float, float, int, int]] = (
+    *((400, base, effect, flips, 1, 1) for base, flips in _REGIMES for effect in (-4.9, -5.1)),
+    *((400, 0.7, effect, 0.3, *more) for more in ((5, 1), (1, 3)) for effect in (-4.9, -5.1)),
+    *((100, base, effect, flips, 1, 1) for base, flips in _REGIMES for effect in (-4.9, -5.1)),
+    *((400, base, effect, flips, 1, 1) for base, flips in _REGIMES for effect in (0.0, -10.0)),
+)
+
+
+def write(path: Path, rows: Sequence[Row]) -> None:
+    """One CSV file."""
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def plot(path: Path, rows: Sequence[Row]) -> None:
+    """Coverage of every setting against the targets."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "pbias"
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 3.5))
+    axes.axhspan(0.93, 0.97, color="0.9", label="target")
+    for items in sorted({int(row["items"]) for row in rows}):
+        chosen = [row for row in rows if row["items"] == items and float(row["bias"]) > 0]
+        axes.errorbar(
+            [float(row["true_pb"]) * (1 + 0.0005 * items) for row in chosen],
+            [float(row["coverage"]) for row in chosen],
+            yerr=[2 * float(row["coverage_mc_error"]) for row in chosen],
+            fmt="o", markersize=3, linewidth=0.8, label=f"{items} items",
+        )  # fmt: skip
+    axes.set(xlabel="true PB, percentage points", ylabel="coverage of the 95 % interval")
+    axes.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> None:
+    """Run the grid."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--replicates", type=int, default=1000)
+    parser.add_argument("--identities", type=int, nargs="+", default=[5, 12, 31])
+    parser.add_argument("--items", type=int, nargs="+", default=[30, 100, 300, 1000])
+    parser.add_argument("--bias", type=float, nargs="+", default=[0, 1, 2, 5, 8])
+    parser.add_argument("--cells", type=int, default=len(CELLS), help="settings of cells to run")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--seconds", type=float, default=1e9, help="start no setting after this")
+    options = parser.parse_args()
+    options.out.mkdir(exist_ok=True, parents=True)
+    end = time.monotonic() + options.seconds
+    rows: list[Row] = []
+    for setting in grid(options.identities, options.items, options.bias):
+        if time.monotonic() > end:
+            break
+        rows.append(bias_row(setting, options.replicates))
+        write(options.out / "bias.csv", rows)
+    if rows:
+        plot(options.out / "coverage.svg", rows)
+    cells: list[Row] = []
+    for case in CELLS[: options.cells]:
+        if time.monotonic() > end + 0.6 * options.seconds:
+            break
+        cells.append(cell_row(*case, replicates=options.replicates))
+        write(options.out / "cells.csv", cells)
+
+
+if __name__ == "__main__":
+    main()
