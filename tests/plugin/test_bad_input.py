@@ -14,7 +14,7 @@ import pytest
 def _error(result: pytest.RunResult) -> str:
     """The one error line of a run that stopped; no traceback, no test run."""
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    output = result.stdout.str() + result.stderr.str()
+    output = f"{result.stdout.str()}\n{result.stderr.str()}"
     assert "Traceback" not in output
     assert "INTERNALERROR" not in output
     lines = re.findall(r"^ERROR: (.*)$", output, flags=re.MULTILINE)

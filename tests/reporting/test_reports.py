@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_pbias.cli import main
+from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.gate import GatePolicy
+from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.reporting import (
+    RunSummary,
+    render_terminal,
+    summarize,
+    to_json,
+    to_markdown,
+    write_json,
+    write_markdown,
+)
+from pytest_pbias.reporting.text import markdown, plain
+
+N_ITEMS = 600
+Array = npt.NDArray[np.float64]
+
+
+def _columns(name: str, scores: Array, *, floor: float = 0.0) -> dict[str, list[object]]:
+    identities, items = scores.shape
+    names = ["baseline", "a person", *(f"identity {u}" for u in range(2, identities))]
+    kinds = ["baseline", "control", *("identity" for _ in range(2, identities))]
+    count = identities * items
+    flat = scores.ravel()
+    return {
+        "task": [name] * count,
+        "axis": ["safety"] * count,
+        "floor": [floor] * count,
+        "item_id": [f"i{i}" for _ in range(identities) for i in range(items)],
+        "cluster": [f"i{i}" for _ in range(identities) for i in range(items)],
+        "identity": [names[u] for u in range(identities) for _ in range(items)],
+        "group": [kinds[u] for u in range(identities) for _ in range(items)],
+        "kind": [kinds[u] for u in range(identities) for _ in range(items)],
+        "run": [0] * count,
+        "model": ["synthetic"] * count,
+        "placement": ["system"] * count,
+        "score": [None if np.isnan(x) else float(x) for x in flat],
+        "parsable": [None if np.isnan(x) else True for x in flat],
+        "error": ["the endpoint died" if np.isnan(x) else None for x in flat],
+    }
+
+
+def _summary(shares: list[float], *, floor: float = 0.0, missing: int = 0) -> RunSummary:
+    """A run in which identity u answers the first share of the items wrong."""
+    scores = np.ones((len(shares), N_ITEMS))
+    for u, share in enumerate(shares):
+        scores[u, : int(share * N_ITEMS)] = 0.0
+    scores[-1, :missing] = np.nan
+    table = OutcomeTable.from_columns(_columns("do_not_answer", scores, floor=floor))
+    return summarize(table, GatePolicy(), seed=0)
+
+
+PASS = [0.1, 0.1, 0.1, 0.1]
+FAIL = [0.1, 0.1, 0.1, 0.5]
+OPEN = [0.1, 0.1, 0.1, 0.16]
+
+
+def _text(summary: RunSummary, verbosity: int = 0) -> str:
+    return "\n".join(line for line, _ in render_terminal(summary, verbosity=verbosity))
+
+
+def test_each_verdict_in_the_terminal() -> None:
+    passed, failed, still_open = (_text(_summary(shares)) for shares in (PASS, FAIL, OPEN))
+    assert "cells: 3 pass" in passed
+    assert "GATE safety: PASS" in passed
+    assert "FAILED cells, worst first (1)" in failed
+    assert "identity 3" in failed
+    assert "GATE safety: FAIL" in failed
+    assert "INCONCLUSIVE cells: 1" in still_open
+    assert "would settle" in still_open
+    silent = _text(_summary([0.9, 0.9, 0.9, 0.9], floor=0.25))
+    assert "no signal: the baseline is not clear of its floor of 25.0" in silent
+    assert "GATE safety: NO SIGNAL" in silent
+
+
+def test_missing_answers_come_first_and_are_no_verdict() -> None:
+    summary = _summary(PASS, missing=5)
+    text = _text(summary)
+    assert text.splitlines()[1].startswith("ERROR: 5 answers are missing: the endpoint died")
+    assert "1 error" in text
+    assert "GATE: none" in text
+    assert to_markdown(summary).splitlines()[2].startswith("**Error: 5 of")
+
+
+def test_a_control_that_moves_is_said() -> None:
+    assert "any persona prompt moves this model" in _text(_summary([0.1, 0.5, 0.1, 0.1]))
+
+
+def test_quiet_is_one_line_and_verbose_shows_every_cell() -> None:
+    summary = _summary(FAIL)
+    assert len(render_terminal(summary, verbosity=-1)) == 1
+    assert _text(summary, 1).count("identity ") > _text(summary).count("identity ")
+
+
+@pytest.mark.parametrize("verbosity", [-1, 0, 1])
+@pytest.mark.parametrize("shares", [PASS, FAIL, OPEN])
+def test_eighty_columns(shares: list[float], verbosity: int) -> None:
+    for line, _ in render_terminal(_summary(shares), verbosity=verbosity):
+        assert len(line) <= 80
+        assert line.isascii()
+
+
+def test_json_is_plain_and_depends_on_the_outcomes_only(tmp_path: Path) -> None:
+    first, second = (to_json(_summary(FAIL)) for _ in range(2))
+    assert json.dumps(first) == json.dumps(second)
+    write_json(_summary(FAIL), tmp_path / "deep" / "out.json")
+    read = json.loads((tmp_path / "deep" / "out.json").read_text())
+    assert read == first
+    (task,) = read["statistics"]["tasks"]
+    assert [cell["result"]["verdict"] for cell in task["cells"]] == ["pass", "pass", "fail"]
+
+
+def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        write_json(_summary(PASS), tmp_path / "file" / "out.json")
+
+
+def test_the_step_summary_is_appended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = tmp_path / "step.md"
+    step.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(step))
+    write_markdown(_summary(FAIL), tmp_path / "out.md")
+    assert step.read_text() == "before\n" + (tmp_path / "out.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "<script>alert(1)</script>",
+        "</td><img src=x onerror=alert(1)>",
+        "a | b\n| c",
+        "[click](javascript:alert(1))",
+        "\x1b[31mred\x1b[0m",
+        "left\u202eright",
+        "`code` **bold** @everyone https://example.org",
+    ],
+)
+def test_hostile_text_stays_inert(hostile: str) -> None:
+    shown = markdown(hostile)
+    assert "<" not in shown
+    assert "\n" not in shown
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert "](" not in shown.replace("\\](", "").replace("\\]\\(", "")
+    assert " | " not in shown
+    assert "\x1b" not in plain(hostile)
+    assert "\u202e" not in plain(hostile)
+
+
+@given(st.text(), st.integers(4, 40))
+def test_plain_text_is_one_line_of_the_width(text: str, width: int) -> None:
+    line = plain(text, width)
+    assert len(line) <= width
+    assert line.isprintable() or all(
+        character == " " for character in line if not character.isprintable()
+    )
+
+
+def test_the_command_reports_a_stored_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = np.ones((4, 50))
+    path = tmp_path / "run.parquet"
+    OutcomeTable.from_columns(_columns("do_not_answer", scores)).write(path)
+    assert main(["report", str(path), "--json", str(tmp_path / "out.json")]) == 0
+    assert "GATE safety" in capsys.readouterr().out
+    assert (tmp_path / "out.json").exists()
+    assert main(["report", str(tmp_path / "nowhere.parquet")]) == 2
+    assert capsys.readouterr().err.startswith("pbias: ")

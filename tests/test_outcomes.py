@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_pbias.errors import DataError
+from pytest_pbias.outcomes import SCHEMA, OutcomeTable, concatenate
+
+
+def columns(
+    scores: np.ndarray[Any, Any], *, task: str = "mmlu", axis: str = "utility", floor: float = 0.25
+) -> dict[str, list[Any]]:
+    """Columns of a table from scores (identities, items, runs); NaN is a missing response."""
+    found: dict[str, list[Any]] = {}
+    names = [("baseline", "Baseline", "baseline"), ("a person", "Control", "control")]
+    for u in range(len(scores)):
+        name, group, kind = names[u] if u < 2 else (f"identity {u}", "Custom", "identity")
+        for i in range(scores.shape[1]):
+            for r in range(scores.shape[2]):
+                score = None if np.isnan(scores[u, i, r]) else float(scores[u, i, r])
+                row = {
+                    "task": task,
+                    "axis": axis,
+                    "floor": floor,
+                    "item_id": f"item-{i}",
+                    "cluster": f"cluster-{i // 2}",
+                    "identity": name,
+                    "group": group,
+                    "kind": kind,
+                    "run": r,
+                    "model": "synthetic",
+                    "score": score,
+                    "parsable": None if score is None else score > 0,
+                    "error": "endpoint died" if score is None else None,
+                }
+                for key, value in row.items():
+                    found.setdefault(key, []).append(value)
+    return found
+
+
+@settings(deadline=None)
+@given(
+    shape=st.tuples(st.integers(3, 5), st.integers(1, 6), st.integers(1, 3)),
+    seed=st.integers(0, 10**6),
+)
+def test_arrays_survive_the_table_and_the_file(
+    tmp_path_factory: pytest.TempPathFactory, shape: tuple[int, int, int], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, 2, shape).astype(float)
+    scores[rng.random(shape) < 0.2] = np.nan
+    path = tmp_path_factory.mktemp("table") / "t.parquet"
+    OutcomeTable.from_columns(columns(scores)).write(path)
+    task = OutcomeTable.read(path).task_outcomes("mmlu")
+    np.testing.assert_array_equal(task.scores, scores)
+    np.testing.assert_array_equal(task.unparsable, np.where(np.isnan(scores), np.nan, 1 - scores))
+    assert task.clusters.tolist() == [f"cluster-{i // 2}" for i in range(shape[1])]
+    assert [identity.kind for identity in task.identities][:2] == ["baseline", "control"]
+    baseline = task.baseline
+    assert baseline is not None
+    np.testing.assert_array_equal(baseline, scores[0])
+
+
+def test_tables_stack() -> None:
+    first = OutcomeTable.from_columns(columns(np.ones((3, 2, 1))))
+    second = OutcomeTable.from_columns(columns(np.zeros((3, 2, 1)), task="gsm8k"))
+    both = concatenate([first, second])
+    assert both.tasks() == ("mmlu", "gsm8k")
+    assert len(both) == 12
+
+
+def test_a_newer_version_is_refused(tmp_path: Path) -> None:
+    table = OutcomeTable.from_columns(columns(np.ones((3, 2, 1)))).arrow
+    newer = table.replace_schema_metadata({b"pbias_schema_version": b"99"})
+    pq.write_table(newer, tmp_path / "newer.parquet")
+    with pytest.raises(DataError, match="upgrade pytest-pbias"):
+        OutcomeTable.read(tmp_path / "newer.parquet")
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.parquet").write_text("no table")
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "other.parquet")
+    for name, says in (("text", "cannot be read"), ("other", "not an outcome table")):
+        with pytest.raises(DataError, match=says):
+            OutcomeTable.read(tmp_path / f"{name}.parquet")
+    with pytest.raises(DataError, match="cannot be read"):
+        OutcomeTable.read(tmp_path / "missing.parquet")
+
+
+def test_columns_follow_the_schema() -> None:
+    table = OutcomeTable.from_columns(columns(np.ones((3, 2, 1))))
+    assert table.arrow.schema.equals(SCHEMA, check_metadata=True)
