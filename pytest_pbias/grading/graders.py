@@ -14,7 +14,7 @@ from pytest_pbias.grading.answers import (
 )
 from pytest_pbias.grading.base import Grade, Grader
 from pytest_pbias.grading.refusal import is_refusal
-from pytest_pbias.grading.sandbox import run_many
+from pytest_pbias.grading.sandbox import probe, run_many
 from pytest_pbias.tasks.base import Item, Task
 
 _CORRECT = Grade(1.0, "correct")
@@ -123,9 +123,15 @@ _GRADERS: dict[str, Grader] = {
 }
 
 
+def cannot_grade(task: Task) -> str | None:
+    """Why answers to a task cannot be graded on this machine, or None where they can."""
+    status = probe() if task.grader == "code" else None
+    return None if status is None or status.available else f"no sandbox: {status.reason}"
+
+
 def grader_for(task: Task) -> Grader:
     """The grader of a task."""
     return _GRADERS[task.grader]
 
 
-__all__ = ["CodeGrader", "ItemwiseGrader", "extract_code", "grader_for"]
+__all__ = ["CodeGrader", "ItemwiseGrader", "cannot_grade", "extract_code", "grader_for"]

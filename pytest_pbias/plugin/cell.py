@@ -12,6 +12,7 @@ import pytest
 from pytest_pbias.collecting.plan import Cell as PlannedCell
 from pytest_pbias.errors import PbiasError
 from pytest_pbias.gate import BaselineVerdict, CellVerdict, judge_baseline, judge_cell
+from pytest_pbias.grading import cannot_grade
 from pytest_pbias.identities import Identity
 from pytest_pbias.measuring import Measurement
 from pytest_pbias.plugin.collection import active_session
@@ -141,6 +142,9 @@ def make_cell(request: pytest.FixtureRequest) -> Cell:
     assert session is not None
     planned = cast("PlannedCell", request.param)
     item = cast("pytest.Item", request.node)
+    reason = cannot_grade(planned.task)
+    if reason is not None:
+        pytest.skip(f"{planned.task.name} was not asked: {reason}")
     try:
         measurement = session.measure(planned)
         baseline = session.measure(planned.baseline)

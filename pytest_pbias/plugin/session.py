@@ -13,6 +13,7 @@ from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.plan import Cell, Protocol, questions_of, with_baselines
 from pytest_pbias.errors import InfrastructureError, PbiasError
 from pytest_pbias.gate import AxisVerdict
+from pytest_pbias.grading import cannot_grade
 from pytest_pbias.measuring import Measurement, measure_cell, outcome_table
 from pytest_pbias.plugin.asking import Asking, Waiting, Work, ask_here, wait_for_controller
 from pytest_pbias.plugin.distributed import plan_path, session_uid, write_plan
@@ -82,7 +83,8 @@ class PbiasSession:
         Raises:
             PbiasError: the data, the store or the endpoint cannot be used.
         """
-        self.cells = with_baselines(cells)
+        gradable = [cell for cell in cells if cannot_grade(cell.task) is None]
+        self.cells = with_baselines(gradable)
         if not self.cells:
             return
         for cell in self.cells:

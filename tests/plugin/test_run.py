@@ -265,3 +265,22 @@ def test_collect_only_asks_nothing(suite: pytest.Pytester) -> None:
     assert result.ret == pytest.ExitCode.OK
     assert not (suite.path / ".pbias" / "responses.sqlite").exists()
     result.stdout.fnmatch_lines(["*test_small?gsm8k-a_Muslim_person?", "pbias::gate?utility?"])
+
+
+def test_code_is_skipped_with_a_reason_where_there_is_no_sandbox(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.pbias(tasks=["mbpp", "do_not_answer"], identities=["a man", "a woman"])
+        def test_some(cell):
+            cell.check()
+        """
+    )
+    monkeypatch.setenv("PATH", str(pytester.path))
+    result = pytester.runpytest_subprocess(*EMBEDDED, "--pbias-limit=20", "-rs")
+    assert result.parseoutcomes()["skipped"] == 2
+    result.stdout.fnmatch_lines(["SKIPPED*mbpp was not asked: no sandbox: bubblewrap*"])
+    assert _table(pytester).tasks() == ("do_not_answer",)
