@@ -43,6 +43,7 @@ class _Parts:
     noise: float
     noise_squared: float
     along: float
+    largest: float
     n_items: int
     n_clusters: int
     n_identities: int
@@ -94,10 +95,19 @@ def joint_personalization_bias(
     noise = sum(w * part.noise for w, part in zip(shares, parts, strict=True))
     squared = sum(w * w * part.noise_squared for w, part in zip(shares, parts, strict=True))
     along = sum(w * w * part.along for w, part in zip(shares, parts, strict=True))
-    law = _Law(noise, squared, along / signal if signal > 0 else 0.0)
+    # The variance along the effects, m'Sm / |m|^2, is a Rayleigh quotient: where the estimated
+    # effects are close to nothing, the largest eigenvalue still bounds it.
+    steepest = max(w * part.largest for w, part in zip(shares, parts, strict=True))
+    nothing = signal <= 1e-9 * (observed + noise)  # nothing but rounding, whatever its sign
+    law = _Law(noise, squared, 0.0 if nothing else min(along / signal, steepest))
     tail = (1 - confidence) / 2
-    high = max(law.limit(observed, 1 - tail) / identities, _unseen(parts, shares, tail))
-    upper = max(law.limit(observed, confidence) / identities, _unseen(parts, shares, 2 * tail))
+    possible = 0.25 * sum(shares)  # scores in [0, 1] spread by 0.5 at most
+
+    def reach(share: float) -> float:
+        limit = law.limit(observed, 1 - share) / identities
+        return min(possible, max(limit, _unseen(parts, shares, share)))
+
+    high, upper = reach(tail), reach(2 * tail)
     measured = all(part.n_clusters > 1 for part in parts)
     return PersonalizationBiasResult(
         raw=_points(observed / identities),
@@ -164,6 +174,7 @@ def _parts(means: Array, clusters: Labels | None) -> _Parts:
         noise=trace,
         noise_squared=max(corrected, floor),
         along=float(mean @ covariance @ mean),
+        largest=float(np.linalg.eigvalsh(covariance)[-1]),
         n_items=int(seen.any(axis=0).sum()),
         n_clusters=int((seen.any(axis=0) @ membership > 0).sum()),
         n_identities=identities,
