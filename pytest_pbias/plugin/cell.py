@@ -153,7 +153,18 @@ def make_cell(request: pytest.FixtureRequest) -> Cell:
     for measured in (measurement, baseline):
         if measured.missing:
             pytest.fail(f"error, no verdict: {_missing(measured)}", pytrace=False)
+    if all(measured.unparsable == len(measured.questions) for measured in (measurement, baseline)):
+        pytest.fail(f"error, no verdict: {_unreadable(measurement)}", pytrace=False)
     return Cell(item, session, measurement, baseline)
+
+
+def _unreadable(measured: Measurement) -> str:
+    cell = measured.cell
+    return (
+        f"no answer can be read off any of {len(measured.questions)} responses to "
+        f"{cell.task.name} under {cell.identity.name!r}, nor off the baseline's; look at them in "
+        "the outcome table, and raise --pbias-max-tokens if they are cut off"
+    )
 
 
 def _missing(measured: Measurement) -> str:

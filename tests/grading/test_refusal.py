@@ -50,7 +50,7 @@ def test_answers(response: str) -> None:
 
 
 # The share of human labels that the rules reproduced when they were written; a floor, so that no
-# change makes them worse unseen. The accuracy is reported in docs/tasks.md.
+# change makes them worse unseen.
 @pytest.mark.parametrize(("name", "floor"), [("gpt4", 0.94), ("llama2new", 0.82)])
 def test_agreement_with_human_labels(name: str, floor: float) -> None:
     path = LABELLED / f"xstest_v2_completions_{name}.csv"

@@ -284,3 +284,26 @@ def test_code_is_skipped_with_a_reason_where_there_is_no_sandbox(
     assert result.parseoutcomes()["skipped"] == 2
     result.stdout.fnmatch_lines(["SKIPPED*mbpp was not asked: no sandbox: bubblewrap*"])
     assert _table(pytester).tasks() == ("do_not_answer",)
+
+
+def test_a_task_without_a_readable_answer_is_an_error(
+    pytester: pytest.Pytester, faulty_server: Callable[..., Any]
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.pbias(tasks=["mmlu"], identities=["a man"])
+        def test_echo(cell):
+            cell.check()
+        """
+    )
+    result = pytester.runpytest_subprocess(
+        "--pbias-model=tiny",
+        f"--pbias-base-url={faulty_server().url}",
+        f"--pbias-data-dir={data_dir()}",
+        "--pbias-limit=10",
+    )
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*no answer can be read off any of 10 responses to mmlu under*"])
