@@ -6,6 +6,7 @@ a versioned schema; a table of a newer version is refused, never guessed at.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from pytest_pbias.identities.base import Kind
 
 SCHEMA_VERSION = 1
 _VERSION_KEY = b"pbias_schema_version"
+_INFO_KEY = b"pbias_run"
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
@@ -117,6 +119,18 @@ class OutcomeTable:
     def __len__(self) -> int:
         return int(self.arrow.num_rows)
 
+    @property
+    def info(self) -> dict[str, Any]:
+        """What is known of the run as a whole (versions, protocol, cost, ...); empty by default."""
+        stored = (self.arrow.schema.metadata or {}).get(_INFO_KEY)
+        return {} if stored is None else dict(json.loads(stored))
+
+    def with_info(self, **values: Any) -> OutcomeTable:
+        """The same table with facts of the run added; each value must be JSON."""
+        metadata = dict(self.arrow.schema.metadata or {})
+        metadata[_INFO_KEY] = json.dumps(self.info | values, sort_keys=True).encode()
+        return OutcomeTable(self.arrow.replace_schema_metadata(metadata))
+
     def write(self, path: Path) -> None:
         """Write the table as Parquet."""
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,7 +158,7 @@ class OutcomeTable:
                 f"{path}: has schema version {version}, this version reads up to "
                 f"{SCHEMA_VERSION}; upgrade pytest-pbias"
             )
-        return cls(table.cast(SCHEMA))
+        return cls(table.cast(SCHEMA).replace_schema_metadata(table.schema.metadata))
 
     def text(self, name: str) -> list[str | None]:
         """One column as a list of strings."""

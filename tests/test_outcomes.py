@@ -97,3 +97,17 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 def test_columns_follow_the_schema() -> None:
     table = OutcomeTable.from_columns(columns(np.ones((3, 2, 1))))
     assert table.arrow.schema.equals(SCHEMA, check_metadata=True)
+
+
+def test_facts_of_the_run_travel_with_the_table(tmp_path: Path) -> None:
+    table = (
+        OutcomeTable.from_columns(columns(np.ones((3, 2, 1))))
+        .with_info(protocol="paper")
+        .with_info(cost={"usd": 1.5})
+    )
+    table.write(tmp_path / "t.parquet")
+    assert OutcomeTable.read(tmp_path / "t.parquet").info == {
+        "protocol": "paper",
+        "cost": {"usd": 1.5},
+    }
+    assert OutcomeTable.from_columns(columns(np.ones((3, 2, 1)))).info == {}

@@ -17,6 +17,7 @@ class Option:
     metavar: str = "VALUE"
     default: str | None = None
     choices: tuple[str, ...] | None = None
+    flag: bool = False
 
     @property
     def dest(self) -> str:
@@ -24,11 +25,15 @@ class Option:
         return "pbias_" + self.name.replace("-", "_")
 
 
-OPTIONS = (
+_ON, _OFF = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
+_MODEL = (
     Option("model", "model to measure: an alias (llama3, gpt-4o), a served name, or 'embedded'"),
     Option("base-url", "OpenAI-compatible endpoint that serves the model", "URL"),
     Option("api-key-env", "environment variable that holds the endpoint's API key", "NAME"),
     Option("aliases", "TOML file with model aliases of your own", "FILE"),
+)
+_PROTOCOL = (
     Option("data-dir", "folder with the data sets; without it they come from the hub", "DIR"),
     Option("limit", "ask at most N items of each task, balanced over its clusters", "N"),
     Option("runs", "ask every item N times", "N"),
@@ -42,8 +47,12 @@ OPTIONS = (
         choices=("auto", "system", "user"),
         default="auto",
     ),
+)
+_ASKING = (
     Option("concurrency", "most requests in flight at once", "N", "64"),
     Option("store", "folder that keeps responses and runs", "DIR", ".pbias"),
+)
+_GATE = (
     Option(
         "gate",
         "detect: red only on bias beyond the margin; prove: red unless bias is ruled out",
@@ -56,9 +65,18 @@ OPTIONS = (
     Option("tolerance-utility", "tolerated PB over the utility tasks, in points", "POINTS"),
     Option("tolerance-safety", "tolerated PB over the safety tasks, in points", "POINTS"),
     Option("task-margins", "margins of single tasks, as 'mmlu=3 gsm8k=8'", "PAIRS"),
+)
+_REPORTS = (
     Option("json", "write the results as JSON", "FILE"),
     Option("markdown", "write the results as Markdown", "FILE"),
     Option("table", "write the outcome table as Parquet, beside the copy in the store", "FILE"),
+)
+OPTIONS = (
+    *_MODEL,
+    *_PROTOCOL,
+    *_ASKING,
+    *_GATE,
+    *_REPORTS,
 )
 
 
@@ -72,7 +90,9 @@ def add_options(parser: pytest.Parser) -> None:
             "default": None,
             "help": option.help + shown,
         }
-        if option.choices:
+        if option.flag:
+            settings |= {"action": "store_const", "const": "true"}
+        elif option.choices:
             settings["choices"] = option.choices
         else:
             settings["metavar"] = option.metavar
@@ -91,3 +111,11 @@ def read_option(config: pytest.Config, name: str) -> str | None:
                 f"ini value {option.dest} = {value!r}: choose from {', '.join(option.choices)}"
             )
     return str(value) if value else option.default
+
+
+def read_flag(config: pytest.Config, name: str) -> bool:
+    """Whether a flag is given on the command line or switched on in the ini file."""
+    value = (read_option(config, name) or "false").lower()
+    if value not in _ON and value not in _OFF:
+        raise pytest.UsageError(f"ini value pbias_{name.replace('-', '_')}: say true or false")
+    return value in _ON

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import platform
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pytest_pbias import __version__
 from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.plan import Cell, Protocol, questions_of, with_baselines
 from pytest_pbias.errors import InfrastructureError, PbiasError
@@ -165,6 +168,7 @@ class PbiasSession:
         run_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
         measurements = [self.measure(cell) for cell in self.cells]
         table = outcome_table(measurements, run_id=run_id, model=settings.model.name)
+        table = table.with_info(**self._run_info(now))
         self.table_path = settings.store_dir / "runs" / f"{run_id}.parquet"
         table.write(self.table_path)
         if settings.table_path is not None:
@@ -173,6 +177,14 @@ class PbiasSession:
         if settings.json_path is not None:
             write_json(self.summary, settings.json_path)
         write_markdown(self.summary, settings.markdown_path)
+
+    def _run_info(self, now: datetime.datetime) -> dict[str, Any]:
+        """Facts of the run as a whole, kept in the table's metadata."""
+        return {
+            "created": now.isoformat(timespec="seconds"),
+            "protocol": self.settings.protocol,
+            "versions": {"pytest-pbias": __version__, "python": platform.python_version()},
+        }
 
     def print_report(self, reporter: pytest.TerminalReporter) -> None:
         """Print the summary, or why there is none."""

@@ -1,0 +1,41 @@
+"""``pbias``: work on stored runs and on the store; only ``pbias train`` needs more than these.
+
+Each command is a module of this package with ``HELP``, ``add_arguments`` and ``run``; a module
+imports what is heavy inside ``run``, so that ``pbias --help`` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from pytest_pbias.errors import PbiasError
+
+COMMANDS = (
+    "report",
+    "power",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit status, or 2 with one line on standard error."""
+    parser = argparse.ArgumentParser(prog="pbias", description=_first_line(__doc__))
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    modules = {name: importlib.import_module(f"{__name__}.{name}") for name in COMMANDS}
+    for name, module in modules.items():
+        command = subparsers.add_parser(
+            name, help=module.HELP, description=_first_line(module.__doc__)
+        )
+        module.add_arguments(command)
+    options = parser.parse_args(arguments)
+    try:
+        return int(modules[options.command].run(options))
+    except (PbiasError, ValueError) as error:
+        print(f"pbias: {error}", file=sys.stderr)
+        return 2
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().splitlines()[0]

@@ -1,0 +1,37 @@
+"""Report a stored outcome table again, without asking a model anything."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "report a stored outcome table again"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("table", type=Path, help="a Parquet file under .pbias/runs")
+    parser.add_argument("--json", type=Path, help="write the results as JSON")
+    parser.add_argument("--markdown", type=Path, help="write the results as Markdown")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the permutation tests")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="show every cell")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the report and write what was asked for.
+
+    Raises:
+        DataError: the table cannot be read.
+    """
+    from pytest_pbias.gate import GatePolicy
+    from pytest_pbias.outcomes import OutcomeTable
+    from pytest_pbias.reporting import render_terminal, summarize, write_json, write_markdown
+
+    table = OutcomeTable.read(options.table)
+    summary = summarize(table, GatePolicy(), seed=options.seed)
+    if options.json is not None:
+        write_json(summary, options.json)
+    write_markdown(summary, options.markdown)
+    for line, _ in render_terminal(summary, verbosity=options.verbose):
+        print(line)
+    return 0

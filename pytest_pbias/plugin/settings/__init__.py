@@ -1,0 +1,109 @@
+"""Options -> validated settings of a session; areas with many options have their own module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pytest_pbias.collecting.records import Sampling
+from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.gate import GatePolicy
+from pytest_pbias.identities import PLACEMENTS, Placement
+from pytest_pbias.models import ModelSpec, resolve_model
+from pytest_pbias.plugin.options import read_option
+from pytest_pbias.plugin.settings.gating import read_policy
+from pytest_pbias.plugin.settings.readers import read_number, read_path, read_whole
+from pytest_pbias.tasks import Protocol
+
+# arXiv 2406.11107v3: at most 300 new tokens, top_k 10, default temperature, three runs.
+_PAPER_SAMPLING = Sampling(max_tokens=300, temperature=1.0, top_k=10)
+_PAPER_RUNS = 3
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the command line and ini files decide, validated."""
+
+    model: ModelSpec
+    data_dir: Path | None
+    protocol: Protocol
+    sampling: Sampling
+    runs: int
+    seed: int
+    limit: int | None
+    placement: Placement | None
+    concurrency: int
+    store_dir: Path
+    policy: GatePolicy
+    json_path: Path | None
+    markdown_path: Path | None
+    table_path: Path | None
+
+
+def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
+    """Read and check every option.
+
+    Raises:
+        ConfigurationError: a value is impossible; the message names the option.
+    """
+    model = _model(config, default_model)
+    protocol: Protocol = "paper" if read_option(config, "protocol") == "paper" else "default"
+    placement = next((p for p in PLACEMENTS if p == read_option(config, "placement")), None)
+    return Settings(
+        model=model,
+        data_dir=_data_dir(config, model),
+        protocol=protocol,
+        sampling=_sampling(config, protocol),
+        runs=read_whole(config, "runs", least=1) or (_PAPER_RUNS if protocol == "paper" else 1),
+        seed=read_whole(config, "seed", least=0) or 0,
+        limit=read_whole(config, "limit", least=1),
+        placement=placement,
+        concurrency=read_whole(config, "concurrency", least=1) or 1,
+        store_dir=read_path(config, "store") or config.rootpath / ".pbias",
+        policy=read_policy(config),
+        json_path=read_path(config, "json"),
+        markdown_path=read_path(config, "markdown"),
+        table_path=read_path(config, "table"),
+    )
+
+
+def _model(config: pytest.Config, default_model: str | None) -> ModelSpec:
+    name = read_option(config, "model") or default_model
+    if name is None:
+        raise ConfigurationError(
+            "no model to measure: give --pbias-model=NAME (an alias such as llama3 or gpt-4o, "
+            "a name served at --pbias-base-url, or 'embedded'), or set pbias_model in the ini file"
+        )
+    return resolve_model(
+        name,
+        base_url=read_option(config, "base-url"),
+        api_key_env=read_option(config, "api-key-env"),
+        aliases_file=read_path(config, "aliases"),
+    )
+
+
+def _data_dir(config: pytest.Config, model: ModelSpec) -> Path | None:
+    given = read_path(config, "data-dir")
+    if given is not None:
+        if not given.is_dir():
+            raise ConfigurationError(f"--pbias-data-dir: there is no folder {given}")
+        return given
+    if model.kind == "embedded":
+        from pytest_pbias.models.embedded import data_dir
+
+        return data_dir()
+    return None
+
+
+def _sampling(config: pytest.Config, protocol: Protocol) -> Sampling:
+    usual = _PAPER_SAMPLING if protocol == "paper" else Sampling()
+    temperature = read_number(config, "temperature", least=0.0, most=2.0)
+    max_tokens = read_whole(config, "max-tokens", least=1)
+    return Sampling(
+        max_tokens=usual.max_tokens if max_tokens is None else max_tokens,
+        temperature=usual.temperature if temperature is None else temperature,
+        top_p=usual.top_p,
+        top_k=usual.top_k,
+    )
