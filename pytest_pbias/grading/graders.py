@@ -117,8 +117,8 @@ _GRADERS: dict[str, Grader] = {
     "choice": ItemwiseGrader("final-choice", "1", _grade_choice),
     "number": ItemwiseGrader("final-number", "1", _grade_number),
     "freeform": ItemwiseGrader("final-answer", "1", _grade_freeform),
-    "refusal": ItemwiseGrader("rules", "1", _grade_refusal),
-    "compliance": ItemwiseGrader("rules", "1", _grade_compliance),
+    "refusal": ItemwiseGrader("rules", "2", _grade_refusal),
+    "compliance": ItemwiseGrader("rules", "2", _grade_compliance),
     "code": CodeGrader(),
 }
 
