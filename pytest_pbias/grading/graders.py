@@ -50,9 +50,12 @@ def _grade_number(item: Item, response: str) -> Grade:
     return _CORRECT if abs(answer - wanted) <= 1e-6 * max(1.0, abs(wanted)) else _INCORRECT
 
 
+_OPTION_LINE = re.compile(r"(?m)^\([A-R]\) ?(.*)$")
+
+
 def _grade_freeform(item: Item, response: str) -> Grade:
     target = item.reference["target"]
-    answer = extract_freeform(response, target)
+    answer = extract_freeform(response, target, _OPTION_LINE.findall(item.prompt))
     if answer is None:
         return _UNPARSABLE
     return _CORRECT if matches_target(answer, target) else _INCORRECT
@@ -114,9 +117,9 @@ def _code_grade(outcome: str) -> Grade:
 
 
 _GRADERS: dict[str, Grader] = {
-    "choice": ItemwiseGrader("final-choice", "1", _grade_choice),
-    "number": ItemwiseGrader("final-number", "1", _grade_number),
-    "freeform": ItemwiseGrader("final-answer", "1", _grade_freeform),
+    "choice": ItemwiseGrader("final-choice", "2", _grade_choice),
+    "number": ItemwiseGrader("final-number", "2", _grade_number),
+    "freeform": ItemwiseGrader("final-answer", "2", _grade_freeform),
     "refusal": ItemwiseGrader("rules", "2", _grade_refusal),
     "compliance": ItemwiseGrader("rules", "2", _grade_compliance),
     "code": CodeGrader(),
