@@ -11,15 +11,18 @@ from pytest_pbias.stats.compare import (
     bias_change,
     difference_in_differences,
     match_items,
+    paired_bias_change,
 )
 from pytest_pbias.stats.gaps import GapResult, contributions, gap, group_bias
 from pytest_pbias.stats.judge import CorrectedRate, JudgeAudit, corrected_rate
+from pytest_pbias.stats.judge_bias import corrected_bias
 from pytest_pbias.stats.paired import (
     PairedDifferenceResult,
     mcnemar_midp,
     paired_difference,
     tango_interval,
 )
+from pytest_pbias.stats.peers import differences_from_mean
 from pytest_pbias.stats.power import (
     PowerPlan,
     design_effect,
@@ -63,10 +66,12 @@ __all__ = [
     "cochran_q",
     "confidence_ellipse",
     "contributions",
+    "corrected_bias",
     "corrected_rate",
     "correlation",
     "design_effect",
     "difference_in_differences",
+    "differences_from_mean",
     "gap",
     "group_bias",
     "holm",
@@ -76,6 +81,7 @@ __all__ = [
     "mcnemar_midp",
     "minimum_detectable_effect",
     "omnibus_permutation",
+    "paired_bias_change",
     "paired_difference",
     "pareto_front",
     "personalization_bias",

@@ -35,7 +35,7 @@ class PersonalizationBiasResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
+class TableParts:
     """Additive parts of one table: everything is in squared scores, summed over identities."""
 
     observed: float
@@ -86,7 +86,14 @@ def joint_personalization_bias(
     shares = list(weights) if weights is not None else [1.0] * len(tables)
     if not tables or len(labels) != len(tables) or len(shares) != len(tables):
         raise ValueError("need at least one table, and one entry a table in clusters and weights")
-    parts = [_parts(table_means(table), label) for table, label in zip(tables, labels, strict=True)]
+    parts = [table_parts(table_means(t), label) for t, label in zip(tables, labels, strict=True)]
+    return combine_parts(parts, shares, confidence)
+
+
+def combine_parts(
+    parts: Sequence[TableParts], shares: Sequence[float], confidence: float
+) -> PersonalizationBiasResult:
+    """PB from the parts of one or more tables, weighted by ``shares``."""
     if len({part.n_identities for part in parts}) != 1:
         raise ValueError("the tables must have the same identities")
     identities = parts[0].n_identities
@@ -99,7 +106,7 @@ def joint_personalization_bias(
     # effects are close to nothing, the largest eigenvalue still bounds it.
     steepest = max(w * part.largest for w, part in zip(shares, parts, strict=True))
     nothing = signal <= 1e-9 * (observed + noise)  # nothing but rounding, whatever its sign
-    law = _Law(noise, squared, 0.0 if nothing else min(along / signal, steepest))
+    law = SumOfSquaresLaw(noise, squared, 0.0 if nothing else min(along / signal, steepest))
     tail = (1 - confidence) / 2
     possible = 0.25 * sum(shares)  # scores in [0, 1] spread by 0.5 at most
 
@@ -122,7 +129,7 @@ def joint_personalization_bias(
     )
 
 
-def _unseen(parts: Sequence[_Parts], weights: Sequence[float], tail: float) -> float:
+def _unseen(parts: Sequence[TableParts], weights: Sequence[float], tail: float) -> float:
     """Mean square that the items drawn could have left unseen, with probability ``tail``.
 
     If a share q of all items separated the identities, n items would show none of them with
@@ -139,8 +146,14 @@ def _points(mean_square: float) -> float:
     return 100.0 * math.sqrt(max(0.0, mean_square))
 
 
-def _parts(means: Array, clusters: Labels | None) -> _Parts:
-    """Residual sums of one table (identities, items)."""
+def table_parts(
+    means: Array, clusters: Labels | None, *, shared: Array | None = None
+) -> TableParts:
+    """Residual sums of one table (identities, items).
+
+    ``shared`` is a covariance (identities, identities) of errors of the identities' rates that
+    are the same for all items, such as those of an audited judge: debiasing removes it as well.
+    """
     identities, items = means.shape
     seen = ~np.isnan(means)
     if identities == 0 or not seen.any(axis=1).all():
@@ -168,11 +181,17 @@ def _parts(means: Array, clusters: Labels | None) -> _Parts:
     freedom = max(groups - 1, 1)
     corrected = (squared - trace**2 / freedom) * freedom**2 / ((freedom + 2) * max(freedom - 1, 1))
     floor = trace**2 / max(identities - 1, 1)
-    return _Parts(
+    noise_squared = max(corrected, floor)
+    if shared is not None:
+        noise_squared += 2 * float((covariance * shared).sum()) + float((shared**2).sum())
+        covariance = covariance + shared
+        signal = signal - np.diag(shared)
+        trace += float(np.trace(shared))
+    return TableParts(
         observed=float((mean**2).sum()),
         signal=float(signal.sum()),
         noise=trace,
-        noise_squared=max(corrected, floor),
+        noise_squared=noise_squared,
         along=float(mean @ covariance @ mean),
         largest=float(np.linalg.eigvalsh(covariance)[-1]),
         n_items=int(seen.any(axis=0).sum()),
@@ -182,7 +201,7 @@ def _parts(means: Array, clusters: Labels | None) -> _Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Law:
+class SumOfSquaresLaw:
     """Distribution of the raw sum of squares when the true one is ``effect``."""
 
     noise: float

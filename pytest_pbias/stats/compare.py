@@ -10,8 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats as sps
 
-from pytest_pbias.stats.arrays import Labels, item_means, observed_clusters
-from pytest_pbias.stats.bias import PersonalizationBiasResult
+from pytest_pbias.stats.arrays import (
+    Array,
+    Labels,
+    cluster_codes,
+    item_means,
+    observed_clusters,
+    table_means,
+)
+from pytest_pbias.stats.bias import PersonalizationBiasResult, joint_personalization_bias
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +56,94 @@ def match_items(new: Sequence[str], old: Sequence[str]) -> ItemMatch:
     )  # fmt: skip
 
 
-def bias_change(new: PersonalizationBiasResult, old: PersonalizationBiasResult) -> ChangeResult:
+def bias_change(
+    new: PersonalizationBiasResult, old: PersonalizationBiasResult, *, correlation: float = 0.0
+) -> ChangeResult:
     """Difference of two PB, by the method of variance estimates recovery.
 
-    Zou & Donner (2008, Statistics in Medicine 27:1693-1702) from the two intervals. Takes the runs
-    as independent; the same items make their errors agree rather than differ, so that the interval
-    is if anything too wide. Both results must have been computed at the same confidence.
+    Zou & Donner (2008, Statistics in Medicine 27:1693-1702) from the two intervals;
+    ``correlation`` is that of the two estimates' errors (Zou 2007, Psychological Methods
+    12:399-413), 0 for independent runs. For two runs on the same items use
+    :func:`paired_bias_change`, which estimates it. Both results need the same confidence.
     """
     change = new.estimate - old.estimate
-    down = math.hypot(new.estimate - new.low, old.high - old.estimate)
-    up = math.hypot(new.high - new.estimate, old.estimate - old.low)
+    down = _combined(new.estimate - new.low, old.high - old.estimate, correlation)
+    up = _combined(new.high - new.estimate, old.estimate - old.low, correlation)
     return ChangeResult(change, change - down, change + up)
+
+
+def _combined(one: float, other: float, correlation: float) -> float:
+    return math.sqrt(max(0.0, one**2 + other**2 - 2 * correlation * one * other))
+
+
+def paired_bias_change(
+    new: Sequence[npt.ArrayLike],
+    old: Sequence[npt.ArrayLike],
+    *,
+    clusters: Sequence[Labels | None] | None = None,
+    weights: Sequence[float] | None = None,
+    confidence: float = 0.95,
+) -> ChangeResult:
+    """Change of PB between two runs on the same items, over one or more tasks.
+
+    ``new`` and ``old`` hold one table (identities, items[, runs]) a task; items are in the same
+    order in both (see :func:`match_items`). What the runs' errors share is estimated by leaving
+    out one cluster at a time (the jackknife of Efron & Stein 1981, Annals of Statistics
+    9:586-596) and taken out of the interval of :func:`bias_change`.
+
+    Raises:
+        ValueError: the runs differ in tasks or items, or as :func:`joint_personalization_bias`.
+    """
+    labels = list(clusters) if clusters is not None else [None] * len(new)
+    shares = list(weights) if weights is not None else [1.0] * len(new)
+    if not len(new) == len(old) == len(labels) == len(shares):
+        raise ValueError("need one table a task in both runs, and one entry each in the rest")
+    moves = [
+        weight * _leave_one_out(now, before, label)
+        for now, before, label, weight in zip(new, old, labels, shares, strict=True)
+    ]
+    results = [
+        joint_personalization_bias(run, clusters=labels, weights=shares, confidence=confidence)
+        for run in (new, old)
+    ]
+    found = bias_change(*results, correlation=_correlation(np.concatenate(moves, axis=1)))
+    # Where hardly an answer changed, what n items could have left unseen still bounds the change.
+    guard = 50.0 * (1 - ((1 - confidence) / 2) ** (1 / results[0].n_items))
+    low, high = found.estimate - guard, found.estimate + guard
+    return ChangeResult(found.estimate, min(found.low, low), max(found.high, high))
+
+
+def _leave_one_out(new: npt.ArrayLike, old: npt.ArrayLike, clusters: Labels | None) -> Array:
+    """Moves of the two PB^2 as each cluster is left out, shape (2, clusters)."""
+    tables = [table_means(run) for run in (new, old)]
+    if tables[0].shape[1] != tables[1].shape[1]:
+        raise ValueError("the runs must have the same items; match them first")
+    codes = cluster_codes(clusters, tables[0].shape[1])
+    moves = np.array([_jackknife(table, codes) for table in tables])
+    return np.asarray(moves - moves.mean(axis=1, keepdims=True))
+
+
+def _jackknife(means: Array, codes: npt.NDArray[np.intp]) -> Array:
+    """Debiased PB^2 (summed over identities) without each cluster, shape (clusters,)."""
+    seen = ~np.isnan(means)
+    centre = np.where(seen, means, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    residuals = np.where(seen, means - centre, 0.0)
+    groups = int(codes.max()) + 1
+    membership = np.zeros((codes.size, groups))
+    membership[np.arange(codes.size), codes] = 1.0
+    sums, sizes = residuals @ membership, seen @ membership
+    total, counts = sums.sum(axis=1, keepdims=True), sizes.sum(axis=1, keepdims=True)
+    products = (total - sums) ** 2 - ((sums**2).sum(axis=1, keepdims=True) - sums**2)
+    pairs = (counts - sizes) ** 2 - ((sizes**2).sum(axis=1, keepdims=True) - sizes**2)
+    kept = np.divide(products, pairs, out=np.zeros_like(products), where=pairs > 0)
+    return np.asarray(kept.sum(axis=0))
+
+
+def _correlation(moves: Array) -> float:
+    spread = np.sqrt((moves**2).sum(axis=1))
+    if moves.shape[1] < 3 or spread.min() <= 1e-12:
+        return 0.0
+    return float(np.clip((moves[0] @ moves[1]) / (spread[0] * spread[1]), -1.0, 1.0))
 
 
 def difference_in_differences(

@@ -72,7 +72,7 @@ def paired_difference(
         low, high = tango_interval(gains, losses, n, confidence=confidence)
         pvalue, method = mcnemar_midp(int(gains), int(losses)), "score"
     else:
-        low, high, pvalue = _robust(difference, codes, confidence)
+        low, high, pvalue = robust_interval(difference, codes, confidence)
         method = "cluster-robust"
     return PairedDifferenceResult(
         estimate=100 * float(difference.mean()),
@@ -133,7 +133,7 @@ def mcnemar_midp(gains: int, losses: int) -> float:
     return float(min(1.0, 2.0 * binomial.cdf(smaller) - binomial.pmf(smaller)))
 
 
-def _robust(
+def robust_interval(
     difference: Array, codes: npt.NDArray[np.intp], confidence: float
 ) -> tuple[float, float, float]:
     """Cluster-robust interval and p-value, guarded where the observed variance is degenerate."""
