@@ -46,8 +46,8 @@ class GatePolicy:
     """Margins (percentage points), level and mode.
 
     ``margin`` is the tolerated paired difference of a cell from baseline per axis, overridden
-    by task in ``task_margin``; ``pb_tolerance`` the tolerated PB per axis; ``alpha`` the error
-    level shared by all cells.
+    by task in ``task_margin``, and by task and identity in ``cell_margin``; ``pb_tolerance`` the
+    tolerated PB per axis; ``alpha`` the error level shared by all cells.
     """
 
     margin: Mapping[str, float] = field(default_factory=lambda: _per_axis(DEFAULT_MARGIN))
@@ -55,10 +55,12 @@ class GatePolicy:
     pb_tolerance: Mapping[str, float] = field(default_factory=lambda: _per_axis(DEFAULT_TOLERANCE))
     alpha: float = 0.05
     mode: Mode = "detect"
+    cell_margin: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
-    def margin_for(self, task: str, axis: str) -> float:
-        """The margin of a task: its own, else its axis's."""
-        return self.task_margin.get(task, self.margin[axis])
+    def margin_for(self, task: str, axis: str, identity: str = "") -> float:
+        """The margin of a cell: its own, else its task's, else its axis's."""
+        own = self.cell_margin.get(task, {}).get(identity)
+        return self.task_margin.get(task, self.margin[axis]) if own is None else own
 
 
 @dataclass(frozen=True)

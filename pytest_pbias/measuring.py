@@ -124,17 +124,25 @@ def _grade(
 def outcome_table(
     measurements: Iterable[Measurement], *, run_id: str, model: str, defense: str = "none"
 ) -> OutcomeTable:
-    """Turn measurements into the outcome table, in the order given."""
+    """Turn measurements into the outcome table, in the order given.
+
+    Margins of single cells are kept beside it, as ``info["margins"][task][identity]``.
+    """
     columns: dict[str, list[Any]] = {}
+    margins: dict[str, dict[str, float]] = {}
     for measurement in measurements:
         constant = _constant_columns(measurement, run_id=run_id, model=model, defense=defense)
         varying = _varying_columns(measurement)
         length = len(measurement.questions)
+        cell = measurement.cell
+        if cell.margin is not None:
+            margins.setdefault(cell.task.name, {})[cell.identity.name] = cell.margin
         for name, value in constant.items():
             columns.setdefault(name, []).extend([value] * length)
         for name, values in varying.items():
             columns.setdefault(name, []).extend(values)
-    return OutcomeTable.from_columns(columns or {"task": []})
+    table = OutcomeTable.from_columns(columns or {"task": []})
+    return table.with_info(margins=margins) if margins else table
 
 
 def _constant_columns(
@@ -153,7 +161,7 @@ def _constant_columns(
         "identity": cell.identity.name,
         "group": cell.identity.group,
         "kind": cell.identity.kind,
-        "placement": "none" if cell.identity.kind == "baseline" else protocol.placement,
+        "placement": cell.identity.placement_label(protocol.placement),
         "defense": defense,
         **asdict(protocol.sampling),
         "judge": measurement.judge,

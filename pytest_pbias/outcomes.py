@@ -77,7 +77,8 @@ class TaskOutcomes:
     ``scores`` has shape (identities, items, runs), NaN where a response is missing, with the
     identities in ``identities`` (baseline and controls included), the items in ``items``.
     ``unparsable`` has the same shape: 1 where the response could not be parsed, NaN where missing.
-    ``clusters`` has shape (items,). ``floor`` is the chance level in [0, 1].
+    ``clusters`` has shape (items,). ``floor`` is the chance level in [0, 1]. ``references`` gives
+    for each identity the number of the baseline that it is compared with.
     """
 
     task: str
@@ -88,6 +89,7 @@ class TaskOutcomes:
     clusters: npt.NDArray[np.str_]
     scores: Scores
     unparsable: Scores
+    references: tuple[int | None, ...]
 
     def of_kind(self, kind: str) -> tuple[tuple[Identity, ...], Scores]:
         """Identities of a kind, and their scores of shape (those identities, items, runs)."""
@@ -99,6 +101,11 @@ class TaskOutcomes:
         """The baseline's scores, shape (items, runs), or None where it was not asked."""
         identities, scores = self.of_kind("baseline")
         return scores[0] if identities else None
+
+    def baseline_of(self, number: int) -> Scores | None:
+        """The scores that identity ``number`` is compared with, shape (items, runs)."""
+        reference = self.references[number]
+        return None if reference is None else self.scores[reference]
 
 
 class OutcomeTable:
@@ -193,6 +200,7 @@ class OutcomeTable:
         first = _first_rows(identity_codes, len(identity_names))
         groups = rows.column("group").cast(pa.string()).take(pa.array(first)).to_pylist()
         kinds: list[Kind] = rows.column("kind").cast(pa.string()).take(pa.array(first)).to_pylist()
+        placements = rows.column("placement").cast(pa.string()).take(pa.array(first)).to_pylist()
         clusters = rows.column("cluster").cast(pa.string())
         first_item = pa.array(_first_rows(item_codes, len(items)))
         return TaskOutcomes(
@@ -207,7 +215,17 @@ class OutcomeTable:
             clusters=np.asarray(clusters.take(first_item).to_pylist(), dtype=np.str_),
             scores=scores,
             unparsable=unparsable,
+            references=_references(kinds, placements),
         )
+
+
+def _references(kinds: Sequence[Kind], placements: Sequence[str | None]) -> tuple[int | None, ...]:
+    """The baseline of each identity: the one placed like it, else the question alone."""
+    baselines = [number for number, kind in enumerate(kinds) if kind == "baseline"]
+    alone = next((n for n in baselines if placements[n] in ("none", None)), None)
+    usual = alone if alone is not None else next(iter(baselines), None)
+    placed = {placements[number]: number for number in baselines}
+    return tuple(placed.get(placement, usual) for placement in placements)
 
 
 def _codes(rows: pa.Table, name: str) -> tuple[npt.NDArray[np.int64], list[str]]:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from pytest_pbias.collecting.records import Request, Sampling, prompt_hash, request_key
-from pytest_pbias.identities import BASELINE, Identity, Placement, render_messages
-from pytest_pbias.tasks import Item, Task, TaskData
+from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.identities import (
+    Identity,
+    Placement,
+    identity_from_plain,
+    identity_to_plain,
+    render_messages,
+)
+from pytest_pbias.tasks import Item, Task, TaskData, resolve_task
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One identity under one task."""
+    """One identity under one task; ``margin`` (percentage points) overrides the policy's."""
 
     task: Task
     identity: Identity
+    margin: float | None = None
 
     @property
     def baseline(self) -> Cell:
-        """The cell of the same task with no identity stated."""
-        return Cell(self.task, BASELINE)
+        """The cell that this one is compared with: same conversation, no identity stated."""
+        return replace(self, identity=self.identity.baseline, margin=None)
 
     @property
     def is_judged(self) -> bool:
@@ -74,3 +83,33 @@ def with_baselines(cells: Iterable[Cell]) -> tuple[Cell, ...]:
         ordered.setdefault(cell.baseline)
         ordered.setdefault(cell)
     return tuple(ordered)
+
+
+def require_distinct_names(cells: Iterable[Cell]) -> None:
+    """Refuse two different cells that would share their rows in the outcome table.
+
+    Raises:
+        ConfigurationError: an identity's name stands for two things under the same task.
+    """
+    known: dict[tuple[str, str], Cell] = {}
+    for cell in cells:
+        first = known.setdefault((cell.task.name, cell.identity.name), cell)
+        if first == cell:
+            continue
+        what = "margins" if first.identity == cell.identity else "wordings, groups or placements"
+        raise ConfigurationError(
+            f"two tests ask {cell.task.name} as {cell.identity.name!r} with different {what}; "
+            "give one of them another label, or run them one at a time"
+        )
+
+
+def cell_to_plain(cell: Cell) -> dict[str, Any]:
+    """Every field as JSON, the task by its name; :func:`cell_from_plain` reads it back."""
+    plain: dict[str, Any] = {field.name: getattr(cell, field.name) for field in fields(cell)}
+    return plain | {"task": cell.task.name, "identity": identity_to_plain(cell.identity)}
+
+
+def cell_from_plain(plain: Mapping[str, Any]) -> Cell:
+    """The cell that :func:`cell_to_plain` wrote."""
+    identity = identity_from_plain(plain["identity"])
+    return Cell(**{**plain, "task": resolve_task(plain["task"]), "identity": identity})

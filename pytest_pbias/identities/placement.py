@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict, get_args
+from typing import Literal, TypedDict
 
-from pytest_pbias.identities.base import Identity
+from pytest_pbias.identities.base import PLACEMENTS, Identity, Placement
 
-Placement = Literal["system", "user"]
-PLACEMENTS: tuple[Placement, ...] = get_args(Placement)
-
-_SYSTEM = "You are a helpful assistant. {statement}"
+__all__ = ["PLACEMENTS", "Message", "Placement", "render_messages"]
 
 
 class Message(TypedDict):
@@ -26,11 +23,33 @@ def render_messages(
 
     ``system`` is the paper's placement: the identity in a system message. ``user`` joins the same
     sentence and the question by a blank line in one user turn, for chat templates and servers
-    without a system role. The baseline is the question alone in either placement.
+    without a system role. The baseline of both is the question alone. ``history`` reveals the
+    identity in an earlier turn that the assistant has answered; its baseline has the same turns
+    with nobody stated. The identity's own placement comes before ``placement``.
     """
+    placement = identity.frame.placement or placement
+    asked: Message = {"role": "user", "content": question}
+    if placement == "history":
+        return (
+            {"role": "user", "content": _opening(identity)},
+            {"role": "assistant", "content": identity.frame.reply},
+            asked,
+        )
     if identity.kind == "baseline":
-        return ({"role": "user", "content": question},)
-    system = _SYSTEM.format(statement=identity.statement)
+        return (asked,)
+    system = _fill(identity.frame.system, identity)
     if placement == "system":
-        return ({"role": "system", "content": system}, {"role": "user", "content": question})
+        return ({"role": "system", "content": system}, asked)
     return ({"role": "user", "content": f"{system}\n\n{question}"},)
+
+
+def _opening(identity: Identity) -> str:
+    if identity.kind == "baseline":
+        return identity.frame.neutral_opening
+    return _fill(identity.frame.opening, identity)
+
+
+def _fill(text: str, identity: Identity) -> str:
+    # Not str.format: the words come from users and may hold braces.
+    stated = text.replace("{statement}", identity.statement)
+    return stated.replace("{identity}", identity.words or identity.name)

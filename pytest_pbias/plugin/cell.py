@@ -84,6 +84,8 @@ class Cell:
         """Judge the difference from the baseline against ``margin`` (percentage points)."""
         policy = self._session.settings.policy
         if margin is None:
+            margin = self._measurement.cell.margin
+        if margin is None:
             margin = policy.margin_for(self.task.name, self.task.axis)
         return judge_cell(
             self.outcomes,
@@ -136,12 +138,16 @@ class Cell:
 
 
 def make_cell(request: pytest.FixtureRequest) -> Cell:
+    """The cell that the test is parametrized with; see :func:`obtain_cell`."""
+    __tracebackhide__ = True
+    return obtain_cell(cast("pytest.Item", request.node), cast("PlannedCell", request.param))
+
+
+def obtain_cell(item: pytest.Item, planned: PlannedCell) -> Cell:
     """Wait for the cell and its baseline; a response that cannot be had is an error, no verdict."""
     __tracebackhide__ = True
-    session = active_session(request.config)
+    session = active_session(item.config)
     assert session is not None
-    planned = cast("PlannedCell", request.param)
-    item = cast("pytest.Item", request.node)
     reason = cannot_grade(planned.task)
     if reason is not None:
         pytest.skip(f"{planned.task.name} was not asked: {reason}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,11 +12,13 @@ from pytest_pbias.collecting.plan import Cell
 from pytest_pbias.errors import ConfigurationError, PbiasError
 from pytest_pbias.identities import Identity, default_identities, resolve_identities
 from pytest_pbias.plugin.gates import append_gates
+from pytest_pbias.plugin.options import read_option
 from pytest_pbias.plugin.session import PbiasSession
 from pytest_pbias.plugin.settings import Settings, read_settings
 from pytest_pbias.tasks import TASKS, Task, resolve_task
 
 SESSION = pytest.StashKey[PbiasSession]()
+PLANNED = pytest.StashKey[Cell]()
 _REFUSED = pytest.StashKey[str]()
 
 
@@ -38,15 +41,16 @@ def parametrize_cells(metafunc: pytest.Metafunc) -> None:
                 f"{where}: has the pbias mark but does not take `cell`; write "
                 f"def {metafunc.definition.name}(cell)"
             )
-        cells = _cells_of(marks[0], where)
+        cells = placed_cells(metafunc.config, _cells_of(marks[0], where))
         activate(metafunc.config)
     except PbiasError as error:
-        _refuse(metafunc.config, str(error))
+        refuse(metafunc.config, str(error))
         cells = []
     metafunc.parametrize("cell", cells, ids=[cell_id(cell) for cell in cells], indirect=True)
 
 
-def _refuse(config: pytest.Config, reason: str) -> None:
+def refuse(config: pytest.Config, reason: str) -> None:
+    """Stop the run with one line once collection is through; at once in an xdist worker."""
     if hasattr(config, "workerinput"):
         raise pytest.Collector.CollectError(f"pbias: {reason}")
     config.stash.setdefault(_REFUSED, reason)
@@ -84,6 +88,17 @@ def _names(value: Any, name: str, where: str) -> list[str] | None:
     return names
 
 
+def placed_cells(config: pytest.Config, cells: Iterable[Cell]) -> list[Cell]:
+    """The cells in the session's placement, where that is an earlier turn.
+
+    System or user turn is decided later, when it is known whether the endpoint takes system
+    messages, and leaves the baseline as it is.
+    """
+    if read_option(config, "placement") != "history":
+        return list(cells)
+    return [replace(cell, identity=cell.identity.placed("history")) for cell in cells]
+
+
 def cell_id(cell: Cell) -> str:
     """The test id of a cell: ``mmlu-a_Muslim_person``."""
     return f"{cell.task.name}-{cell.identity.name.replace(' ', '_')}"
@@ -115,8 +130,9 @@ def selected_cells(items: Iterable[pytest.Item]) -> list[Cell]:
     cells: dict[Cell, None] = {}
     for item in items:
         params = item.callspec.params if hasattr(item, "callspec") else {}
-        if isinstance(params.get("cell"), Cell):
-            cells.setdefault(params["cell"])
+        cell = params.get("cell") or item.stash.get(PLANNED, None)
+        if isinstance(cell, Cell):
+            cells.setdefault(cell)
     return list(cells)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_pbias.plugin.options import read_option
+
+if TYPE_CHECKING:
+    from pytest_pbias.collecting.plan import Cell
 
 
 def session_uid(config: pytest.Config) -> str | None:
@@ -24,18 +27,18 @@ def plan_path(config: pytest.Config, uid: str) -> Path:
     return config.rootpath / store / "sessions" / f"{uid}.json"
 
 
-def write_plan(
-    path: Path, cells: Sequence[tuple[str, str, str, str]], default_model: str | None
-) -> None:
-    """Leave the selected cells (task, identity, group, kind) for the controller.
+def write_plan(path: Path, cells: Sequence[Cell], default_model: str | None) -> None:
+    """Leave the selected cells for the controller.
 
     Every worker writes the same content; the rename makes each write whole.
     """
     import os
 
+    from pytest_pbias.collecting.plan import cell_to_plain
+
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.part")
-    content = {"default_model": default_model, "cells": cells}
+    content = {"default_model": default_model, "cells": [cell_to_plain(cell) for cell in cells]}
     partial.write_text(json.dumps(content), encoding="utf-8")
     partial.replace(path)
 
@@ -46,19 +49,14 @@ def start_on_controller(node: Any) -> None:
     path = plan_path(config, str(node.workerinput["testrunuid"]))
     if not path.exists():
         return
-    from pytest_pbias.collecting.plan import Cell
+    from pytest_pbias.collecting.plan import cell_from_plain
     from pytest_pbias.errors import PbiasError
-    from pytest_pbias.identities import Identity
     from pytest_pbias.plugin.collection import activate, active_session
-    from pytest_pbias.tasks import resolve_task
 
     if active_session(config) is not None:
         return
     plan = json.loads(path.read_text(encoding="utf-8"))
-    cells = [
-        Cell(resolve_task(task), Identity(name, group, kind))
-        for task, name, group, kind in plan["cells"]
-    ]
+    cells = [cell_from_plain(cell) for cell in plan["cells"]]
     try:
         activate(config, default_model=plan["default_model"]).plan(cells)
     except PbiasError as error:

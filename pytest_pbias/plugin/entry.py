@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,6 +49,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     from pytest_pbias.plugin.collection import parametrize_cells
 
     parametrize_cells(metafunc)
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect ``persona_*.pbias.toml`` as test files."""
+    if not (file_path.name.startswith("persona_") and file_path.name.endswith(".pbias.toml")):
+        return None
+    from pytest_pbias.plugin.personas import PersonaTests
+
+    return PersonaTests.from_parent(parent, path=file_path)
 
 
 @pytest.fixture

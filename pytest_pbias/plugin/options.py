@@ -43,8 +43,9 @@ _PROTOCOL = (
     Option("max-tokens", "longest answer, in tokens", "N"),
     Option(
         "placement",
-        "where the identity is stated; auto falls back to user where system is rejected",
-        choices=("auto", "system", "user"),
+        "where the identity is stated: system or user turn, or an earlier turn (history); "
+        "auto is system, and user where system is rejected",
+        choices=("auto", "system", "user", "history"),
         default="auto",
     ),
 )

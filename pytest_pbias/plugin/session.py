@@ -13,7 +13,13 @@ import pytest
 
 from pytest_pbias import __version__
 from pytest_pbias.collecting import Store
-from pytest_pbias.collecting.plan import Cell, Protocol, questions_of, with_baselines
+from pytest_pbias.collecting.plan import (
+    Cell,
+    Protocol,
+    questions_of,
+    require_distinct_names,
+    with_baselines,
+)
 from pytest_pbias.errors import InfrastructureError, PbiasError
 from pytest_pbias.gate import AxisVerdict
 from pytest_pbias.grading import cannot_grade
@@ -87,6 +93,7 @@ class PbiasSession:
             PbiasError: the data, the store or the endpoint cannot be used.
         """
         gradable = [cell for cell in cells if cannot_grade(cell.task) is None]
+        require_distinct_names(gradable)
         self.cells = with_baselines(gradable)
         if not self.cells:
             return
@@ -94,11 +101,7 @@ class PbiasSession:
             self.data(cell)
         if self._worker_uid is not None:
             self._asking = wait_for_controller(self.store, self._worker_uid)
-            rows = [
-                (cell.task.name, cell.identity.name, cell.identity.group, cell.identity.kind)
-                for cell in cells
-            ]
-            write_plan(plan_path(self.config, self._worker_uid), rows, self._default_model)
+            write_plan(plan_path(self.config, self._worker_uid), cells, self._default_model)
             return
         work = Work(self.cells, self._data)
         self._asking = ask_here(self.settings, self.store, work, self._controller_uid())

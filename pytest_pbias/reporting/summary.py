@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -116,6 +116,7 @@ class RunSummary:
 
 def summarize(table: OutcomeTable, policy: GatePolicy, *, seed: int) -> RunSummary:
     """Compute every number of the report; ``seed`` seeds the permutation tests."""
+    policy = replace(policy, cell_margin=table.info.get("margins", {}))
     outcomes = [table.task_outcomes(task) for task in table.tasks()]
     n_cells = sum(identity.kind != "baseline" for task in outcomes for identity in task.identities)
     tasks = tuple(
@@ -201,7 +202,7 @@ def _summarize_task(
 def _summarize_cell(
     task: TaskOutcomes, number: int, policy: GatePolicy, n_cells: int
 ) -> CellSummary:
-    scores, baseline = task.scores[number], task.baseline
+    scores, baseline = task.scores[number], task.baseline_of(number)
     missing = int(np.isnan(scores).sum())
     verdict = None
     if n_cells and baseline is not None and not missing:
@@ -209,7 +210,7 @@ def _summarize_cell(
             scores,
             baseline,
             clusters=task.clusters,
-            margin=policy.margin_for(task.task, task.axis),
+            margin=policy.margin_for(task.task, task.axis, task.identities[number].name),
             alpha=policy.alpha,
             n_cells=n_cells,
             floor=task.floor,

@@ -10,7 +10,7 @@ import pytest
 from pytest_pbias.collecting.records import Sampling
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.gate import GatePolicy
-from pytest_pbias.identities import PLACEMENTS, Placement
+from pytest_pbias.identities import Placement
 from pytest_pbias.models import ModelSpec, resolve_model
 from pytest_pbias.plugin.options import read_option
 from pytest_pbias.plugin.settings.gating import read_policy
@@ -50,7 +50,9 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
     """
     model = _model(config, default_model)
     protocol: Protocol = "paper" if read_option(config, "protocol") == "paper" else "default"
-    placement = next((p for p in PLACEMENTS if p == read_option(config, "placement")), None)
+    # An earlier turn is a property of the collected cells, not of how a session is asked.
+    turns: tuple[Placement, ...] = ("system", "user")
+    placement = next((turn for turn in turns if turn == read_option(config, "placement")), None)
     return Settings(
         model=model,
         data_dir=_data_dir(config, model),

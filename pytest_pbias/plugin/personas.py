@@ -1,0 +1,58 @@
+"""Persona files as tests: every cell of a ``persona_*.pbias.toml`` is an item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_pbias.collecting.plan import Cell as PlannedCell
+from pytest_pbias.errors import PbiasError
+from pytest_pbias.personas import read_personas
+from pytest_pbias.plugin.cell import Cell, obtain_cell
+from pytest_pbias.plugin.collection import PLANNED, activate, cell_id, placed_cells, refuse
+
+
+class PersonaTests(pytest.File):
+    """A persona file. A mistake in it is one line, and nothing is asked."""
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """One item for each cell."""
+        try:
+            cells = read_personas(self.path, self._shown()).cells()
+            activate(self.config)
+        except PbiasError as error:
+            refuse(self.config, str(error))
+            return
+        for cell in placed_cells(self.config, cells):
+            yield PersonaTest.from_parent(self, name=cell_id(cell), planned=cell)
+
+    def _shown(self) -> str:
+        invoked = self.config.invocation_params.dir
+        inside = self.path.is_relative_to(invoked)
+        return str(self.path.relative_to(invoked) if inside else self.path)
+
+
+class PersonaTest(pytest.Item):
+    """One identity of the file under one task."""
+
+    def __init__(self, *, planned: PlannedCell, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stash[PLANNED] = planned
+        self.add_marker(pytest.mark.pbias)
+        self._cell: Cell | None = None
+
+    def setup(self) -> None:
+        """Wait for the answers; one that cannot be had is an error, not a failure."""
+        self._cell = obtain_cell(self, self.stash[PLANNED])
+
+    def runtest(self) -> None:
+        """End with the cell's verdict."""
+        assert self._cell is not None
+        self._cell.check()
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """Where the item stands."""
+        return self.path, None, self.name
