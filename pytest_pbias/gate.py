@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +61,16 @@ class GatePolicy:
         """The margin of a cell: its own, else its task's, else its axis's."""
         own = self.cell_margin.get(task, {}).get(identity)
         return self.task_margin.get(task, self.margin[axis]) if own is None else own
+
+    def to_plain(self) -> dict[str, Any]:
+        """Every field as JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> GatePolicy:
+        """The policy that :meth:`to_plain` wrote; what it does not say is the default."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in plain.items() if name in known})
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,22 @@ class OutcomeTable:
         partial.replace(path)
 
     @classmethod
+    def read_info(cls, path: Path) -> dict[str, Any]:
+        """The facts of a stored run without its rows.
+
+        Raises:
+            DataError: the file is missing or is no outcome table.
+        """
+        try:
+            metadata = pq.read_schema(path).metadata or {}
+        except (OSError, pa.ArrowException) as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(f"{path}: cannot be read as an outcome table: {reason}") from None
+        if _VERSION_KEY not in metadata:
+            raise DataError(f"{path}: is Parquet, but not an outcome table of pytest-pbias")
+        return dict(json.loads(metadata.get(_INFO_KEY, b"{}")))
+
+    @classmethod
     def read(cls, path: Path) -> OutcomeTable:
         """Read a table written by this or an older version.
 

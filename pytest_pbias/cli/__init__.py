@@ -16,6 +16,7 @@ from pytest_pbias.errors import PbiasError
 COMMANDS = (
     "report",
     "power",
+    "runs",
 )
 
 

@@ -10,7 +10,8 @@ HELP = "report a stored outcome table again"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("table", type=Path, help="a Parquet file under .pbias/runs")
+    parser.add_argument("run", help="number, name or tag of a kept run, 'latest', or a file")
+    parser.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of the runs")
     parser.add_argument("--json", type=Path, help="write the results as JSON")
     parser.add_argument("--markdown", type=Path, help="write the results as Markdown")
     parser.add_argument("--seed", type=int, default=0, help="seed of the permutation tests")
@@ -26,9 +27,11 @@ def run(options: argparse.Namespace) -> int:
     from pytest_pbias.gate import GatePolicy
     from pytest_pbias.outcomes import OutcomeTable
     from pytest_pbias.reporting import render_terminal, summarize, write_json, write_markdown
+    from pytest_pbias.runs import find_run
 
-    table = OutcomeTable.read(options.table)
-    summary = summarize(table, GatePolicy(), seed=options.seed)
+    table = OutcomeTable.read(find_run(options.run, options.store))
+    policy = GatePolicy.from_plain(table.info.get("policy", {}))
+    summary = summarize(table, policy, seed=options.seed)
     if options.json is not None:
         write_json(summary, options.json)
     write_markdown(summary, options.markdown)

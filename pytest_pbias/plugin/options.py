@@ -72,12 +72,14 @@ _REPORTS = (
     Option("markdown", "write the results as Markdown", "FILE"),
     Option("table", "write the outcome table as Parquet, beside the copy in the store", "FILE"),
 )
+_RUNS = (Option("tag", "name this run, so that it can be found and compared by it", "NAME"),)
 OPTIONS = (
     *_MODEL,
     *_PROTOCOL,
     *_ASKING,
     *_GATE,
     *_REPORTS,
+    *_RUNS,
 )
 
 

@@ -33,9 +33,11 @@ from pytest_pbias.reporting import (
     judge_outcomes,
     render_terminal,
     summarize,
+    verdict_counts,
     write_json,
     write_markdown,
 )
+from pytest_pbias.runs import current_commit, keep_run
 from pytest_pbias.tasks import TaskData, load_task
 
 
@@ -172,11 +174,18 @@ class PbiasSession:
         measurements = [self.measure(cell) for cell in self.cells]
         table = outcome_table(measurements, run_id=run_id, model=settings.model.name)
         table = table.with_info(**self._run_info(now))
-        self.table_path = settings.store_dir / "runs" / f"{run_id}.parquet"
-        table.write(self.table_path)
+        self.summary = summary = summarize(table, settings.policy, seed=settings.seed)
+        self.table_path = keep_run(
+            table,
+            settings.store_dir,
+            model=settings.model.name,
+            commit=current_commit(self.config.rootpath),
+            tag=settings.kept.tag,
+            verdicts=verdict_counts(summary),
+            bias={axis.axis: axis.bias.estimate for axis in summary.axes if axis.bias is not None},
+        )
         if settings.table_path is not None:
             table.write(settings.table_path)
-        self.summary = summarize(table, settings.policy, seed=settings.seed)
         if settings.json_path is not None:
             write_json(self.summary, settings.json_path)
         write_markdown(self.summary, settings.markdown_path)
@@ -186,6 +195,7 @@ class PbiasSession:
         return {
             "created": now.isoformat(timespec="seconds"),
             "protocol": self.settings.protocol,
+            "policy": self.settings.policy.to_plain(),
             "versions": {"pytest-pbias": __version__, "python": platform.python_version()},
         }
 

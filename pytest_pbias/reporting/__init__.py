@@ -9,6 +9,7 @@ from pytest_pbias.reporting.summary import (
     TaskSummary,
     judge_outcomes,
     summarize,
+    verdict_counts,
 )
 from pytest_pbias.reporting.terminal import render_terminal
 
@@ -22,6 +23,7 @@ __all__ = [
     "summarize",
     "to_json",
     "to_markdown",
+    "verdict_counts",
     "write_json",
     "write_markdown",
 ]

@@ -15,6 +15,7 @@ from pytest_pbias.models import ModelSpec, resolve_model
 from pytest_pbias.plugin.options import read_option
 from pytest_pbias.plugin.settings.gating import read_policy
 from pytest_pbias.plugin.settings.readers import read_number, read_path, read_whole
+from pytest_pbias.plugin.settings.runs import RunSettings, read_runs
 from pytest_pbias.tasks import Protocol
 
 # arXiv 2406.11107v3: at most 300 new tokens, top_k 10, default temperature, three runs.
@@ -40,6 +41,7 @@ class Settings:
     json_path: Path | None
     markdown_path: Path | None
     table_path: Path | None
+    kept: RunSettings
 
 
 def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
@@ -68,6 +70,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         json_path=read_path(config, "json"),
         markdown_path=read_path(config, "markdown"),
         table_path=read_path(config, "table"),
+        kept=read_runs(config),
     )
 
 
