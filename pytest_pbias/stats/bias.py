@@ -13,6 +13,8 @@ from scipy import stats as sps
 
 from pytest_pbias.stats.arrays import Array, Labels, cluster_codes, table_means
 
+_FAR = 2000.0  # noncentrality from which Patnaik's (1949) central chi-square serves
+
 
 @dataclass(frozen=True, slots=True)
 class PersonalizationBiasResult:
@@ -57,9 +59,9 @@ def personalization_bias(
     The raw score is sqrt(mean over identities of |f(u) - mean f|^2) (arXiv 2406.11107, eq. 1).
     The debiased PB^2 is the U-statistic over pairs of distinct items (or clusters) of the
     item-centred residuals, exactly unbiased where items are drawn independently. The interval
-    inverts the distribution of the raw sum of squares, a scaled chi-square whose mean and
-    variance follow from the residual covariance at each hypothetical PB (Satterthwaite 1946;
-    Patnaik 1949 for the noncentral case).
+    inverts the distribution of the raw sum of squares, a scaled noncentral chi-square whose mean
+    and variance follow from the residual covariance at each hypothetical PB: Satterthwaite's
+    (1946) scale without an effect, the variance along the effects with a large one.
 
     Missing responses are NaN: an item counts for an identity where it was observed, centred on
     the identities that were.
@@ -102,11 +104,12 @@ def combine_parts(
     noise = sum(w * part.noise for w, part in zip(shares, parts, strict=True))
     squared = sum(w * w * part.noise_squared for w, part in zip(shares, parts, strict=True))
     along = sum(w * w * part.along for w, part in zip(shares, parts, strict=True))
-    # The variance along the effects, m'Sm / |m|^2, is a Rayleigh quotient: where the estimated
-    # effects are close to nothing, the largest eigenvalue still bounds it.
+    # The variance along the effects, m'Sm / |m|^2, without the noise that both parts of it carry,
+    # and drawn towards the average where the effects are small beside the noise. It is a Rayleigh
+    # quotient: the largest eigenvalue bounds it.
     steepest = max(w * part.largest for w, part in zip(shares, parts, strict=True))
-    nothing = signal <= 1e-9 * (observed + noise)  # nothing but rounding, whatever its sign
-    law = SumOfSquaresLaw(noise, squared, 0.0 if nothing else min(along / signal, steepest))
+    slope = (max(along - squared, 0.0) + squared) / (max(signal, 0.0) + noise) if noise > 0 else 0.0
+    law = SumOfSquaresLaw(noise, squared, min(slope, steepest))
     tail = (1 - confidence) / 2
     possible = 0.25 * sum(shares)  # scores in [0, 1] spread by 0.5 at most
 
@@ -202,21 +205,30 @@ def table_parts(
 
 @dataclass(frozen=True, slots=True)
 class SumOfSquaresLaw:
-    """Distribution of the raw sum of squares when the true one is ``effect``."""
+    """Distribution of the raw sum of squares when the true one is ``effect``.
+
+    A scaled noncentral chi-square with mean ``noise + effect``. Without an effect the scale gives
+    the variance 2 tr(S^2) (Satterthwaite 1946); with a growing one it approaches ``slope``, the
+    variance along the effects, which is what then moves the sum.
+    """
 
     noise: float
     noise_squared: float
-    along: float
+    slope: float
 
     def upper_tail(self, observed: float, effect: float) -> float:
         """P(sum of squares >= observed)."""
-        mean = self.noise + effect
-        slope = max(self.along, self.noise_squared / self.noise if self.noise > 0 else 0.0)
-        variance = 2.0 * self.noise_squared + 4.0 * effect * slope
-        if variance <= 0.0 or mean <= 0.0:
-            return 1.0 if observed <= mean + 1e-15 else 0.0
-        scale = variance / (2.0 * mean)
-        return float(sps.chi2.sf(observed / scale, mean / scale))
+        if self.noise <= 0.0:
+            return 1.0 if observed <= effect + 1e-15 else 0.0
+        base = self.noise_squared / self.noise
+        scale = base + (max(self.slope, base) - base) * effect / (effect + self.noise)
+        freedom, shift = self.noise / scale, effect / scale
+        if shift == 0.0:
+            return float(sps.chi2.sf(observed / scale, freedom))
+        if shift > _FAR:  # the noncentral law is slow and inexact there; its central match is not
+            stretch = 1.0 + shift / (freedom + shift)
+            return float(sps.chi2.sf(observed / scale / stretch, (freedom + shift) / stretch))
+        return float(sps.ncx2.sf(observed / scale, freedom, shift))
 
     def limit(self, observed: float, tail: float) -> float:
         """The effect at which ``observed`` or more has probability ``tail``; at least 0."""
