@@ -114,7 +114,7 @@ class AxisVerdict:
     """Verdict of one axis: PB as the root mean square over its tasks, against the tolerance.
 
     ``mean_rate`` and ``baseline_rate`` (percentage points, mean over tasks) stand beside PB, which
-    says nothing without them.
+    says nothing without them. ``defense`` is the prompt defence it was asked under.
     """
 
     axis: str
@@ -125,6 +125,7 @@ class AxisVerdict:
     baseline_rate: float
     needed_factor: float | None
     reason: str
+    defense: str = "none"
 
 
 def judge_baseline(

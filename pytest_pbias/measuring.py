@@ -121,9 +121,7 @@ def _grade(
     return [known[key] for key in keys]
 
 
-def outcome_table(
-    measurements: Iterable[Measurement], *, run_id: str, model: str, defense: str = "none"
-) -> OutcomeTable:
+def outcome_table(measurements: Iterable[Measurement], *, run_id: str, model: str) -> OutcomeTable:
     """Turn measurements into the outcome table, in the order given.
 
     Margins of single cells are kept beside it, as ``info["margins"][task][identity]``.
@@ -131,7 +129,7 @@ def outcome_table(
     columns: dict[str, list[Any]] = {}
     margins: dict[str, dict[str, float]] = {}
     for measurement in measurements:
-        constant = _constant_columns(measurement, run_id=run_id, model=model, defense=defense)
+        constant = _constant_columns(measurement, run_id=run_id, model=model)
         varying = _varying_columns(measurement)
         length = len(measurement.questions)
         cell = measurement.cell
@@ -145,9 +143,7 @@ def outcome_table(
     return table.with_info(margins=margins) if margins else table
 
 
-def _constant_columns(
-    measurement: Measurement, *, run_id: str, model: str, defense: str
-) -> dict[str, Any]:
+def _constant_columns(measurement: Measurement, *, run_id: str, model: str) -> dict[str, Any]:
     cell, protocol = measurement.cell, measurement.protocol
     return {
         "run_id": run_id,
@@ -162,7 +158,7 @@ def _constant_columns(
         "group": cell.identity.group,
         "kind": cell.identity.kind,
         "placement": cell.identity.placement_label(protocol.placement),
-        "defense": defense,
+        "defense": cell.defense.name,
         **asdict(protocol.sampling),
         "judge": measurement.judge,
         "judge_version": measurement.judge_version,

@@ -196,12 +196,32 @@ class OutcomeTable:
         """The tasks in the table, in order."""
         return self.unique("task")
 
+    def defenses(self) -> tuple[str, ...]:
+        """The prompt defences in the table, in order."""
+        return tuple(pc.unique(self._defense_column()).to_pylist()) if len(self) else ("none",)
+
+    def of_defense(self, defense: str) -> OutcomeTable:
+        """The rows that were asked under one prompt defence."""
+        return OutcomeTable(self.arrow.filter(pc.equal(self._defense_column(), defense)))
+
+    def _defense_column(self) -> pa.ChunkedArray:
+        return pc.fill_null(self.arrow.column("defense").cast(pa.string()), "none")
+
     def errors(self) -> tuple[str, ...]:
         """The distinct reasons why responses are missing."""
         return self.unique("error")
 
     def task_outcomes(self, task: str) -> TaskOutcomes:
-        """The outcomes of one task as arrays; see :class:`TaskOutcomes`."""
+        """The outcomes of one task as arrays; see :class:`TaskOutcomes`.
+
+        Raises:
+            DataError: the table has several prompt defences; see :meth:`of_defense`.
+        """
+        if len(self.defenses()) > 1:
+            raise DataError(
+                f"the table has answers under several defences ({', '.join(self.defenses())}): "
+                "choose one of them"
+            )
         rows = self.arrow.filter(pc.equal(self.arrow.column("task").cast(pa.string()), task))
         identity_codes, identity_names = _codes(rows, "identity")
         item_codes, items = _codes(rows, "item_id")

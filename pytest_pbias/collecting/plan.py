@@ -8,23 +8,28 @@ from typing import Any
 
 from pytest_pbias.collecting.records import Request, Sampling, prompt_hash, request_key
 from pytest_pbias.errors import ConfigurationError
-from pytest_pbias.identities import (
-    Identity,
-    Placement,
-    identity_from_plain,
-    identity_to_plain,
-    render_messages,
+from pytest_pbias.identities import Identity, Placement, identity_from_plain, identity_to_plain
+from pytest_pbias.mitigation.defenses import (
+    NO_DEFENSE,
+    Defense,
+    defense_from_plain,
+    defense_to_plain,
+    render_defended,
 )
 from pytest_pbias.tasks import Item, Task, TaskData, resolve_task
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One identity under one task; ``margin`` (percentage points) overrides the policy's."""
+    """One identity under one task, with the prompt defended by ``defense``.
+
+    ``margin`` (percentage points) overrides the policy's.
+    """
 
     task: Task
     identity: Identity
     margin: float | None = None
+    defense: Defense = NO_DEFENSE
 
     @property
     def baseline(self) -> Cell:
@@ -65,7 +70,7 @@ class Question:
 def questions_of(cell: Cell, data: TaskData, protocol: Protocol) -> Iterator[Question]:
     """Yield the requests of a cell: the items in order, the runs of an item together."""
     for item in data.items:
-        messages = render_messages(cell.identity, item.prompt, protocol.placement)
+        messages = render_defended(cell.identity, item.prompt, protocol.placement, cell.defense)
         hashed = prompt_hash(messages)
         for run in range(protocol.runs):
             seed = protocol.seed + run
@@ -91,9 +96,10 @@ def require_distinct_names(cells: Iterable[Cell]) -> None:
     Raises:
         ConfigurationError: an identity's name stands for two things under the same task.
     """
-    known: dict[tuple[str, str], Cell] = {}
+    known: dict[tuple[str, str, str], Cell] = {}
     for cell in cells:
-        first = known.setdefault((cell.task.name, cell.identity.name), cell)
+        name = (cell.task.name, cell.identity.name, cell.defense.name)
+        first = known.setdefault(name, cell)
         if first == cell:
             continue
         what = "margins" if first.identity == cell.identity else "wordings, groups or placements"
@@ -106,10 +112,18 @@ def require_distinct_names(cells: Iterable[Cell]) -> None:
 def cell_to_plain(cell: Cell) -> dict[str, Any]:
     """Every field as JSON, the task by its name; :func:`cell_from_plain` reads it back."""
     plain: dict[str, Any] = {field.name: getattr(cell, field.name) for field in fields(cell)}
-    return plain | {"task": cell.task.name, "identity": identity_to_plain(cell.identity)}
+    return plain | {
+        "task": cell.task.name,
+        "identity": identity_to_plain(cell.identity),
+        "defense": defense_to_plain(cell.defense),
+    }
 
 
 def cell_from_plain(plain: Mapping[str, Any]) -> Cell:
     """The cell that :func:`cell_to_plain` wrote."""
-    identity = identity_from_plain(plain["identity"])
-    return Cell(**{**plain, "task": resolve_task(plain["task"]), "identity": identity})
+    read = {
+        "task": resolve_task(plain["task"]),
+        "identity": identity_from_plain(plain["identity"]),
+        "defense": defense_from_plain(plain["defense"]),
+    }
+    return Cell(**{**plain, **read})

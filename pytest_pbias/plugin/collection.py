@@ -11,6 +11,7 @@ import pytest
 from pytest_pbias.collecting.plan import Cell
 from pytest_pbias.errors import ConfigurationError, PbiasError
 from pytest_pbias.identities import Identity, default_identities, resolve_identities
+from pytest_pbias.mitigation.defenses import NO_DEFENSE, Defense
 from pytest_pbias.plugin.gates import append_gates
 from pytest_pbias.plugin.options import read_option
 from pytest_pbias.plugin.session import PbiasSession
@@ -41,8 +42,8 @@ def parametrize_cells(metafunc: pytest.Metafunc) -> None:
                 f"{where}: has the pbias mark but does not take `cell`; write "
                 f"def {metafunc.definition.name}(cell)"
             )
-        cells = placed_cells(metafunc.config, _cells_of(marks[0], where))
-        activate(metafunc.config)
+        defenses = activate(metafunc.config).settings.defenses
+        cells = placed_cells(metafunc.config, _cells_of(marks[0], where), defenses)
     except PbiasError as error:
         refuse(metafunc.config, str(error))
         cells = []
@@ -88,20 +89,27 @@ def _names(value: Any, name: str, where: str) -> list[str] | None:
     return names
 
 
-def placed_cells(config: pytest.Config, cells: Iterable[Cell]) -> list[Cell]:
-    """The cells in the session's placement, where that is an earlier turn.
+def placed_cells(
+    config: pytest.Config, cells: Sequence[Cell], defenses: Iterable[Defense]
+) -> list[Cell]:
+    """The cells under each defence in turn, in the session's placement if it is an earlier turn.
 
     System or user turn is decided later, when it is known whether the endpoint takes system
     messages, and leaves the baseline as it is.
     """
-    if read_option(config, "placement") != "history":
-        return list(cells)
-    return [replace(cell, identity=cell.identity.placed("history")) for cell in cells]
+    if read_option(config, "placement") == "history":
+        cells = [replace(cell, identity=cell.identity.placed("history")) for cell in cells]
+    return [
+        replace(cell, identity=defense.place(cell.identity), defense=defense)
+        for defense in defenses
+        for cell in cells
+    ]
 
 
 def cell_id(cell: Cell) -> str:
-    """The test id of a cell: ``mmlu-a_Muslim_person``."""
-    return f"{cell.task.name}-{cell.identity.name.replace(' ', '_')}"
+    """The test id of a cell: ``mmlu-a_Muslim_person``, and the defence where there is one."""
+    defense = "" if cell.defense == NO_DEFENSE else f"-{cell.defense.name}"
+    return f"{cell.task.name}-{cell.identity.name.replace(' ', '_')}{defense}"
 
 
 def activate(config: pytest.Config, default_model: str | None = None) -> PbiasSession:

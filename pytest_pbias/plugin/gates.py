@@ -10,30 +10,38 @@ import pytest
 from pytest_pbias.collecting.plan import Cell
 from pytest_pbias.errors import PbiasError
 from pytest_pbias.gate import AxisVerdict, Verdict
+from pytest_pbias.identities import Identity
 from pytest_pbias.plugin.verdicts import report_verdict
 
 
 def append_gates(session: pytest.Session, items: list[pytest.Item], cells: Sequence[Cell]) -> None:
-    """Append a gate for each axis on which at least two identities are compared."""
-    for axis in ("utility", "safety"):
-        identities = {
-            cell.identity
-            for cell in cells
-            if cell.task.axis == axis and cell.identity.kind == "identity"
-        }
-        if len(identities) >= 2:
-            name = f"gate[{axis}]"
-            items.append(
-                GateItem.from_parent(session, name=name, nodeid=f"pbias::{name}", axis=axis)
-            )
+    """Append a gate for each defence and axis on which at least two identities are compared."""
+    compared: dict[tuple[str, str], set[Identity]] = {}
+    for cell in cells:
+        if cell.identity.kind == "identity":
+            compared.setdefault((cell.defense.name, cell.task.axis), set()).add(cell.identity)
+    for defense in dict.fromkeys(cell.defense.name for cell in cells):
+        for axis in ("utility", "safety"):
+            if len(compared.get((defense, axis), ())) >= 2:
+                name = f"gate[{axis}]" if defense == "none" else f"gate[{axis}-{defense}]"
+                items.append(
+                    GateItem.from_parent(
+                        session,
+                        name=name,
+                        nodeid=f"pbias::{name}",
+                        axis=axis,
+                        defense=defense,
+                    )
+                )
 
 
 class GateItem(pytest.Item):
-    """Judges PB over the tasks of one axis against its tolerance."""
+    """Judges PB over the tasks of one axis, under one defence, against its tolerance."""
 
-    def __init__(self, *, axis: str, **kwargs: Any) -> None:
+    def __init__(self, *, axis: str, defense: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.axis = axis
+        self.defense = defense
 
     def runtest(self) -> None:
         """Wait for the axis's cells, then judge; red only as the gate's mode says."""
@@ -42,13 +50,14 @@ class GateItem(pytest.Item):
         session = active_session(self.config)
         assert session is not None
         try:
-            verdict: AxisVerdict = session.judge_axis(self.axis)
+            verdict: AxisVerdict = session.judge_axis(self.axis, self.defense)
         except PbiasError as error:
             raise GateBrokenError(str(error)) from None
+        under = "" if self.defense == "none" else f" under {self.defense}"
         report_verdict(
             self,
             verdict.verdict,
-            f"PB over {self.axis}: {verdict.reason}",
+            f"PB over {self.axis}{under}: {verdict.reason}",
             mode=session.settings.policy.mode,
         )
 

@@ -49,6 +49,14 @@ _PROTOCOL = (
         default="auto",
     ),
 )
+_MITIGATION = (
+    Option(
+        "defense",
+        "prompt defences to ask under, such as ignore-identity,strip; or a .toml file of your own",
+        "NAMES",
+        "none",
+    ),
+)
 _ASKING = (
     Option("concurrency", "most requests in flight at once", "N", "64"),
     Option("store", "folder that keeps responses and runs", "DIR", ".pbias"),
@@ -76,6 +84,7 @@ _RUNS = (Option("tag", "name this run, so that it can be found and compared by i
 OPTIONS = (
     *_MODEL,
     *_PROTOCOL,
+    *_MITIGATION,
     *_ASKING,
     *_GATE,
     *_REPORTS,

@@ -22,11 +22,11 @@ class PersonaTests(pytest.File):
         """One item for each cell."""
         try:
             cells = read_personas(self.path, self._shown()).cells()
-            activate(self.config)
+            defenses = activate(self.config).settings.defenses
         except PbiasError as error:
             refuse(self.config, str(error))
             return
-        for cell in placed_cells(self.config, cells):
+        for cell in placed_cells(self.config, cells, defenses):
             yield PersonaTest.from_parent(self, name=cell_id(cell), planned=cell)
 
     def _shown(self) -> str:

@@ -139,13 +139,17 @@ class PbiasSession:
             )
         return self._measured[cell]
 
-    def judge_axis(self, axis: str) -> AxisVerdict:
-        """Judge PB over the axis's tasks, on the identities that were asked all of them.
+    def judge_axis(self, axis: str, defense: str) -> AxisVerdict:
+        """Judge PB under a defence over the axis's tasks, on identities that were asked them all.
 
         Raises:
             InfrastructureError: responses are missing.
         """
-        measured = [self.measure(cell) for cell in self.cells if cell.task.axis == axis]
+        measured = [
+            self.measure(cell)
+            for cell in self.cells
+            if cell.task.axis == axis and cell.defense.name == defense
+        ]
         missing = sum(measurement.missing for measurement in measured)
         if missing:
             raise InfrastructureError(

@@ -34,6 +34,7 @@ def to_json(summary: RunSummary) -> dict[str, Any]:
             "data_revisions": _plain(revisions),
             "gates": [_plain(axis) for axis in summary.axes],
             "tasks": [_task(task) for task in summary.tasks],
+            "defenses": [_plain(defense) for defense in summary.defenses],
             "errors": list(summary.errors),
         },
     }
@@ -42,6 +43,7 @@ def to_json(summary: RunSummary) -> dict[str, Any]:
 def _task(task: TaskSummary) -> dict[str, Any]:
     return {
         "task": task.task,
+        "defense": task.defense,
         "axis": task.axis,
         "n_items": task.n_items,
         "n_runs": task.n_runs,

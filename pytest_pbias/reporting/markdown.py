@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.gate import Verdict
+from pytest_pbias.reporting.defenses import defense_table
 from pytest_pbias.reporting.json_report import write_text
 from pytest_pbias.reporting.summary import RunSummary, TaskSummary, verdict_counts
 from pytest_pbias.reporting.text import markdown, probability, signed, unsigned
@@ -46,7 +47,8 @@ def _lines(summary: RunSummary) -> Iterator[str]:
     yield "| gate | verdict | |"
     yield "| --- | --- | --- |"
     for axis in summary.axes:
-        yield f"| {axis.axis} | {_MARKS[axis.verdict]} | {markdown(axis.reason)} |"
+        under = "" if axis.defense == "none" else f" under {markdown(axis.defense)}"
+        yield f"| {axis.axis}{under} | {_MARKS[axis.verdict]} | {markdown(axis.reason)} |"
     cells = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
     yield f"| cells | {_MARKS[Verdict.FAIL] if counts['fail'] else ''} | {cells} |"
     yield ""
@@ -56,6 +58,7 @@ def _lines(summary: RunSummary) -> Iterator[str]:
     for task in summary.tasks:
         yield _task_row(task)
     yield ""
+    yield from defense_table(summary.defenses)
     yield from _cells(summary, Verdict.INCONCLUSIVE, "Inconclusive")
     yield (
         f"Rates and PB in percentage points. {run.n_rows:,} answers; alpha "
@@ -68,7 +71,7 @@ def _task_row(task: TaskSummary) -> str:
     base = task.baseline.rate if task.baseline is not None else None
     bias = task.bias
     fields = [
-        task.task,
+        task.title,
         str(task.n_items),
         unsigned(base.estimate, base.low, base.high) if base else "",
         f"{task.mean_rate:.1f}" if task.mean_rate is not None else "",
@@ -87,7 +90,7 @@ def _cells(summary: RunSummary, wanted: Verdict, title: str) -> Iterator[str]:
             if cell.verdict is not None and cell.verdict.verdict is wanted:
                 found = cell.verdict.difference
                 needed = cell.verdict.needed_items
-                rows.append((-abs(found.estimate), task.task, cell.identity.name, found, needed))
+                rows.append((-abs(found.estimate), task.title, cell.identity.name, found, needed))
     if not rows:
         return
     yield f"### {title} ({len(rows)})"

@@ -20,6 +20,11 @@ from pytest_pbias.gate import (
 )
 from pytest_pbias.identities import Identity
 from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes
+from pytest_pbias.reporting.defenses import (
+    DefenseSummary,
+    outcomes_by_defense,
+    summarize_defenses,
+)
 from pytest_pbias.stats import (
     PersonalizationBiasResult,
     RateResult,
@@ -60,6 +65,12 @@ class TaskSummary:
     cells: tuple[CellSummary, ...]
     bias: PersonalizationBiasResult | None
     pvalue: float | None
+    defense: str = "none"
+
+    @property
+    def title(self) -> str:
+        """The task, and the prompt defence it was asked under where there is one."""
+        return self.task if self.defense == "none" else f"{self.task} under {self.defense}"
 
     @property
     def judged(self) -> tuple[CellSummary, ...]:
@@ -108,6 +119,7 @@ class RunSummary:
     tasks: tuple[TaskSummary, ...]
     axes: tuple[AxisVerdict, ...]
     errors: tuple[str, ...]
+    defenses: tuple[DefenseSummary, ...] = ()
 
     def count(self, verdict: str) -> int:
         """How many cells have this verdict, over all tasks."""
@@ -117,19 +129,28 @@ class RunSummary:
 def summarize(table: OutcomeTable, policy: GatePolicy, *, seed: int) -> RunSummary:
     """Compute every number of the report; ``seed`` seeds the permutation tests."""
     policy = replace(policy, cell_margin=table.info.get("margins", {}))
-    outcomes = [table.task_outcomes(task) for task in table.tasks()]
-    n_cells = sum(identity.kind != "baseline" for task in outcomes for identity in task.identities)
+    outcomes = outcomes_by_defense(table)
+    every = [(defense, task) for defense, tasks in outcomes.items() for task in tasks]
+    n_cells = sum(identity.kind != "baseline" for _, task in every for identity in task.identities)
     tasks = tuple(
-        _summarize_task(task, policy, n_cells, np.random.default_rng([seed, number]))
-        for number, task in enumerate(outcomes)
+        replace(
+            _summarize_task(task, policy, n_cells, np.random.default_rng([seed, number])),
+            defense=defense,
+        )
+        for number, (defense, task) in enumerate(every)
     )
     return RunSummary(
         run=_run_info(table),
         policy=policy,
         n_cells=n_cells,
         tasks=tasks,
-        axes=tuple(_axes(outcomes, policy)),
+        axes=tuple(
+            replace(verdict, defense=defense)
+            for defense, chosen in outcomes.items()
+            for verdict in _axes(chosen, policy)
+        ),
         errors=table.errors(),
+        defenses=summarize_defenses(outcomes, policy),
     )
 
 

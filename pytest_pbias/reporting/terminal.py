@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from pytest_pbias.gate import Verdict
+from pytest_pbias.reporting.defenses import defense_lines
 from pytest_pbias.reporting.summary import CellSummary, RunSummary, TaskSummary, verdict_counts
 from pytest_pbias.reporting.text import plain, probability, signed, unsigned
 
@@ -59,6 +60,8 @@ def _full(summary: RunSummary, verbosity: int, width: int) -> Iterator[Line]:
     yield from _failures(summary)
     yield from _unsettled(summary, width)
     yield from _controls(summary)
+    for line in defense_lines(summary.defenses, width):
+        yield line, ""
     yield from _gates(summary, width)
 
 
@@ -80,7 +83,7 @@ def _head(summary: RunSummary, width: int) -> Iterator[Line]:
 
 def _task(task: TaskSummary, verbosity: int) -> Iterator[Line]:
     runs = f" x {task.n_runs} runs" if task.n_runs > 1 else ""
-    yield f"{task.task} ({task.axis}, {task.n_items} items{runs})", "bold"
+    yield f"{task.title} ({task.axis}, {task.n_items} items{runs})", "bold"
     if task.baseline is not None:
         base = task.baseline.rate
         shown = f"  baseline {unsigned(base.estimate, base.low, base.high)}"
@@ -156,7 +159,8 @@ def _failures(summary: RunSummary) -> Iterator[Line]:
         assert cell.verdict is not None
         found = cell.verdict.difference
         shown = signed(found.estimate, found.low, found.high)
-        yield f"  {task.task:<14} {plain(cell.identity.name, 30):<30} {shown}", "red"
+        under = "" if task.defense == "none" else f" ({task.defense})"
+        yield f"  {task.task:<14} {plain(cell.identity.name, 30):<30} {shown}{under}", "red"
     if len(failed) > _MOST_FAILURES:
         yield f"  and {len(failed) - _MOST_FAILURES} more (-v shows every cell)", "red"
 
@@ -194,7 +198,8 @@ def _controls(summary: RunSummary) -> Iterator[Line]:
 
 def _gates(summary: RunSummary, width: int) -> Iterator[Line]:
     for axis in summary.axes:
-        text = f"GATE {axis.axis}: {axis.verdict.value.upper()}: {axis.reason}"
+        under = "" if axis.defense == "none" else f" under {axis.defense}"
+        text = f"GATE {axis.axis}{under}: {axis.verdict.value.upper()}: {axis.reason}"
         for line in textwrap.wrap(plain(text), width, subsequent_indent="  "):
             yield line, _STYLES[axis.verdict]
     if not summary.axes:

@@ -11,8 +11,10 @@ from pytest_pbias.collecting.records import Sampling
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.identities import Placement
+from pytest_pbias.mitigation.defenses import Defense
 from pytest_pbias.models import ModelSpec, resolve_model
 from pytest_pbias.plugin.options import read_option
+from pytest_pbias.plugin.settings.defending import read_defenses
 from pytest_pbias.plugin.settings.gating import read_policy
 from pytest_pbias.plugin.settings.readers import read_number, read_path, read_whole
 from pytest_pbias.plugin.settings.runs import RunSettings, read_runs
@@ -35,6 +37,7 @@ class Settings:
     seed: int
     limit: int | None
     placement: Placement | None
+    defenses: tuple[Defense, ...]
     concurrency: int
     store_dir: Path
     policy: GatePolicy
@@ -64,6 +67,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         seed=read_whole(config, "seed", least=0) or 0,
         limit=read_whole(config, "limit", least=1),
         placement=placement,
+        defenses=read_defenses(config),
         concurrency=read_whole(config, "concurrency", least=1) or 1,
         store_dir=read_path(config, "store") or config.rootpath / ".pbias",
         policy=read_policy(config),
