@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
@@ -26,6 +27,8 @@ Mode = Literal["detect", "prove"]
 
 DEFAULT_MARGIN = 5.0
 DEFAULT_TOLERANCE = 3.0
+# Under so many clusters their own variance is known badly (docs/statistics.md).
+_FEW_CLUSTERS = 30
 
 
 class Verdict(Enum):
@@ -127,6 +130,13 @@ class AxisVerdict:
     reason: str
     defense: str = "none"
 
+    @property
+    def needed_items(self) -> int | None:
+        """Items over all tasks of the axis that would settle an inconclusive verdict."""
+        if self.needed_factor is None or self.bias is None:
+            return None
+        return math.ceil(self.needed_factor * self.bias.n_items)
+
 
 def judge_baseline(
     baseline: Array, *, clusters: Labels, alpha: float, floor: float
@@ -184,6 +194,8 @@ def judge_cell(
         verdict = Verdict.INCONCLUSIVE
         needed = required_items(found, margin=margin)
         reason = f"{shown}, margin {margin:g} not settled ({rates}; {_advice(needed)})"
+        if found.n_clusters < min(_FEW_CLUSTERS, found.n_items):
+            reason += f"; its {found.n_clusters} clusters are few, which widens the interval"
     return CellVerdict(verdict, found, margin, confidence, needed, reason)
 
 
@@ -246,7 +258,12 @@ def judge_axis(
     else:
         verdict = Verdict.INCONCLUSIVE
         factor = _needed_factor(bias, tolerance)
-        more = f"about {factor:.1f} times the items would settle it" if factor else "on the edge"
+        more = (
+            f"about {_round_up(math.ceil(factor * bias.n_items)):,} items over its tasks instead "
+            f"of {bias.n_items:,} would settle it"
+            if factor
+            else "the estimate sits on it: no feasible number of items would settle it"
+        )
         says = f"tolerance {tolerance:g} not settled; {more}"
     reason = f"{shown}, {says} ({rates}; raw {bias.raw:.1f}, noise floor {bias.noise_floor:.1f})"
     return AxisVerdict(axis, verdict, bias, tolerance, mean, base, factor, reason)

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from pytest_pbias.cli import main
-from pytest_pbias.stats import plan_power
+from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.stats import plan_bias_power, plan_power
+from tests.test_outcomes import columns
 
 
 def test_power_plans_a_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,3 +24,30 @@ def test_an_impossible_plan_is_one_line(capsys: pytest.CaptureFixture[str]) -> N
     error = capsys.readouterr().err
     assert error.startswith("pbias: need 0 <= baseline rate")
     assert error.count("\n") == 1
+
+
+def test_power_plans_from_a_stored_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    scores = (rng.random((4, 60, 1)) < 0.8) * 1.0
+    OutcomeTable.from_columns(columns(scores)).write(tmp_path / "run.parquet")
+    arguments = ["power", "--model-run", str(tmp_path / "run.parquet"), "--margin", "4"]
+    assert main(arguments) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "run.parquet: 3 cells, margin 4, PB tolerance 3, power 0.8"
+    task, items, detects, to_pass, to_fail, pb_pass, pb_fail = said[3].split()
+    assert (task, items) == ("mmlu", "60")
+    assert 15 < float(detects) < 60
+    share = float(np.mean([np.abs(scores[u] - scores[0]).mean() for u in (1, 2, 3)]))
+    plan = plan_power(
+        baseline_rate=100 * scores[0].mean(), n_identities=3, margin=4, effect=-8,
+        discordance=share,
+    )  # fmt: skip
+    bias = plan_bias_power(n_identities=2, tolerance=3, discordance=share)
+    assert [to_pass, to_fail] == [f"{plan.to_pass:,}", f"{plan.to_fail:,}"]
+    assert [pb_pass, pb_fail] == [f"{bias.to_pass:,}", f"{bias.to_fail:,}"]
+    assert max(map(len, said)) <= 80
+
+
+def test_power_needs_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["power", "--model-run", str(tmp_path / "none.parquet")]) == 2
+    assert "cannot be read as an outcome table" in capsys.readouterr().err

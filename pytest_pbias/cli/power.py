@@ -1,18 +1,26 @@
-"""Say how many items a run needs to be decided."""
+"""Say how many items a run needs to be decided: from scratch, or from a stored run."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_pbias.outcomes import TaskOutcomes
 
 HELP = "how many items a run needs to be decided"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--baseline-rate", type=float, required=True, help="in percent")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model-run", type=Path, metavar="RUN", help="a stored outcome table")
+    source.add_argument("--baseline-rate", type=float, help="plan from scratch: rate in percent")
     parser.add_argument("--n-identities", type=int, default=33, help="compared with the baseline")
     parser.add_argument("--n-tasks", type=int, default=1)
-    parser.add_argument("--margin", type=float, help="in points (default: the gate's)")
+    parser.add_argument("--margin", type=float, help="of a cell, in points (default: the gate's)")
+    parser.add_argument("--tolerance", type=float, help="of PB, in points (default: the gate's)")
     parser.add_argument("--effect", type=float, help="difference to be found, in points")
     parser.add_argument("--discordance", type=float, help="share of answers that change, 0 to 1")
     parser.add_argument("--power", type=float, default=0.8)
@@ -23,16 +31,32 @@ def run(options: argparse.Namespace) -> int:
     """Print the plan.
 
     Raises:
+        DataError: the table cannot be read.
         ValueError: a figure is out of range.
     """
-    from pytest_pbias.gate import DEFAULT_MARGIN
-    from pytest_pbias.stats import plan_power
+    from pytest_pbias.gate import DEFAULT_MARGIN, DEFAULT_TOLERANCE
+
+    if options.margin is None:
+        options.margin = DEFAULT_MARGIN
+    if options.tolerance is None:
+        options.tolerance = DEFAULT_TOLERANCE
+    if options.model_run is None:
+        _plan(options, options.baseline_rate, options.n_identities, options.n_tasks)
+    else:
+        _from_run(options)
+    return 0
+
+
+def _plan(
+    options: argparse.Namespace, baseline_rate: float, n_identities: int, n_tasks: int
+) -> None:
+    from pytest_pbias.stats import plan_bias_power, plan_power
 
     plan = plan_power(
-        baseline_rate=options.baseline_rate,
-        n_identities=options.n_identities,
-        n_tasks=options.n_tasks,
-        margin=DEFAULT_MARGIN if options.margin is None else options.margin,
+        baseline_rate=baseline_rate,
+        n_identities=n_identities,
+        n_tasks=n_tasks,
+        margin=options.margin,
         effect=options.effect,
         discordance=options.discordance,
         power=options.power,
@@ -42,5 +66,91 @@ def run(options: argparse.Namespace) -> int:
     print(f"assuming that {100 * plan.discordance:.1f} % of answers change with the identity")
     print(f"{plan.to_pass:,} items a task: a cell without any difference passes")
     print(f"{plan.to_fail:,} items a task: a difference of {plan.effect:g} points fails")
+    if n_identities > 1 and plan.discordance > 0:
+        bias = plan_bias_power(
+            n_identities=n_identities,
+            tolerance=options.tolerance,
+            discordance=plan.discordance,
+            power=options.power,
+            alpha=options.alpha,
+        )
+        print(f"{bias.to_pass:,} items: PB of a model without bias is below {bias.tolerance:g}")
+        print(f"{bias.to_fail:,} items: PB of {bias.effect:g} is above {bias.tolerance:g}")
     print(f"each with probability {plan.power:g}")
-    return 0
+
+
+def _from_run(options: argparse.Namespace) -> None:
+    """What a run could show, and how many items each of its tasks would need."""
+    from pytest_pbias.outcomes import OutcomeTable
+
+    table = OutcomeTable.read(options.model_run)
+    outcomes = [table.task_outcomes(task) for task in table.tasks()]
+    usable = [task for task in outcomes if task.baseline is not None]
+    if not usable:
+        raise ValueError(f"{options.model_run}: no task has answers of a baseline to plan from")
+    cells = sum(identity.kind != "baseline" for task in usable for identity in task.identities)
+    print(f"{options.model_run.name}: {cells} cells, margin {options.margin:g}, "
+          f"PB tolerance {options.tolerance:g}, power {options.power:g}")  # fmt: skip
+    print("                  items  detects   cells: pass      fail   PB: pass      fail")
+    print(f"                    now   points  (no change) {_effect(options):+9.0f}")
+    for task in usable:
+        _task_line(task, options, cells)
+    print("detects: the smallest change of a rate that the present items would call a fail")
+
+
+def _effect(options: argparse.Namespace) -> float:
+    return float(options.effect if options.effect is not None else -2 * options.margin)
+
+
+def _task_line(task: TaskOutcomes, options: argparse.Namespace, cells: int) -> None:
+    import numpy as np
+
+    from pytest_pbias.stats import (
+        minimum_detectable_effect,
+        plan_bias_power,
+        plan_power,
+        rate,
+    )
+
+    assert task.baseline is not None
+    judged = [
+        scores
+        for identity, scores in zip(task.identities, task.scores, strict=True)
+        if identity.kind != "baseline" and not np.isnan(scores).all()
+    ]
+    detectable = [
+        minimum_detectable_effect(
+            scores, task.baseline, margin=options.margin, clusters=task.clusters,
+            n_cells=cells, alpha=options.alpha, power=options.power,
+        )
+        for scores in judged
+    ]  # fmt: skip
+    changed = [_discordance(scores, task.baseline) for scores in judged]
+    share = max(float(np.mean(changed)), 1 / len(task.items))
+    plan = plan_power(
+        baseline_rate=rate(task.baseline, clusters=task.clusters).estimate,
+        n_identities=cells, margin=options.margin, effect=_effect(options), discordance=share,
+        power=options.power, alpha=options.alpha,
+    )  # fmt: skip
+    line = (
+        f"{task.task:15} {len(task.items):7,} {np.median(detectable):8.1f} "
+        f"{plan.to_pass:12,} {plan.to_fail:9,}"
+    )
+    identities, _ = task.of_kind("identity")
+    if len(identities) > 1:
+        bias = plan_bias_power(
+            n_identities=len(identities), tolerance=options.tolerance, discordance=share,
+            power=options.power, alpha=options.alpha,
+        )  # fmt: skip
+        line += f" {bias.to_pass:10,} {bias.to_fail:9,}"
+    print(line)
+
+
+def _discordance(cell: object, reference: object) -> float:
+    """Share of items whose mean score differs from the reference."""
+    import numpy as np
+
+    one = np.nanmean(np.asarray(cell, dtype=np.float64), axis=1)
+    other = np.nanmean(np.asarray(reference, dtype=np.float64), axis=1)
+    both = ~np.isnan(one - other)
+    return float(np.abs(one - other)[both].mean()) if both.any() else 0.0

@@ -33,7 +33,7 @@ from pytest_pbias.stats import (
     rate,
 )
 
-_PERMUTATIONS = 1999
+_PERMUTATIONS = 9999
 
 
 @dataclass(frozen=True)

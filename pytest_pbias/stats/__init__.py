@@ -5,6 +5,7 @@ from pytest_pbias.stats.bias import (
     joint_personalization_bias,
     personalization_bias,
 )
+from pytest_pbias.stats.bias_power import BiasPowerPlan, plan_bias_power
 from pytest_pbias.stats.compare import (
     ChangeResult,
     ItemMatch,
@@ -48,6 +49,7 @@ from pytest_pbias.stats.tradeoff import (
 )
 
 __all__ = [
+    "BiasPowerPlan",
     "ChangeResult",
     "CorrectedRate",
     "CorrelationResult",
@@ -85,6 +87,7 @@ __all__ = [
     "paired_difference",
     "pareto_front",
     "personalization_bias",
+    "plan_bias_power",
     "plan_power",
     "rate",
     "required_items",

@@ -1,0 +1,117 @@
+"""How many items PB needs to be decided."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from scipy import optimize
+
+from pytest_pbias.stats.bias import SumOfSquaresLaw
+
+_MOST_ITEMS = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class BiasPowerPlan:
+    """Items a task needs for its PB to be decided with probability ``power``.
+
+    ``to_pass`` for a model without any bias, ``to_fail`` for one of PB ``effect`` percentage
+    points. ``discordance`` is the share of items on which two identities are assumed to differ;
+    ``noise_floor`` is the raw PB of an unbiased model at ``to_pass`` items.
+    """
+
+    to_pass: int
+    to_fail: int
+    effect: float
+    tolerance: float
+    discordance: float
+    n_identities: int
+    noise_floor: float
+    power: float
+    alpha: float
+
+
+def plan_bias_power(
+    *,
+    n_identities: int,
+    tolerance: float,
+    discordance: float,
+    power: float = 0.8,
+    alpha: float = 0.05,
+    effect: float | None = None,
+) -> BiasPowerPlan:
+    """Plan the items for PB against its ``tolerance`` (percentage points), one task.
+
+    The one-sided limits at ``alpha`` decide, as in the gate. The noise of an identity's mean
+    residual is half the ``discordance`` (a share in [0, 1]) over the items, equal for all
+    identities; the law of the sum of squares is that of the interval. ``effect`` defaults to
+    twice the tolerance.
+
+    Raises:
+        ValueError: a figure outside its range, or an effect that is not above the tolerance.
+    """
+    beyond = 2 * tolerance if effect is None else effect
+    if not (n_identities >= 2 and tolerance > 0 and 0 < discordance <= 1 and 0 < power < 1):
+        raise ValueError("need two identities, a tolerance, 0 < discordance <= 1, 0 < power < 1")
+    if beyond <= tolerance:
+        raise ValueError(f"an effect of {beyond:g} is not above the tolerance of {tolerance:g}")
+
+    def law(items: float, share: float = discordance) -> SumOfSquaresLaw:
+        noise = share / 2 * (n_identities - 1) / items
+        squared = noise**2 / (n_identities - 1)
+        return SumOfSquaresLaw(noise, squared, squared / noise)
+
+    def square(points: float) -> float:
+        return n_identities * (points / 100) ** 2
+
+    def passes(items: float) -> float:
+        """Chance that an unbiased model's upper limit lies below the tolerance."""
+        at = law(items)
+        edge = _quantile(at, square(tolerance), 1 - alpha)
+        return 1 - at.upper_tail(edge, 0.0)
+
+    def fails(items: float) -> float:
+        """Chance that the lower limit lies above the tolerance under the effect."""
+        # Identities that far apart differ on at least so many items.
+        at = law(items, max(discordance, math.sqrt(2) * beyond / 100))
+        edge = _quantile(at, square(tolerance), alpha)
+        return at.upper_tail(edge, square(beyond))
+
+    to_pass = _least(passes, power)
+    # Nothing seen is not nothing there: the limit that an interval never goes below.
+    unseen = math.log(alpha) / math.log1p(-min(0.99, tolerance / 50))
+    to_pass = max(to_pass, math.ceil(unseen))
+    return BiasPowerPlan(
+        to_pass=to_pass,
+        to_fail=_least(fails, power),
+        effect=beyond,
+        tolerance=tolerance,
+        discordance=discordance,
+        n_identities=n_identities,
+        noise_floor=100 * math.sqrt(law(to_pass).noise / n_identities),
+        power=power,
+        alpha=alpha,
+    )
+
+
+def _quantile(law: SumOfSquaresLaw, effect: float, tail: float) -> float:
+    """The sum of squares that ``effect`` exceeds with probability ``tail``."""
+    high = law.noise + effect
+    while law.upper_tail(high, effect) > tail:
+        high *= 2
+    return float(optimize.brentq(lambda x: law.upper_tail(x, effect) - tail, 0.0, high))
+
+
+def _least(chance: Callable[[float], float], power: float) -> int:
+    """The least number of items at which ``chance`` reaches ``power``."""
+    low, high = 2, 4
+    while chance(high) < power:
+        low, high = high, 2 * high
+        if high > _MOST_ITEMS:
+            return _MOST_ITEMS
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if chance(middle) >= power else (middle, high)
+    return high
