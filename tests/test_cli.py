@@ -50,4 +50,6 @@ def test_power_plans_from_a_stored_run(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_power_needs_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["power", "--model-run", str(tmp_path / "none.parquet")]) == 2
-    assert "cannot be read as an outcome table" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("pbias: ")
+    assert "none.parquet" in error

@@ -15,8 +15,9 @@ HELP = "how many items a run needs to be decided"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--model-run", type=Path, metavar="RUN", help="a stored outcome table")
+    source.add_argument("--model-run", metavar="RUN", help="a kept run: number, name, tag or file")
     source.add_argument("--baseline-rate", type=float, help="plan from scratch: rate in percent")
+    parser.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of kept runs")
     parser.add_argument("--n-identities", type=int, default=33, help="compared with the baseline")
     parser.add_argument("--n-tasks", type=int, default=1)
     parser.add_argument("--margin", type=float, help="of a cell, in points (default: the gate's)")
@@ -82,14 +83,16 @@ def _plan(
 def _from_run(options: argparse.Namespace) -> None:
     """What a run could show, and how many items each of its tasks would need."""
     from pytest_pbias.outcomes import OutcomeTable
+    from pytest_pbias.runs import find_run
 
-    table = OutcomeTable.read(options.model_run)
+    path = find_run(options.model_run, options.store)
+    table = OutcomeTable.read(path)
     outcomes = [table.task_outcomes(task) for task in table.tasks()]
     usable = [task for task in outcomes if task.baseline is not None]
     if not usable:
-        raise ValueError(f"{options.model_run}: no task has answers of a baseline to plan from")
+        raise ValueError(f"{path}: no task has answers of a baseline to plan from")
     cells = sum(identity.kind != "baseline" for task in usable for identity in task.identities)
-    print(f"{options.model_run.name}: {cells} cells, margin {options.margin:g}, "
+    print(f"{path.name}: {cells} cells, margin {options.margin:g}, "
           f"PB tolerance {options.tolerance:g}, power {options.power:g}")  # fmt: skip
     print("                  items  detects   cells: pass      fail   PB: pass      fail")
     print(f"                    now   points  (no change) {_effect(options):+9.0f}")
