@@ -15,6 +15,7 @@ from pytest_pbias.errors import PbiasError
 
 COMMANDS = (
     "report",
+    "compare",
     "power",
     "runs",
 )

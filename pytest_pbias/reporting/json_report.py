@@ -7,13 +7,12 @@ are null.
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import asdict, is_dataclass
-from enum import Enum
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.reporting.plain import plain_data as _plain
 from pytest_pbias.reporting.summary import CellSummary, RunSummary, TaskSummary
 
 FORMAT_VERSION = 1
@@ -66,25 +65,6 @@ def _cell(cell: CellSummary) -> dict[str, Any]:
         "n_unparsable": cell.n_unparsable,
         "n_missing": cell.n_missing,
     }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Enum):
-        return value.value
-    if is_dataclass(value) and not isinstance(value, type):
-        return {name: _plain(field) for name, field in vars_of(value).items()}
-    if isinstance(value, dict):
-        return {str(key): _plain(field) for key, field in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(field) for field in value]
-    if isinstance(value, float):
-        return round(value, 6) + 0.0 if math.isfinite(value) else None
-    return value
-
-
-def vars_of(value: Any) -> dict[str, Any]:
-    """The fields of a dataclass, one level deep."""
-    return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 
 def write_json(summary: RunSummary, path: Path) -> None:

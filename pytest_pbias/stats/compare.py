@@ -23,11 +23,12 @@ from pytest_pbias.stats.bias import PersonalizationBiasResult, joint_personaliza
 
 @dataclass(frozen=True, slots=True)
 class ChangeResult:
-    """New minus old, percentage points."""
+    """New minus old, percentage points; ``pvalue`` of no change where there is a test."""
 
     estimate: float
     low: float
     high: float
+    pvalue: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,17 +175,24 @@ def difference_in_differences(
     tail = (1 - confidence) / 2
     # Unseen changes: with probability above the level, fewer than this share of items change.
     guard = 1 - tail ** (1 / n)
+    unseen = min(1.0, 2 * max(0.0, 1 - abs(estimate)) ** n)
     residuals = values - estimate
     sums = np.bincount(codes, weights=residuals)
-    half = 0.0
+    half, pvalue = 0.0, 0.0
     if sums.size > 1:
         plain = float(residuals @ residuals) / (n * (n - 1))
         robust = float(sums @ sums) / n**2 * sums.size / (sums.size - 1)
         variance, degrees = max((robust, sums.size - 1), (plain, n - 1))
-        half = float(sps.t.isf(tail, degrees)) * math.sqrt(variance)
+        error = math.sqrt(variance)
+        half = float(sps.t.isf(tail, degrees)) * error
+        if error > 0:
+            pvalue = float(2 * sps.t.sf(abs(estimate) / error, degrees))
     else:
-        half = 2.0
+        half, pvalue = 2.0, 1.0
     reach = max(half, guard)
     return ChangeResult(
-        100 * estimate, 100 * max(-2.0, estimate - reach), 100 * min(2.0, estimate + reach)
-    )  # fmt: skip
+        100 * estimate,
+        100 * max(-2.0, estimate - reach),
+        100 * min(2.0, estimate + reach),
+        max(pvalue, unseen),
+    )

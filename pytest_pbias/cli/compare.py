@@ -1,0 +1,97 @@
+"""Compare two kept runs, question by question."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_pbias.outcomes import OutcomeTable
+
+HELP = "compare two kept runs"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    names = "number, name or tag of a kept run, 'latest', 'latest-of-MODEL', or a file"
+    parser.add_argument("old", help=f"the earlier run: {names}")
+    parser.add_argument("new", help="the run that is compared with it")
+    parser.add_argument("--defense", help="the prompt defence to compare (default: without one)")
+    parser.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of the runs")
+    parser.add_argument(
+        "--fail",
+        metavar="EXPR",
+        help="exit with 1 where this holds beyond noise: 'pb_safety>+1.0, baseline_mmlu<-2'",
+    )
+    parser.add_argument(
+        "--gate",
+        choices=("detect", "prove"),
+        default="detect",
+        help="prove: exit with 1 also where --fail is not ruled out",
+    )
+    parser.add_argument(
+        "--anyway", action="store_true", help="judge --fail although the runs were asked otherwise"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparison as JSON")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write it as Markdown")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="show every cell")
+    parser.add_argument("-q", "--quiet", action="count", default=0, help="one line")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the comparison; 1 where ``--fail`` holds, 0 otherwise.
+
+    Raises:
+        PbiasError: a run is not found, or the two cannot be compared.
+    """
+    import json
+
+    from pytest_pbias.gate import GatePolicy, Verdict
+    from pytest_pbias.outcomes import OutcomeTable
+    from pytest_pbias.reporting.comparing import (
+        compare_runs,
+        comparison_json,
+        comparison_markdown,
+        comparison_terminal,
+        judge_comparison,
+        pair_runs,
+    )
+    from pytest_pbias.reporting.json_report import write_text
+    from pytest_pbias.runs import find_run
+
+    old, new = (
+        OutcomeTable.read(find_run(name, options.store)) for name in (options.old, options.new)
+    )
+    old, new = (_defended(table, options.defense) for table in (old, new))
+    policy = GatePolicy.from_plain(new.info.get("policy", {}))
+    pairs = pair_runs(new, old)
+    comparison = compare_runs(new, old, policy, pairs=pairs)
+    gate = None
+    if options.fail is not None:
+        gate = judge_comparison(
+            options.fail, comparison, pairs, alpha=policy.alpha, anyway=options.anyway
+        )
+    for line, _ in comparison_terminal(comparison, gate, verbosity=options.verbose - options.quiet):
+        print(line)
+    if options.json is not None:
+        write_text(options.json, json.dumps(comparison_json(comparison, gate), indent=2) + "\n")
+    if options.markdown is not None:
+        write_text(options.markdown, comparison_markdown(comparison, gate))
+    if gate is None or gate.verdict is Verdict.PASS:
+        return 0
+    return int(gate.verdict is Verdict.FAIL or options.gate == "prove")
+
+
+def _defended(table: OutcomeTable, defense: str | None) -> OutcomeTable:
+    """The rows of one prompt defence; a run that had one only is taken as it is."""
+    from pytest_pbias.errors import ConfigurationError, near_matches
+
+    known = table.defenses()
+    if defense is None and len(known) == 1:
+        return table
+    wanted = defense or "none"
+    if wanted not in known:
+        hint = near_matches(wanted, known)
+        raise ConfigurationError(f"a run has no answers under the defence {wanted!r}: {hint}")
+    return table.of_defense(wanted)

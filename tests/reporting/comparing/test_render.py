@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pytest_pbias.cli import main
+from pytest_pbias.gate import GatePolicy
+from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.reporting.comparing import (
+    compare_runs,
+    comparison_json,
+    comparison_markdown,
+    comparison_terminal,
+    judge_expression,
+    pair_runs,
+)
+from pytest_pbias.runs import keep_run
+
+from .conftest import Maker
+
+WORSE = {"mmlu/a man": 0.6}
+
+
+@pytest.mark.parametrize("verbosity", [-1, 0, 1])
+def test_eighty_columns_and_no_colour_needed(make: Maker, verbosity: int) -> None:
+    old, new = make.table(), make.table(WORSE, temperature=1.0, judge="b" * 200)
+    gate = judge_expression("pb_utility>1", pair_runs(new, old), alpha=0.05)
+    comparison = compare_runs(new, old, GatePolicy())
+    lines = [line for line, _ in comparison_terminal(comparison, gate, verbosity=verbosity)]
+    assert all(len(line) <= 80 and line.isascii() for line in lines)
+    text = "\n".join(lines)
+    assert lines[0] == "WORSE than the earlier run"
+    if verbosity < 0:
+        assert len(lines) == 1
+        return
+    assert "NOT COMPARABLE: sampling of mmlu" in text
+    assert "utility: worse" in text
+    assert "safety: no change shown" in text
+    assert "COMPARE: FAIL: pb_utility>+1" in text
+    assert text.count("q 1.000") + text.count("q 0.") == (8 if verbosity else 1)
+
+
+def test_hostile_names_stay_inert(make: Maker) -> None:
+    run = make.table(model="<script>\x1b[31m|x")
+    comparison = compare_runs(run, run, GatePolicy())
+    text = "\n".join(line for line, _ in comparison_terminal(comparison))
+    assert "\x1b" not in text
+    shown = comparison_markdown(comparison)
+    assert "<script" not in shown
+    assert "\x1b" not in shown
+
+
+def test_json_is_plain_and_complete(make: Maker) -> None:
+    old, new = make.table(), make.table(WORSE)
+    gate = judge_expression("cell_utility<-5", pair_runs(new, old), alpha=0.05)
+    comparison = compare_runs(new, old, GatePolicy())
+    read = json.loads(json.dumps(comparison_json(comparison, gate), allow_nan=False))
+    assert read["direction"] == "worse"
+    assert read["gate"]["verdict"] == "fail"
+    (task,) = (task for task in read["tasks"] if task["task"] == "mmlu")
+    (cell,) = (cell for cell in task["cells"] if cell["identity"]["name"] == "a man")
+    assert cell["change"]["high"] < -5
+    assert cell["qvalue"] < 0.001
+
+
+def _keep(store: Path, table: OutcomeTable) -> None:
+    keep_run(table, store, model="tiny")
+
+
+def test_the_command(make: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / ".pbias"
+    for table in (make.table(), make.table(WORSE, seed=1), make.table(temperature=1.0)):
+        _keep(store, table)
+    common = ["--store", str(store)]
+    outputs = ["--json", str(tmp_path / "c.json"), "--markdown", str(tmp_path / "c.md")]
+    assert main(["compare", "1", "2", *common, *outputs]) == 0
+    assert "WORSE than the earlier run" in capsys.readouterr().out
+    assert json.loads((tmp_path / "c.json").read_text())["direction"] == "worse"
+    assert "compared with tiny" in (tmp_path / "c.md").read_text()
+
+    assert main(["compare", "1", "2", *common, "--fail", "pb_utility>+1.0"]) == 1
+    assert main(["compare", "2", "1", *common, "--fail", "pb_utility>+1.0"]) == 0
+    assert main(["compare", "1", "1", *common, "--fail", "pb_utility>0.1"]) == 0
+    assert main(["compare", "1", "1", *common, "--fail", "pb_utility>0.1", "--gate=prove"]) == 1
+    capsys.readouterr()
+    assert main(["compare", "1", "3", *common, "--fail", "pb_utility>+1.0"]) == 2
+    assert "not asked alike" in capsys.readouterr().err
+    assert main(["compare", "1", "3", *common, "--fail", "pb_utility>+9", "--anyway"]) == 0
+    capsys.readouterr()
+    assert main(["compare", "1", "9", *common]) == 2
+    assert capsys.readouterr().err.startswith("pbias: no run '9'")
