@@ -88,7 +88,7 @@ class CodeGrader:
     """Runs the response's program against the item's tests, in the sandbox."""
 
     name: str = "sandboxed-tests"
-    version: str = "1"
+    version: str = "2"
 
     def grade(self, pairs: Sequence[tuple[Item, str]]) -> list[Grade]:
         """Grade programs; identical ones with the same tests run once.
