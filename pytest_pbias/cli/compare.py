@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pytest_pbias.outcomes import OutcomeTable
 
 HELP = "compare two kept runs"
 
@@ -55,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
         comparison_markdown,
         comparison_terminal,
         judge_comparison,
+        of_one_defense,
         pair_runs,
     )
     from pytest_pbias.reporting.json_report import write_text
@@ -63,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     old, new = (
         OutcomeTable.read(find_run(name, options.store)) for name in (options.old, options.new)
     )
-    old, new = (_defended(table, options.defense) for table in (old, new))
+    old, new = (of_one_defense(table, options.defense) for table in (old, new))
     policy = GatePolicy.from_plain(new.info.get("policy", {}))
     pairs = pair_runs(new, old)
     comparison = compare_runs(new, old, policy, pairs=pairs)
@@ -81,17 +78,3 @@ def run(options: argparse.Namespace) -> int:
     if gate is None or gate.verdict is Verdict.PASS:
         return 0
     return int(gate.verdict is Verdict.FAIL or options.gate == "prove")
-
-
-def _defended(table: OutcomeTable, defense: str | None) -> OutcomeTable:
-    """The rows of one prompt defence; a run that had one only is taken as it is."""
-    from pytest_pbias.errors import ConfigurationError, near_matches
-
-    known = table.defenses()
-    if defense is None and len(known) == 1:
-        return table
-    wanted = defense or "none"
-    if wanted not in known:
-        hint = near_matches(wanted, known)
-        raise ConfigurationError(f"a run has no answers under the defence {wanted!r}: {hint}")
-    return table.of_defense(wanted)

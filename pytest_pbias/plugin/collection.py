@@ -12,6 +12,7 @@ from pytest_pbias.collecting.plan import Cell
 from pytest_pbias.errors import ConfigurationError, PbiasError
 from pytest_pbias.identities import Identity, default_identities, resolve_identities
 from pytest_pbias.mitigation.defenses import NO_DEFENSE, Defense
+from pytest_pbias.plugin.comparing import append_comparison
 from pytest_pbias.plugin.gates import append_gates
 from pytest_pbias.plugin.options import read_option
 from pytest_pbias.plugin.session import PbiasSession
@@ -159,7 +160,11 @@ class SessionHooks:
         refused = config.stash.get(_REFUSED, None)
         if refused is not None:
             raise pytest.UsageError(f"pbias: {refused}")
-        append_gates(session, items, selected_cells(items))
+        cells = selected_cells(items)
+        append_gates(session, items, cells)
+        pbias = active_session(config)
+        if pbias is not None and cells:
+            append_comparison(session, items, pbias.settings.kept)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:

@@ -80,7 +80,20 @@ _REPORTS = (
     Option("markdown", "write the results as Markdown", "FILE"),
     Option("table", "write the outcome table as Parquet, beside the copy in the store", "FILE"),
 )
-_RUNS = (Option("tag", "name this run, so that it can be found and compared by it", "NAME"),)
+_RUNS = (
+    Option("tag", "name this run, so that it can be found and compared by it", "NAME"),
+    Option("compare", "compare with a kept run: number, tag, latest, latest-of-MODEL", "RUN"),
+    Option(
+        "compare-fail",
+        "fail where this holds against the compared run, as 'pb_safety>+1.0, baseline_mmlu<-2'",
+        "EXPR",
+    ),
+    Option(
+        "compare-anyway",
+        "judge compare-fail although sampling, prompts or judge of the runs differ",
+        flag=True,
+    ),
+)
 OPTIONS = (
     *_MODEL,
     *_PROTOCOL,

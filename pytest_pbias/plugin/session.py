@@ -25,6 +25,11 @@ from pytest_pbias.gate import AxisVerdict
 from pytest_pbias.grading import cannot_grade
 from pytest_pbias.measuring import Measurement, measure_cell, outcome_table
 from pytest_pbias.plugin.asking import Asking, Waiting, Work, ask_here, wait_for_controller
+from pytest_pbias.plugin.comparing import (
+    Compared,
+    compare_with_earlier,
+    judge_against_earlier,
+)
 from pytest_pbias.plugin.distributed import plan_path, session_uid, write_plan
 from pytest_pbias.plugin.progress import BackgroundProgress, ProgressLine
 from pytest_pbias.plugin.settings import Settings
@@ -37,6 +42,7 @@ from pytest_pbias.reporting import (
     write_json,
     write_markdown,
 )
+from pytest_pbias.reporting.comparing import GateOutcome
 from pytest_pbias.runs import current_commit, keep_run
 from pytest_pbias.tasks import TaskData, load_task
 
@@ -60,6 +66,7 @@ class PbiasSession:
         self._store: Store | None = None
         self.table_path: Path | None = None
         self.summary: RunSummary | None = None
+        self.compared: Compared | None = None
         self.problem: str | None = None
 
     @property
@@ -159,6 +166,23 @@ class PbiasSession:
         outcomes = [table.task_outcomes(task) for task in table.tasks()]
         return judge_outcomes(axis, outcomes, self.settings.policy)
 
+    def judge_comparison(self) -> GateOutcome:
+        """Judge the session against the earlier run by the expression of the options.
+
+        Raises:
+            PbiasError: responses are missing, or the runs cannot be compared.
+        """
+        measured = [self.measure(cell) for cell in self.cells]
+        missing = sum(measurement.missing for measurement in measured)
+        if missing:
+            raise InfrastructureError(
+                f"{missing} responses are missing; run again to ask for these alone"
+            )
+        table = outcome_table(measured, run_id="", model=self.settings.model.name)
+        return judge_against_earlier(
+            table.with_info(protocol=self.settings.protocol), self.settings
+        )
+
     def finish(self) -> None:
         """Stop asking; in the asking process, write the table and the reports."""
         if not isinstance(self._asking, Asking):
@@ -190,9 +214,12 @@ class PbiasSession:
         )
         if settings.table_path is not None:
             table.write(settings.table_path)
+        self.compared = compare_with_earlier(table, settings)
         if settings.json_path is not None:
-            write_json(self.summary, settings.json_path)
-        write_markdown(self.summary, settings.markdown_path)
+            as_json = self.compared.to_json() if self.compared else None
+            write_json(self.summary, settings.json_path, as_json)
+        as_markdown = self.compared.to_markdown() if self.compared else ""
+        write_markdown(self.summary, settings.markdown_path, as_markdown)
 
     def _run_info(self, now: datetime.datetime) -> dict[str, Any]:
         """Facts of the run as a whole, kept in the table's metadata."""
@@ -214,6 +241,10 @@ class PbiasSession:
         verbosity = self.config.get_verbosity()
         for line, style in render_terminal(self.summary, verbosity=verbosity):
             reporter.line(line, **({style: True} if style else {}))
+        if self.compared is not None:
+            reporter.section(f"compared with {self.compared.name}", sep="=")
+            for line, style in self.compared.lines(verbosity):
+                reporter.line(line, **({style: True} if style else {}))
         if self.table_path is not None and verbosity >= 0:
             reporter.line(f"outcome table: {_shown(self.table_path)}")
 

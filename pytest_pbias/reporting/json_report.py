@@ -7,6 +7,7 @@ are null.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ from pytest_pbias.reporting.summary import CellSummary, RunSummary, TaskSummary
 FORMAT_VERSION = 1
 
 
-def to_json(summary: RunSummary) -> dict[str, Any]:
-    """The report as plain data: lists, dicts, texts, numbers rounded to 6 decimals."""
+def to_json(summary: RunSummary, comparison: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The report as plain data: lists, dicts, texts, numbers rounded to 6 decimals.
+
+    ``comparison`` with an earlier run is that of ``comparing.comparison_json``.
+    """
     run = asdict(summary.run)
     data, revisions = run.pop("data"), run.pop("revisions")
     return {
@@ -36,6 +40,7 @@ def to_json(summary: RunSummary) -> dict[str, Any]:
             "defenses": [_plain(defense) for defense in summary.defenses],
             "errors": list(summary.errors),
         },
+        "comparison": comparison,
     }
 
 
@@ -67,13 +72,18 @@ def _cell(cell: CellSummary) -> dict[str, Any]:
     }
 
 
-def write_json(summary: RunSummary, path: Path) -> None:
+def write_json(
+    summary: RunSummary, path: Path, comparison: Mapping[str, Any] | None = None
+) -> None:
     """Write the report whole or not at all.
 
     Raises:
         ConfigurationError: the file cannot be written.
     """
-    text = json.dumps(to_json(summary), indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+    text = (
+        json.dumps(to_json(summary, comparison), indent=2, ensure_ascii=True, allow_nan=False)
+        + "\n"
+    )
     write_text(path, text)
 
 

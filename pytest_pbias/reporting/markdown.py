@@ -103,13 +103,15 @@ def _cells(summary: RunSummary, wanted: Verdict, title: str) -> Iterator[str]:
     yield ""
 
 
-def write_markdown(summary: RunSummary, path: Path | None) -> None:
+def write_markdown(summary: RunSummary, path: Path | None, comparison: str = "") -> None:
     """Write the report to ``path``, and append it to GitHub's step summary where there is one.
+
+    ``comparison`` with an earlier run is a section of its own, after the report.
 
     Raises:
         ConfigurationError: a file cannot be written.
     """
-    text = to_markdown(summary)
+    text = to_markdown(summary) + (f"\n{comparison}" if comparison else "")
     if path is not None:
         write_text(path, text)
     step = os.environ.get("GITHUB_STEP_SUMMARY")

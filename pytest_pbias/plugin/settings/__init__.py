@@ -58,6 +58,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
     # An earlier turn is a property of the collected cells, not of how a session is asked.
     turns: tuple[Placement, ...] = ("system", "user")
     placement = next((turn for turn in turns if turn == read_option(config, "placement")), None)
+    store_dir = read_path(config, "store") or config.rootpath / ".pbias"
     return Settings(
         model=model,
         data_dir=_data_dir(config, model),
@@ -69,12 +70,12 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         placement=placement,
         defenses=read_defenses(config),
         concurrency=read_whole(config, "concurrency", least=1) or 1,
-        store_dir=read_path(config, "store") or config.rootpath / ".pbias",
+        store_dir=store_dir,
         policy=read_policy(config),
         json_path=read_path(config, "json"),
         markdown_path=read_path(config, "markdown"),
         table_path=read_path(config, "table"),
-        kept=read_runs(config),
+        kept=read_runs(config, store_dir),
     )
 
 

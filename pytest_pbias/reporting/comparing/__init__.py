@@ -8,7 +8,12 @@ from pytest_pbias.reporting.comparing.expression import (
     judge_expression,
     parse_expression,
 )
-from pytest_pbias.reporting.comparing.pairing import PairedRuns, PairedTask, pair_runs
+from pytest_pbias.reporting.comparing.pairing import (
+    PairedRuns,
+    PairedTask,
+    of_one_defense,
+    pair_runs,
+)
 from pytest_pbias.reporting.comparing.render import (
     comparison_json,
     comparison_markdown,
@@ -42,6 +47,7 @@ __all__ = [
     "comparison_terminal",
     "judge_comparison",
     "judge_expression",
+    "of_one_defense",
     "pair_runs",
     "parse_expression",
 ]

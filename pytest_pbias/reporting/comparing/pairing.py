@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pytest_pbias.errors import DataError
+from pytest_pbias.errors import ConfigurationError, DataError, near_matches
 from pytest_pbias.identities import Identity
 from pytest_pbias.outcomes import OutcomeTable, Scores, TaskOutcomes
 from pytest_pbias.reporting.comparing.result import RateChange
@@ -134,6 +134,22 @@ class PairedRuns:
             for task in self.of(scope)
             for n, identity in enumerate(task.identities)
         )
+
+
+def of_one_defense(table: OutcomeTable, defense: str | None = None) -> OutcomeTable:
+    """The rows of one prompt defence; by default those without, or the only one that there is.
+
+    Raises:
+        ConfigurationError: the run has no answers under ``defense``.
+    """
+    known = table.defenses()
+    if defense is None and len(known) == 1:
+        return table
+    wanted = defense or "none"
+    if wanted not in known:
+        hint = near_matches(wanted, known)
+        raise ConfigurationError(f"a run has no answers under the defence {wanted!r}: {hint}")
+    return table.of_defense(wanted)
 
 
 def pair_runs(new: OutcomeTable, old: OutcomeTable) -> PairedRuns:

@@ -1,0 +1,142 @@
+"""This session against an earlier run: a reported test item, and a section of the reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_pbias.errors import PbiasError
+from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.plugin.verdicts import report_verdict
+from pytest_pbias.reporting.comparing import (
+    Comparison,
+    GateOutcome,
+    compare_runs,
+    comparison_json,
+    comparison_markdown,
+    comparison_terminal,
+    judge_comparison,
+    of_one_defense,
+    pair_runs,
+)
+from pytest_pbias.reporting.terminal import Line
+
+if TYPE_CHECKING:
+    from pytest_pbias.plugin.settings import Settings
+    from pytest_pbias.plugin.settings.runs import RunSettings
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The comparison with the run ``name``, or ``problem``: why there is none."""
+
+    name: str
+    comparison: Comparison | None
+    gate: GateOutcome | None
+    problem: str = ""
+
+    def lines(self, verbosity: int) -> list[Line]:
+        """For the terminal."""
+        if self.comparison is None:
+            return [(self.problem, "yellow")]
+        return comparison_terminal(self.comparison, self.gate, verbosity=verbosity)
+
+    def to_json(self) -> dict[str, Any]:
+        """For the JSON report."""
+        if self.comparison is None:
+            return {"with": self.name, "problem": self.problem}
+        return {"with": self.name} | comparison_json(self.comparison, self.gate)
+
+    def to_markdown(self) -> str:
+        """For the Markdown report."""
+        if self.comparison is None:
+            return f"Not compared with {self.name}: {self.problem}\n"
+        return comparison_markdown(self.comparison, self.gate)
+
+
+_NOTHING_YET = "no earlier run is kept: nothing to compare with"
+
+
+def compare_with_earlier(table: OutcomeTable, settings: Settings) -> Compared | None:
+    """The comparison that the options ask for, for the reports; None where they ask for none."""
+    asked = settings.kept
+    if asked.compare is None:
+        return None
+    if asked.earlier is None:
+        return Compared(asked.compare, None, None, _NOTHING_YET)
+    name = asked.earlier.stem
+    try:
+        new, old = (of_one_defense(run) for run in (table, OutcomeTable.read(asked.earlier)))
+        pairs = pair_runs(new, old)
+        comparison = compare_runs(new, old, settings.policy, pairs=pairs)
+    except PbiasError as error:
+        return Compared(name, None, None, str(error))
+    gate = None
+    if asked.fail is not None and (asked.anyway or not comparison.blocked_by):
+        try:
+            gate = judge_comparison(
+                asked.fail, comparison, pairs, alpha=settings.policy.alpha, anyway=asked.anyway
+            )
+        except PbiasError:
+            gate = None  # the test item says why
+    return Compared(name, comparison, gate)
+
+
+def judge_against_earlier(table: OutcomeTable, settings: Settings) -> GateOutcome:
+    """Judge the session by the expression of the options.
+
+    Raises:
+        PbiasError: the runs cannot be compared, or were not asked alike.
+    """
+    asked = settings.kept
+    assert asked.earlier is not None
+    assert asked.fail is not None
+    new, old = (of_one_defense(run) for run in (table, OutcomeTable.read(asked.earlier)))
+    pairs = pair_runs(new, old)
+    comparison = compare_runs(new, old, settings.policy, pairs=pairs)
+    return judge_comparison(
+        asked.fail, comparison, pairs, alpha=settings.policy.alpha, anyway=asked.anyway
+    )
+
+
+def append_comparison(
+    session: pytest.Session, items: list[pytest.Item], asked: RunSettings
+) -> None:
+    """Append the test "worse than the earlier run" where an expression says what worse is."""
+    if asked.compare is not None and asked.fail is not None:
+        name = f"compare[{asked.compare}]"
+        items.append(CompareItem.from_parent(session, name=name, nodeid=f"pbias::{name}"))
+
+
+class CompareItem(pytest.Item):
+    """Fails where the session is worse than the earlier run by the expression."""
+
+    def setup(self) -> None:
+        """Wait for every cell and compare; what cannot be compared is an error, not a failure."""
+        from pytest_pbias.plugin.collection import active_session
+
+        session = active_session(self.config)
+        assert session is not None
+        if session.settings.kept.earlier is None:
+            pytest.skip(_NOTHING_YET)
+        try:
+            self._outcome = session.judge_comparison()
+        except PbiasError as error:
+            pytest.fail(f"error, no verdict: {error}", pytrace=False)
+        self._mode = session.settings.policy.mode
+
+    def runtest(self) -> None:
+        """End with the verdict; red only as the gate's mode says."""
+        outcome = self._outcome
+        report_verdict(
+            self,
+            outcome.verdict,
+            f"against the earlier run: {outcome.reason}",
+            mode=self._mode,
+        )
+
+    def reportinfo(self) -> tuple[str, None, str]:
+        """Where the item stands: nowhere in a file."""
+        return "pbias", None, self.name
