@@ -17,6 +17,7 @@ COMMANDS = (
     "report",
     "compare",
     "power",
+    "train",
     "runs",
 )
 

@@ -38,6 +38,8 @@ def resolve_model(
 ) -> ModelSpec:
     """Resolve ``name``: ``embedded``, an alias, or any name served at ``base_url``.
 
+    A folder in the embedded model's form is served by the embedded engine.
+
     Raises:
         ConfigurationError: the name is unknown, its API key is not set, no server is named for a
             model with local weights, or the aliases file is malformed.
@@ -54,6 +56,8 @@ def resolve_model(
     if name == EMBEDDED:
         return _embedded()
     alias = aliases.get(name)
+    if alias is None and _has_runtime(name):
+        return _embedded(name, Path(name).resolve())
     if alias is None:
         raise ConfigurationError(_unknown(name, aliases))
     if alias.base_url is None:
@@ -62,13 +66,20 @@ def resolve_model(
     return _endpoint(name, alias.served_name, alias.base_url, key_env, alias.revision)
 
 
-def _embedded() -> ModelSpec:
+def _has_runtime(name: str) -> bool:
+    """Whether a folder holds the form that the embedded engine runs, as `pbias train` leaves it."""
+    from pytest_pbias.models.embedded import RUNTIME_FOLDER
+
+    return (Path(name) / RUNTIME_FOLDER / "genai_config.json").is_file()
+
+
+def _embedded(name: str = EMBEDDED, path: Path | None = None) -> ModelSpec:
     import pytest_pbias.models.embedded as embedded
 
-    path = embedded.locate()
+    path = embedded.locate() if path is None else path
     digest = embedded.weights_hash(path)
     return ModelSpec(
-        name=EMBEDDED,
+        name=name,
         served_name=EMBEDDED_SERVED_NAME,
         base_url=None,
         api_key_env=None,

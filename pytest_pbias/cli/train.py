@@ -1,0 +1,198 @@
+"""Train a model against its bias, from pairs of a data set or mined from a run."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_pbias.mitigation.training.dpo import TrainingJob
+    from pytest_pbias.mitigation.training.mining import Split
+    from pytest_pbias.mitigation.training.pairs import PreferencePair
+    from pytest_pbias.mitigation.training.recipe import Recipe
+    from pytest_pbias.outcomes import OutcomeTable
+    from pytest_pbias.tasks import TaskData
+
+HELP = "train a model against its bias (DPO)"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("model", help="'embedded', an alias, a local folder or a hub id")
+    parser.add_argument("--method", choices=["dpo"], default="dpo")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the trained model")
+    pairs = parser.add_argument_group("pairs")
+    pairs.add_argument("--from-run", type=Path, metavar="TABLE", help="outcome table of a run")
+    pairs.add_argument("--pairs", metavar="FILE|HUB", help="pairs instead of mined ones")
+    pairs.add_argument(
+        "--variant",
+        choices=["as-is", "no-system", "random-identity"],
+        default="as-is",
+        help="what to do with the system prompts of --pairs (default: as-is)",
+    )
+    pairs.add_argument("--max-pairs", type=int, help="take at most this many, drawn by --seed")
+    pairs.add_argument("--data-dir", type=Path, help="data the run was asked from")
+    pairs.add_argument(
+        "--leave-out", action="append", default=[], metavar="IDENTITY", help="give it no pairs"
+    )
+    held = parser.add_argument_group("held-out items (with --from-run)")
+    held.add_argument("--held-out", type=float, default=0.2, metavar="SHARE", help="default: 0.2")
+    held.add_argument("--split-by", choices=["item", "cluster"], default="item")
+    held.add_argument("--check-items", type=int, default=20, help="a task, to stop by (0: none)")
+    held.add_argument("--check-tokens", type=int, default=128, help="longest answer of a check")
+    held.add_argument("--patience", type=int, default=2, help="checks without a better one")
+    how = parser.add_argument_group("training")
+    how.add_argument(
+        "--recipe",
+        choices=["small", "large", "paper"],
+        help="default: small for embedded, else large",
+    )
+    how.add_argument("--learning-rate", type=float)
+    how.add_argument("--beta", type=float)
+    how.add_argument("--steps", type=int, help="instead of the recipe's epochs")
+    how.add_argument("--epochs", type=float)
+    how.add_argument("--plain", action="store_true", help="DPO's own loss alone, as in the paper")
+    how.add_argument("--micro-batch", type=int, help="rows in memory at once")
+    how.add_argument("--max-length", type=int, default=1024, help="tokens of a pair")
+    how.add_argument("--save-every", type=int, default=50, metavar="STEPS")
+    how.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    how.add_argument("--cpu", action="store_true", help="even where there is a GPU")
+    how.add_argument("--seed", type=int, default=0)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Gather pairs, train, save.
+
+    Raises:
+        PbiasError: the pairs, the run or the model cannot be used, or memory ran out.
+    """
+    from pytest_pbias.mitigation.training.dpo import require_training_extra, train_dpo
+
+    require_training_extra()
+    job = _job(options)
+    _say(f"{len(job.pairs):,} pairs, recipe {job.recipe}")
+    trained = train_dpo(job, _say)
+    _say(f"kept the weights of step {trained.step} of {trained.steps}")
+    _say(f"measure it with --pbias-model={trained.folder}, then pbias compare the two tables")
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _job(options: argparse.Namespace) -> TrainingJob:
+    from pytest_pbias.errors import ConfigurationError
+    from pytest_pbias.mitigation.training.dpo import TrainingJob
+    from pytest_pbias.mitigation.training.heldout import hold_out
+    from pytest_pbias.mitigation.training.mining import Split
+    from pytest_pbias.mitigation.training.pairs import write_pairs
+    from pytest_pbias.outcomes import OutcomeTable
+
+    if options.pairs is None and options.from_run is None:
+        raise ConfigurationError(
+            "no pairs to train on: give --from-run TABLE to mine them, or --pairs FILE"
+        )
+    if not 0 < options.held_out < 1:
+        raise ConfigurationError(f"--held-out: {options.held_out} is not between 0 and 1")
+    table = None if options.from_run is None else OutcomeTable.read(options.from_run)
+    split = Split(options.held_out, options.seed, options.split_by)
+    data = {} if table is None else _data(options, table)
+    heldout = None
+    if table is not None and options.check_items > 0:
+        heldout = hold_out(
+            table,
+            data,
+            split,
+            n_items=options.check_items,
+            max_tokens=options.check_tokens,
+            leave_out=options.leave_out,
+        )
+    pairs = _pairs(options, table, data, split)
+    write_pairs(pairs, options.out / "pairs.jsonl")
+    return TrainingJob(
+        model=_weights(options.model),
+        pairs=pairs,
+        recipe=_recipe(options),
+        out=options.out,
+        seed=options.seed,
+        micro_batch=options.micro_batch,
+        save_every=options.save_every,
+        patience=options.patience,
+        max_length=options.max_length,
+        cpu=options.cpu,
+        resume=options.resume,
+        heldout=heldout,
+    )
+
+
+def _pairs(
+    options: argparse.Namespace,
+    table: OutcomeTable | None,
+    data: dict[str, TaskData],
+    split: Split,
+) -> tuple[PreferencePair, ...]:
+    import numpy as np
+
+    from pytest_pbias.identities import paper_identities
+    from pytest_pbias.mitigation.training.mining import mine_pairs
+    from pytest_pbias.mitigation.training.pairs import apply_variant, read_pairs
+
+    if options.pairs is not None:
+        people = [who for who in paper_identities() if who.name not in options.leave_out]
+        pairs = apply_variant(read_pairs(options.pairs), options.variant, people, seed=options.seed)
+    else:
+        assert table is not None
+        mined = mine_pairs(table, data, split, leave_out=options.leave_out)
+        _say(
+            f"mined {len(mined.pairs):,} pairs from {mined.n_items:,} items on which "
+            f"{mined.n_identities} identities disagree"
+        )
+        pairs = mined.pairs
+    if options.max_pairs is not None and len(pairs) > options.max_pairs:
+        rng = np.random.default_rng(options.seed)
+        chosen = np.sort(rng.permutation(len(pairs))[: options.max_pairs])
+        pairs = tuple(pairs[number] for number in chosen)
+    return pairs
+
+
+def _data(options: argparse.Namespace, table: OutcomeTable) -> dict[str, TaskData]:
+    """The items of the run's tasks, in the wording of the run's protocol."""
+    from pytest_pbias.models.embedded import data_dir
+    from pytest_pbias.tasks import Protocol, load_task, resolve_task
+
+    folder = options.data_dir or (data_dir() if options.model == "embedded" else None)
+    protocol: Protocol = "paper" if table.info.get("protocol") == "paper" else "default"
+    return {
+        name: load_task(resolve_task(name), data_dir=folder, protocol=protocol)
+        for name in table.tasks()
+    }
+
+
+def _weights(name: str) -> str:
+    """Folder or hub id of the weights."""
+    from pytest_pbias.models.embedded import locate
+    from pytest_pbias.models.resolve import load_aliases
+
+    if name == "embedded":
+        return str(locate())
+    alias = load_aliases().get(name)
+    return name if alias is None or alias.base_url is not None else alias.served_name
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    """The recipe named, else the one for the model's size, with what the options change."""
+    from pytest_pbias.mitigation.training.recipe import recipe_named
+
+    small = options.model == "embedded"
+    recipe = recipe_named(options.recipe or ("small" if small else "large"))
+    changes = {
+        "learning_rate": options.learning_rate,
+        "beta": options.beta,
+        "epochs": options.epochs,
+        "steps": options.steps,
+        "losses": (("sigmoid", 1.0),) if options.plain else None,
+    }
+    return replace(recipe, **{key: value for key, value in changes.items() if value is not None})
