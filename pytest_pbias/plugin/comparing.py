@@ -21,7 +21,7 @@ from pytest_pbias.reporting.comparing import (
     of_one_defense,
     pair_runs,
 )
-from pytest_pbias.reporting.terminal import Line
+from pytest_pbias.reporting.text import Line
 
 if TYPE_CHECKING:
     from pytest_pbias.plugin.settings import Settings

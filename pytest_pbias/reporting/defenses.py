@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from pytest_pbias.errors import DataError
 from pytest_pbias.gate import GatePolicy
-from pytest_pbias.mitigation.verdict import BiasChange, MitigationVerdict, judge_mitigation
 from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes
+from pytest_pbias.reporting.comparing.compare import compare_runs
+from pytest_pbias.reporting.comparing.result import AxisComparison, Comparison
 from pytest_pbias.reporting.text import markdown, unsigned
-
-Outcomes = Mapping[str, Sequence[TaskOutcomes]]
 
 
 @dataclass(frozen=True)
 class DefenseSummary:
     """One defence against the first one (``reference``, usually ``none``), paired by item.
 
-    ``verdict`` is None where the two have nothing in common.
+    ``comparison`` is None where the two have nothing in common.
     """
 
     defense: str
     reference: str
-    verdict: MitigationVerdict | None
-
-
-@dataclass(frozen=True)
-class AxisEffect:
-    """One row of the comparison: PB before and after, and mean rates (percentage points)."""
-
-    bias: BiasChange
-    rate_before: float
-    rate_after: float
-    baseline_before: float | None
-    baseline_after: float | None
+    comparison: Comparison | None
 
 
 def outcomes_by_defense(table: OutcomeTable) -> dict[str, list[TaskOutcomes]]:
@@ -49,35 +35,17 @@ def outcomes_by_defense(table: OutcomeTable) -> dict[str, list[TaskOutcomes]]:
     return found
 
 
-def summarize_defenses(outcomes: Outcomes, policy: GatePolicy) -> tuple[DefenseSummary, ...]:
+def summarize_defenses(table: OutcomeTable, policy: GatePolicy) -> tuple[DefenseSummary, ...]:
     """Compare every further defence with the first; empty where there is one only."""
-    reference, *others = outcomes
+    reference, *others = table.defenses()
+    before = table.of_defense(reference)
     found = []
     for defense in others:
         try:
-            verdict = judge_mitigation(outcomes[reference], outcomes[defense], policy)
+            comparison = compare_runs(table.of_defense(defense), before, policy)
         except DataError:
-            verdict = None
-        found.append(DefenseSummary(defense, reference, verdict))
-    return tuple(found)
-
-
-def axis_effects(verdict: MitigationVerdict) -> tuple[AxisEffect, ...]:
-    """PB and the mean rates over the tasks of each axis, before and after."""
-    found = []
-    for bias in verdict.biases:
-        rates = [rate for rate in verdict.rates if rate.axis == bias.axis]
-        people = [rate.difference for rate in rates if rate.who != "baseline"]
-        base = [rate.difference for rate in rates if rate.who == "baseline"]
-        found.append(
-            AxisEffect(
-                bias,
-                float(np.mean([rate.reference_rate for rate in people])),
-                float(np.mean([rate.rate for rate in people])),
-                float(np.mean([rate.reference_rate for rate in base])) if base else None,
-                float(np.mean([rate.rate for rate in base])) if base else None,
-            )
-        )
+            comparison = None
+        found.append(DefenseSummary(defense, reference, comparison))
     return tuple(found)
 
 
@@ -86,26 +54,26 @@ def defense_lines(defenses: Sequence[DefenseSummary], width: int) -> Iterator[st
     if not defenses:
         return
     yield f"prompt defences against {defenses[0].reference} on the same items"
-    yield f"  {'':<16} {'axis':<8} {'PB debiased':<20} {'mean rate':<15} baseline"
+    yield f"  {'':<16} {'axis':<8} {'PB debiased':<24} {'mean rate':<15} baseline"
     for summary in defenses:
-        if summary.verdict is None:
+        if summary.comparison is None:
             yield f"  {summary.defense:<16} nothing in common to compare"
             continue
-        for effect in axis_effects(summary.verdict):
-            yield f"  {summary.defense[:16]:<16} {_cells(effect)}"
-        text = f"{summary.verdict.effect.value.upper()}: {summary.verdict.reason}"
-        yield from textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="      ")
+        for axis in summary.comparison.axes:
+            yield f"  {summary.defense[:16]:<16} {_cells(axis)}"
+            text = f"{axis.direction.value.upper()}: {axis.reason}"
+            yield from textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="      ")
 
 
-def _cells(effect: AxisEffect) -> str:
-    bias = effect.bias
-    after = unsigned(bias.after.estimate, bias.after.low, bias.after.high)
-    moved = f"{bias.before.estimate:.1f} -> {after}"
-    rates = f"{effect.rate_before:.1f} -> {effect.rate_after:.1f}"
-    base = ""
-    if effect.baseline_before is not None and effect.baseline_after is not None:
-        base = f"{effect.baseline_before:.1f} -> {effect.baseline_after:.1f}"
-    return f"{bias.axis:<8} {moved:<20} {rates:<15} {base}"
+def _cells(axis: AxisComparison) -> str:
+    before, after = axis.old_bias, axis.new_bias
+    moved = ""
+    if before is not None and after is not None:
+        moved = f"{before.estimate:.1f} -> {unsigned(after.estimate, after.low, after.high)}"
+    mean = f"{axis.mean.old:.1f} -> {axis.mean.new:.1f}"
+    return (
+        f"{axis.axis:<8} {moved:<24} {mean:<15} {axis.baseline.old:.1f} -> {axis.baseline.new:.1f}"
+    )
 
 
 def defense_table(defenses: Sequence[DefenseSummary]) -> Iterator[str]:
@@ -117,26 +85,25 @@ def defense_table(defenses: Sequence[DefenseSummary]) -> Iterator[str]:
     yield "| defence | axis | PB before | PB after | mean rate | baseline | verdict |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for summary in defenses:
-        if summary.verdict is None:
+        if summary.comparison is None:
             yield f"| {markdown(summary.defense)} | | | | | | nothing in common |"
             continue
-        for effect in axis_effects(summary.verdict):
-            yield _row(summary.defense, summary.verdict, effect)
+        for axis in summary.comparison.axes:
+            yield _row(summary.defense, axis)
     yield ""
 
 
-def _row(defense: str, verdict: MitigationVerdict, effect: AxisEffect) -> str:
-    bias = effect.bias
-    base = ""
-    if effect.baseline_before is not None and effect.baseline_after is not None:
-        base = f"{effect.baseline_before:.1f} → {effect.baseline_after:.1f}"
+def _row(defense: str, axis: AxisComparison) -> str:
+    biases = [
+        "" if bias is None else unsigned(bias.estimate, bias.low, bias.high)
+        for bias in (axis.old_bias, axis.new_bias)
+    ]
     fields = [
         markdown(defense),
-        bias.axis,
-        markdown(unsigned(bias.before.estimate, bias.before.low, bias.before.high)),
-        markdown(unsigned(bias.after.estimate, bias.after.low, bias.after.high)),
-        f"{effect.rate_before:.1f} → {effect.rate_after:.1f}",
-        base,
-        f"{verdict.effect.value}: {markdown(verdict.reason)}",
+        axis.axis,
+        *map(markdown, biases),
+        f"{axis.mean.old:.1f} → {axis.mean.new:.1f}",
+        f"{axis.baseline.old:.1f} → {axis.baseline.new:.1f}",
+        f"{axis.direction.value}: {markdown(axis.reason)}",
     ]
     return "| " + " | ".join(fields) + " |"

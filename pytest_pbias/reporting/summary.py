@@ -150,7 +150,7 @@ def summarize(table: OutcomeTable, policy: GatePolicy, *, seed: int) -> RunSumma
             for verdict in _axes(chosen, policy)
         ),
         errors=table.errors(),
-        defenses=summarize_defenses(outcomes, policy),
+        defenses=summarize_defenses(table, policy),
     )
 
 

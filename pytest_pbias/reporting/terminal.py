@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from typing import Literal
 
 from pytest_pbias.gate import Verdict
 from pytest_pbias.reporting.defenses import defense_lines
 from pytest_pbias.reporting.summary import CellSummary, RunSummary, TaskSummary, verdict_counts
-from pytest_pbias.reporting.text import plain, probability, signed, unsigned
-
-Style = Literal["", "red", "green", "yellow", "bold"]
-Line = tuple[str, Style]
+from pytest_pbias.reporting.text import Line, Style, plain, probability, signed, unsigned
 
 _STYLES: dict[Verdict, Style] = {
     Verdict.PASS: "green",

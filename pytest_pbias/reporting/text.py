@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Literal
+
+Style = Literal["", "red", "green", "yellow", "bold"]
+Line = tuple[str, Style]
+"""A line for a terminal, and how it is shown."""
 
 
 def plain(text: str, width: int | None = None) -> str:

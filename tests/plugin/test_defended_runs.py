@@ -58,7 +58,7 @@ def test_each_defense_is_asked_judged_and_compared(
         ("gsm8k", "strip"),
         ("gsm8k", "kind"),
     ]
-    effects = {d["defense"]: d["verdict"]["effect"] for d in report["defenses"]}
+    effects = {d["defense"]: d["comparison"]["direction"] for d in report["defenses"]}
     assert effects["strip"] == "better"
     assert "prompt defences against none" in output
     assert "| strip | utility |" in (small.path / "out.md").read_text()

@@ -16,8 +16,7 @@ from pytest_pbias.reporting.comparing.result import (
     TaskComparison,
 )
 from pytest_pbias.reporting.plain import plain_data
-from pytest_pbias.reporting.terminal import Line, Style
-from pytest_pbias.reporting.text import markdown, plain, signed
+from pytest_pbias.reporting.text import Line, Style, markdown, plain, signed
 
 FORMAT_VERSION = 1
 _WIDTH = 80
