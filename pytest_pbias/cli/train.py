@@ -37,6 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pairs.add_argument(
         "--leave-out", action="append", default=[], metavar="IDENTITY", help="give it no pairs"
     )
+    pairs.add_argument(
+        "--anchors",
+        type=float,
+        default=1.0,
+        metavar="RATIO",
+        help="for each mined pair, so many of items that everyone got right (default: 1)",
+    )
     held = parser.add_argument_group("held-out items (with --from-run)")
     held.add_argument("--held-out", type=float, default=0.2, metavar="SHARE", help="default: 0.2")
     held.add_argument("--split-by", choices=["item", "cluster"], default="item")
@@ -145,10 +152,10 @@ def _pairs(
         pairs = apply_variant(read_pairs(options.pairs), options.variant, people, seed=options.seed)
     else:
         assert table is not None
-        mined = mine_pairs(table, data, split, leave_out=options.leave_out)
+        mined = mine_pairs(table, data, split, leave_out=options.leave_out, anchors=options.anchors)
         _say(
-            f"mined {len(mined.pairs):,} pairs from {mined.n_items:,} items on which "
-            f"{mined.n_identities} identities disagree"
+            f"mined {len(mined.pairs) - mined.n_anchors:,} pairs from {mined.n_items:,} items on "
+            f"which {mined.n_identities} identities disagree, and {mined.n_anchors:,} anchors"
         )
         pairs = mined.pairs
     if options.max_pairs is not None and len(pairs) > options.max_pairs:

@@ -107,3 +107,16 @@ def test_a_pair_asks_what_the_run_asked() -> None:
     chats = {pair.identity: pair.messages for pair in mined.pairs}
     assert [turn["role"] for turn in chats["baseline"]] == ["user"]
     assert chats["a nurse"][0]["content"].endswith("I am a nurse.")
+
+
+def test_anchors_are_right_answers_of_training_items_that_everyone_got_right() -> None:
+    split = Split(0.3, 1)
+    table = _table({"a nurse": set(range(0, 60, 3))})
+    mined = mine_pairs(table, DATA, split, leave_out=["a pilot"], anchors=0.5)
+    pairs, anchors = mined.pairs[: -mined.n_anchors], mined.pairs[-mined.n_anchors :]
+    assert mined.n_anchors == round(0.5 * len(pairs))
+    assert not {pair.item for pair in pairs} & {pair.item for pair in anchors}
+    held = {item.id for item in ITEMS if split.is_held_out(item.id, item.cluster)}
+    assert not {pair.item for pair in mined.pairs} & held
+    assert "a pilot" not in {pair.identity for pair in mined.pairs}
+    assert {(pair.chosen, pair.rejected) for pair in anchors} == {("right", "wrong")}

@@ -1,7 +1,9 @@
 """Pairs mined from a run: items on which identities got answers of different worth.
 
 For such an item and each identity, the wanted answer is one that is right (or safe), the unwanted
-one is not, whoever received them. Held-out items and left-out identities give no pairs, so that
+one is not, whoever received them. Items that everyone answers rightly give *anchors*: the right answer
+against another item's wrong one, without which a model unlearns what the mined items do not touch.
+Held-out items and left-out identities give no pairs, so that
 what training reached can be measured on questions and on people it has not seen.
 """
 
@@ -11,6 +13,8 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from pytest_pbias.collecting.records import prompt_hash
 from pytest_pbias.errors import DataError
@@ -43,11 +47,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Mined:
-    """Mined pairs, and how many items they come from."""
+    """Mined pairs, how many items they come from, and how many anchors stand among them."""
 
     pairs: tuple[PreferencePair, ...]
     n_items: int
     n_identities: int
+    n_anchors: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +73,11 @@ def mine_pairs(
     split: Split,
     *,
     leave_out: Collection[str] = (),
+    anchors: float = 0.0,
 ) -> Mined:
     """Mine pairs from a run's table; ``data`` holds the tasks' items, for their questions.
+
+    ``anchors`` is the number of anchors for each mined pair, as far as there are enough.
 
     Raises:
         DataError: the table is not of these items, or nobody disagrees on any of them.
@@ -90,7 +98,10 @@ def mine_pairs(
             "no disagreement to mine: on no training item did one identity get a right answer and "
             "another a wrong one; run more items or identities, or hold out less"
         )
-    return Mined(tuple(pairs), used, len({pair.identity for pair in pairs}))
+    rng = np.random.default_rng(split.seed)
+    extra = _anchors(by_item.values(), prompts, round(anchors * len(pairs)), rng)
+    people = len({pair.identity for pair in pairs})
+    return Mined((*pairs, *extra), used, people, len(extra))
 
 
 def _training_answers(
@@ -131,6 +142,43 @@ def _pairs_of(group: Sequence[_Answer], item: Item) -> Iterator[PreferencePair]:
         if messages is not None and answer.prompt_hash not in seen:
             seen.add(answer.prompt_hash)
             yield PreferencePair(messages, chosen, rejected, item.id, answer.identity.name)
+
+
+def _anchors(
+    groups: Collection[Sequence[_Answer]],
+    prompts: Mapping[str, Item],
+    count: int,
+    rng: np.random.Generator,
+) -> list[PreferencePair]:
+    """Up to ``count`` pairs from items on which every answer is right."""
+    wrong: dict[str, set[str]] = {}
+    for group in groups:
+        for answer in group:
+            if answer.score <= WRONG:
+                wrong.setdefault(answer.task, set()).add(answer.response)
+    pools = {task: sorted(texts) for task, texts in wrong.items()}
+    agreed = [
+        answer
+        for group in groups
+        if all(answer.score >= RIGHT for answer in group)
+        for answer in group
+        if answer.task in pools
+    ]
+    found: list[PreferencePair] = []
+    for number in rng.permutation(len(agreed)):
+        if len(found) >= count:
+            break
+        answer = agreed[number]
+        pool = pools[answer.task]
+        rejected = pool[int(rng.integers(len(pool)))]
+        messages = _messages(answer, prompts[answer.item])
+        if messages is not None and rejected != answer.response:
+            found.append(
+                PreferencePair(
+                    messages, answer.response, rejected, answer.item, answer.identity.name
+                )
+            )
+    return found
 
 
 def _most_common(answers: Counter[str]) -> str:
