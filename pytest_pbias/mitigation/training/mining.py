@@ -1,10 +1,10 @@
 """Pairs mined from a run: items on which identities got answers of different worth.
 
 For such an item and each identity, the wanted answer is one that is right (or safe), the unwanted
-one is not, whoever received them. Items that everyone answers rightly give *anchors*: the right answer
+one is not, whoever received them. Items that all answer rightly give *anchors*: the right answer
 against another item's wrong one, without which a model unlearns what the mined items do not touch.
-Held-out items and left-out identities give no pairs, so that
-what training reached can be measured on questions and on people it has not seen.
+Held-out items and left-out identities give no pairs, so that what training reached can be measured
+on questions and on people it has not seen.
 """
 
 from __future__ import annotations
