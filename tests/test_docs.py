@@ -1,0 +1,109 @@
+"""The documentation: it builds without a warning, has every page, and shows what is true."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from pytest_pbias.cli import COMMANDS
+from pytest_pbias.personas import read_personas
+from pytest_pbias.plugin.options import OPTIONS
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+EXAMPLES = sorted((DOCS / "examples").glob("persona_*.pbias.toml"))
+
+pytest.importorskip("mkdocs", reason="needs pytest-pbias[docs]")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built with warnings as errors."""
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def _text(path: Path) -> str:
+    return unescape(re.sub(r"<[^>]+>", "", path.read_text("utf-8")))
+
+
+def test_every_page_is_in_the_site_and_its_navigation(site: Path) -> None:
+    home = (site / "index.html").read_text("utf-8")
+    for page in DOCS.rglob("*.md"):
+        name = page.relative_to(DOCS).with_suffix("").as_posix()
+        if name != "index":
+            assert f'href="{name}/"' in home, f"{name} is not in the navigation of mkdocs.yml"
+            assert (site / name / "index.html").exists()
+
+
+def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        text = page.read_text("utf-8")
+        assert not re.search(r"<(?:script|img|iframe)[^>]*\ssrc=[\"']?(?:https?:)?//", text)
+        for link in re.findall(r"<link[^>]*>", text):
+            assert "stylesheet" not in link or "//" not in link
+
+
+def test_the_reference_has_every_option_and_command(site: Path) -> None:
+    options = _text(site / "reference" / "options" / "index.html")
+    for option in OPTIONS:
+        assert f"--pbias-{option.name}" in options
+        assert option.dest in options
+    commands = _text(site / "reference" / "commands" / "index.html")
+    for name in COMMANDS:
+        assert f"usage: pbias {name}" in commands
+    cell = _text(site / "reference" / "marks" / "index.html")
+    assert "Judge the difference from the baseline" in cell
+    assert json.loads((site / "persona.schema.json").read_text())["title"]
+
+
+def test_the_schema_comment_of_the_docs_is_where_the_schema_is(site: Path) -> None:
+    schema = json.loads((site / "persona.schema.json").read_text())
+    for path in EXAMPLES:
+        assert path.read_text("utf-8").splitlines()[0] == f"#:schema {schema['$id']}"
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_the_example_personas_are_good_and_their_output_is_of_them(path: Path) -> None:
+    cells = read_personas(path).cells()
+    output = path.with_name(path.name.replace(".pbias.toml", ".txt")).read_text("utf-8")
+    assert f"{len(cells)} cells judged" in output
+
+
+def test_toml_in_the_docs_is_a_persona_file(tmp_path: Path) -> None:
+    for page in DOCS.glob("*.md"):
+        for number, block in enumerate(re.findall(r"```toml\n(.*?)```", page.read_text(), re.S)):
+            if "identities" in block:
+                tomllib.loads(block)
+                path = tmp_path / f"persona_{page.stem}{number}.pbias.toml"
+                path.write_text(block, encoding="utf-8")
+                assert read_personas(path).cells()
+
+
+@pytest.mark.slow
+def test_the_output_in_the_docs_is_what_comes_out(pytester: pytest.Pytester) -> None:
+    pytest.importorskip("onnxruntime_genai", reason="needs pytest-pbias[embedded]")
+    shutil.copy(DOCS / "examples" / "persona_german.pbias.toml", pytester.path)
+    result = pytester.runpytest_subprocess("--pbias-model=embedded", "--pbias-limit=200")
+    for line in (DOCS / "examples" / "persona_german.txt").read_text("utf-8").splitlines():
+        # What the message of an unsettled gate advises is the statistics' business.
+        if re.match(r"  (baseline|worst|best|PB) ", line):
+            assert line in result.outlines
