@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence, Sized
 from itertools import count
 from random import Random
 
-from pytest_pbias.collecting.engine import Asker, Engine
+from pytest_pbias.collecting.asker import Asker
+from pytest_pbias.collecting.engine import Engine
 from pytest_pbias.collecting.progress import Progress
 from pytest_pbias.collecting.ratelimit import AdaptiveLimit, Pace
 from pytest_pbias.collecting.records import Failure, Request
@@ -21,7 +22,13 @@ from pytest_pbias.collecting.waiting import owner_alive, this_owner
 from pytest_pbias.errors import InfrastructureError, PbiasError, StoreError
 
 _RATE_SECONDS = 30.0
+_PATIENT_SECONDS = 60.0  # for what is in flight when a budget is spent: it is paid for
 _numbers = count()
+
+
+def unlimited(prompt_tokens: int, completion_tokens: int) -> str | None:
+    """The budget of a run without one."""
+    return None
 
 
 class Collector:
@@ -32,7 +39,9 @@ class Collector:
     :meth:`wait` raises. ``requests`` is drawn from as needed and may be a generator; give
     ``total`` then, for the progress. ``concurrency`` caps the requests in flight, which start
     at ``first_concurrency`` (low, where an endpoint is not known to bear more); ``rpm`` and
-    ``tpm`` cap requests and tokens a minute. ``seed`` seeds the jitter of retries.
+    ``tpm`` cap requests and tokens a minute. ``seed`` seeds the jitter of retries. ``budget`` is
+    told the prompt and completion tokens used so far; when it gives a reason, nothing new is
+    asked, and what is in flight is kept.
     """
 
     def __init__(
@@ -49,6 +58,7 @@ class Collector:
         breaker_seconds: float = 20.0,
         total: int | None = None,
         seed: int = 0,
+        budget: Callable[[int, int], str | None] = unlimited,
     ) -> None:
         self.owner = this_owner(next(_numbers))
         self._store = store
@@ -66,6 +76,7 @@ class Collector:
             policy=policy or RetryPolicy(),
             breaker_seconds=breaker_seconds,
             rng=Random(seed),
+            budget=budget,
         )
         self._changed = threading.Condition()
         self._settled: set[str] = set()
@@ -195,4 +206,10 @@ class Collector:
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
-        await self._engine.run(lambda: self._grace if self._engine.end_reason is None else 0.0)
+        await self._engine.run(self._seconds_in_flight)
+
+    def _seconds_in_flight(self) -> float:
+        """How long requests in flight are still waited for after the end."""
+        if self._engine.end_reason is None:
+            return self._grace
+        return _PATIENT_SECONDS if self._engine.end_patiently else 0.0

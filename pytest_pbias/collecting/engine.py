@@ -12,44 +12,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count, islice
 from random import Random
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
+from pytest_pbias.collecting.asker import Asker, Watch, estimate_tokens
+from pytest_pbias.collecting.outbox import Outbox
 from pytest_pbias.collecting.ratelimit import AdaptiveLimit, Pace
 from pytest_pbias.collecting.records import Failure, Request, Response
 from pytest_pbias.collecting.retry import Breaker, RetryPolicy
-from pytest_pbias.collecting.schema import encode_response
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import StoreError
-from pytest_pbias.identities.placement import Message
-from pytest_pbias.models.client import EndpointError, Reply
+from pytest_pbias.models.replies import EndpointError, Reply
 
 _CHUNK = 512  # requests looked up in the store at once, and kept ready
 _TICK = 0.05
-_BATCH_SECONDS = 0.01  # how long answers gather before they are committed together
 
 T = TypeVar("T")
-
-
-class Asker(Protocol):
-    """What is asked: :class:`pytest_pbias.models.client.Endpoint` or anything like it."""
-
-    async def ask(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float,
-        top_p: float,
-        top_k: int,
-        seed: int | None,
-    ) -> Reply:
-        """Ask once; raise EndpointError where no usable answer came."""
-
-    async def served_models(self, timeout: float) -> list[str] | None:
-        """List the served names; used to tell a dead endpoint from a slow one."""
-
-    async def aclose(self) -> None:
-        """Close the connections."""
 
 
 @dataclass(slots=True)
@@ -64,7 +41,8 @@ class Engine:
     """Asks what the store lacks, in order, with retries; runs within one event loop.
 
     ``settle`` is called with keys that are now durable or finally failed. At most ``concurrency``
-    requests are ever sent and not yet durable: a killed run re-asks at most that many.
+    requests are ever sent and not yet durable: a killed run re-asks at most that many. ``budget``
+    is told the prompt and completion tokens used so far, and says why to stop, or None.
     """
 
     def __init__(
@@ -80,7 +58,9 @@ class Engine:
         policy: RetryPolicy,
         breaker_seconds: float,
         rng: Random,
+        budget: Callable[[int, int], str | None],
     ) -> None:
+        self._budget = budget
         self._store = store
         self._owner = owner
         self._requests: Iterator[Request] = iter(requests)
@@ -90,30 +70,35 @@ class Engine:
         self._pace = pace
         self._policy = policy
         self._breaker = Breaker(breaker_seconds)
-        self._silence = Breaker(breaker_seconds)  # of probes, asked while answers are awaited
         self._patience = breaker_seconds
         self._rng = rng
         self._asker: Asker | None = None
+        self._watch: Watch | None = None
         self._planned: set[str] = set()
         self._ready: deque[Request | _Job] = deque()
         self._later: list[tuple[float, int, _Job]] = []
         self._ticket = count()
         self._fed = False
         self._workers: set[asyncio.Task[None]] = set()
-        self._answers: list[Response] = []
-        self._failures: list[Failure] = []
-        self._commit_seconds = 0.0
+        self._outbox = Outbox(store, owner, settle)
         self._store_error: StoreError | None = None
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="pbias-store")
         self.active = 0
-        self.cached = self.answered = self.failed = self.retries = 0
+        self.cached = self.retries = 0
         self.prompt_tokens = self.completion_tokens = 0
         self.end_reason: str | None = None
         self.stopping = False
-        self._last_success = 0.0
-        self._next_probe = 0.0
-        self._probing = False
-        self._probes: set[asyncio.Task[None]] = set()
+        self.end_patiently = False  # whether an early end waits for what is in flight
+
+    @property
+    def answered(self) -> int:
+        """Answers that are durable."""
+        return self._outbox.answered
+
+    @property
+    def failed(self) -> int:
+        """Requests that finally failed, on record."""
+        return self._outbox.failed
 
     # -- called from outside -------------------------------------------------------------------
 
@@ -137,14 +122,16 @@ class Engine:
             PbiasError: what ``connect`` or the request stream raised.
         """
         self._wake = asyncio.Event()
-        self._dirty = asyncio.Event()
-        flusher = asyncio.create_task(self._flush_forever())
+        flusher = asyncio.create_task(
+            self._outbox.flush_forever(lambda: self.active > 0, self._wake.set)
+        )
         try:
             await self._supervise(flusher)
             if self._workers and self.stopping:
                 await asyncio.wait(self._workers, timeout=grace())
         finally:
-            tasks = [*self._workers, *self._probes, flusher]
+            probes = self._watch.probes if self._watch is not None else ()
+            tasks = [*self._workers, *probes, flusher]
             for task in tasks:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -152,7 +139,7 @@ class Engine:
                 await self._asker.aclose()
             flush_error = results[-1]
             if self._store_error is None and not isinstance(flush_error, Exception):
-                self._commit()
+                self._outbox.commit()
             self._disk.shutdown()
 
     # -- the stream ----------------------------------------------------------------------------
@@ -167,12 +154,12 @@ class Engine:
             now = time.monotonic()
             while self._later and self._later[0][0] <= now:
                 self._ready.appendleft(heapq.heappop(self._later)[2])
-            if self._fed and not (self._ready or self._later or self.active or self._undurable()):
+            if self._fed and not (self._ready or self._later or self.active or len(self._outbox)):
                 return
             if self._ready and self._asker is None:
                 await self._open()
             self._spawn(now)
-            self._watch(now)
+            self._check_alive(now)
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_TICK):
@@ -196,8 +183,16 @@ class Engine:
 
     async def _open(self) -> None:
         self._asker = await asyncio.to_thread(self._connect)
-        self._last_success = time.monotonic()
-        await self._probe()
+        self._watch = Watch(self._asker, self._breaker, self._patience)
+        await self._watch.probe()
+
+    def _check_alive(self, now: float) -> None:
+        if self._watch is None:
+            return
+        reason = self._watch.verdict(now, waiting=self.active > 0)
+        if reason is not None:
+            self.end_reason = reason
+            self.stop()
 
     def _spawn(self, now: float) -> None:
         while self._ready and self.active < self._target() and self._gate_open(now):
@@ -209,10 +204,7 @@ class Engine:
 
     def _target(self) -> int:
         """Workers there is room for: the limit, and what a killed run may re-ask at most."""
-        return min(self.limit.limit, self.limit.cap - self._undurable())
-
-    def _undurable(self) -> int:
-        return len(self._answers) + len(self._failures)
+        return min(self.limit.limit, self.limit.cap - len(self._outbox))
 
     def _gate_open(self, now: float) -> bool:
         return now >= self.limit.paused_until and self._pace.wait(now) <= 0
@@ -230,8 +222,8 @@ class Engine:
         try:
             while True:
                 await self._attempt(job)
-                if len(self._answers) >= max(1, self.limit.cap // 8):
-                    self._commit()
+                if self._outbox.waiting_answers >= max(1, self.limit.cap // 8):
+                    self._outbox.commit()
                 now = time.monotonic()
                 if len(self._ready) < _CHUNK // 2:
                     self._wake.set()
@@ -267,12 +259,11 @@ class Engine:
             self._missed(job, error, time.monotonic())
             return
         now = time.monotonic()
-        self._last_success = now
-        self._breaker.success()
-        self._silence.success()
+        assert self._watch is not None
+        self._watch.success(now)
         self.limit.success(now, now - start)
         self._count_tokens(request, reply)
-        self._answers.append(
+        self._outbox.answer(
             Response(
                 key=request.key,
                 text=reply.text,
@@ -282,7 +273,6 @@ class Engine:
                 latency=now - start,
             )
         )
-        self._dirty.set()
 
     def _count_tokens(self, request: Request, reply: Reply) -> None:
         prompt, completion = reply.prompt_tokens or 0, reply.completion_tokens or 0
@@ -290,6 +280,10 @@ class Engine:
         self.completion_tokens += completion
         actual = prompt + completion if reply.prompt_tokens is not None else None
         self._pace.correct(estimate_tokens(request), actual)
+        spent = self._budget(self.prompt_tokens, self.completion_tokens)
+        if spent is not None and self.end_reason is None:
+            self.end_reason, self.end_patiently = spent, True
+            self.stop()
 
     def _missed(self, job: _Job, error: EndpointError, now: float) -> None:
         if error.kind == "fatal":
@@ -310,80 +304,10 @@ class Engine:
             else:
                 self._breaker.refusal(error.reason)
             tries = f" after {job.attempts} attempts" if job.attempts > 1 else ""
-            self._failures.append(Failure(job.request.key, error.reason + tries, job.attempts))
-            self._dirty.set()
+            self._outbox.fail(Failure(job.request.key, error.reason + tries, job.attempts))
             return
         self.retries += 1
         heapq.heappush(self._later, (now + wait, next(self._ticket), job))
 
-    # -- watching for a dead endpoint ----------------------------------------------------------
-
-    def _watch(self, now: float) -> None:
-        reason = self._breaker.verdict(now) or self._silence.verdict(now)
-        if reason is not None:
-            self.end_reason = reason
-            self.stop()
-        elif (
-            self._probing
-            and self.active
-            and now - self._last_success > self._patience / 4
-            and now >= self._next_probe
-        ):
-            self._next_probe = now + self._patience / 8
-            task = asyncio.create_task(self._probe())
-            self._probes.add(task)
-            task.add_done_callback(self._probes.discard)
-
-    async def _probe(self) -> None:
-        """Ask for the list of models: an endpoint that answered it once and no more is dead."""
-        assert self._asker is not None
-        try:
-            listed = await self._asker.served_models(self._patience / 8)
-        except EndpointError as error:
-            self._probing = True
-            if error.kind in ("connection", "timeout"):
-                self._silence.failure(time.monotonic(), error.reason)
-        else:
-            self._silence.success()
-            self._probing = self._probing or listed is not None
-
-    # -- the store -----------------------------------------------------------------------------
-
-    async def _flush_forever(self) -> None:
-        while True:
-            await self._dirty.wait()
-            if self.active:
-                # On a slow disk answers gather for longer, so that the loop is not always busy.
-                await asyncio.sleep(max(_BATCH_SECONDS, 4 * self._commit_seconds))
-            self._dirty.clear()
-            self._commit()
-            self._wake.set()
-
-    def _commit(self) -> None:
-        """Write what has gathered, in this thread.
-
-        In a thread of its own each SQLite call would wait for the interpreter lock, which a busy
-        event loop gives back late: far longer than the commit itself takes.
-        """
-        answers, self._answers = self._answers, []
-        failures, self._failures = self._failures, []
-        if not answers and not failures:
-            return
-        start = time.monotonic()
-        if answers:
-            self._store.put_rows([encode_response(one) for one in answers])
-        if failures:
-            self._store.put_failures(self._owner, failures)
-        self._commit_seconds = time.monotonic() - start
-        self.answered += len(answers)
-        self.failed += len(failures)
-        self._settle([one.key for one in answers], failures)
-
     async def _on_disk(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work, *arguments)
-
-
-def estimate_tokens(request: Request) -> float:
-    """Rough tokens of a request before it is asked: 4 characters each, and half its answer."""
-    characters = sum(len(message["content"]) for message in request.messages)
-    return characters / 4 + request.sampling.max_tokens / 2

@@ -1,15 +1,11 @@
-"""Who answers: model names, endpoints, and the servers this package starts itself."""
+"""Who answers: model names, endpoints, and the servers this package starts itself.
 
-from pytest_pbias.models.client import Endpoint
-from pytest_pbias.models.probe import check_served_model, open_endpoint, supports_system_role
+The client's module is not imported here: the ``openai`` package takes long to load, and a run
+whose answers are all stored never needs it.
+"""
+
+from pytest_pbias.models.replies import EndpointError, Reply
 from pytest_pbias.models.resolve import resolve_model
 from pytest_pbias.models.spec import ModelSpec
 
-__all__ = [
-    "Endpoint",
-    "ModelSpec",
-    "check_served_model",
-    "open_endpoint",
-    "resolve_model",
-    "supports_system_role",
-]
+__all__ = ["EndpointError", "ModelSpec", "Reply", "resolve_model"]

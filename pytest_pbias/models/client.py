@@ -10,10 +10,9 @@ import asyncio
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from time import time
-from typing import Any, Literal
+from typing import Any
 
 from openai import (
     DEFAULT_CONNECTION_LIMITS,
@@ -27,36 +26,11 @@ from openai import (
 )
 
 from pytest_pbias.identities.placement import Message
-
-FaultKind = Literal["throttled", "server", "timeout", "connection", "malformed", "refused", "fatal"]
+from pytest_pbias.models.replies import EndpointError, FaultKind, Reply
 
 _CONNECT_SECONDS = 10.0
 _RETRY_STATUS = {408, 409, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
 _LARGEST_COUNT = 2**53
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One answer of an endpoint; token counts are None where it reports none."""
-
-    text: str
-    finish_reason: str
-    prompt_tokens: int | None
-    completion_tokens: int | None
-
-
-class EndpointError(Exception):
-    """One attempt failed. ``kind`` says what may help.
-
-    ``refused``: this request will never succeed; ``fatal``: no request will; all others may be
-    tried again, after ``retry_after`` seconds where the endpoint named them.
-    """
-
-    def __init__(self, kind: FaultKind, reason: str, retry_after: float | None = None) -> None:
-        super().__init__(reason)
-        self.kind: FaultKind = kind
-        self.reason = reason
-        self.retry_after = retry_after
 
 
 class Endpoint:

@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, near_matches
 from pytest_pbias.identities.placement import Message
-from pytest_pbias.models.client import Endpoint, EndpointError
+from pytest_pbias.models.client import Endpoint
+from pytest_pbias.models.replies import EndpointError
 from pytest_pbias.models.spec import ModelSpec
 
 T = TypeVar("T")

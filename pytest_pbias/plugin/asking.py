@@ -7,25 +7,20 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_pbias.collecting import Collector, Store, store_wait
-from pytest_pbias.collecting.plan import Cell, Protocol, questions_of
+from pytest_pbias.collecting.plan import Protocol
 from pytest_pbias.collecting.progress import Progress
-from pytest_pbias.collecting.records import Failure, Request
+from pytest_pbias.collecting.records import Failure
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
 from pytest_pbias.identities import Placement
-from pytest_pbias.models import (
-    ModelSpec,
-    check_served_model,
-    open_endpoint,
-    supports_system_role,
-)
+from pytest_pbias.models import ModelSpec
 from pytest_pbias.models.process import ServerProcess
 from pytest_pbias.plugin.settings import Settings
-from pytest_pbias.tasks import TaskData
+from pytest_pbias.plugin.work import Work
 
 _TICK_SECONDS = 0.25
 _START_SECONDS = 600.0
@@ -66,6 +61,10 @@ class Asking:
         """How far asking is; None where nothing had to be asked."""
         return None if self.collector is None else self.collector.progress()
 
+    def end_reason(self) -> str | None:
+        """Why asking ended before everything was asked, or None."""
+        return None if self.collector is None else self.collector.end_reason
+
     def stop(self) -> None:
         """Stop asking, and the server if this session started one."""
         if self.collector is not None:
@@ -100,7 +99,7 @@ class Waiting:
 
     def placement(self) -> Placement:
         """Where the identity is stated in this session."""
-        return "user" if self._controller()["placement"] == "user" else "system"
+        return _placement(self._controller()["placement"])
 
     def wait(self, keys: Sequence[str], tick: Callable[[Progress], None] | None = None) -> None:
         """Block until every response has arrived or finally failed; the controller ticks."""
@@ -114,36 +113,6 @@ class Waiting:
 
     def stop(self) -> None:
         """Nothing to stop: the controller asks."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """The planned cells with their items, in the order in which tests need them."""
-
-    cells: tuple[Cell, ...]
-    data: dict[str, TaskData]
-
-    def requests(self, protocol: Protocol) -> Iterator[Request]:
-        """Every request, cell by cell."""
-        for cell in self.cells:
-            for question in questions_of(cell, self.data[cell.task.name], protocol):
-                yield question.request
-
-    def total(self, protocol: Protocol) -> int:
-        """How many requests there are."""
-        return protocol.runs * sum(len(self.data[cell.task.name].items) for cell in self.cells)
-
-    def anything_missing(self, store: Store, protocol: Protocol) -> bool:
-        """Whether the store lacks a response."""
-        return any(
-            store.missing(
-                [
-                    question.request.key
-                    for question in questions_of(cell, self.data[cell.task.name], protocol)
-                ]
-            )
-            for cell in self.cells
-        )
 
 
 def ask_here(settings: Settings, store: Store, work: Work, uid: str) -> Asking:
@@ -163,41 +132,62 @@ def ask_here(settings: Settings, store: Store, work: Work, uid: str) -> Asking:
     return asking
 
 
-def _start(settings: Settings, store: Store, work: Work) -> Asking:
+def planned_protocol(settings: Settings, store: Store) -> Protocol:
+    """How cells are asked as far as is known before the endpoint is: auto placement is system."""
     spec = settings.model
-    placement_key = f"placement:{spec.served_identity}"
-    known = settings.placement or store.get_meta(placement_key)
-    protocol = Protocol(
+    known = settings.placement or store.get_meta(_placement_key(spec))
+    return Protocol(
         served_identity=spec.served_identity,
-        placement="user" if known == "user" else "system",
+        placement=_placement(known),
         sampling=settings.sampling,
         runs=settings.runs,
         seed=settings.seed,
     )
+
+
+def _placement(known: str | None) -> Placement:
+    # An identity revealed in an earlier turn carries that itself; see ``Identity.placed``.
+    return "user" if known == "user" else "system"
+
+
+def _placement_key(spec: ModelSpec) -> str:
+    return f"placement:{spec.served_identity}"
+
+
+def _start(settings: Settings, store: Store, work: Work) -> Asking:
+    spec, spending = settings.model, settings.spending
+    protocol = planned_protocol(settings, store)
     asking = Asking(protocol)
     base_url: str | None = None
     concurrency = settings.concurrency
     first: int | None = None
     if not work.anything_missing(store, protocol):
         return asking
+    from pytest_pbias.models.probe import check_served_model, open_endpoint, supports_system_role
+
     if spec.kind == "embedded":
         # A server of our own batches what it is given and throttles nobody: fill its batches.
         concurrency = first = max(concurrency, _EMBEDDED_CONCURRENCY)
         asking.server, base_url = _start_embedded(spec, settings.store_dir / "logs")
     else:
         check_served_model(spec)
-        if known is None:
+        if settings.placement is None and store.get_meta(_placement_key(spec)) is None:
             placement: Placement = "system" if supports_system_role(spec) else "user"
-            store.put_meta(placement_key, placement)
+            store.put_meta(_placement_key(spec), placement)
             asking.protocol = protocol = replace(protocol, placement=placement)
     asking.collector = Collector(
         store,
         work.requests(protocol),
-        lambda: open_endpoint(spec, base_url=base_url, concurrency=concurrency),
+        lambda: open_endpoint(
+            spec, base_url=base_url, concurrency=concurrency, timeout=spending.timeout
+        ),
         concurrency=concurrency,
         first_concurrency=first,
         total=work.total(protocol),
         seed=settings.seed,
+        rpm=spending.rpm,
+        tpm=spending.tpm,
+        budget=spending.check,
     )
     asking.collector.start()
     return asking

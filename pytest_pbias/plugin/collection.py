@@ -166,16 +166,20 @@ class SessionHooks:
         if pbias is not None and cells:
             append_comparison(session, items, pbias.settings.kept)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Plan and start asking."""
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> Generator[None, None, None]:
+        """Plan and start asking; with ``--pbias-plan``, run no test after that."""
         pbias = active_session(session.config)
         if pbias is None or session.config.option.collectonly:
+            yield
             return
         try:
             pbias.plan(selected_cells(session.items))
         except PbiasError as error:
             raise pytest.UsageError(f"pbias: {error}") from None
+        yield
+        # Only now, so that the terminal does not list the tests.
+        session.config.option.collectonly = pbias.settings.spending.plan_only
 
     def pytest_report_teststatus(
         self, report: pytest.TestReport | pytest.CollectReport
@@ -187,10 +191,11 @@ class SessionHooks:
         return None
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Stop asking; write the table and the reports."""
         pbias = active_session(session.config)
         if pbias is not None:
+            pbias.interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
             pbias.finish()
 
     def pytest_terminal_summary(

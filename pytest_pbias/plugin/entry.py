@@ -34,7 +34,9 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the mark."""
+    """Register the mark; a run that only plans needs no xdist workers."""
+    if options.read_flag(config, "plan") and hasattr(config.option, "dist"):
+        config.option.dist, config.option.tx = "no", []
     config.addinivalue_line(
         "markers",
         "pbias(tasks, identities): measure personalization bias; parametrizes the `cell` fixture "

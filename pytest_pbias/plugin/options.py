@@ -59,6 +59,12 @@ _MITIGATION = (
 )
 _ASKING = (
     Option("concurrency", "most requests in flight at once", "N", "64"),
+    Option("rpm", "most requests a minute", "N"),
+    Option("tpm", "most tokens a minute, prompts and answers together", "N"),
+    Option("timeout", "seconds that one request may take before it is tried again", "S", "120"),
+    Option("budget", "stop asking when this is spent, such as 5USD or 200000tokens", "AMOUNT"),
+    Option("prices", "TOML file with prices of models, per million tokens", "FILE"),
+    Option("plan", "say what would be asked and what it would cost; ask nothing", flag=True),
     Option("store", "folder that keeps responses and runs", "DIR", ".pbias"),
 )
 _GATE = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import platform
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,24 @@ from pytest_pbias.errors import InfrastructureError, PbiasError
 from pytest_pbias.gate import AxisVerdict
 from pytest_pbias.grading import cannot_grade
 from pytest_pbias.measuring import Measurement, measure_cell, outcome_table
-from pytest_pbias.plugin.asking import Asking, Waiting, Work, ask_here, wait_for_controller
+from pytest_pbias.plugin.asking import (
+    Asking,
+    Waiting,
+    ask_here,
+    planned_protocol,
+    wait_for_controller,
+)
 from pytest_pbias.plugin.comparing import (
     Compared,
     compare_with_earlier,
     judge_against_earlier,
 )
 from pytest_pbias.plugin.distributed import plan_path, session_uid, write_plan
+from pytest_pbias.plugin.estimate import Estimate, estimate, estimate_lines
 from pytest_pbias.plugin.progress import BackgroundProgress, ProgressLine
 from pytest_pbias.plugin.settings import Settings
+from pytest_pbias.plugin.signals import do_nothing, interrupt_on_sigterm
+from pytest_pbias.plugin.work import Work
 from pytest_pbias.reporting import (
     RunSummary,
     judge_outcomes,
@@ -68,6 +77,9 @@ class PbiasSession:
         self.summary: RunSummary | None = None
         self.compared: Compared | None = None
         self.problem: str | None = None
+        self.interrupted = False
+        self._plan: Estimate | None = None
+        self._sigterm: Callable[[], None] = do_nothing
 
     @property
     def n_judged(self) -> int:
@@ -113,6 +125,11 @@ class PbiasSession:
             write_plan(plan_path(self.config, self._worker_uid), cells, self._default_model)
             return
         work = Work(self.cells, self._data)
+        if self.settings.spending.plan_only:
+            protocol = planned_protocol(self.settings, self.store)
+            self._plan = estimate(work, protocol, self.store, self.settings)
+            return
+        self._sigterm = interrupt_on_sigterm()
         self._asking = ask_here(self.settings, self.store, work, self._controller_uid())
         if self.config.pluginmanager.has_plugin("dsession"):
             self._background = BackgroundProgress(self._progress, self._asking.progress)
@@ -190,6 +207,7 @@ class PbiasSession:
         if self._background is not None:
             self._background.stop()
         self._asking.stop()
+        self._sigterm()
         try:
             self._write_results()
         except PbiasError as error:
@@ -227,11 +245,35 @@ class PbiasSession:
             "created": now.isoformat(timespec="seconds"),
             "protocol": self.settings.protocol,
             "policy": self.settings.policy.to_plain(),
+            "cost": self._cost(),
+            "partial": self._partial(),
             "versions": {"pytest-pbias": __version__, "python": platform.python_version()},
         }
 
+    def _partial(self) -> str | None:
+        """Why answers are missing that the run was to have, or None."""
+        if self.interrupted:
+            return "interrupted before everything was asked"
+        return self._asking.end_reason() if isinstance(self._asking, Asking) else None
+
+    def _cost(self) -> dict[str, Any]:
+        """Tokens that this session used, and their list price where it is known."""
+        progress = self._asking.progress() if isinstance(self._asking, Asking) else None
+        prompt = 0 if progress is None else progress.prompt_tokens
+        completion = 0 if progress is None else progress.completion_tokens
+        cost: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion}
+        price = self.settings.spending.price
+        if price is not None:
+            cost |= {"amount": price.of(prompt, completion), "currency": price.currency}
+        return cost
+
     def print_report(self, reporter: pytest.TerminalReporter) -> None:
-        """Print the summary, or why there is none."""
+        """Print the summary, or why there is none; or the plan, where only that was asked for."""
+        if self._plan is not None:
+            reporter.section("personalization bias: plan", sep="=")
+            for line in estimate_lines(self._plan, self.settings):
+                reporter.line(line)
+            return
         if self.problem is not None:
             reporter.section("personalization bias", sep="=")
             reporter.line(f"no report: {self.problem}", red=True)

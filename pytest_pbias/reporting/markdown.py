@@ -40,6 +40,9 @@ def _lines(summary: RunSummary) -> Iterator[str]:
     run = summary.run
     yield f"## Personalization bias of {markdown(run.model)}"
     yield ""
+    if run.partial is not None:
+        yield f"**PARTIAL: {markdown(run.partial)}**"
+        yield ""
     if run.n_missing:
         reasons = markdown("; ".join(summary.errors[:2]))
         yield f"**Error: {run.n_missing:,} of {run.n_rows:,} answers are missing** ({reasons})"

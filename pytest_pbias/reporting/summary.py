@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -93,7 +93,12 @@ def _difference(cell: CellSummary) -> tuple[float, str]:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What was measured, and how."""
+    """What was measured, and how.
+
+    Token counts are those of the answers in the table, whenever they were asked; ``cost`` is what
+    the session itself used, with ``amount`` and ``currency`` where the price is known. ``partial``
+    says why the run ended early.
+    """
 
     run_id: str
     model: str
@@ -107,6 +112,8 @@ class RunInfo:
     n_missing: int
     prompt_tokens: int
     completion_tokens: int
+    partial: str | None = None
+    cost: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -268,6 +275,8 @@ def _run_info(table: OutcomeTable) -> RunInfo:
         n_missing=int(table.arrow.column("score").null_count),
         prompt_tokens=tokens("prompt_tokens"),
         completion_tokens=tokens("completion_tokens"),
+        partial=table.info.get("partial"),
+        cost=table.info.get("cost", {}),
     )
 
 

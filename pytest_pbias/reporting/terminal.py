@@ -67,14 +67,32 @@ def _head(summary: RunSummary, width: int) -> Iterator[Line]:
         f"model {plain(run.model, 60)}, {run.n_rows:,} answers, {summary.n_cells} cells judged",
         "",
     )
+    if run.partial is not None:
+        for line in textwrap.wrap(plain(f"PARTIAL: {run.partial}"), width):
+            yield line, "red"
     if run.n_missing:
         text = f"ERROR: {run.n_missing:,} answers are missing: {'; '.join(summary.errors[:2])}"
         for line in textwrap.wrap(plain(text), width):
             yield line, "red"
     if "user" in run.placements:
         yield "identity stated in the user turn (asked so, or system role rejected)", "yellow"
+    cost = _cost(summary)
+    if cost:
+        yield cost, ""
     yield "rates and PB in percentage points, 95 % intervals; differences from", ""
     yield f"baseline at the level shared by all cells (alpha {summary.policy.alpha:g})", ""
+
+
+def _cost(summary: RunSummary) -> str:
+    """What this session used; nothing where every answer was stored."""
+    cost = summary.run.cost
+    prompt, answers = float(cost.get("prompt_tokens", 0)), float(cost.get("completion_tokens", 0))
+    if not prompt + answers:
+        return ""
+    text = f"asked now: {prompt:,.0f} tokens in, {answers:,.0f} out"
+    if "amount" in cost:
+        text += f", {float(cost['amount']):,.2f} {plain(str(cost['currency']), 8)} at list price"
+    return text
 
 
 def _task(task: TaskSummary, verbosity: int) -> Iterator[Line]:

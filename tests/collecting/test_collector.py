@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pytest_pbias.collecting.engine import estimate_tokens
+from pytest_pbias.collecting.asker import estimate_tokens
 from pytest_pbias.collecting.records import Failure, Request, Sampling
 from pytest_pbias.collecting.retry import RetryPolicy
 from pytest_pbias.collecting.store import Store
@@ -85,7 +85,7 @@ def test_a_lasting_fault_fails_its_requests_only(
 ) -> None:
     chat = serve(faults={fault: 0.1}, faulty_attempts=None, seed=1)
     requests = make_requests(120)
-    policy = RetryPolicy(attempts=3, total=2.0, first=0.01, longest=0.02)
+    policy = RetryPolicy(attempts=3, total=20.0, first=0.01, longest=0.02)
     collector = collect(requests, chat.connect(), policy=policy)
     failed = collector.wait(keys_of(requests), timeout=60)
     assert 2 <= len(failed) <= 30

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
-from pytest_pbias.models.client import Endpoint, EndpointError, parse_completion, retry_after
+from pytest_pbias.models.client import Endpoint, parse_completion, retry_after
 from pytest_pbias.models.probe import check_served_model, supports_system_role
+from pytest_pbias.models.replies import EndpointError
 from pytest_pbias.models.resolve import resolve_model
 
 KEY = "sk-abcdef-0123456789"

@@ -18,6 +18,7 @@ from pytest_pbias.plugin.settings.defending import read_defenses
 from pytest_pbias.plugin.settings.gating import read_policy
 from pytest_pbias.plugin.settings.readers import read_number, read_path, read_whole
 from pytest_pbias.plugin.settings.runs import RunSettings, read_runs
+from pytest_pbias.plugin.settings.spending import SpendingSettings, read_spending
 from pytest_pbias.tasks import Protocol
 
 # arXiv 2406.11107v3: at most 300 new tokens, top_k 10, default temperature, three runs.
@@ -45,6 +46,7 @@ class Settings:
     markdown_path: Path | None
     table_path: Path | None
     kept: RunSettings
+    spending: SpendingSettings
 
 
 def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
@@ -76,6 +78,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         markdown_path=read_path(config, "markdown"),
         table_path=read_path(config, "table"),
         kept=read_runs(config, store_dir),
+        spending=read_spending(config, model),
     )
 
 

@@ -1,0 +1,88 @@
+"""What the engine asks, and the watch over whether it still lives."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from pytest_pbias.collecting.records import Request
+from pytest_pbias.collecting.retry import Breaker
+from pytest_pbias.identities.placement import Message
+from pytest_pbias.models.replies import EndpointError, Reply
+
+
+class Asker(Protocol):
+    """What is asked: :class:`pytest_pbias.models.client.Endpoint` or anything like it."""
+
+    async def ask(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float,
+        top_p: float,
+        top_k: int,
+        seed: int | None,
+    ) -> Reply:
+        """Ask once; raise EndpointError where no usable answer came."""
+
+    async def served_models(self, timeout: float) -> list[str] | None:
+        """List the served names; used to tell a dead endpoint from a slow one."""
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+
+
+class Watch:
+    """Tells a dead endpoint from a slow one.
+
+    Failed requests count against it, and so does silence when it is probed: an endpoint that
+    listed its models once and does so no more is dead, however long its answers usually take.
+    """
+
+    def __init__(self, asker: Asker, breaker: Breaker, patience: float) -> None:
+        self._asker = asker
+        self._breaker = breaker
+        self._silence = Breaker(patience)  # of probes, sent while answers are awaited
+        self._patience = patience
+        self._last_success = time.monotonic()
+        self._next_probe = 0.0
+        self._lists_models = False
+        self.probes: set[asyncio.Task[None]] = set()
+
+    def success(self, now: float) -> None:
+        """An answer came."""
+        self._last_success = now
+        self._breaker.success()
+        self._silence.success()
+
+    def verdict(self, now: float, *, waiting: bool) -> str | None:
+        """Why the endpoint counts as dead, or None; probes it where ``waiting`` grows long."""
+        reason = self._breaker.verdict(now) or self._silence.verdict(now)
+        quiet = now - self._last_success > self._patience / 4
+        if reason is None and self._lists_models and waiting and quiet and now >= self._next_probe:
+            self._next_probe = now + self._patience / 8
+            task = asyncio.create_task(self.probe())
+            self.probes.add(task)
+            task.add_done_callback(self.probes.discard)
+        return reason
+
+    async def probe(self) -> None:
+        """Ask for the list of models."""
+        try:
+            listed = await self._asker.served_models(self._patience / 8)
+        except EndpointError as error:
+            self._lists_models = True
+            if error.kind in ("connection", "timeout"):
+                self._silence.failure(time.monotonic(), error.reason)
+        else:
+            self._silence.success()
+            self._lists_models = self._lists_models or listed is not None
+
+
+def estimate_tokens(request: Request) -> float:
+    """Rough tokens of a request before it is asked: 4 characters each, and half its answer."""
+    characters = sum(len(message["content"]) for message in request.messages)
+    return characters / 4 + request.sampling.max_tokens / 2

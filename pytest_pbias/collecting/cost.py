@@ -1,0 +1,141 @@
+"""What tokens cost: prices as data, budgets, and the estimate before a token is spent."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pytest_pbias.errors import ConfigurationError
+
+_BUDGET = re.compile(r"^\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([A-Za-z$€]+)\s*$")
+_TOKEN_UNITS = {"token", "tokens", "tok"}
+_SIGNS = {"$": "USD", "€": "EUR"}
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Price of a model, in ``currency`` per million tokens."""
+
+    input: float
+    output: float
+    currency: str
+
+    def of(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """What so many tokens cost."""
+        return (prompt_tokens * self.input + completion_tokens * self.output) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The most a run may spend: an amount of money in ``unit``, or of tokens."""
+
+    amount: float
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{self.amount:,.10g} {self.unit}"
+
+
+def find_price(model: str, extra: Path | None = None) -> Price | None:
+    """Price of a served model: from ``extra`` first, else from the table shipped; None if unknown.
+
+    Raises:
+        ConfigurationError: the file cannot be read or is not a price table.
+    """
+    shipped = resources.files("pytest_pbias.collecting").joinpath("prices.toml").read_text("utf-8")
+    tables = [_read_table(shipped, "prices.toml")]
+    if extra is not None:
+        try:
+            text = extra.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"--pbias-prices: {extra} cannot be read: {error}") from None
+        tables.insert(0, _read_table(text, str(extra)))
+    for table in tables:
+        matching = [name for name in table if _names(name, model)]
+        if matching:
+            return table[max(matching, key=len)]
+    return None
+
+
+def _names(entry: str, model: str) -> bool:
+    """Whether a price's name is the model's, or the model is a dated version of it."""
+    return model == entry or re.fullmatch(re.escape(entry) + r"-\d[\d-]*", model) is not None
+
+
+def _read_table(text: str, where: str) -> dict[str, Price]:
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{where}: not TOML: {error}") from None
+    currency, models = found.get("currency"), found.get("models")
+    if not isinstance(currency, str) or not isinstance(models, dict):
+        raise ConfigurationError(f'{where}: needs currency = "USD" and a [models] table')
+    return {name: _price(entry, currency, f"{where}: {name}") for name, entry in models.items()}
+
+
+def _price(entry: Any, currency: str, where: str) -> Price:
+    numbers = [entry.get(side) for side in ("input", "output")] if isinstance(entry, dict) else []
+    prices = [
+        float(n)
+        for n in numbers
+        if isinstance(n, int | float) and not isinstance(n, bool) and 0 <= n < math.inf
+    ]
+    if len(prices) != 2:
+        raise ConfigurationError(
+            f"{where}: write {{ input = 1.0, output = 2.0 }}, prices per million tokens"
+        )
+    return Price(prices[0], prices[1], currency)
+
+
+def parse_budget(text: str) -> Budget:
+    """Read ``5USD``, ``$5`` or ``200000 tokens``.
+
+    Raises:
+        ConfigurationError: it is none of these.
+    """
+    for sign, name in _SIGNS.items():
+        if text.strip().startswith(sign):
+            text = text.strip().removeprefix(sign) + name
+    found = _BUDGET.match(text)
+    amount = float(found[1].replace("_", "").replace(",", "")) if found else 0.0
+    if found is None or amount <= 0:
+        raise ConfigurationError(f"--pbias-budget: {text!r} is neither like 5USD nor 200000tokens")
+    unit = found[2].lower()
+    if unit in _TOKEN_UNITS:
+        return Budget(amount, "tokens")
+    return Budget(amount, _SIGNS.get(found[2], found[2].upper()))
+
+
+def spending_check(budget: Budget, price: Price | None) -> Callable[[int, int], str | None]:
+    """A function of the prompt and completion tokens used: the reason to stop, or None.
+
+    Raises:
+        ConfigurationError: the budget is money and the price is unknown or in another currency.
+    """
+    if budget.unit == "tokens":
+        price = Price(1e6, 1e6, "tokens")
+    elif price is None:
+        raise ConfigurationError(
+            f"--pbias-budget={budget}: the model's price is not known; give it with "
+            "--pbias-prices=FILE, or a budget in tokens"
+        )
+    elif price.currency != budget.unit:
+        raise ConfigurationError(
+            f"--pbias-budget={budget}: the model's price is in {price.currency}"
+        )
+    known = price
+
+    def check(prompt_tokens: int, completion_tokens: int) -> str | None:
+        if known.of(prompt_tokens, completion_tokens) < budget.amount:
+            return None
+        return (
+            f"the budget of {budget} is spent; run again with a larger one to ask what is missing"
+        )
+
+    return check

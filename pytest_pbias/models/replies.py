@@ -1,0 +1,32 @@
+"""What one attempt at an endpoint gives: a reply, or an error that says what may help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+FaultKind = Literal["throttled", "server", "timeout", "connection", "malformed", "refused", "fatal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer of an endpoint; token counts are None where it reports none."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+class EndpointError(Exception):
+    """One attempt failed. ``kind`` says what may help.
+
+    ``refused``: this request will never succeed; ``fatal``: no request will; all others may be
+    tried again, after ``retry_after`` seconds where the endpoint named them.
+    """
+
+    def __init__(self, kind: FaultKind, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.kind: FaultKind = kind
+        self.reason = reason
+        self.retry_after = retry_after

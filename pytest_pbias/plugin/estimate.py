@@ -1,0 +1,84 @@
+"""What a run would ask and cost, before it asks anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_pbias.collecting import Store
+from pytest_pbias.collecting.plan import Protocol
+from pytest_pbias.plugin.settings import Settings
+from pytest_pbias.plugin.work import Work
+
+_SECONDS_AN_ANSWER = 2.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The plan of a run. Tokens of prompts are estimated at 4 characters each."""
+
+    cells: int
+    requests: int
+    stored: int
+    prompt_tokens: float
+    most_completion_tokens: int
+    seconds: float
+
+    @property
+    def missing(self) -> int:
+        """Requests that would be sent."""
+        return self.requests - self.stored
+
+
+def estimate(work: Work, protocol: Protocol, store: Store, settings: Settings) -> Estimate:
+    """Plan every request without sending one.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    seen: set[str] = set()
+    stored = 0
+    characters = 0
+    for cell in work.cells:
+        requests = {
+            request.key: request
+            for request in work.requests_of(cell, protocol)
+            if request.key not in seen
+        }
+        seen |= requests.keys()
+        missing = store.missing(requests)
+        stored += len(requests) - len(missing)
+        characters += sum(
+            len(message["content"]) for key in missing for message in requests[key].messages
+        )
+    count = len(seen) - stored
+    prompt, answer = characters / 4, count * protocol.sampling.max_tokens
+    spending = settings.spending
+    seconds = count * _SECONDS_AN_ANSWER / settings.concurrency
+    if spending.rpm is not None:
+        seconds = max(seconds, 60 * count / spending.rpm)
+    if spending.tpm is not None:
+        seconds = max(seconds, 60 * (prompt + answer / 2) / spending.tpm)
+    return Estimate(len(work.cells), len(seen), stored, prompt, answer, seconds)
+
+
+def estimate_lines(plan: Estimate, settings: Settings) -> list[str]:
+    """The plan for people."""
+    price = settings.spending.price
+    lines = [
+        f"{plan.cells:,} cells with their baselines, {plan.requests:,} requests, "
+        f"{plan.stored:,} answered already",
+        f"to ask: {plan.missing:,} requests",
+        f"tokens: about {plan.prompt_tokens:,.0f} in, at most {plan.most_completion_tokens:,} out",
+    ]
+    if price is None:
+        lines.append(f"cost: no price is known for {settings.model.name} (--pbias-prices=FILE)")
+    else:
+        least = price.of(plan.prompt_tokens, 0)
+        most = price.of(plan.prompt_tokens, plan.most_completion_tokens)
+        lines.append(f"cost: {least:,.2f} to {most:,.2f} {price.currency} at list price")
+    minutes = plan.seconds / 60
+    lines.append(
+        f"time: about {minutes:,.1f} minutes, if an answer takes {_SECONDS_AN_ANSWER:g} s "
+        f"({settings.concurrency} at once)"
+    )
+    return [*lines, "nothing was asked (--pbias-plan)"]

@@ -1,0 +1,46 @@
+"""Options of what a run may cost, in money, tokens and requests a minute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from pytest_pbias.collecting.collector import unlimited
+from pytest_pbias.collecting.cost import Price, find_price, parse_budget, spending_check
+from pytest_pbias.models import ModelSpec
+from pytest_pbias.plugin.options import read_flag, read_option
+from pytest_pbias.plugin.settings.readers import read_number, read_path
+
+_MOST = 1e9
+
+
+@dataclass(frozen=True)
+class SpendingSettings:
+    """What a run may cost; ``check`` is told the tokens used and says why to stop, or None."""
+
+    rpm: float | None
+    tpm: float | None
+    timeout: float
+    price: Price | None
+    check: Callable[[int, int], str | None]
+    plan_only: bool
+
+
+def read_spending(config: pytest.Config, model: ModelSpec) -> SpendingSettings:
+    """Read the options.
+
+    Raises:
+        ConfigurationError: a value is impossible, or a budget in money has no price.
+    """
+    price = find_price(model.served_name, read_path(config, "prices"))
+    budget = read_option(config, "budget")
+    return SpendingSettings(
+        rpm=read_number(config, "rpm", least=0.0, most=_MOST, above=True),
+        tpm=read_number(config, "tpm", least=0.0, most=_MOST, above=True),
+        timeout=read_number(config, "timeout", least=0.0, most=86_400.0, above=True) or 120.0,
+        price=price,
+        check=unlimited if budget is None else spending_check(parse_budget(budget), price),
+        plan_only=read_flag(config, "plan"),
+    )
