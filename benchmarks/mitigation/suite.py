@@ -1,0 +1,18 @@
+"""The questions of this benchmark; collected by name only, never with the ordinary suite."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.mitigation.people import LEFT_OUT, MINED
+from pytest_pbias import Cell
+
+
+@pytest.mark.pbias(identities=["baseline", *MINED])
+def test_mining(cell: Cell) -> None:
+    assert cell.rate.estimate >= 0
+
+
+@pytest.mark.pbias(identities=["baseline", *MINED, *LEFT_OUT])
+def test_heldout(cell: Cell) -> None:
+    assert cell.rate.estimate >= 0
