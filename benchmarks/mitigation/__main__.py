@@ -74,7 +74,7 @@ def _collapse(work: Path, limit: int) -> list[str]:
     before, run = _before(work, limit), _mining_run(work)
     out = work / "collapse"
     data = ("--from-run", str(run), "--data-dir", str(work / "training"))
-    _train(out, *data, "--plain", "--steps=100", "--check-items=0", "--anchors=0")
+    _train(out, *data, "--plain", "--steps=60", "--check-items=0", "--anchors=0")
     after = _ask(work, "test_heldout", "collapse", f"--pbias-model={out}", f"--pbias-limit={limit}")
     return _rows("plain DPO, rate 1e-3", before, after)
 

@@ -14,6 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of the runs")
     parser.add_argument("--json", type=Path, help="write the results as JSON")
     parser.add_argument("--markdown", type=Path, help="write the results as Markdown")
+    parser.add_argument(
+        "--defense-plot", type=Path, metavar="FILE", help="trade-off of prompt defences, as SVG"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the permutation tests")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="show every cell")
 
@@ -24,9 +27,12 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         DataError: the table cannot be read.
     """
+    from pytest_pbias.errors import DataError
     from pytest_pbias.gate import GatePolicy
     from pytest_pbias.outcomes import OutcomeTable
     from pytest_pbias.reporting import render_terminal, summarize, write_json, write_markdown
+    from pytest_pbias.reporting.defense_plot import defense_plot
+    from pytest_pbias.reporting.json_report import write_text
     from pytest_pbias.runs import find_run
 
     table = OutcomeTable.read(find_run(options.run, options.store))
@@ -35,6 +41,11 @@ def run(options: argparse.Namespace) -> int:
     if options.json is not None:
         write_json(summary, options.json)
     write_markdown(summary, options.markdown)
+    if options.defense_plot is not None:
+        plot = defense_plot(summary.defenses)
+        if not plot:
+            raise DataError(f"{options.run}: has one prompt defence only: there is nothing to plot")
+        write_text(options.defense_plot, plot)
     for line, _ in render_terminal(summary, verbosity=options.verbose):
         print(line)
     return 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pytest_pbias.cli import main
 from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.outcomes import OutcomeTable
 
@@ -62,6 +64,10 @@ def test_each_defense_is_asked_judged_and_compared(
     assert effects["strip"] == "better"
     assert "prompt defences against none" in output
     assert "| strip | utility |" in (small.path / "out.md").read_text()
+    assert main(["report", str(small.path / "out.parquet"), "--defense-plot", "plot.svg"]) == 0
+    plot = ET.parse(small.path / "plot.svg").getroot()
+    names = {text.text for text in plot.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"none", "strip", "kind", "utility"} <= names
     table = OutcomeTable.read(small.path / "out.parquet")
     assert table.defenses() == ("none", "strip", "kind")
     assert len(table.of_defense("strip")) == 600
