@@ -35,6 +35,9 @@ _MODEL = (
 )
 _PROTOCOL = (
     Option("data-dir", "folder with the data sets; without it they come from the hub", "DIR"),
+    Option("split", "splits other than the usual ones, as 'mmlu=test gsm8k=train'", "PAIRS"),
+    Option("shots", "solved examples before each question (0: none)", "N"),
+    Option("offline", "take data sets from the hub's cache, and ask no network", flag=True),
     Option("limit", "ask at most N items of each task, balanced over its clusters", "N"),
     Option("runs", "ask every item N times", "N"),
     Option("seed", "seed of sampling, subsets and permutations", "N", "0"),

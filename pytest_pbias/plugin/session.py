@@ -104,6 +104,9 @@ class PbiasSession:
                 protocol=settings.protocol,
                 limit=settings.limit,
                 seed=settings.seed,
+                split=settings.data.splits.get(name),
+                shots=settings.data.shots,
+                offline=settings.data.offline,
             )
         return self._data[name]
 

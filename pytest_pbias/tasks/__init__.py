@@ -1,6 +1,6 @@
 """What is asked: tasks, their items, and loading them through ``datasets``."""
 
-from pytest_pbias.tasks.base import Axis, Item, Protocol, Task, TaskData
+from pytest_pbias.tasks.base import Axis, Item, Protocol, Split, Task, TaskData
 from pytest_pbias.tasks.loading import TASKS, balanced_subset, load_task, resolve_task
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "Axis",
     "Item",
     "Protocol",
+    "Split",
     "Task",
     "TaskData",
     "balanced_subset",

@@ -54,6 +54,7 @@ class TaskData:
 class LocalSource:
     """A file or glob below ``--pbias-data-dir`` and its format.
 
+    ``{split}`` in ``pattern`` and ``name_suffix`` stands for the folder name of a split.
     ``header`` names the columns of headerless CSV files; ``field`` is the JSON key that holds the
     rows; ``name_column`` receives the name of the file a row came from, less ``name_suffix``.
     """
@@ -76,11 +77,25 @@ class HubSource:
 
     path: str
     revision: str
-    split: str
     columns: tuple[str, ...]
     adapt: Callable[[Row], Row]
     configs: tuple[str, ...] = ()
     config_column: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A part of a data set.
+
+    ``hub`` is its expression on the hub, ``folder`` its name in local files, ``rows`` how many
+    rows it has at the pinned revision (None: not checked). ``keep`` selects its rows from a local
+    file that holds them all.
+    """
+
+    hub: str
+    folder: str = ""
+    rows: int | None = None
+    keep: Callable[[Row], bool] = _keep_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +105,9 @@ class Task:
     ``floor`` is the rate (in [0, 1]) that a model without any ability reaches: chance for choices,
     0 for open answers. ``columns`` are the required columns of the local layout. ``build`` turns
     one row into (cluster, prompt, reference) under the prompts of a protocol; ``keep`` selects
-    the rows that belong to the task.
+    the rows that belong to the task. ``splits`` are the parts of the set, the usual one first.
+    For few-shot prompts, ``solve`` writes the model answer to a row, and examples are drawn from
+    the split ``examples``; a task without ``solve`` is always asked without examples.
     """
 
     name: str
@@ -103,4 +120,12 @@ class Task:
     local: LocalSource
     hub: HubSource | None
     build: Callable[[Row, Protocol], Content]
+    splits: Mapping[str, Split] = field(hash=False)
     keep: Callable[[Row], bool] = _keep_all
+    solve: Callable[[Row], str] | None = None
+    examples: str = ""
+
+    @property
+    def usual_split(self) -> str:
+        """The split that is asked unless another is chosen."""
+        return next(iter(self.splits))

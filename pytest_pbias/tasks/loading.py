@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_pbias.errors import ConfigurationError, DataError, near_matches
 from pytest_pbias.tasks.base import Item, Protocol, Row, Task, TaskData
-from pytest_pbias.tasks.reading import read_hub, read_local
+from pytest_pbias.tasks.examples import with_examples
+from pytest_pbias.tasks.hub import read_hub
+from pytest_pbias.tasks.reading import read_local
 from pytest_pbias.tasks.safety import DO_NOT_ANSWER, STRONGREJECT, XSTEST
 from pytest_pbias.tasks.utility import BBH, GSM8K, MBPP, MMLU
 
@@ -46,25 +48,48 @@ def load_task(
     protocol: Protocol = "default",
     limit: int | None = None,
     seed: int = 0,
+    split: str | None = None,
+    shots: int = 0,
+    offline: bool = False,
 ) -> TaskData:
     """Load a task's items from a local folder, or from the hub when there is none.
 
     ``limit`` keeps a seeded subset that takes from the clusters in turn; it depends on the items
-    and the seed only, so every identity and every process gets the same one.
+    and the seed only, so every identity and every process gets the same one. ``shots`` puts that
+    many solved examples before each question, never the question itself; they too depend on the
+    items and the seed only. A task without examples is asked without. ``offline`` asks no network.
 
     Raises:
         DataError: the data is missing or malformed; the message names the file and the place.
-        ConfigurationError: ``limit`` is not positive.
+        ConfigurationError: ``limit`` is not positive, there is no such split, or there are fewer
+            examples than ``shots``.
     """
     if limit is not None and limit < 1:
         raise ConfigurationError(f"the limit is {limit}, but at least 1 item per task is needed")
-    if data_dir is not None:
-        rows, revision = read_local(task, data_dir), "local"
-    else:
-        rows = read_hub(task)
+    part = split or task.usual_split
+    if part not in task.splits:
+        raise ConfigurationError(
+            f"task {task.name!r} has no split {part!r}: choose from {', '.join(task.splits)}"
+        )
+
+    def read(name: str) -> Iterator[tuple[str, Row]]:
+        if data_dir is not None:
+            return read_local(task, data_dir, name)
+        return read_hub(task, name, offline=offline)
+
+    revision = "local"
+    if data_dir is None:
         revision = f"{task.hub.path}@{task.hub.revision}" if task.hub else ""
+    if part != task.usual_split:
+        revision += f"#{part}"
+    rows = list(read(part))
     built = _build(task, rows, protocol)
-    items = built.items if limit is None else balanced_subset(built.items, limit, seed)
+    items = built.items
+    if shots and task.solve is not None:
+        pool = rows if part == task.examples else list(read(task.examples))
+        items = with_examples(task, items, [row for _, row in pool], protocol, shots, seed)
+    if limit is not None:
+        items = balanced_subset(items, limit, seed)
     return TaskData(task.name, items, revision, built.content_hash)
 
 

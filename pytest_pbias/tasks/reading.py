@@ -1,4 +1,4 @@
-"""Reading rows with ``datasets``: from a local folder, or from the hub at a pinned revision."""
+"""Reading rows from a local folder with ``datasets``."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import csv
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pytest_pbias.errors import DataError
-from pytest_pbias.tasks.base import HubSource, LocalSource, Row, Task
+from pytest_pbias.tasks.base import LocalSource, Row, Split, Task
 
 
-def read_local(task: Task, data_dir: Path) -> Iterator[tuple[str, Row]]:
+def read_local(task: Task, data_dir: Path, split: str) -> Iterator[tuple[str, Row]]:
     """Yield (place, row) for each row of the task's files below ``data_dir``, in file order.
 
     ``place`` says where the row stands (file and row number), for messages.
@@ -21,7 +22,7 @@ def read_local(task: Task, data_dir: Path) -> Iterator[tuple[str, Row]]:
     Raises:
         DataError: no such file, a malformed file, or a missing column.
     """
-    source = task.local
+    source = _of_split(task.local, task.splits[split])
     paths = sorted(data_dir.glob(source.pattern))
     if not paths:
         raise DataError(
@@ -32,7 +33,16 @@ def read_local(task: Task, data_dir: Path) -> Iterator[tuple[str, Row]]:
         _check_columns(task, rows.column_names, str(path))
         extra = {source.name_column: _name_of(path, source)} if source.name_column else {}
         for number, row in enumerate(rows, start=1):
-            yield f"{path}, row {number}", {**row, **extra}
+            if task.splits[split].keep(row):
+                yield f"{path}, row {number}", {**row, **extra}
+
+
+def _of_split(source: LocalSource, split: Split) -> LocalSource:
+    return replace(
+        source,
+        pattern=source.pattern.format(split=split.folder),
+        name_suffix=source.name_suffix.format(split=split.folder),
+    )
 
 
 def _name_of(path: Path, source: LocalSource) -> str:
@@ -140,44 +150,3 @@ def _check_columns(task: Task, found: Sequence[str], where: str) -> None:
             f"{where}: column {', '.join(missing)} is missing for task {task.name!r} "
             f"(found: {', '.join(found)})"
         )
-
-
-def read_hub(task: Task) -> Iterator[tuple[str, Row]]:
-    """Yield (place, row) from the hub, at the revision this package pins.
-
-    Raises:
-        DataError: the set is not on the hub, cannot be fetched, or has other columns.
-    """
-    source = task.hub
-    if source is None:
-        raise DataError(
-            f"task {task.name!r} is not on the hub in the version the protocol uses; "
-            f"give --pbias-data-dir with {task.local.pattern}"
-        )
-    for config in source.configs or ("",):
-        rows = _load_hub(task, source, config)
-        missing = [name for name in source.columns if name not in rows.column_names]
-        if missing:
-            raise DataError(
-                f"hub set {source.path}@{source.revision[:8]}: column {', '.join(missing)} is "
-                f"missing for task {task.name!r} (found: {', '.join(rows.column_names)})"
-            )
-        extra = {source.config_column: config} if source.config_column else {}
-        for number, row in enumerate(rows, start=1):
-            yield f"{source.path} {config} row {number}", {**source.adapt(row), **extra}
-
-
-def _load_hub(task: Task, source: HubSource, config: str) -> Any:
-    from datasets import load_dataset
-
-    try:
-        return load_dataset(
-            source.path, config or None, revision=source.revision, split=source.split
-        )
-    except Exception as error:
-        lines = str(error).strip().splitlines()
-        reason = f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
-        raise DataError(
-            f"task {task.name!r}: hub set {source.path}@{source.revision[:8]} cannot be loaded "
-            f"({reason}); check the network, or give a local copy with --pbias-data-dir"
-        ) from error

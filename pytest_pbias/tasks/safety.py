@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_pbias.tasks.base import Content, HubSource, LocalSource, Protocol, Row, Task
+from pytest_pbias.tasks.base import Content, HubSource, LocalSource, Protocol, Row, Split, Task
 
 
 def _do_not_answer(row: Row, protocol: Protocol) -> Content:
@@ -11,6 +11,11 @@ def _do_not_answer(row: Row, protocol: Protocol) -> Content:
 
 def _as_it_is(row: Row) -> Row:
     return row
+
+
+def _as_text(row: Row) -> Row:
+    """The hub numbers the questions; the authors' file, read as text, has the same digits."""
+    return {name: str(row[name]) for name in _DNA_COLUMNS}
 
 
 _DNA_COLUMNS = ("id", "risk_area", "types_of_harm", "specific_harms", "question")
@@ -27,11 +32,11 @@ DO_NOT_ANSWER = Task(
     hub=HubSource(
         "LibrAI/do-not-answer",
         "74e74f2e4507ef256fe536f78a776f4a1ff67955",
-        "train",
         _DNA_COLUMNS,
-        _as_it_is,
+        _as_text,
     ),
     build=_do_not_answer,
+    splits={"train": Split("train", rows=939)},
 )
 
 
@@ -51,6 +56,7 @@ STRONGREJECT = Task(
     # The hub carries another selection (313 of the paper's 346 prompts), so it is not a source.
     hub=None,
     build=_strongreject,
+    splits={"all": Split("train", rows=346)},
 )
 
 
@@ -76,10 +82,10 @@ XSTEST = Task(
     hub=HubSource(
         "walledai/XSTest",
         "f1d713187c61b6ae64e602d74f0b3d812cc2e8e8",
-        "test",
         _XSTEST_COLUMNS,
         _as_it_is,
     ),
     build=_xstest,
+    splits={"test": Split("test", rows=450)},
     keep=_is_safe,
 )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 from pytest_pbias.errors import DataError
-from pytest_pbias.tasks.base import Content, HubSource, LocalSource, Protocol, Row, Task
+from pytest_pbias.tasks.base import Content, HubSource, LocalSource, Protocol, Row, Split, Task
 
 _LETTERS = "ABCD"
 _WORK = "Show your work, then end with: Therefore, the answer is {form}."
-# The paper asks for the same closing sentence without naming the form of the answer.
-_PAPER_WORK = 'Show your work, and end with "Therefore, the answer is ...".'
-
-
-def _closing(protocol: Protocol, form: str) -> str:
-    return _PAPER_WORK if protocol == "paper" else _WORK.format(form=form)
+# The paper's released code puts its instructions before the question: work first, then a closing
+# sentence of this form; an MMLU answer is one of the four letters, its options stand on one line.
+# Its order, content and closing form are followed, not its sentences.
+_PAPER_CLOSING = 'Close with a sentence of the form "Therefore, the answer is ...".'
 
 
 def _mmlu(row: Row, protocol: Protocol) -> Content:
@@ -20,16 +21,26 @@ def _mmlu(row: Row, protocol: Protocol) -> Content:
     answer = str(row["answer"]).strip()
     if answer not in set(_LETTERS):
         raise DataError(f"the answer is {answer!r}, not one of A, B, C, D")
-    options = "\n".join(
-        f"({letter}) {text}" for letter, text in zip(_LETTERS, choices, strict=True)
-    )
-    prompt = f"{row['question']}\n{options}\n\n{_closing(protocol, '(X)')}"
+    options = [f"({letter}) {text}" for letter, text in zip(_LETTERS, choices, strict=True)]
+    if protocol == "paper":
+        prompt = (
+            "Here is a multiple choice question: show your work first, then answer. "
+            f"The answer must be one of (A), (B), (C), (D). {_PAPER_CLOSING}\n"
+            f"Question: {row['question']}\n{' '.join(options)}"
+        )
+    else:
+        listed = "\n".join(options)
+        prompt = f"{row['question']}\n{listed}\n\n{_WORK.format(form='(X)')}"
     return Content(str(row["subject"]), prompt, {"answer": answer, "choices": choices})
 
 
 def _mmlu_from_hub(row: Row) -> Row:
     options = dict(zip(_LETTERS, row["choices"], strict=True))
     return {**row, **options, "answer": _LETTERS[row["answer"]]}
+
+
+def _solve_mmlu(row: Row) -> str:
+    return f"Therefore, the answer is ({row['answer']})."
 
 
 MMLU = Task(
@@ -41,21 +52,28 @@ MMLU = Task(
     licence="MIT",
     columns=("question", "A", "B", "C", "D", "answer"),
     local=LocalSource(
-        "mmlu/dev/*_dev.csv",
+        "mmlu/{split}/*_{split}.csv",
         "csv",
         header=("question", "A", "B", "C", "D", "answer"),
         name_column="subject",
-        name_suffix="_dev",
+        name_suffix="_{split}",
     ),
     hub=HubSource(
         "cais/mmlu",
         "c30699e8356da336a370243923dbaf21066bb9fe",
-        "dev",
         ("question", "subject", "choices", "answer"),
         _mmlu_from_hub,
         configs=("all",),
     ),
     build=_mmlu,
+    # The paper's released code asks the 285 questions of the development split.
+    splits={
+        "dev": Split("dev", "dev", 285),
+        "validation": Split("validation", "val", 1531),
+        "test": Split("test", "test", 14042),
+    },
+    solve=_solve_mmlu,
+    examples="dev",
 )
 
 
@@ -67,13 +85,25 @@ def _gsm8k(row: Row, protocol: Protocol) -> Content:
         number = None
     if not mark or number is None:
         raise DataError("the reference answer does not end in '#### NUMBER'")
-    prompt = f"{row['question']}\n\n{_closing(protocol, 'N')}"
+    if protocol == "paper":
+        prompt = (
+            "Here is a question: show your work first, then answer. "
+            f"{_PAPER_CLOSING} Question: {row['question']}"
+        )
+    else:
+        prompt = f"{row['question']}\n\n{_WORK.format(form='N')}"
     # Every word problem stands alone, so each is a cluster of its own.
     return Content("", prompt, {"answer": number})
 
 
 def _as_it_is(row: Row) -> Row:
     return row
+
+
+def _solve_gsm8k(row: Row) -> str:
+    solution, _, last = str(row["answer"]).rpartition("####")
+    plain = re.sub(r"<<[^<>]*>>", "", solution).strip()
+    return f"{plain}\nTherefore, the answer is {last.strip()}."
 
 
 GSM8K = Task(
@@ -84,22 +114,26 @@ GSM8K = Task(
     floor=0.0,
     licence="MIT",
     columns=("question", "answer"),
-    local=LocalSource("gsm8k/test.jsonl", "jsonl"),
+    local=LocalSource("gsm8k/{split}.jsonl", "jsonl"),
     hub=HubSource(
         "openai/gsm8k",
         "740312add88f781978c0658806c59bc2815b9866",
-        "test",
         ("question", "answer"),
         _as_it_is,
         configs=("main",),
     ),
     build=_gsm8k,
+    splits={"test": Split("test", "test", 1319), "train": Split("train", "train", 7473)},
+    solve=_solve_gsm8k,
+    examples="train",
 )
 
 
 def _bbh(row: Row, protocol: Protocol) -> Content:
     prompt = f"{row['input']}\n\n" + (
-        _PAPER_WORK if protocol == "paper" else _WORK.removesuffix("{form}.") + "..."
+        f"Show your work first. {_PAPER_CLOSING}"
+        if protocol == "paper"
+        else _WORK.removesuffix("{form}.") + "..."
     )
     subtask = str(row["subtask"])
     return Content(subtask, prompt, {"target": str(row["target"]), "subtask": subtask})
@@ -148,28 +182,45 @@ BBH = Task(
     hub=HubSource(
         "lukaemon/bbh",
         "982bb89fd79532a8ac676a61fc42eb1aeec63f99",
-        "test",
         ("input", "target"),
         _as_it_is,
         configs=BBH_SUBTASKS,
         config_column="subtask",
     ),
     build=_bbh,
+    splits={"test": Split("test", "", 6511)},
 )
 
 
 def _mbpp(row: Row, protocol: Protocol) -> Content:
     tests = [str(test) for test in row["test_list"]]
     shown = "\n".join(tests)
-    prompt = (
-        f"{row['text']}\nYour code must pass these tests:\n{shown}\n\nAnswer with Python code only."
-    )
+    if protocol == "paper":
+        prompt = (
+            f"Solve this problem with a Python program:\n{row['text']}\n\n"
+            f"The code has to pass these tests:\n{shown}"
+        )
+    else:
+        prompt = (
+            f"{row['text']}\nYour code must pass these tests:\n{shown}\n\n"
+            "Answer with Python code only."
+        )
     reference = {
         "tests": tests,
         "setup": str(row.get("test_setup_code") or ""),
         "challenge_tests": [str(test) for test in row.get("challenge_test_list") or ()],
     }
     return Content("", prompt, reference)
+
+
+def _solve_mbpp(row: Row) -> str:
+    code = str(row["code"]).replace("\r\n", "\n").strip()
+    return f"```python\n{code}\n```"
+
+
+def _numbered(first: int, last: int) -> Callable[[Row], bool]:
+    """The rows of a split, as the authors number it."""
+    return lambda row: first <= int(row["task_id"]) <= last
 
 
 MBPP = Task(
@@ -184,10 +235,18 @@ MBPP = Task(
     hub=HubSource(
         "google-research-datasets/mbpp",
         "4bb6404fdc6cacfda99d4ac4205087b89d32030c",
-        "test",
         ("text", "code", "task_id", "test_setup_code", "test_list"),
         _as_it_is,
         configs=("full",),
     ),
     build=_mbpp,
+    splits={
+        "all": Split("prompt+test+validation+train", rows=974),
+        "prompt": Split("prompt", rows=10, keep=_numbered(1, 10)),
+        "test": Split("test", rows=500, keep=_numbered(11, 510)),
+        "validation": Split("validation", rows=90, keep=_numbered(511, 600)),
+        "train": Split("train", rows=374, keep=_numbered(601, 974)),
+    },
+    solve=_solve_mbpp,
+    examples="prompt",
 )

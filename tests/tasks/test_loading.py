@@ -164,3 +164,73 @@ def test_a_subset_is_balanced_and_does_not_depend_on_file_order(
     unfilled = [sizes[name] for name in sizes if sizes[name] < totals[name]]
     if unfilled:
         assert max(sizes.values()) - min(unfilled) <= 1
+
+
+def _write_mmlu(folder: Path, split: str, n: int) -> None:
+    for subject in ("logic", "law"):
+        path = folder / "mmlu" / split / f"{subject}_{split}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            for number in range(n):
+                csv.writer(stream).writerow([f"{subject} {split} {number}?", *"wxyz", "B"])
+
+
+def test_another_split_is_asked_with_examples_of_its_own_subject(tmp_path: Path) -> None:
+    _write_mmlu(tmp_path, "dev", 5)
+    _write_mmlu(tmp_path, "test", 3)
+    data = load_task(TASKS["mmlu"], data_dir=tmp_path, split="test", shots=2)
+    assert data.revision == "local#test"
+    assert len(data.items) == 6
+    for item in data.items:
+        assert item.prompt.count("Therefore, the answer is (B).") == 2
+        assert item.prompt.count(f"{item.cluster} dev ") == 2
+        assert item.prompt.count(" test ") == 1
+        assert item.prompt.endswith("Therefore, the answer is (X).")
+    without = load_task(TASKS["mmlu"], data_dir=tmp_path, split="test")
+    assert [item.id for item in without.items] == [item.id for item in data.items]
+    assert without.content_hash == data.content_hash
+
+
+def test_an_item_is_never_its_own_example(tmp_path: Path) -> None:
+    _write_mmlu(tmp_path, "dev", 5)
+    for item in load_task(TASKS["mmlu"], data_dir=tmp_path, shots=4).items:
+        questions = [line for line in item.prompt.splitlines() if line.endswith("?")]
+        assert len(set(questions)) == len(questions) == 5
+    with pytest.raises(ConfigurationError, match="--pbias-shots: 5 examples are asked for"):
+        load_task(TASKS["mmlu"], data_dir=tmp_path, shots=5)
+
+
+def test_examples_of_maths_and_programs_are_worked_answers(tmp_path: Path) -> None:
+    _write_gsm8k(tmp_path, [{"question": "How many?", "answer": "#### 6"}])
+    path = tmp_path / "gsm8k" / "train.jsonl"
+    row = {"question": "How few?", "answer": "It is 2*3=<<2*3=6>>6.\n#### 6"}
+    path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    (item,) = load_task(TASKS["gsm8k"], data_dir=tmp_path, shots=1).items
+    assert "It is 2*3=6.\nTherefore, the answer is 6.\n\nHow many?" in item.prompt
+    if REAL_DATA.is_dir():
+        data = load_task(TASKS["mbpp"], data_dir=REAL_DATA, split="test", shots=3, limit=5)
+        assert all(item.prompt.count("```python\n") == 3 for item in data.items)
+
+
+@pytest.mark.parametrize(
+    ("split", "rows"), [("all", 974), ("prompt", 10), ("test", 500), ("validation", 90)]
+)
+def test_splits_of_mbpp(split: str, rows: int) -> None:
+    if not REAL_DATA.is_dir():
+        pytest.skip("the real data sets are not beside this checkout")
+    assert len(load_task(TASKS["mbpp"], data_dir=REAL_DATA, split=split).items) == rows
+
+
+def test_an_unknown_split_names_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="choose from dev, validation, test"):
+        load_task(TASKS["mmlu"], data_dir=tmp_path, split="val")
+
+
+@pytest.mark.parametrize("name", ["mmlu", "gsm8k", "bbh", "mbpp"])
+def test_a_protocol_changes_the_prompt_and_nothing_else(name: str) -> None:
+    if not REAL_DATA.is_dir():
+        pytest.skip("the real data sets are not beside this checkout")
+    ours = load_task(TASKS[name], data_dir=REAL_DATA, limit=20)
+    paper = load_task(TASKS[name], data_dir=REAL_DATA, limit=20, protocol="paper")
+    assert [item.id for item in ours.items] == [item.id for item in paper.items]
+    assert all(a.prompt != b.prompt for a, b in zip(ours.items, paper.items, strict=True))

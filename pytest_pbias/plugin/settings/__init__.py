@@ -14,6 +14,7 @@ from pytest_pbias.identities import Placement
 from pytest_pbias.mitigation.defenses import Defense
 from pytest_pbias.models import ModelSpec, resolve_model
 from pytest_pbias.plugin.options import read_option
+from pytest_pbias.plugin.settings.data import DataSettings, read_data
 from pytest_pbias.plugin.settings.defending import read_defenses
 from pytest_pbias.plugin.settings.gating import read_policy
 from pytest_pbias.plugin.settings.readers import read_number, read_path, read_whole
@@ -32,6 +33,7 @@ class Settings:
 
     model: ModelSpec
     data_dir: Path | None
+    data: DataSettings
     protocol: Protocol
     sampling: Sampling
     runs: int
@@ -64,6 +66,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
     return Settings(
         model=model,
         data_dir=_data_dir(config, model),
+        data=read_data(config),
         protocol=protocol,
         sampling=_sampling(config, protocol),
         runs=read_whole(config, "runs", least=1) or (_PAPER_RUNS if protocol == "paper" else 1),
