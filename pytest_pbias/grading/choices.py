@@ -63,7 +63,7 @@ _CHOOSING = re.compile(
     r"would be|will be|leaves?(?: us)?(?: with)?|leaving(?: us)?(?: with)?|therefore|thus|hence|"
     r"so|(?:change|switch|revise|update|correct)[^.\n]{0,30}? to|actually|wait|correction|"
     r"i mean|i meant|make (?:that|it)|but|no(?=[,:;.\u2014-]| -)|second thoughts?|reflection|"
-    r"reconsideration|my (?:guess|bet)(?: is)?|guess|finally|consequently|"
+    r"reconsideration|my (?:guess|bet)(?: is)?|guess|finally|consequently|only|"
     r"elijo|ist|c'est|es|nehme|w\u00e4hle|choisis)(?![A-Za-z])"
     r"|=>|->|[\u2192\u21d2\u9009\u9078]|\u2234",
     re.IGNORECASE,
@@ -336,7 +336,7 @@ class _Reader:
         found = set()
         for line in lines:
             opened = re.match(
-                r"[\s>#*-]*(?:[(\[\"']?([A-Z])[)\]\"']|([A-Z])(?=[.:,](?:\s|$)|\s[-\u2014\u2013]|\s*$)"
+                r"[\s>#*-]*(?:[(\[\"']?([A-Z])[)\]\"']|([A-Z])(?=[.:,](?:\s|$)|\s(?:because|since)\b|\s[-\u2014\u2013]|\s*$)"
                 r"|([a-hj-z])(?=[.):]\s|\s-\s))",
                 line,
             )
