@@ -20,6 +20,7 @@ COMMANDS = (
     "train",
     "runs",
     "verdict",
+    "store",
 )
 
 

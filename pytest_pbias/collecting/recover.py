@@ -55,15 +55,28 @@ def _copy(source: Path, target: Path) -> int:
         new.execute("BEGIN")
         with contextlib.closing(sqlite3.connect(source)) as old:
             rows = _intact_rows(old)
+            grades = _readable(old, "SELECT key, score, label, parsable, digest FROM grades")
+            meta = _readable(old, "SELECT key, value FROM meta")
         marks = ",".join("?" * 8)
         new.executemany(
             f"INSERT OR IGNORE INTO responses ({schema.RESPONSE_COLUMNS}) VALUES ({marks})", rows
         )
+        intact = [row for row in grades if schema.decode_grade(row) is not None]
+        new.executemany("INSERT OR IGNORE INTO grades VALUES (?,?,?,?,?)", intact)
+        new.executemany("INSERT OR IGNORE INTO meta VALUES (?,?)", meta)
         kept: int = new.execute("SELECT count(*) FROM responses").fetchone()[0]
         new.execute("COMMIT")
         new.execute(f"PRAGMA application_id={schema.APPLICATION_ID}")
         new.execute(f"PRAGMA user_version={schema.SCHEMA_VERSION}")
     return kept
+
+
+def _readable(old: sqlite3.Connection, query: str) -> list[schema.Row]:
+    """The rows that can be read before the first damaged page."""
+    found: list[schema.Row] = []
+    with contextlib.suppress(sqlite3.DatabaseError, UnicodeDecodeError):
+        found.extend(old.execute(query))
+    return found
 
 
 def _intact_rows(old: sqlite3.Connection) -> list[schema.Row]:

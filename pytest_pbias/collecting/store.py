@@ -119,6 +119,18 @@ class Store:
             last = rows[-1][0]
             yield from (row[1] for row in rows)
 
+    def delete_many(self, keys: Iterable[str]) -> None:
+        """Delete responses for good, in one transaction, and give their space back."""
+        values = [(key,) for key in keys]
+        statement = "DELETE FROM responses WHERE key = ?"
+        self._connections.write(lambda connection: connection.executemany(statement, values))
+        self._connections.run(lambda connection: connection.execute("VACUUM"))
+
+    def counts(self) -> dict[str, int]:
+        """Number of rows of each kind: responses, grades, failures, quarantine."""
+        tables = ("responses", "grades", "failures", "quarantine")
+        return {table: int(self._scalar(f"SELECT count(*) FROM {table}")) for table in tables}
+
     def verify(self) -> int:
         """Check file structure and the hash of every record; return how many were quarantined."""
         if self._scalar("PRAGMA integrity_check(1)") != "ok":

@@ -1,0 +1,178 @@
+"""Look after the store of responses: list, verify, clean up, export."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_pbias.collecting.store import Store
+
+HELP = "list, verify, clean up or export the store of responses"
+_CHUNK = 2000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of the store")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("ls", parents=[shared], help="what is stored, and which runs use it")
+    actions.add_parser("verify", parents=[shared], help="check the hash of every record")
+    gc = actions.add_parser("gc", parents=[shared], help="delete responses that no kept run uses")
+    gc.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
+    export = actions.add_parser("export", parents=[shared], help="write every response to a file")
+    export.add_argument("file", type=Path, help="FILE.jsonl or FILE.parquet")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the action; ``verify`` ends with 1 where something was damaged.
+
+    Raises:
+        ConfigurationError: there is no store, or the file's ending is unknown.
+        StoreError: the store cannot be read or written.
+    """
+    from pytest_pbias.collecting.store import Store
+    from pytest_pbias.errors import ConfigurationError
+
+    path = options.store / "responses.sqlite"
+    if not path.is_file():
+        raise ConfigurationError(f"there is no store at {path}; give its folder with --store")
+    store = Store(path, read_only=options.action in ("ls", "export"))
+    try:
+        if options.action == "ls":
+            return _list(store, options.store)
+        if options.action == "verify":
+            return _verify(store)
+        if options.action == "gc":
+            return _collect_garbage(store, options.store, dry_run=options.dry_run)
+        return _export(store, options.file)
+    finally:
+        store.close()
+        for notice in store.notices:
+            print(notice, file=sys.stderr)
+
+
+def _list(store: Store, folder: Path) -> int:
+    counts = store.counts()
+    size = store.path.stat().st_size / 1e6
+    print(f"{store.path}: {counts['responses']:,} responses, {counts['grades']:,} grades, "
+          f"{size:,.1f} MB")  # fmt: skip
+    if counts["quarantine"]:
+        print(f"{counts['quarantine']:,} damaged records set aside")
+    used: set[str] = set()
+    for name, keys in _keys_by_run(folder):
+        stored = len(keys) - len(store.missing(keys))
+        used |= keys
+        print(f"  run {name}: uses {len(keys):,} responses, {stored:,} of them here")
+    stored_keys = store.keys()
+    unused = sum(key not in used for key in stored_keys)
+    print(f"{unused:,} responses are used by no kept run (pbias store gc deletes them)")
+    return 0
+
+
+def _verify(store: Store) -> int:
+    damaged = store.verify()
+    left = store.count()
+    if damaged or store.notices:
+        print(f"{damaged:,} damaged records were set aside, {left:,} responses are intact; "
+              "run again to ask for what is missing")  # fmt: skip
+        return 1
+    print(f"{left:,} responses, every record is intact")
+    return 0
+
+
+def _collect_garbage(store: Store, folder: Path, *, dry_run: bool) -> int:
+    from pytest_pbias.collecting.waiting import owner_alive
+    from pytest_pbias.errors import StoreError
+
+    running = [owner for owner in store.get_collectors() if owner_alive(owner)]
+    if running and not dry_run:
+        raise StoreError(f"store {store.path}: a run is asking; wait for its end, then clean up")
+    used: set[str] = set()
+    runs = 0
+    for _, keys in _keys_by_run(folder):
+        used |= keys
+        runs += 1
+    stored_keys = store.keys()
+    unused = [key for key in stored_keys if key not in used]
+    verb = "would be deleted" if dry_run else "deleted"
+    if unused and not dry_run:
+        store.delete_many(unused)
+    print(f"{len(unused):,} responses that none of {runs:,} kept runs uses {verb}")
+    return 0
+
+
+def _keys_by_run(folder: Path) -> Iterator[tuple[str, set[str]]]:
+    import pyarrow.parquet as pq
+
+    from pytest_pbias.runs import list_runs
+
+    for record in list_runs(folder):
+        column = pq.read_table(record.path, columns=["request_key"]).column("request_key")
+        yield record.name, {key for key in column.to_pylist() if key is not None}
+
+
+def _export(store: Store, file: Path) -> int:
+    from pytest_pbias.errors import ConfigurationError, StoreError
+
+    writers = {".jsonl": _write_jsonl, ".parquet": _write_parquet}
+    if file.suffix not in writers:
+        raise ConfigurationError(f"{file}: name the file .jsonl or .parquet")
+    try:
+        count = writers[file.suffix](store, file)
+    except OSError as error:
+        raise StoreError(f"{file} cannot be written: {error.strerror or error}") from None
+    print(f"{count:,} responses written to {file}")
+    return 0
+
+
+def _rows(store: Store) -> Iterator[list[dict[str, object]]]:
+    """Every intact response as plain rows, in chunks."""
+    from dataclasses import asdict
+    from itertools import islice
+
+    keys = store.keys()
+    while chunk := list(islice(keys, _CHUNK)):
+        found = store.get_many(chunk)
+        rows = [asdict(found[key]) for key in chunk if key in found]
+        for row in rows:
+            row["text"] = str(row["text"]).encode("utf-8", "replace").decode()
+        yield rows
+
+
+def _write_jsonl(store: Store, file: Path) -> int:
+    import json
+
+    count = 0
+    with file.open("w", encoding="utf-8") as stream:
+        for rows in _rows(store):
+            for row in rows:
+                stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += len(rows)
+    return count
+
+
+def _write_parquet(store: Store, file: Path) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        [
+            ("key", pa.string()),
+            ("text", pa.string()),
+            ("finish_reason", pa.string()),
+            ("prompt_tokens", pa.int64()),
+            ("completion_tokens", pa.int64()),
+            ("latency", pa.float64()),
+        ]
+    )
+    count = 0
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for rows in _rows(store):
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+            count += len(rows)
+    return count
