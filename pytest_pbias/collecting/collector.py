@@ -12,6 +12,7 @@ from itertools import count
 from random import Random
 
 from pytest_pbias.collecting.asker import Asker
+from pytest_pbias.collecting.batching import BatchEngine
 from pytest_pbias.collecting.engine import Engine
 from pytest_pbias.collecting.progress import Progress
 from pytest_pbias.collecting.ratelimit import AdaptiveLimit, Pace
@@ -24,6 +25,8 @@ from pytest_pbias.errors import InfrastructureError, PbiasError, StoreError
 _RATE_SECONDS = 30.0
 _PATIENT_SECONDS = 60.0  # for what is in flight when a budget is spent: it is paid for
 _numbers = count()
+
+Settle = Callable[[Sequence[str], Sequence[Failure]], None]
 
 
 def unlimited(prompt_tokens: int, completion_tokens: int) -> str | None:
@@ -41,7 +44,8 @@ class Collector:
     at ``first_concurrency`` (low, where an endpoint is not known to bear more); ``rpm`` and
     ``tpm`` cap requests and tokens a minute. ``seed`` seeds the jitter of retries. ``budget`` is
     told the prompt and completion tokens used so far; when it gives a reason, nothing new is
-    asked, and what is in flight is kept.
+    asked, and what is in flight is kept. ``engine`` makes another engine from the owner and the
+    function that settles keys, and then the other arguments are its own business.
     """
 
     def __init__(
@@ -59,25 +63,30 @@ class Collector:
         total: int | None = None,
         seed: int = 0,
         budget: Callable[[int, int], str | None] = unlimited,
+        engine: Callable[[str, Settle], Engine | BatchEngine] | None = None,
     ) -> None:
         self.owner = this_owner(next(_numbers))
         self._store = store
+        self._engine: Engine | BatchEngine
         self._total = len(requests) if total is None and isinstance(requests, Sized) else total
-        self._engine = Engine(
-            store,
-            self.owner,
-            requests,
-            connect,
-            self._settle,
-            limit=AdaptiveLimit(concurrency)
-            if first_concurrency is None
-            else AdaptiveLimit(concurrency, start=first_concurrency),
-            pace=Pace(rpm=rpm, tpm=tpm),
-            policy=policy or RetryPolicy(),
-            breaker_seconds=breaker_seconds,
-            rng=Random(seed),
-            budget=budget,
-        )
+        if engine is not None:
+            self._engine = engine(self.owner, self._settle)
+        else:
+            self._engine = Engine(
+                store,
+                self.owner,
+                requests,
+                connect,
+                self._settle,
+                limit=AdaptiveLimit(concurrency)
+                if first_concurrency is None
+                else AdaptiveLimit(concurrency, start=first_concurrency),
+                pace=Pace(rpm=rpm, tpm=tpm),
+                policy=policy or RetryPolicy(),
+                breaker_seconds=breaker_seconds,
+                rng=Random(seed),
+                budget=budget,
+            )
         self._changed = threading.Condition()
         self._settled: set[str] = set()
         self._failures: dict[str, Failure] = {}
@@ -212,4 +221,5 @@ class Collector:
         """How long requests in flight are still waited for after the end."""
         if self._engine.end_reason is None:
             return self._grace
-        return _PATIENT_SECONDS if self._engine.end_patiently else 0.0
+        patient = isinstance(self._engine, Engine) and self._engine.end_patiently
+        return _PATIENT_SECONDS if patient else 0.0

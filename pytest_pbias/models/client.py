@@ -93,6 +93,35 @@ class Endpoint:
         Raises:
             EndpointError: no usable answer came; its kind says whether another try may help.
         """
+        body = self.body(
+            messages,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            seed=seed,
+        )
+        try:
+            return parse_completion(await self._post(body))
+        except EndpointError as fault:
+            if fault.kind != "refused" or "max_completion_tokens" not in fault.reason:
+                raise
+        # Newer API models take the same limit under another name only, and say so.
+        self._tokens_field = "max_completion_tokens"
+        body[self._tokens_field] = body.pop("max_tokens", max_tokens)
+        return parse_completion(await self._post(body))
+
+    def body(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        seed: int | None = None,
+    ) -> dict[str, Any]:
+        """The JSON body of one chat completion."""
         body: dict[str, Any] = {
             "model": self.model,
             "messages": messages,
@@ -105,15 +134,7 @@ class Endpoint:
             body["top_k"] = top_k
         if seed is not None:
             body["seed"] = seed
-        try:
-            return parse_completion(await self._post(body))
-        except EndpointError as fault:
-            if fault.kind != "refused" or "max_completion_tokens" not in fault.reason:
-                raise
-        # Newer API models take the same limit under another name only, and say so.
-        self._tokens_field = "max_completion_tokens"
-        body[self._tokens_field] = body.pop("max_tokens", max_tokens)
-        return parse_completion(await self._post(body))
+        return body
 
     async def served_models(self, timeout: float = _CONNECT_SECONDS) -> list[str] | None:
         """Return the model names the endpoint lists, or None where it lists none.

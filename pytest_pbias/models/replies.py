@@ -30,3 +30,22 @@ class EndpointError(Exception):
         self.kind: FaultKind = kind
         self.reason = reason
         self.retry_after = retry_after
+
+
+_ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatus:
+    """How a batch stands. ``files`` hold its results, answers and errors, once it has ended."""
+
+    id: str
+    state: str
+    done: int
+    files: tuple[str, ...]
+    reason: str
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self.state in _ENDED

@@ -175,6 +175,10 @@ def _start(settings: Settings, store: Store, work: Work) -> Asking:
             placement: Placement = "system" if supports_system_role(spec) else "user"
             store.put_meta(_placement_key(spec), placement)
             asking.protocol = protocol = replace(protocol, placement=placement)
+    if spending.batch:
+        asking.collector = _batch_collector(settings, store, work, protocol)
+        asking.collector.start()
+        return asking
     asking.collector = Collector(
         store,
         work.requests(protocol),
@@ -191,6 +195,36 @@ def _start(settings: Settings, store: Store, work: Work) -> Asking:
     )
     asking.collector.start()
     return asking
+
+
+def _batch_collector(settings: Settings, store: Store, work: Work, protocol: Protocol) -> Collector:
+    """Collects through the endpoint's Batch API."""
+    from pytest_pbias.collecting.batching import BatchEngine
+    from pytest_pbias.models.batches import BatchEndpoint
+
+    spec = settings.model
+    if spec.base_url is None:
+        raise ConfigurationError(f"--pbias-batch: model {spec.name!r} has no endpoint with batches")
+    url = spec.base_url
+
+    def connect() -> BatchEndpoint:
+        return BatchEndpoint(url, spec.served_name, spec.api_key(), timeout=600)
+
+    return Collector(
+        store,
+        (),
+        connect,
+        total=work.total(protocol),
+        engine=lambda owner, settle: BatchEngine(
+            store,
+            owner,
+            work.requests(protocol),
+            connect,
+            settle,
+            name=spec.served_identity,
+            poll_seconds=settings.spending.poll,
+        ),
+    )
 
 
 def _start_embedded(spec: ModelSpec, logs: Path) -> tuple[ServerProcess, str]:

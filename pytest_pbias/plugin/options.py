@@ -67,6 +67,8 @@ _ASKING = (
     Option("timeout", "seconds that one request may take before it is tried again", "S", "120"),
     Option("budget", "stop asking when this is spent, such as 5USD or 200000tokens", "AMOUNT"),
     Option("prices", "TOML file with prices of models, per million tokens", "FILE"),
+    Option("batch", "ask through the endpoint's Batch API: cheaper, within a day", flag=True),
+    Option("batch-poll", "seconds between looks at a batch", "S", "30"),
     Option("plan", "say what would be asked and what it would cost; ask nothing", flag=True),
     Option("store", "folder that keeps responses and runs", "DIR", ".pbias"),
 )

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_pbias.collecting.collector import unlimited
 from pytest_pbias.collecting.cost import Price, find_price, parse_budget, spending_check
+from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models import ModelSpec
 from pytest_pbias.plugin.options import read_flag, read_option
 from pytest_pbias.plugin.settings.readers import read_number, read_path
@@ -26,6 +27,8 @@ class SpendingSettings:
     price: Price | None
     check: Callable[[int, int], str | None]
     plan_only: bool
+    batch: bool
+    poll: float
 
 
 def read_spending(config: pytest.Config, model: ModelSpec) -> SpendingSettings:
@@ -36,6 +39,12 @@ def read_spending(config: pytest.Config, model: ModelSpec) -> SpendingSettings:
     """
     price = find_price(model.served_name, read_path(config, "prices"))
     budget = read_option(config, "budget")
+    batch = read_flag(config, "batch")
+    if batch and budget is not None:
+        raise ConfigurationError(
+            "--pbias-budget cannot stop a batch that is submitted; use --pbias-plan and "
+            "--pbias-limit with --pbias-batch"
+        )
     return SpendingSettings(
         rpm=read_number(config, "rpm", least=0.0, most=_MOST, above=True),
         tpm=read_number(config, "tpm", least=0.0, most=_MOST, above=True),
@@ -43,4 +52,6 @@ def read_spending(config: pytest.Config, model: ModelSpec) -> SpendingSettings:
         price=price,
         check=unlimited if budget is None else spending_check(parse_budget(budget), price),
         plan_only=read_flag(config, "plan"),
+        batch=batch,
+        poll=read_number(config, "batch-poll", least=0.0, most=86_400.0, above=True) or 30.0,
     )
