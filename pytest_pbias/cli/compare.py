@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparison as JSON")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write it as Markdown")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write it as a page")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="show every cell")
     parser.add_argument("-q", "--quiet", action="count", default=0, help="one line")
 
@@ -49,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
         compare_runs,
         comparison_json,
         comparison_markdown,
+        comparison_page,
         comparison_terminal,
         judge_comparison,
         of_one_defense,
@@ -75,6 +77,8 @@ def run(options: argparse.Namespace) -> int:
         write_text(options.json, json.dumps(comparison_json(comparison, gate), indent=2) + "\n")
     if options.markdown is not None:
         write_text(options.markdown, comparison_markdown(comparison, gate))
+    if options.html is not None:
+        write_text(options.html, comparison_page(comparison, gate))
     if gate is None or gate.verdict is Verdict.PASS:
         return 0
     return int(gate.verdict is Verdict.FAIL or options.gate == "prove")

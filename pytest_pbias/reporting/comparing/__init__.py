@@ -8,6 +8,7 @@ from pytest_pbias.reporting.comparing.expression import (
     judge_expression,
     parse_expression,
 )
+from pytest_pbias.reporting.comparing.html import comparison_page, comparison_section
 from pytest_pbias.reporting.comparing.pairing import (
     PairedRuns,
     PairedTask,
@@ -44,6 +45,8 @@ __all__ = [
     "compare_runs",
     "comparison_json",
     "comparison_markdown",
+    "comparison_page",
+    "comparison_section",
     "comparison_terminal",
     "judge_comparison",
     "judge_expression",

@@ -52,7 +52,7 @@ def comparison_terminal(
 
 def _body(comparison: Comparison, gate: GateOutcome | None, verbosity: int) -> Iterator[Line]:
     for name, run in (("old", comparison.old), ("new", comparison.new)):
-        yield plain(f"  {name}: {_title(run)}", _WIDTH), ""
+        yield plain(f"  {name}: {run_title(run)}", _WIDTH), ""
     for difference in comparison.setup:
         loud = "NOT COMPARABLE" if difference.blocks else "note"
         yield from _wrapped(f"{loud}: {difference}", "red" if difference.blocks else "yellow")
@@ -79,7 +79,8 @@ def _body(comparison: Comparison, gate: GateOutcome | None, verbosity: int) -> I
         yield from _wrapped(text, _GATE_STYLES[gate.verdict])
 
 
-def _title(run: Mapping[str, str]) -> str:
+def run_title(run: Mapping[str, str]) -> str:
+    """A run in a few words: model, date, commit, tag."""
     parts = [run["model"], run["created"][:16].replace("T", " "), run["commit"], run["tag"]]
     return ", ".join(part for part in parts if part)
 
@@ -106,13 +107,14 @@ def _task(task: TaskComparison) -> Iterator[Line]:
             yield from _wrapped(f"  only in the {text} run: {', '.join(names)}", "yellow")
 
 
-def _ranked(comparison: Comparison) -> list[tuple[str, CellChange]]:
+def ranked_cells(comparison: Comparison) -> list[tuple[str, CellChange]]:
+    """Task and cell, the smallest q-value first."""
     cells = [(task.task, cell) for task in comparison.tasks for cell in task.cells]
     return sorted(cells, key=lambda found: (found[1].qvalue, found[1].change.estimate))
 
 
 def _cells(comparison: Comparison, verbosity: int) -> Iterator[Line]:
-    ranked = _ranked(comparison)
+    ranked = ranked_cells(comparison)
     shown = ranked if verbosity > 0 else [pair for pair in ranked if pair[1].qvalue <= 0.05]
     yield "", ""
     moved = sum(cell.qvalue <= 0.05 for _, cell in ranked)
@@ -136,7 +138,7 @@ def comparison_markdown(comparison: Comparison, gate: GateOutcome | None = None)
 
 
 def _markdown_lines(comparison: Comparison, gate: GateOutcome | None) -> Iterator[str]:
-    old, new = (markdown(_title(run)) for run in (comparison.old, comparison.new))
+    old, new = (markdown(run_title(run)) for run in (comparison.old, comparison.new))
     yield f"## {comparison.direction.value.capitalize()}: compared with {old}"
     yield ""
     yield f"New run: {new}. Changes in percentage points, new minus old."
@@ -162,7 +164,7 @@ def _markdown_lines(comparison: Comparison, gate: GateOutcome | None) -> Iterato
     yield ""
     yield "| task | identity | before | now | change | q |"
     yield "| --- | --- | --- | --- | --- | --- |"
-    for name, cell in _ranked(comparison)[: 2 * _MOST_CELLS]:
+    for name, cell in ranked_cells(comparison)[: 2 * _MOST_CELLS]:
         found = cell.change
         shown = markdown(signed(found.estimate, found.low, found.high))
         before, now = (

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from pytest_pbias.reporting.comparing import (
     compare_runs,
     comparison_json,
     comparison_markdown,
+    comparison_page,
     comparison_terminal,
     judge_expression,
     pair_runs,
@@ -50,6 +52,41 @@ def test_hostile_names_stay_inert(make: Maker) -> None:
     shown = comparison_markdown(comparison)
     assert "<script" not in shown
     assert "\x1b" not in shown
+    page = comparison_page(comparison)
+    assert "<script" not in page
+    assert "\x1b" not in page
+    assert "&lt;script&gt;" in page
+
+
+class _Tags(HTMLParser):
+    """Checks that every element is closed in order, and collects what a page could load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+        self.loads += [str(value) for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_well_formed_and_loads_nothing(make: Maker) -> None:
+    old, new = make.table(), make.table(WORSE, temperature=1.0)
+    gate = judge_expression("pb_utility>1", pair_runs(new, old), alpha=0.05)
+    page = comparison_page(compare_runs(new, old, GatePolicy()), gate)
+    tags = _Tags()
+    tags.feed(page)
+    assert tags.open == []
+    assert tags.loads == []
+    assert page.count("<caption>") == 3
+    assert page.count('<th scope="row">a') == 0
+    assert page.count('<th scope="row">') == 2 + 2 + 8
+    assert "Not comparable: sampling of mmlu" in page
 
 
 def test_json_is_plain_and_complete(make: Maker) -> None:
@@ -75,10 +112,12 @@ def test_the_command(make: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[
         _keep(store, table)
     common = ["--store", str(store)]
     outputs = ["--json", str(tmp_path / "c.json"), "--markdown", str(tmp_path / "c.md")]
+    outputs += ["--html", str(tmp_path / "c.html")]
     assert main(["compare", "1", "2", *common, *outputs]) == 0
     assert "WORSE than the earlier run" in capsys.readouterr().out
     assert json.loads((tmp_path / "c.json").read_text())["direction"] == "worse"
     assert "compared with tiny" in (tmp_path / "c.md").read_text()
+    assert "earlier run: worse" in (tmp_path / "c.html").read_text()
 
     assert main(["compare", "1", "2", *common, "--fail", "pb_utility>+1.0"]) == 1
     assert main(["compare", "2", "1", *common, "--fail", "pb_utility>+1.0"]) == 0
