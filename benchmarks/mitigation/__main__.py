@@ -76,6 +76,9 @@ def _collapse(work: Path, limit: int) -> list[str]:
     data = ("--from-run", str(run), "--data-dir", str(work / "training"))
     _train(out, *data, "--plain", "--steps=60", "--check-items=0", "--anchors=0")
     after = _ask(work, "test_heldout", "collapse", f"--pbias-model={out}", f"--pbias-limit={limit}")
+    # The scores alone, which the tests judge again without training.
+    for path, name in ((before, "before"), (after, "after")):
+        _scores(OutcomeTable.read(path)).write(work / f"collapse-{name}.scores.parquet")
     return _rows("plain DPO, rate 1e-3", before, after)
 
 
@@ -164,6 +167,15 @@ def _rows(name: str, before: Path, after: Path) -> list[str]:
         comparison = compare_runs(new, old, GatePolicy())
         lines += _table(f"{name}, {who}", comparison)[2 if lines else 0 :]
     return lines
+
+
+def _scores(table: OutcomeTable) -> OutcomeTable:
+    """The table without texts, hashes and what else no statistic needs."""
+    names = ("task", "axis", "floor", "item_id", "cluster", "identity", "group", "kind")
+    more = ("placement", "defense", "run", "score", "parsable", "model")
+    return OutcomeTable.from_columns(
+        {name: table.arrow.column(name).to_pylist() for name in (*names, *more)}
+    )
 
 
 def _only(table: OutcomeTable, names: Sequence[str]) -> OutcomeTable:

@@ -24,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", choices=["dpo"], default="dpo")
     parser.add_argument("--out", type=Path, required=True, help="folder of the trained model")
     pairs = parser.add_argument_group("pairs")
-    pairs.add_argument("--from-run", type=Path, metavar="TABLE", help="outcome table of a run")
+    pairs.add_argument(
+        "--from-run", metavar="RUN", help="number, name or tag of a kept run, 'latest', or a table"
+    )
+    pairs.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of the runs")
     pairs.add_argument("--pairs", metavar="FILE|HUB", help="pairs instead of mined ones")
     pairs.add_argument(
         "--variant",
@@ -97,6 +100,8 @@ def _job(options: argparse.Namespace) -> TrainingJob:
     from pytest_pbias.mitigation.training.mining import Split
     from pytest_pbias.mitigation.training.pairs import write_pairs
     from pytest_pbias.outcomes import OutcomeTable
+    from pytest_pbias.reporting.comparing import of_one_defense
+    from pytest_pbias.runs import find_run
 
     if options.pairs is None and options.from_run is None:
         raise ConfigurationError(
@@ -104,7 +109,10 @@ def _job(options: argparse.Namespace) -> TrainingJob:
         )
     if not 0 < options.held_out < 1:
         raise ConfigurationError(f"--held-out: {options.held_out} is not between 0 and 1")
-    table = None if options.from_run is None else OutcomeTable.read(options.from_run)
+    table = None
+    if options.from_run is not None:
+        table = OutcomeTable.read(find_run(options.from_run, options.store))
+        table = of_one_defense(table, None)
     split = Split(options.held_out, options.seed, options.split_by)
     data = {} if table is None else _data(options, table)
     heldout = None

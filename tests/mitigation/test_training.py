@@ -117,7 +117,7 @@ def test_another_error_is_not_taken_for_it() -> None:
     [
         ([], "no pairs to train on: give --from-run TABLE to mine them, or --pairs FILE"),
         (["--pairs=missing.jsonl"], "there is no such file"),
-        (["--from-run=missing.parquet"], "cannot be read as an outcome table"),
+        (["--from-run=missing.parquet"], "no run 'missing.parquet': there is no such file"),
         (["--pairs=x.jsonl", "--held-out=2"], "--held-out: 2.0 is not between 0 and 1"),
     ],
 )

@@ -1,0 +1,37 @@
+"""A model that bad training broke, from a real training: see ``benchmarks/mitigation``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_pbias.cli import main
+from pytest_pbias.gate import GatePolicy
+from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.reporting.comparing import compare_runs
+from pytest_pbias.reporting.comparing.result import Direction
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "mitigation" / "results"
+BEFORE, AFTER = (RESULTS / f"collapse-{name}.scores.parquet" for name in ("before", "after"))
+
+
+def test_a_collapsed_model_is_worse_although_its_bias_fell() -> None:
+    before, after = OutcomeTable.read(BEFORE), OutcomeTable.read(AFTER)
+    comparison = compare_runs(after, before, GatePolicy())
+    assert comparison.direction is Direction.WORSE
+    fell = [
+        axis
+        for axis in comparison.axes
+        if axis.bias_change is not None and axis.bias_change.high < 0
+    ]
+    assert fell
+    for axis in comparison.axes:
+        assert axis.direction is Direction.WORSE
+        assert "rates fell beyond the margin" in axis.reason
+        assert axis.baseline.new < axis.baseline.old - 20
+
+
+def test_the_command_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(BEFORE), str(AFTER)]) == 0
+    assert "WORSE" in capsys.readouterr().out
