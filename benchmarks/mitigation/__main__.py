@@ -114,7 +114,11 @@ def _general_pairs() -> list[PreferencePair]:
 
 def _defenses(work: Path, limit: int) -> list[str]:
     names = "none,ignore-identity,equal-treatment,self-reminder,few-shot,move-to-user,strip"
-    asked = (f"--pbias-defense={names}", f"--pbias-limit={limit}", "--pbias-model=embedded")
+    # The model answers in under 40 tokens; out of its depth it would go on to the limit.
+    asked = (
+        *(f"--pbias-defense={names}", f"--pbias-limit={limit}", "--pbias-model=embedded"),
+        "--pbias-max-tokens=64",
+    )
     path = _ask(work, "test_heldout", f"defenses-{limit}", *asked)
     table = OutcomeTable.read(path)
     lines: list[str] = []
