@@ -2,6 +2,9 @@
 
 ``python benchmarks/perf/collecting.py [--requests 16000] [--concurrency 256] [--latency 0 0.05]``
 
+``collector`` is the collector with its store; ``session`` a whole ``pytest`` run of 160 cells with
+everything from the start of Python: collection, grading, statistics, tables and reports.
+
 Each client runs in a process of its own, the server in another (on another core, where there are
 two), in turn, ``--repeat`` times; the least of each figure counts. Figures are CPU time of the
 client process per request, wall time, and peak memory; what matters is the ratio to the bare
@@ -99,17 +102,62 @@ def ours(url: str, requests: int, concurrency: int) -> None:
         store.close()
 
 
+SUITE = """
+import pytest
+from pytest_pbias.identities import default_identities
+
+PEOPLE = ["baseline"] + [one.name for one in default_identities() if one.kind == "identity"]
+
+@pytest.mark.pbias(
+    tasks=["mmlu", "xstest", "bbh", "do_not_answer", "strongreject"], identities=PEOPLE)
+def test_cells(cell):
+    assert cell.outcomes.shape[0] == 100
+"""
+
+
+def session(url: str, requests: int, concurrency: int) -> None:
+    """A pytest run in this process: 160 cells of 100 items, asked as often as makes the requests.
+
+    Raises:
+        SystemExit: a test failed or erred, or an answer is missing.
+    """
+    import pytest
+
+    from pytest_pbias.models.embedded import data_dir
+
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "test_suite.py").write_text(SUITE)
+        os.chdir(folder)
+        with contextlib.redirect_stdout(sys.stderr):
+            status = pytest.main(
+                [
+                    *("-q", "-p", "no:cacheprovider", "-o", "addopts=", "-k", "test_cells"),
+                    *("--rootdir", folder, "--pbias-model=tiny", f"--pbias-base-url={url}"),
+                    *(f"--pbias-data-dir={data_dir()}", "--pbias-limit=100"),
+                    *(f"--pbias-concurrency={concurrency}", "--pbias-placement=system"),
+                    *(f"--pbias-runs={requests // 16_000}", "--pbias-json=out.json"),
+                ]
+            )
+        report = json.loads(Path(folder, "out.json").read_text())
+        if status != 0 or report["run"]["n_missing"] or report["run"]["n_rows"] != requests:
+            raise SystemExit(f"the session failed ({status}): {report['run']}")
+
+
 def client(name: str, url: str, requests: int, concurrency: int) -> None:
     """Run one client in this process and print what it cost."""
     before = resource.getrusage(resource.RUSAGE_SELF)
     start = time.perf_counter()
     if name == "bare":
         asyncio.run(bare(url, requests, concurrency))
+    elif name == "session":
+        session(url, requests, concurrency)
     else:
         ours(url, requests, concurrency)
     wall = time.perf_counter() - start
     after = resource.getrusage(resource.RUSAGE_SELF)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    cpu = after.ru_utime + after.ru_stime
+    if name != "session":  # whose imports count as well
+        cpu -= before.ru_utime + before.ru_stime
     figures = {"cpu_ms": 1000 * cpu / requests, "wall_s": wall, "peak_mb": after.ru_maxrss / 1024}
     print(json.dumps(figures))
 
@@ -136,12 +184,12 @@ def measure(arguments: argparse.Namespace, latency: float) -> dict[str, dict[str
     cores = sorted(os.sched_getaffinity(0))[:2]
     best: dict[str, dict[str, float]] = {}
     for _ in range(arguments.repeat):
-        for name in ("bare", "pytest-pbias"):
+        for name in arguments.clients:
             with server(latency, cores) as url:
                 command = [*pin(cores, -1), sys.executable, str(HERE), "--client", name]
                 command += ["--url", url, "--requests", str(arguments.requests)]
                 command += ["--concurrency", str(arguments.concurrency)]
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             figures: dict[str, float] = json.loads(done.stdout)
             seen = best.setdefault(name, figures)
             best[name] = {key: min(seen[key], value) for key, value in figures.items()}
@@ -155,6 +203,7 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=256)
     parser.add_argument("--latency", type=float, nargs="+", default=[0.0, 0.05])
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--clients", nargs="+", default=["bare", "collector", "session"])
     parser.add_argument("--client")
     parser.add_argument("--url")
     arguments = parser.parse_args()
@@ -166,7 +215,8 @@ def main() -> None:
         best = measure(arguments, latency)
         print(f"server latency {1000 * latency:g} ms")
         for name, figures in best.items():
-            ratios = {key: value / best["bare"][key] for key, value in figures.items()}
+            base = best.get("bare", figures)
+            ratios = {key: value / base[key] for key, value in figures.items()}
             print(
                 f"  {name:14} {figures['cpu_ms']:6.3f} CPU-ms a request ({ratios['cpu_ms']:.2f}x)"
                 f"  {figures['wall_s']:6.2f} s ({ratios['wall_s']:.2f}x)"
