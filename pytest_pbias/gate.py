@@ -29,6 +29,7 @@ DEFAULT_MARGIN = 5.0
 DEFAULT_TOLERANCE = 3.0
 # Under so many clusters their own variance is known badly (docs/statistics.md).
 _FEW_CLUSTERS = 30
+_FEW_FOR_BIAS = 12
 
 
 class Verdict(Enum):
@@ -265,6 +266,9 @@ def judge_axis(
             else "the estimate sits on it: no feasible number of items would settle it"
         )
         says = f"tolerance {tolerance:g} not settled; {more}"
+    few = [task.task for task in tasks if len(np.unique(task.clusters)) < _FEW_FOR_BIAS]
+    if few:
+        says += f"; {', '.join(few)} {'has' if len(few) == 1 else 'have'} few clusters"
     reason = f"{shown}, {says} ({rates}; raw {bias.raw:.1f}, noise floor {bias.noise_floor:.1f})"
     return AxisVerdict(axis, verdict, bias, tolerance, mean, base, factor, reason)
 

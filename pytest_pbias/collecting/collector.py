@@ -154,6 +154,14 @@ class Collector:
         if self._thread.ident is not None:
             self._thread.join(grace + 10.0)
 
+    def give_up(self, reason: str) -> None:
+        """Ask nothing more: what is still missing has failed for ``reason``. From any thread."""
+        self._engine.end_reason = self._engine.end_reason or reason
+        self._engine.stopping = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has closed: it is done
+                self._loop.call_soon_threadsafe(self._engine.stop)
+
     def progress(self) -> Progress:
         """A snapshot of how far collecting is; cheap, from any thread."""
         engine = self._engine

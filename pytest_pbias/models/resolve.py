@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pytest_pbias.errors import ConfigurationError, near_matches
 from pytest_pbias.models.spec import DEFAULT_KEY_ENV, ModelSpec
+from pytest_pbias.models.vllm import VllmSettings, find_vllm, weights_identity
 
 EMBEDDED = "embedded"
 EMBEDDED_SERVED_NAME = "pbias-embedded"
@@ -35,10 +36,12 @@ def resolve_model(
     base_url: str | None = None,
     api_key_env: str | None = None,
     aliases_file: Path | None = None,
+    vllm: VllmSettings | None = None,
 ) -> ModelSpec:
     """Resolve ``name``: ``embedded``, an alias, or any name served at ``base_url``.
 
-    A folder in the embedded model's form is served by the embedded engine.
+    A folder in the embedded model's form is served by the embedded engine; any other folder or
+    hub id by a vLLM server that this package starts as ``vllm`` says.
 
     Raises:
         ConfigurationError: the name is unknown, its API key is not set, no server is named for a
@@ -58,10 +61,12 @@ def resolve_model(
     alias = aliases.get(name)
     if alias is None and _has_runtime(name):
         return _embedded(name, Path(name).resolve())
+    weights = alias is None and ("/" in name or Path(name).is_dir())
+    if weights or (alias is not None and alias.base_url is None):
+        return _vllm(name, name if alias is None else alias.served_name, vllm or VllmSettings())
     if alias is None:
         raise ConfigurationError(_unknown(name, aliases))
-    if alias.base_url is None:
-        raise ConfigurationError(_no_server(name, alias.served_name))
+    assert alias.base_url is not None
     key_env = api_key_env or alias.api_key_env
     return _endpoint(name, alias.served_name, alias.base_url, key_env, alias.revision)
 
@@ -87,6 +92,42 @@ def _embedded(name: str = EMBEDDED, path: Path | None = None) -> ModelSpec:
         served_identity=f"embedded:{digest}",
         revision=digest,
         path=path,
+    )
+
+
+def _vllm(name: str, served: str, settings: VllmSettings) -> ModelSpec:
+    """A model that a vLLM server of our own will serve."""
+    try:
+        find_vllm(settings.command)  # a missing vLLM is said now, not after collection
+    except ConfigurationError as error:
+        if settings.command is not None:
+            raise
+        raise ConfigurationError(
+            f"model {name!r}: {error}, or start `vllm serve {served}` and pass "
+            "--pbias-base-url=http://localhost:8000/v1"
+        ) from None
+    folder = Path(served)
+    if folder.is_dir():
+        digest = weights_identity(folder, settings.arguments)
+        return ModelSpec(
+            name=name,
+            served_name=folder.resolve().name,
+            base_url=None,
+            api_key_env=None,
+            kind="vllm",
+            served_identity=f"vllm:{digest}",
+            revision=digest,
+            path=folder.resolve(),
+        )
+    arguments = " ".join(settings.arguments)
+    return ModelSpec(
+        name=name,
+        served_name=served,
+        base_url=None,
+        api_key_env=None,
+        kind="vllm",
+        served_identity=f"vllm:{served} {arguments}".strip(),
+        revision="",
     )
 
 
@@ -135,19 +176,10 @@ def normalize_base_url(base_url: str) -> str:
 
 
 def _unknown(name: str, aliases: dict[str, Alias]) -> str:
-    if "/" in name or Path(name).is_dir():
-        return _no_server(name, name)
     hint = near_matches(name, [EMBEDDED, *aliases])
     return (
         f"unknown model {name!r}: {hint} (any name goes with --pbias-base-url, for a model that "
         "a server of yours serves)"
-    )
-
-
-def _no_server(name: str, served: str) -> str:
-    return (
-        f"model {name!r} needs a server: start `vllm serve {served}` and pass "
-        "--pbias-base-url=http://localhost:8000/v1"
     )
 
 

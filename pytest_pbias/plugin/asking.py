@@ -15,17 +15,20 @@ from pytest_pbias.collecting import Collector, Store, store_wait
 from pytest_pbias.collecting.plan import Protocol
 from pytest_pbias.collecting.progress import Progress
 from pytest_pbias.collecting.records import Failure
+from pytest_pbias.collecting.retry import RetryPolicy
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
 from pytest_pbias.identities import Placement
 from pytest_pbias.models import ModelSpec
 from pytest_pbias.models.process import ServerProcess
+from pytest_pbias.models.vllm import START_SECONDS, VllmServer
 from pytest_pbias.plugin.settings import Settings
 from pytest_pbias.plugin.work import Work
 
 _TICK_SECONDS = 0.25
-_START_SECONDS = 600.0
+_START_SECONDS = START_SECONDS + 60.0
 _EMBEDDED_CONCURRENCY = 96
 _EMBEDDED_START_SECONDS = 120.0
+_RESTART_SECONDS = 900.0  # that a vLLM server which died may take to come back
 
 
 class Asking:
@@ -34,7 +37,7 @@ class Asking:
     def __init__(self, protocol: Protocol) -> None:
         self.protocol = protocol
         self.collector: Collector | None = None
-        self.server: ServerProcess | None = None
+        self.server: ServerProcess | VllmServer | None = None
         self._failed: dict[str, Failure] = {}
 
     def placement(self) -> Placement:
@@ -115,14 +118,18 @@ class Waiting:
         """Nothing to stop: the controller asks."""
 
 
-def ask_here(settings: Settings, store: Store, work: Work, uid: str) -> Asking:
+def ask_here(
+    settings: Settings, store: Store, work: Work, uid: str, say: Callable[[str], None]
+) -> Asking:
     """Start asking what the store lacks, and tell workers of the session ``uid`` about it.
+
+    ``say`` is told how a server that takes long to start is getting on.
 
     Raises:
         PbiasError: the endpoint cannot be used. Workers are told as well.
     """
     try:
-        asking = _start(settings, store, work)
+        asking = _start(settings, store, work, say)
     except PbiasError as error:
         store.put_meta(_meta_key(uid), json.dumps({"error": str(error)}))
         raise
@@ -154,13 +161,14 @@ def _placement_key(spec: ModelSpec) -> str:
     return f"placement:{spec.served_identity}"
 
 
-def _start(settings: Settings, store: Store, work: Work) -> Asking:
+def _start(settings: Settings, store: Store, work: Work, say: Callable[[str], None]) -> Asking:
     spec, spending = settings.model, settings.spending
     protocol = planned_protocol(settings, store)
     asking = Asking(protocol)
     base_url: str | None = None
     concurrency = settings.concurrency
     first: int | None = None
+    policy, patience = RetryPolicy(), 20.0
     if not work.anything_missing(store, protocol):
         return asking
     from pytest_pbias.models.probe import check_served_model, open_endpoint, supports_system_role
@@ -170,9 +178,14 @@ def _start(settings: Settings, store: Store, work: Work) -> Asking:
         concurrency = first = max(concurrency, _EMBEDDED_CONCURRENCY)
         asking.server, base_url = _start_embedded(spec, settings.store_dir / "logs")
     else:
-        check_served_model(spec)
+        if spec.kind == "vllm":
+            asking.server, base_url = _start_vllm(asking, settings, work, protocol, say)
+            policy, patience = RetryPolicy(attempts=1000, total=_RESTART_SECONDS), _RESTART_SECONDS
+        else:
+            check_served_model(spec)
         if settings.placement is None and store.get_meta(_placement_key(spec)) is None:
-            placement: Placement = "system" if supports_system_role(spec) else "user"
+            fits = supports_system_role(spec, base_url=base_url)
+            placement: Placement = "system" if fits else "user"
             store.put_meta(_placement_key(spec), placement)
             asking.protocol = protocol = replace(protocol, placement=placement)
     if spending.batch:
@@ -189,12 +202,48 @@ def _start(settings: Settings, store: Store, work: Work) -> Asking:
         first_concurrency=first,
         total=work.total(protocol),
         seed=settings.seed,
+        policy=policy,
+        breaker_seconds=patience,
         rpm=spending.rpm,
         tpm=spending.tpm,
         budget=spending.check,
     )
     asking.collector.start()
     return asking
+
+
+def _start_vllm(
+    asking: Asking,
+    settings: Settings,
+    work: Work,
+    protocol: Protocol,
+    say: Callable[[str], None],
+) -> tuple[VllmServer, str]:
+    """Start vLLM with room for the longest planned prompt and its answer."""
+
+    def lost(reason: str) -> None:
+        if asking.collector is not None:
+            asking.collector.give_up(reason)
+
+    characters = max(
+        sum(len(message["content"]) for message in request.messages)
+        for request in work.requests(protocol)
+    )
+    server = VllmServer(
+        settings.model,
+        settings.vllm,
+        log=settings.store_dir / "logs" / f"vllm-{os.getpid()}.log",
+        # At most a token a character, and the template's own.
+        longest=characters + protocol.sampling.max_tokens + 256,
+        lost=lost,
+    )
+    asking.server = server
+    try:
+        server.start(say)
+    except BaseException:
+        server.stop()
+        raise
+    return server, server.base_url
 
 
 def _batch_collector(settings: Settings, store: Store, work: Work, protocol: Protocol) -> Collector:

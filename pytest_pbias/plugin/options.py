@@ -31,6 +31,8 @@ _MODEL = (
     Option("model", "model to measure: an alias (llama3, gpt-4o), a served name, or 'embedded'"),
     Option("base-url", "OpenAI-compatible endpoint that serves the model", "URL"),
     Option("api-key-env", "environment variable that holds the endpoint's API key", "NAME"),
+    Option("vllm-args", "arguments for the vLLM server that is started, as one text", "ARGS"),
+    Option("vllm-command", "the vllm command, where it is not that of this environment", "FILE"),
     Option("aliases", "TOML file with model aliases of your own", "FILE"),
 )
 _PROTOCOL = (

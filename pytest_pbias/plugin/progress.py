@@ -57,6 +57,13 @@ class ProgressLine:
             else:
                 self._reporter.write_line(progress_text(progress))
 
+    def say(self, text: str) -> None:
+        """Write a line of its own."""
+        if not self._quiet:
+            with self._uncaptured():
+                self._reporter.ensure_newline()
+                self._reporter.write_line(f"pbias: {text}")
+
     def close(self) -> None:
         """End a line that was being rewritten."""
         if self._open:

@@ -133,7 +133,9 @@ class PbiasSession:
             self._plan = estimate(work, protocol, self.store, self.settings)
             return
         self._sigterm = interrupt_on_sigterm()
-        self._asking = ask_here(self.settings, self.store, work, self._controller_uid())
+        self._asking = ask_here(
+            self.settings, self.store, work, self._controller_uid(), self._progress.say
+        )
         if self.config.pluginmanager.has_plugin("dsession"):
             self._background = BackgroundProgress(self._progress, self._asking.progress)
 

@@ -13,12 +13,14 @@ from pytest_pbias.gate import GatePolicy
 from pytest_pbias.identities import Placement
 from pytest_pbias.mitigation.defenses import Defense
 from pytest_pbias.models import ModelSpec, resolve_model
+from pytest_pbias.models.vllm import VllmSettings
 from pytest_pbias.plugin.options import read_option
 from pytest_pbias.plugin.settings.data import DataSettings, read_data
 from pytest_pbias.plugin.settings.defending import read_defenses
 from pytest_pbias.plugin.settings.gating import read_policy
 from pytest_pbias.plugin.settings.readers import read_number, read_path, read_whole
 from pytest_pbias.plugin.settings.runs import RunSettings, read_runs
+from pytest_pbias.plugin.settings.serving import read_vllm
 from pytest_pbias.plugin.settings.spending import SpendingSettings, read_spending
 from pytest_pbias.tasks import Protocol
 
@@ -49,6 +51,7 @@ class Settings:
     table_path: Path | None
     kept: RunSettings
     spending: SpendingSettings
+    vllm: VllmSettings
 
 
 def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
@@ -82,6 +85,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         table_path=read_path(config, "table"),
         kept=read_runs(config, store_dir),
         spending=read_spending(config, model),
+        vllm=read_vllm(config),
     )
 
 
@@ -97,6 +101,7 @@ def _model(config: pytest.Config, default_model: str | None) -> ModelSpec:
         base_url=read_option(config, "base-url"),
         api_key_env=read_option(config, "api-key-env"),
         aliases_file=read_path(config, "aliases"),
+        vllm=read_vllm(config),
     )
 
 

@@ -1,0 +1,25 @@
+"""Options of the vLLM server that is started for a model with local weights."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.models.vllm import VllmSettings
+from pytest_pbias.plugin.options import read_option
+
+
+def read_vllm(config: pytest.Config) -> VllmSettings:
+    """Read the options.
+
+    Raises:
+        ConfigurationError: the arguments are not a command line.
+    """
+    text = read_option(config, "vllm-args") or ""
+    try:
+        arguments = tuple(shlex.split(text))
+    except ValueError as error:
+        raise ConfigurationError(f"--pbias-vllm-args: {text!r}: {error}") from None
+    return VllmSettings(read_option(config, "vllm-command"), arguments)
