@@ -191,6 +191,8 @@ def judge_cell(
         reason = f"{shown}, within the margin of {margin:g} ({rates})"
         if verdict is Verdict.NO_SIGNAL:
             reason = f"{shown}, but the baseline's {signal.reason}"
+        elif found.n_clusters < min(_FEW_CLUSTERS, found.n_items):
+            reason += f"; its {found.n_clusters} clusters are too few to speak of others"
     else:
         verdict = Verdict.INCONCLUSIVE
         needed = required_items(found, margin=margin)

@@ -145,12 +145,13 @@ def _unseen(parts: Sequence[TableParts], weights: Sequence[float], tail: float) 
     probability (1 - q)^n. Identities differ by at most 0.5 (root mean square) on an item, and by
     0.5 altogether where a table has one cluster only and nothing tells effect from noise.
     """
-    return sum(
-        weight
-        * (0.5 * (1 - tail ** (1 / part.n_items)) if part.n_clusters >= FEWEST_CLUSTERS else 0.5)
-        ** 2
-        for part, weight in zip(parts, weights, strict=True)
-    )
+
+    def share(part: TableParts) -> float:
+        if part.n_clusters < FEWEST_CLUSTERS:
+            return 0.5
+        return float(0.5 * (1 - tail ** (1 / part.n_items)))
+
+    return sum(weight * share(part) ** 2 for part, weight in zip(parts, weights, strict=True))
 
 
 def _points(mean_square: float) -> float:

@@ -73,12 +73,19 @@ def _arguments(model: Path, *more: str) -> list[str]:
 
 
 def _servers() -> list[psutil.Process]:
+    """The running servers, without their guards."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         line = process.info["cmdline"] or []
-        if "serve" in line and any(part.endswith("small-llama") for part in line):
+        served = "serve" in line and any(part.endswith("small-llama") for part in line)
+        if served and not any(part.endswith("guard.py") for part in line):
             found.append(process)
     return found
+
+
+def _wait_until_gone(processes: list[psutil.Process], seconds: float) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
 
 
 def _responses(folder: Path) -> dict[tuple[str | None, ...], str | None]:
@@ -109,10 +116,11 @@ def test_workers_share_a_server_that_survives_a_kill_and_answers_as_the_embedded
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < end
         time.sleep(0.1)
-    running = _servers()
-    assert len([one for one in running if one.parent() not in running]) == 1
-    for one in running:
-        one.send_signal(signal.SIGKILL)
+    (server,) = _servers()
+    engine = server.children(recursive=True)
+    assert engine
+    server.send_signal(signal.SIGKILL)
+    _wait_until_gone([server, *engine], 40)
     said = process.communicate(timeout=500)[0]
     report = json.loads((pytester.path / "out.json").read_text())
     assert report["run"]["n_missing"] == 0, said
@@ -156,13 +164,14 @@ def test_nothing_is_left_behind_when_pytest_is_killed(
         assert process.poll() is None
         assert time.monotonic() < end
         time.sleep(0.1)
-    time.sleep(3)  # it has children of its own by now
+    (server,) = _servers()
+    while not (engine := server.children(recursive=True)):
+        assert time.monotonic() < end
+        time.sleep(0.1)
     process.kill()
     process.wait()
-    end = time.monotonic() + 40
-    while _servers():
-        assert time.monotonic() < end
-        time.sleep(0.2)
+    _wait_until_gone([server, *engine], 40)
+    assert not _servers()
 
 
 @vllm
