@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, near_matches
 from pytest_pbias.identities.placement import Message
+from pytest_pbias.models.balance import Balanced
 from pytest_pbias.models.client import Endpoint
 from pytest_pbias.models.replies import EndpointError
 from pytest_pbias.models.spec import ModelSpec
@@ -25,8 +26,10 @@ _TRIES = 4
 
 def open_endpoint(
     spec: ModelSpec, *, base_url: str | None = None, concurrency: int = 64, timeout: float = 120.0
-) -> Endpoint:
+) -> Endpoint | Balanced:
     """Return the endpoint of a model; ``base_url`` is that of a server started for it.
+
+    Several endpoints of a model are balanced, unless ``base_url`` picks one.
 
     Raises:
         ConfigurationError: the model has no address, or its key is not set.
@@ -34,18 +37,27 @@ def open_endpoint(
     url = base_url or spec.base_url
     if url is None:
         raise ConfigurationError(f"model {spec.name!r} has no server yet: pass --pbias-base-url")
-    return Endpoint(url, spec.served_name, spec.api_key(), concurrency=concurrency, timeout=timeout)
+    urls = (url, *spec.more_urls) if base_url is None else (url,)
+    endpoints = [
+        Endpoint(one, spec.served_name, spec.api_key(), concurrency=concurrency, timeout=timeout)
+        for one in urls
+    ]
+    return endpoints[0] if len(endpoints) == 1 else Balanced(endpoints)
 
 
 def check_served_model(spec: ModelSpec, *, base_url: str | None = None) -> None:
-    """Check that the endpoint answers and lists the model; one that lists none is trusted.
+    """Check that each endpoint answers and lists the model; one that lists none is trusted.
 
     Raises:
         ConfigurationError: it serves other models only, or rejects the key.
         InfrastructureError: nothing answers there.
     """
+    if base_url is None and spec.more_urls:
+        for one in (spec.base_url, *spec.more_urls):
+            check_served_model(spec, base_url=one)
+        return
 
-    async def ask(endpoint: Endpoint) -> list[str] | None:
+    async def ask(endpoint: Endpoint | Balanced) -> list[str] | None:
         return await endpoint.served_models()
 
     try:
@@ -67,7 +79,7 @@ def supports_system_role(spec: ModelSpec, *, base_url: str | None = None) -> boo
         InfrastructureError: it does not answer, after a few tries.
     """
 
-    async def ask(endpoint: Endpoint) -> bool:
+    async def ask(endpoint: Endpoint | Balanced) -> bool:
         try:
             await _one_token(endpoint, (_SYSTEM, _USER))
         except EndpointError as error:
@@ -83,7 +95,7 @@ def supports_system_role(spec: ModelSpec, *, base_url: str | None = None) -> boo
         raise _for_people(spec, base_url, error) from None
 
 
-async def _one_token(endpoint: Endpoint, messages: tuple[Message, ...]) -> None:
+async def _one_token(endpoint: Endpoint | Balanced, messages: tuple[Message, ...]) -> None:
     """Ask for one token, trying again what may pass; an answer without text is an answer."""
     for attempt in range(1, _TRIES + 1):
         try:
@@ -114,7 +126,7 @@ def _for_people(spec: ModelSpec, base_url: str | None, error: EndpointError) -> 
 
 
 def _with_endpoint(
-    spec: ModelSpec, base_url: str | None, ask: Callable[[Endpoint], Awaitable[T]]
+    spec: ModelSpec, base_url: str | None, ask: Callable[[Endpoint | Balanced], Awaitable[T]]
 ) -> T:
     """Run ``ask`` in an event loop of its own thread, so that callers may have one themselves."""
     results: list[T] = []

@@ -41,7 +41,9 @@ def resolve_model(
     """Resolve ``name``: ``embedded``, an alias, or any name served at ``base_url``.
 
     A folder in the embedded model's form is served by the embedded engine; any other folder or
-    hub id by a vLLM server that this package starts as ``vllm`` says.
+    hub id by a vLLM server that this package starts as ``vllm`` says. ``base_url`` may name
+    several addresses with commas between; the first stands for all in what identifies requests,
+    so that adding or dropping others asks nothing again.
 
     Raises:
         ConfigurationError: the name is unknown, its API key is not set, no server is named for a
@@ -134,7 +136,7 @@ def _vllm(name: str, served: str, settings: VllmSettings) -> ModelSpec:
 def _endpoint(
     name: str, served: str, base_url: str, api_key_env: str | None, revision: str = ""
 ) -> ModelSpec:
-    url = normalize_base_url(base_url)
+    url, *more = dict.fromkeys(normalize_base_url(one) for one in base_url.split(","))
     spec = ModelSpec(
         name=name,
         served_name=served,
@@ -143,6 +145,7 @@ def _endpoint(
         kind="endpoint",
         served_identity=f"endpoint:{url}#{served}" + (f"@{revision}" if revision else ""),
         revision=revision,
+        more_urls=tuple(more),
     )
     spec.api_key()  # a missing key is said now, not at the first request
     return spec

@@ -19,7 +19,8 @@ class ModelSpec:
 
     ``served_identity`` goes into request keys: the weights hash of the embedded model, or address
     and model name of an endpoint. ``api_key_env`` names the variable that holds the key; the key
-    itself is never held here. ``base_url`` is None where the server is yet to be started.
+    itself is never held here. ``base_url`` is None where the server is yet to be started;
+    ``more_urls`` are further endpoints of the same model.
     """
 
     name: str
@@ -30,6 +31,7 @@ class ModelSpec:
     served_identity: str
     revision: str
     path: Path | None = None
+    more_urls: tuple[str, ...] = ()
 
     def api_key(self) -> str:
         """Return the key from the environment, or ``EMPTY`` for servers that need none.

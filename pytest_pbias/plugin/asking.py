@@ -254,6 +254,8 @@ def _batch_collector(settings: Settings, store: Store, work: Work, protocol: Pro
     spec = settings.model
     if spec.base_url is None:
         raise ConfigurationError(f"--pbias-batch: model {spec.name!r} has no endpoint with batches")
+    if spec.more_urls:
+        raise ConfigurationError("--pbias-batch: give one --pbias-base-url, that of the batches")
     url = spec.base_url
 
     def connect() -> BatchEndpoint:

@@ -18,6 +18,7 @@ class Option:
     default: str | None = None
     choices: tuple[str, ...] | None = None
     flag: bool = False
+    repeated: bool = False
 
     @property
     def dest(self) -> str:
@@ -29,7 +30,12 @@ _ON, _OFF = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 _MODEL = (
     Option("model", "model to measure: an alias (llama3, gpt-4o), a served name, or 'embedded'"),
-    Option("base-url", "OpenAI-compatible endpoint that serves the model", "URL"),
+    Option(
+        "base-url",
+        "OpenAI-compatible endpoint that serves the model; give several to share the requests",
+        "URL",
+        repeated=True,
+    ),
     Option("api-key-env", "environment variable that holds the endpoint's API key", "NAME"),
     Option("vllm-args", "arguments for the vLLM server that is started, as one text", "ARGS"),
     Option("vllm-command", "the vllm command, where it is not that of this environment", "FILE"),
@@ -128,7 +134,9 @@ def add_options(parser: pytest.Parser) -> None:
             "default": None,
             "help": option.help + shown,
         }
-        if option.flag:
+        if option.repeated:
+            settings |= {"action": "append", "metavar": option.metavar}
+        elif option.flag:
             settings |= {"action": "store_const", "const": "true"}
         elif option.choices:
             settings["choices"] = option.choices
@@ -139,9 +147,14 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def read_option(config: pytest.Config, name: str) -> str | None:
-    """The value of an option: command line, else ini file, else default; empty counts as unset."""
+    """The value of an option: command line, else ini file, else default; empty counts as unset.
+
+    Values of a repeated option are joined by commas.
+    """
     option = next(option for option in OPTIONS if option.name == name)
     value = config.getoption(option.dest)
+    if isinstance(value, list):
+        value = ",".join(value)
     if value is None:
         value = config.getini(option.dest) or None
         if value and option.choices and value not in option.choices:

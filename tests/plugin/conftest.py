@@ -33,8 +33,15 @@ class Faulty:
 
     def requests(self) -> int:
         """How many chat requests have arrived."""
+        return self._stat("requests")
+
+    def pid(self) -> int:
+        """The process that answers; it is a child of the one that guards it."""
+        return self._stat("pid")
+
+    def _stat(self, name: str) -> int:
         with urllib.request.urlopen(self._stats) as answer:
-            return int(json.load(answer)["requests"])
+            return int(json.load(answer)[name])
 
 
 @pytest.fixture
