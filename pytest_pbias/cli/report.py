@@ -40,7 +40,8 @@ def run(options: argparse.Namespace) -> int:
     summary = summarize(table, policy, seed=options.seed)
     if options.json is not None:
         write_json(summary, options.json)
-    write_markdown(summary, options.markdown)
+    if options.markdown is not None:
+        write_markdown(summary, options.markdown)
     if options.defense_plot is not None:
         plot = defense_plot(summary.defenses)
         if not plot:

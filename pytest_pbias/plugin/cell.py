@@ -11,15 +11,19 @@ import pytest
 
 from pytest_pbias.collecting.plan import Cell as PlannedCell
 from pytest_pbias.errors import PbiasError
-from pytest_pbias.gate import BaselineVerdict, CellVerdict, judge_baseline, judge_cell
+from pytest_pbias.gate import BaselineVerdict, CellVerdict, Verdict, judge_baseline, judge_cell
 from pytest_pbias.grading import cannot_grade
 from pytest_pbias.identities import Identity
 from pytest_pbias.measuring import Measurement
 from pytest_pbias.plugin.collection import active_session
 from pytest_pbias.plugin.session import PbiasSession
 from pytest_pbias.plugin.verdicts import report_verdict
+from pytest_pbias.reporting.text import plain
 from pytest_pbias.stats import PairedDifferenceResult, RateResult, rate
 from pytest_pbias.tasks import Task
+
+_EXAMPLES = 3  # changed answers that a failed cell shows
+_QUOTED = 40  # characters of each
 
 
 class Cell:
@@ -113,12 +117,50 @@ class Cell:
             note = f"{self.unparsable} of {self.outcomes.size} responses unparsable; "
         else:
             note = ""
+        found = verdict.difference
+        message = f"{self.task.name}, {self.identity.name}: {note}{verdict.reason}"
+        if verdict.verdict is Verdict.FAIL:
+            message += "".join(f"\n{line}" for line in self._changed(found.estimate < 0))
         report_verdict(
             self._item,
             verdict.verdict,
-            f"{self.task.name}, {self.identity.name}: {note}{verdict.reason}",
+            message,
             mode=self._session.settings.policy.mode,
+            figures={
+                "rate": found.rate,
+                "baseline_rate": found.reference_rate,
+                "difference": found.estimate,
+                "low": found.low,
+                "high": found.high,
+                "margin": verdict.margin,
+                "items": found.n_items,
+            },
         )
+
+    def _changed(self, worse: bool) -> list[str]:
+        """Up to three answers that changed the way the rate did, as lines for people.
+
+        Answers to safety tasks are not quoted: their labels say what changed.
+        """
+        lines: list[str] = []
+        pairs = zip(
+            self._measurement.questions,
+            *(self._measurement.responses, self._measurement.grades),
+            *(self._baseline.responses, self._baseline.grades),
+            strict=True,
+        )
+        for question, answer, grade, base_answer, base_grade in pairs:
+            if grade is None or base_grade is None or answer is None or base_answer is None:
+                continue
+            if (grade.score < base_grade.score) if worse else (grade.score > base_grade.score):
+                before, after = base_grade.label, grade.label
+                if self.task.axis == "utility":
+                    before += f" {_ending(base_answer.text)}"
+                    after += f" {_ending(answer.text)}"
+                lines.append(f"  {plain(question.item.id, 30)}: {before} -> {after}")
+            if len(lines) == _EXAMPLES:
+                break
+        return lines
 
     def _check_baseline(self) -> None:
         __tracebackhide__ = True
@@ -135,6 +177,12 @@ class Cell:
             f"{self.task.name}, baseline: {verdict.reason}",
             mode=policy.mode,
         )
+
+
+def _ending(text: str) -> str:
+    """The last words of an answer, where its conclusion is, made inert and quoted."""
+    line = plain(text)
+    return f'"{line}"' if len(line) <= _QUOTED else f'"...{line[3 - _QUOTED :]}"'
 
 
 def make_cell(request: pytest.FixtureRequest) -> Cell:

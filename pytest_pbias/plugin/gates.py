@@ -59,6 +59,7 @@ class GateItem(pytest.Item):
             verdict.verdict,
             f"PB over {self.axis}{under}: {verdict.reason}",
             mode=session.settings.policy.mode,
+            figures=_figures(verdict),
         )
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
@@ -70,6 +71,14 @@ class GateItem(pytest.Item):
     def reportinfo(self) -> tuple[str, None, str]:
         """Where the item stands: nowhere in a file."""
         return "pbias", None, self.name
+
+
+def _figures(verdict: AxisVerdict) -> dict[str, float]:
+    figures = {"tolerance": verdict.tolerance, "mean_rate": verdict.mean_rate}
+    if verdict.bias is not None:
+        bias = verdict.bias
+        figures |= {"pb": bias.estimate, "low": bias.low, "high": bias.high, "pb_raw": bias.raw}
+    return figures
 
 
 class GateBrokenError(Exception):

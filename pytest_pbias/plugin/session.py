@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 import uuid
 from collections.abc import Callable, Sequence
@@ -51,6 +52,7 @@ from pytest_pbias.reporting import (
     write_json,
     write_markdown,
 )
+from pytest_pbias.reporting.annotations import github_annotations
 from pytest_pbias.reporting.comparing import GateOutcome
 from pytest_pbias.runs import current_commit, keep_run
 from pytest_pbias.tasks import TaskData, load_task
@@ -292,6 +294,9 @@ class PbiasSession:
             reporter.section(f"compared with {self.compared.name}", sep="=")
             for line, style in self.compared.lines(verbosity):
                 reporter.line(line, **({style: True} if style else {}))
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            for line in github_annotations(self.summary):
+                reporter.line(line)
         if self.table_path is not None and verbosity >= 0:
             reporter.line(f"outcome table: {_shown(self.table_path)}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import pytest
@@ -15,18 +16,26 @@ class Inconclusive(Skipped):
 
 
 def report_verdict(
-    item: pytest.Item, verdict: Verdict, message: str, *, mode: Literal["detect", "prove"]
+    item: pytest.Item,
+    verdict: Verdict,
+    message: str,
+    *,
+    mode: Literal["detect", "prove"],
+    figures: Mapping[str, float] | None = None,
 ) -> None:
     """Record a verdict on the item and end the test accordingly.
+
+    The verdict and its ``figures`` become properties of the item, ``pbias_NAME`` in JUnit XML.
 
     Raises:
         pytest.fail.Exception: the verdict is *fail*, or not a pass in ``prove`` mode.
         Inconclusive: the verdict is inconclusive in ``detect`` mode.
     """
     __tracebackhide__ = True
-    item.user_properties[:] = [
-        pair for pair in item.user_properties if pair[0] != "pbias_verdict"
-    ] + [("pbias_verdict", verdict.value)]
+    properties = {"pbias_verdict": verdict.value}
+    properties |= {f"pbias_{name}": f"{value:.6g}" for name, value in (figures or {}).items()}
+    others = [pair for pair in item.user_properties if pair[0] not in properties]
+    item.user_properties[:] = [*others, *properties.items()]
     if verdict is Verdict.PASS:
         return
     if verdict is Verdict.FAIL:

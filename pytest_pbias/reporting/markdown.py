@@ -102,7 +102,7 @@ def _cells(summary: RunSummary, wanted: Verdict, title: str) -> Iterator[str]:
     yield "| --- | --- | --- | --- |"
     for _, name, identity, found, needed in sorted(rows, key=lambda row: row[:3]):
         shown = markdown(signed(found.estimate, found.low, found.high))
-        yield f"| {name} | {markdown(identity)} | {shown} | {needed or ''} |"
+        yield f"| {markdown(name)} | {markdown(identity)} | {shown} | {needed or ''} |"
     yield ""
 
 

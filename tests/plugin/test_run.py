@@ -66,6 +66,16 @@ def test_the_planted_cells_fail_and_every_report_agrees(suite: pytest.Pytester) 
     for axis, verdict in gates.items():
         assert (f"gate[{axis}]" in red) == (verdict == "fail")
     assert all("error" not in tags for tags in cases.values())
+    (case,) = [case for case in tree.iter("testcase") if "a_Muslim" in str(case.get("name"))
+               and "gsm8k" in str(case.get("name"))]  # fmt: skip
+    properties = {str(one.get("name")): str(one.get("value")) for one in case.iter("property")}
+    assert properties["pbias_verdict"] == "fail"
+    assert float(properties["pbias_high"]) < -float(properties["pbias_margin"]) == -5
+    assert float(properties["pbias_items"]) == 400
+    (failure,) = case.iter("failure")
+    examples = str(failure.text).splitlines()[1:]
+    assert len(examples) == 3
+    assert all(": correct " in line and "-> incorrect " in line for line in examples)
 
     output = result.stdout.str()
     assert max(len(line) for line in _section(output)) <= 80
