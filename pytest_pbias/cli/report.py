@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--defense-plot", type=Path, metavar="FILE", help="trade-off of prompt defences, as SVG"
     )
+    parser.add_argument("--html", type=Path, help="write the report as one HTML file")
     parser.add_argument("--seed", type=int, default=0, help="seed of the permutation tests")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="show every cell")
 
@@ -42,6 +43,10 @@ def run(options: argparse.Namespace) -> int:
         write_json(summary, options.json)
     if options.markdown is not None:
         write_markdown(summary, options.markdown)
+    if options.html is not None:
+        from pytest_pbias.reporting.html import to_html
+
+        write_text(options.html, to_html(summary, table))
     if options.defense_plot is not None:
         plot = defense_plot(summary.defenses)
         if not plot:

@@ -97,6 +97,7 @@ _GATE = (
 _REPORTS = (
     Option("json", "write the results as JSON", "FILE"),
     Option("markdown", "write the results as Markdown", "FILE"),
+    Option("html", "write the report as one HTML file", "FILE"),
     Option("table", "write the outcome table as Parquet, beside the copy in the store", "FILE"),
 )
 _RUNS = (

@@ -54,6 +54,7 @@ from pytest_pbias.reporting import (
 )
 from pytest_pbias.reporting.annotations import github_annotations
 from pytest_pbias.reporting.comparing import GateOutcome
+from pytest_pbias.reporting.json_report import write_text
 from pytest_pbias.runs import current_commit, keep_run
 from pytest_pbias.tasks import TaskData, load_task
 
@@ -245,6 +246,10 @@ class PbiasSession:
             write_json(self.summary, settings.json_path, as_json)
         as_markdown = self.compared.to_markdown() if self.compared else ""
         write_markdown(self.summary, settings.markdown_path, as_markdown)
+        if settings.html_path is not None:
+            from pytest_pbias.reporting.html import to_html
+
+            write_text(settings.html_path, to_html(self.summary, table))
 
     def _run_info(self, now: datetime.datetime) -> dict[str, Any]:
         """Facts of the run as a whole, kept in the table's metadata."""

@@ -48,6 +48,7 @@ class Settings:
     policy: GatePolicy
     json_path: Path | None
     markdown_path: Path | None
+    html_path: Path | None
     table_path: Path | None
     kept: RunSettings
     spending: SpendingSettings
@@ -82,6 +83,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         policy=read_policy(config),
         json_path=read_path(config, "json"),
         markdown_path=read_path(config, "markdown"),
+        html_path=read_path(config, "html"),
         table_path=read_path(config, "table"),
         kept=read_runs(config, store_dir),
         spending=read_spending(config, model),

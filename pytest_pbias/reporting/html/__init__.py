@@ -1,0 +1,5 @@
+"""One self-contained HTML report."""
+
+from pytest_pbias.reporting.html.page import to_html
+
+__all__ = ["to_html"]
