@@ -76,7 +76,7 @@ class Chat:
     async def misbehave(
         self, fault: str | None, text: str, request: web.Request
     ) -> web.StreamResponse:
-        good = completion(answer(text))
+        good = completion(self.config.get("text") or answer(text))
         match fault:
             case None:
                 return web.Response(body=good, content_type=JSON)

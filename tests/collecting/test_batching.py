@@ -51,6 +51,17 @@ def batches(tmp_path: Path) -> Iterator[Callable[..., Batches]]:
         process.stop()
 
 
+_started: list[Collector] = []
+
+
+@pytest.fixture(autouse=True)
+def stop_collectors(store: Store) -> Iterator[None]:
+    """Stop what a test started before its store is closed under it."""
+    yield
+    while _started:
+        _started.pop().stop()
+
+
 def _collector(store: Store, requests: Any, server: Batches, **options: Any) -> Collector:
     connect = partial(BatchEndpoint, server.url, "tiny", "key-of-mine")
 
@@ -59,6 +70,7 @@ def _collector(store: Store, requests: Any, server: Batches, **options: Any) -> 
         return BatchEngine(store, owner, requests, connect, settle, **settings)
 
     collector = Collector(store, (), connect, engine=engine, total=len(requests))
+    _started.append(collector)
     collector.start()
     return collector
 

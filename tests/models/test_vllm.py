@@ -11,7 +11,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -37,10 +39,12 @@ vllm = pytest.mark.skipif(COMMAND is None, reason="vLLM is not installed (PBIAS_
 
 
 @pytest.fixture
-def cpu_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the CPU build needs, and nothing outside a scratch folder."""
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
+def cpu_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What the CPU build needs, and nothing outside a scratch folder.
+
+    Its path is short: the name of a socket in it may have 107 characters.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix="pbias-"))
     for name, value in {
         "OMP_NUM_THREADS": "1",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -51,6 +55,8 @@ def cpu_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "VLLM_RPC_BASE_PATH": str(scratch),
     }.items():
         monkeypatch.setenv(name, value)
+    yield
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _weights(folder: Path) -> Path:
