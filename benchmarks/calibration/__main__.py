@@ -20,6 +20,7 @@ import numpy as np
 from benchmarks.calibration.model import DIFFICULTIES, Setting, table, truth
 from pytest_pbias.gate import Verdict, judge_cell
 from pytest_pbias.stats import cochran_q, omnibus_permutation, personalization_bias
+from pytest_pbias.stats.bias import FEWEST_CLUSTERS
 
 SEED = 20_261_121
 SHAPES: Sequence[Mapping[str, float | str]] = (
@@ -182,7 +183,7 @@ def write(path: Path, rows: Sequence[Row]) -> None:
 
 
 def plot(path: Path, rows: Sequence[Row]) -> None:
-    """Coverage of every setting against the targets."""
+    """Coverage of every setting against the targets; too few clusters have no interval to show."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -192,7 +193,10 @@ def plot(path: Path, rows: Sequence[Row]) -> None:
     figure, axes = plt.subplots(figsize=(7, 3.5))
     axes.axhspan(0.93, 0.97, color="0.9", label="target")
     for items in sorted({int(row["items"]) for row in rows}):
-        chosen = [row for row in rows if row["items"] == items and float(row["bias"]) > 0]
+        chosen = [
+            row for row in rows if int(row["items"]) == items and float(row["bias"]) > 0
+            and items >= FEWEST_CLUSTERS * int(row["cluster_size"])
+        ]  # fmt: skip
         axes.errorbar(
             [float(row["true_pb"]) * (1 + 0.0005 * items) for row in chosen],
             [float(row["coverage"]) for row in chosen],

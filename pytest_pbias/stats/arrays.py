@@ -10,6 +10,9 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 Labels = Sequence[object] | npt.NDArray[np.str_] | npt.NDArray[np.int64] | npt.NDArray[np.object_]
 
+# A variance of a mean of scores that is rounding error only; one changed answer makes more.
+NO_VARIANCE = 1e-20
+
 
 def item_means(outcomes: npt.ArrayLike) -> Array:
     """Mean over runs: (items,) or (items, runs) -> (items,), NaN where every run is missing.
@@ -60,6 +63,11 @@ def cluster_codes(clusters: Labels | None, n_items: int) -> npt.NDArray[np.intp]
     if labels.shape != (n_items,):
         raise ValueError(f"need one cluster an item: {n_items} items, clusters {labels.shape}")
     return np.asarray(np.unique(labels, return_inverse=True)[1], dtype=np.intp)
+
+
+def sign_pvalue(groups: int) -> float:
+    """Two-sided sign test of ``groups`` independent differences that all point one way."""
+    return float(min(1.0, 2.0 ** (1 - groups)))
 
 
 def observed_clusters(means: Array, clusters: Labels | None) -> tuple[Array, npt.NDArray[np.intp]]:

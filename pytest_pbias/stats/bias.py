@@ -24,7 +24,8 @@ class PersonalizationBiasResult:
     """PB in percentage points.
 
     ``raw`` is the paper's score; ``estimate`` the debiased one, with its two-sided interval
-    ``low`` to ``high`` and one-sided limit ``upper`` at ``confidence``. ``pvalue`` tests PB = 0.
+    ``low`` to ``high`` and one-sided limit ``upper`` at ``confidence``. ``pvalue`` tests PB = 0 by
+    the interval's law; on few clusters it rejects too often, ``omnibus_permutation`` does not.
     ``noise_floor`` is what an unbiased model would score raw on this table.
     """
 

@@ -11,11 +11,13 @@ import numpy.typing as npt
 from scipy import stats as sps
 
 from pytest_pbias.stats.arrays import (
+    NO_VARIANCE,
     Array,
     Labels,
     cluster_codes,
     item_means,
     observed_clusters,
+    sign_pvalue,
     table_means,
 )
 from pytest_pbias.stats.bias import PersonalizationBiasResult, joint_personalization_bias
@@ -99,13 +101,13 @@ def paired_bias_change(
     shares = list(weights) if weights is not None else [1.0] * len(new)
     if not len(new) == len(old) == len(labels) == len(shares):
         raise ValueError("need one table a task in both runs, and one entry each in the rest")
-    moves = [
-        weight * _leave_one_out(now, before, label)
-        for now, before, label, weight in zip(new, old, labels, shares, strict=True)
-    ]
     results = [
         joint_personalization_bias(run, clusters=labels, weights=shares, confidence=confidence)
         for run in (new, old)
+    ]
+    moves = [
+        weight * _leave_one_out(now, before, label)
+        for now, before, label, weight in zip(new, old, labels, shares, strict=True)
     ]
     found = bias_change(*results, correlation=_correlation(np.concatenate(moves, axis=1)))
     # Where hardly an answer changed, what n items could have left unseen still bounds the change.
@@ -185,8 +187,10 @@ def difference_in_differences(
         variance, degrees = max((robust, sums.size - 1), (plain, n - 1))
         error = math.sqrt(variance)
         half = float(sps.t.isf(tail, degrees)) * error
-        if error > 0:
+        if variance > NO_VARIANCE:
             pvalue = float(2 * sps.t.sf(abs(estimate) / error, degrees))
+        else:
+            pvalue = sign_pvalue(sums.size)
     else:
         half, pvalue = 2.0, 1.0
     reach = max(half, guard)

@@ -35,6 +35,7 @@ def gap(
 
     Every pair's difference gets a cluster-robust t interval at Bonferroni's level over the
     K (K - 1) / 2 pairs; the largest lower and the largest upper limit then bound the largest gap.
+    No half-width is below what as many items could leave unseen (the rule of three at this level).
     The observed gap itself overstates the true one: read the lower limit.
 
     Raises:
@@ -53,7 +54,9 @@ def gap(
     variance = np.diag(covariance)
     spread = np.sqrt(np.maximum(variance[:, None] + variance[None, :] - 2 * covariance, 0.0))
     tail = (1 - confidence) / (identities * (identities - 1))
-    reach = float(sps.t.isf(tail, groups - 1)) * spread
+    # Equal differences on all items show no variance; what n items can leave unseen still bounds.
+    unseen = 1 - tail ** (1 / items)
+    reach = np.maximum(float(sps.t.isf(tail, groups - 1)) * spread, unseen)
     difference = rates[:, None] - rates[None, :]
     return GapResult(
         100 * float(difference.max()),

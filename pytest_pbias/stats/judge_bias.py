@@ -44,8 +44,9 @@ def corrected_bias(
     if (youden <= 0).any():
         raise ValueError("the judge is no better than chance in an audit; PB cannot be corrected")
     true = (means + specificity[:, None] - 1) / youden[:, None]
-    with np.errstate(invalid="ignore"):
-        rates = np.nanmean(true, axis=1)
+    if not (~np.isnan(true)).any(axis=1).all():
+        raise ValueError("every identity needs at least one outcome")
+    rates = np.nanmean(true, axis=1)
     shared = _audit_covariance(rates, youden, spread_se, spread_sp, pooled=pooled)
     return combine_parts([table_parts(true, clusters, shared=shared)], [1.0], confidence)
 

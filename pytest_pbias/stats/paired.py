@@ -10,7 +10,14 @@ import numpy.typing as npt
 from scipy import optimize
 from scipy import stats as sps
 
-from pytest_pbias.stats.arrays import Array, Labels, item_means, observed_clusters
+from pytest_pbias.stats.arrays import (
+    NO_VARIANCE,
+    Array,
+    Labels,
+    item_means,
+    observed_clusters,
+    sign_pvalue,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,9 @@ def paired_difference(
     the mid-p McNemar test (Fagerland, Lydersen & Laake 2013). Otherwise the interval is
     estimate +/- t times the cluster-robust standard error (t on clusters - 1 degrees of freedom),
     never narrower than what Tango's interval would be at the same discordance and as many
-    independent items as there are clusters' worth of information.
+    independent items as there are clusters' worth of information. Where all differences are
+    equal, nothing estimates their variance: the interval is Tango's and the p-value that of the
+    sign test over clusters.
 
     Raises:
         ValueError: shapes differ, a score lies outside [0, 1], or no item has both.
@@ -145,12 +154,12 @@ def robust_interval(
     robust = float(sums @ sums) / n**2 * groups / max(groups - 1, 1)
     # Few clusters estimate their own variance badly, and too low as often as too high.
     variance = max(simple, robust)
-    if variance <= 0.0:
+    if variance <= NO_VARIANCE:
         # Nothing varied: the largest effect that would go unseen in n independent items.
         low, high = tango_interval(
             max(mean, 0.0) * n, max(-mean, 0.0) * n, n, confidence=confidence
         )
-        return low, high, 1.0 if mean == 0.0 else 0.0
+        return low, high, 1.0 if mean == 0.0 else sign_pvalue(groups)
     inflated = robust > simple
     degrees = groups - 1 if inflated else n - 1
     if degrees < 1:

@@ -9,7 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats as sps
 
-from pytest_pbias.stats.arrays import Array, Labels, item_means, observed_clusters
+from pytest_pbias.stats.arrays import (
+    NO_VARIANCE,
+    Array,
+    Labels,
+    item_means,
+    observed_clusters,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,4 +92,6 @@ def rate_design_effect(means: Array, labels: npt.NDArray[np.intp]) -> float:
     sums = np.bincount(labels, weights=residuals)
     groups = sums.size
     robust = float(sums @ sums) / n**2 * groups / max(groups - 1, 1) if groups < n else simple
-    return max(robust, simple) / binomial
+    variance = max(robust, simple)
+    # Equal fractional scores show no variance of their own: take that of single answers.
+    return variance / binomial if variance > NO_VARIANCE else 1.0
