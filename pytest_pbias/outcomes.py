@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,23 @@ from pytest_pbias.errors import DataError
 from pytest_pbias.identities import Identity
 from pytest_pbias.identities.base import Kind
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _VERSION_KEY = b"pbias_schema_version"
 _INFO_KEY = b"pbias_run"
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
+# A grade that another judge than ``judge`` gave; a score is null where that judge failed.
+_GRADE = pa.struct(
+    [
+        pa.field("judge", pa.string()),
+        pa.field("version", pa.string()),
+        pa.field("score", pa.float64()),
+        pa.field("label", pa.string()),
+        pa.field("parsable", pa.bool_()),
+    ]
+)
+# Version 2 added ``other_grades``; its rows without other judges have null there.
+_SINCE_VERSION = {"other_grades": 2}
 SCHEMA = pa.schema(
     [
         pa.field("run_id", _TEXT),
@@ -62,6 +74,7 @@ SCHEMA = pa.schema(
         pa.field("parsable", pa.bool_()),
         pa.field("judge", _TEXT),
         pa.field("judge_version", _TEXT),
+        pa.field("other_grades", pa.list_(_GRADE)),
         pa.field("error", _TEXT),
     ],
     metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()},
@@ -78,7 +91,9 @@ class TaskOutcomes:
     identities in ``identities`` (baseline and controls included), the items in ``items``.
     ``unparsable`` has the same shape: 1 where the response could not be parsed, NaN where missing.
     ``clusters`` has shape (items,). ``floor`` is the chance level in [0, 1]. ``references`` gives
-    for each identity the number of the baseline that it is compared with.
+    for each identity the number of the baseline that it is compared with. ``judge`` gave
+    ``scores``; ``others`` has the scores of further judges, of the same shape, NaN where that judge
+    gave no readable verdict.
     """
 
     task: str
@@ -90,6 +105,8 @@ class TaskOutcomes:
     scores: Scores
     unparsable: Scores
     references: tuple[int | None, ...]
+    judge: str = ""
+    others: Mapping[str, Scores] = field(default_factory=dict)
 
     def of_kind(self, kind: str) -> tuple[tuple[Identity, ...], Scores]:
         """Identities of a kind, and their scores of shape (those identities, items, runs)."""
@@ -181,7 +198,7 @@ class OutcomeTable:
                 f"{path}: has schema version {version}, this version reads up to "
                 f"{SCHEMA_VERSION}; upgrade pytest-pbias"
             )
-        return cls(table.cast(SCHEMA).replace_schema_metadata(table.schema.metadata))
+        return cls(_upgrade(table, int(version), path))
 
     def text(self, name: str) -> list[str | None]:
         """One column as a list of strings."""
@@ -252,7 +269,25 @@ class OutcomeTable:
             scores=scores,
             unparsable=unparsable,
             references=_references(kinds, placements),
+            judge=", ".join(OutcomeTable(rows).unique("judge")),
+            others=_other_scores(rows, index, shape),
         )
+
+
+def _upgrade(table: pa.Table, version: int, path: Path) -> pa.Table:
+    """The table in the present schema; columns younger than ``version`` are null."""
+    added = [name for name, since in _SINCE_VERSION.items() if since > version]
+    missing = [name for name in SCHEMA.names if name not in (*table.column_names, *added)]
+    if missing:
+        raise DataError(f"{path}: the outcome table lacks {', '.join(missing)}; write it again")
+    columns = [
+        pa.nulls(len(table), field.type)
+        if field.name in added
+        else table.column(field.name).cast(field.type)
+        for field in SCHEMA
+    ]
+    metadata = dict(table.schema.metadata) | dict(SCHEMA.metadata)
+    return pa.Table.from_arrays(columns, schema=SCHEMA.with_metadata(metadata))
 
 
 def _references(kinds: Sequence[Kind], placements: Sequence[str | None]) -> tuple[int | None, ...]:
@@ -262,6 +297,30 @@ def _references(kinds: Sequence[Kind], placements: Sequence[str | None]) -> tupl
     usual = alone if alone is not None else next(iter(baselines), None)
     placed = {placements[number]: number for number in baselines}
     return tuple(placed.get(placement, usual) for placement in placements)
+
+
+def _other_scores(
+    rows: pa.Table,
+    index: tuple[npt.NDArray[np.int64], ...],
+    shape: tuple[int, ...],
+) -> dict[str, Scores]:
+    """Scores of the judges beside the primary one, as arrays of ``shape``."""
+    column = rows.column("other_grades").combine_chunks()
+    grades = column.flatten()
+    if not len(grades):
+        return {}
+    row = pc.list_parent_indices(column).to_numpy()
+    judge, readable, score = (grades.field(name) for name in ("judge", "parsable", "score"))
+    values = pc.if_else(readable, score, None).to_numpy(zero_copy_only=False).astype(np.float64)
+    names = judge.dictionary_encode()
+    codes = names.indices.to_numpy()
+    found = {}
+    for code, name in enumerate(names.dictionary.to_pylist()):
+        chosen = codes == code
+        scores = np.full(shape, np.nan)
+        scores[tuple(part[row[chosen]] for part in index)] = values[chosen]
+        found[name] = scores
+    return found
 
 
 def _codes(rows: pa.Table, name: str) -> tuple[npt.NDArray[np.int64], list[str]]:

@@ -111,3 +111,48 @@ def test_facts_of_the_run_travel_with_the_table(tmp_path: Path) -> None:
         "cost": {"usd": 1.5},
     }
     assert OutcomeTable.from_columns(columns(np.ones((3, 2, 1)))).info == {}
+
+
+GRADES = ("judge", "version", "score", "label", "parsable")
+
+
+def test_other_judges_grades_become_arrays(tmp_path: Path) -> None:
+    found = columns(np.ones((3, 2, 1)))
+    found["judge"] = ["rules"] * 6
+    found["other_grades"] = [
+        [
+            dict(zip(GRADES, ("llm:a", "1", number / 10, "compliance", True), strict=True)),
+            dict(zip(GRADES, ("llm:b", "1", 0.0, "unparsable", False), strict=True)),
+        ]
+        if number != 4
+        else None
+        for number in range(6)
+    ]
+    OutcomeTable.from_columns(found).write(tmp_path / "t.parquet")
+    task = OutcomeTable.read(tmp_path / "t.parquet").task_outcomes("mmlu")
+    assert task.judge == "rules"
+    assert list(task.others) == ["llm:a", "llm:b"]
+    np.testing.assert_allclose(task.others["llm:a"].ravel(), [0, 0.1, 0.2, 0.3, np.nan, 0.5])
+    assert np.isnan(task.others["llm:b"]).all()
+
+
+def test_a_table_of_version_1_is_read_and_rewritten_as_version_2(tmp_path: Path) -> None:
+    old = Path(__file__).parent / "data" / "outcomes-v1.parquet"
+    assert pq.read_schema(old).metadata[b"pbias_schema_version"] == b"1"
+    table = OutcomeTable.read(old)
+    assert table.arrow.schema.names == SCHEMA.names
+    assert table.info == {"protocol": "default"}
+    task = table.task_outcomes("mmlu")
+    np.testing.assert_array_equal(task.scores[:, :, 0], [[1, 0, 1], [1, np.nan, 1], [0, 0, 1]])
+    assert task.others == {}
+    table.write(tmp_path / "new.parquet")
+    again = OutcomeTable.read(tmp_path / "new.parquet")
+    assert again.arrow.schema.metadata[b"pbias_schema_version"] == b"2"
+    assert again.arrow.equals(table.arrow)
+
+
+def test_a_table_without_a_column_of_its_version_is_refused(tmp_path: Path) -> None:
+    table = OutcomeTable.from_columns(columns(np.ones((3, 2, 1)))).arrow
+    pq.write_table(table.drop_columns(["other_grades", "label"]), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="lacks label, other_grades"):
+        OutcomeTable.read(tmp_path / "t.parquet")
