@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +17,15 @@ from pytest_pbias.errors import StoreError
 _BUSY_SECONDS = 60.0
 _DAMAGE = ("malformed", "not a database", "Could not decode")
 T = TypeVar("T")
+
+
+@dataclass(eq=False, slots=True)
+class _Held:
+    """A thread's connection. SQLite crashes where one is closed by another thread while in use."""
+
+    connection: sqlite3.Connection
+    in_use: threading.Lock = field(default_factory=threading.Lock)
+    closed: bool = False
 
 
 class Connections:
@@ -30,8 +40,7 @@ class Connections:
         self.read_only = read_only
         self.notices: list[str] = []
         self._local = threading.local()
-        self._open_ones: list[sqlite3.Connection] = []
-        self._generation = 0
+        self._open_ones: list[_Held] = []
         self._inode = 0
         self._lock = threading.Lock()
         if read_only and not path.exists():
@@ -45,7 +54,7 @@ class Connections:
     def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Call ``work`` with this thread's connection; rebuild a damaged file and try once more."""
         try:
-            return work(self._connection())
+            return self._call(work)
         except sqlite3.DatabaseError as error:
             if self.read_only or not any(sign in str(error) for sign in _DAMAGE):
                 raise self.error(error) from error
@@ -53,7 +62,7 @@ class Connections:
             raise self.error(error) from error
         self.repair()
         try:
-            return work(self._connection())
+            return self._call(work)
         except (OSError, sqlite3.Error) as error:
             raise self.error(error) from error
 
@@ -76,16 +85,23 @@ class Connections:
 
         return self.run(in_transaction)
 
-    def _connection(self) -> sqlite3.Connection:
-        held: tuple[int, sqlite3.Connection] | None = getattr(self._local, "held", None)
-        if held is not None and held[0] == self._generation and self._same_file():
-            return held[1]
-        connection = self._open()
+    def _call(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        while True:
+            held = self._connection()
+            with held.in_use:
+                if not held.closed:
+                    return work(held.connection)
+
+    def _connection(self) -> _Held:
+        held: _Held | None = getattr(self._local, "held", None)
+        if held is not None and not held.closed and self._same_file():
+            return held
+        held = _Held(self._open())
         self._inode = self.path.stat().st_ino
-        self._local.held = (self._generation, connection)
+        self._local.held = held
         with self._lock:
-            self._open_ones.append(connection)
-        return connection
+            self._open_ones.append(held)
+        return held
 
     def _same_file(self) -> bool:
         """Whether ``path`` is still the file that was opened, not one another process rebuilt."""
@@ -153,13 +169,16 @@ class Connections:
             connection.execute(f"PRAGMA user_version={schema.SCHEMA_VERSION}")
 
     def close(self) -> None:
-        """Close every connection this object opened. It may be used again afterwards."""
+        """Close every connection this object opened, when no thread uses it any more.
+
+        It may be used again afterwards.
+        """
         with self._lock:
-            self._generation += 1
-            connections, self._open_ones = self._open_ones, []
-        for connection in connections:
-            with contextlib.suppress(sqlite3.Error):
-                connection.close()
+            open_ones, self._open_ones = self._open_ones, []
+        for held in open_ones:
+            with held.in_use, contextlib.suppress(sqlite3.Error):
+                held.closed = True
+                held.connection.close()
 
     def error(self, error: BaseException) -> StoreError:
         """Return the one-line error for people that an SQLite or OS error becomes."""

@@ -226,6 +226,33 @@ def test_two_processes_write_at_once(store: Store) -> None:
     assert store.verify() == 0
 
 
+CLOSE_WHILE_WRITING = """
+    import sys, threading, time
+    from pathlib import Path
+    from pytest_pbias.collecting.store import Store
+    store = Store(Path(sys.argv[1]))
+    end = time.monotonic() + 1.0
+    written = [0, 0]
+    def write(thread):
+        while time.monotonic() < end:
+            store.put_meta(f"{thread}", str(written[thread]))
+            written[thread] += 1
+    threads = [threading.Thread(target=write, args=(thread,)) for thread in (0, 1)]
+    for thread in threads:
+        thread.start()
+    while time.monotonic() < end:
+        store.close()
+    for thread in threads:
+        thread.join()
+    assert [store.get_meta("0"), store.get_meta("1")] == [str(n - 1) for n in written]
+"""
+
+
+def test_closing_waits_for_threads_that_write(tmp_path: Path) -> None:
+    # In a process of its own: SQLite crashes where a connection in use is closed.
+    run_python(CLOSE_WHILE_WRITING, str(tmp_path / "store.sqlite"))
+
+
 def test_grades_meta_and_failures(store: Store) -> None:
     key = grade_key("choice", "1", "mmlu/1", "(A) \ud800")
     assert key != grade_key("choice", "2", "mmlu/1", "(A) \ud800")
