@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pytest_pbias.collecting import schema
-from pytest_pbias.collecting.recover import salvage
+from pytest_pbias.collecting.recover import held_still, salvage
 from pytest_pbias.errors import StoreError
 
 _BUSY_SECONDS = 60.0
@@ -96,8 +96,13 @@ class Connections:
         held: _Held | None = getattr(self._local, "held", None)
         if held is not None and not held.closed and self._same_file():
             return held
-        held = _Held(self._open())
-        self._inode = self.path.stat().st_ino
+        if self.read_only:
+            held = _Held(self._open_read_only())
+            self._inode = self.path.stat().st_ino
+        else:
+            with held_still(self.path):
+                held = _Held(self._open())
+                self._inode = self.path.stat().st_ino
         self._local.held = held
         with self._lock:
             self._open_ones.append(held)
@@ -111,8 +116,6 @@ class Connections:
             return False
 
     def _open(self) -> sqlite3.Connection:
-        if self.read_only:
-            return self._open_read_only()
         connection = sqlite3.connect(
             self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )

@@ -6,11 +6,20 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_pbias.collecting import schema
 
 _STEP = 512  # rowids read at once before a damaged range is split
+
+
+@contextlib.contextmanager
+def held_still(path: Path, *, exclusive: bool = False) -> Iterator[None]:
+    """While this lasts no other process rebuilds the file; ``exclusive``: nor opens it."""
+    with (path.parent / f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        yield
 
 
 def salvage(path: Path, inode: int) -> str:
@@ -23,18 +32,21 @@ def salvage(path: Path, inode: int) -> str:
         OSError: the folder is not writable.
         sqlite3.Error: the new file cannot be written.
     """
-    with (path.parent / f"{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with held_still(path, exclusive=True):
         if path.exists() and path.stat().st_ino != inode:
             return f"store {path} was rebuilt by another process"
         aside = _free_name(path)
+        fresh = path.with_name(f"{path.name}.new")
+        fresh.unlink(missing_ok=True)
+        # The copy is complete before anything is moved: a process that dies here loses nothing.
+        kept = _copy(path, fresh)
         for suffix in ("-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 os.replace(f"{path}{suffix}", f"{aside}{suffix}")
-        os.replace(path, aside)
-        fresh = path.with_name(f"{path.name}.new")
-        fresh.unlink(missing_ok=True)
-        kept = _copy(aside, fresh)
+        try:
+            os.link(path, aside)
+        except OSError:  # a file system without hard links
+            os.replace(path, aside)
         os.replace(fresh, path)
     return (
         f"store {path} was damaged: {kept} intact responses were kept, the rest will be asked "
