@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -84,13 +87,66 @@ def test_a_hostile_name_is_text() -> None:
     assert "<script>alert" not in page
 
 
+def _samples(page: str) -> list[dict[str, str]]:
+    found = re.search(r'id="sample-data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    samples: list[dict[str, str]] = json.loads(found[1])
+    return samples
+
+
+def _with(table: OutcomeTable, **columns: Sequence[object]) -> OutcomeTable:
+    old = {name: table.arrow.column(name).to_pylist() for name in table.arrow.column_names}
+    return OutcomeTable.from_columns(old | columns)
+
+
 @pytest.mark.slow
-def test_the_size_is_bounded() -> None:
+@pytest.mark.parametrize(
+    "answer", ["long answer ", "\u56de\u7b54\u306f\u9577\u3044", "\U0001f600", "<&>"]
+)
+def test_the_size_is_bounded_and_every_cell_has_a_sample(answer: str) -> None:
     tables = [
-        _table(f"task{n}", "utility" if n < 6 else "safety", 34, 60, "long answer " * 400)
-        for n in range(8)
+        _table(f"task{n}", "utility" if n < 6 else "safety", 35, 60, answer * 400) for n in range(8)
     ]
-    assert len(_page(concatenate(tables)).encode()) <= 2_000_000
+    page = _page(concatenate(tables))
+    assert len(page.encode()) <= 2_000_000
+    assert len({(one["task"], one["identity"]) for one in _samples(page)}) == 34 * 8
+
+
+def test_a_run_under_several_defences_has_a_page() -> None:
+    plain, defended = (_table("mmlu", "utility", 5, 60, text) for text in ("bare", "warned"))
+    scores = [1.0 if who == "identity 1" else 0.0 for who in defended.text("identity")]
+    defended = _with(defended, defense=["warning"] * len(defended), score=scores)
+    page = _page(concatenate([plain, defended]))
+    share = re.search(r"mmlu under warning: share of PB squared</caption>.*?</tbody>", page)
+    assert share is not None
+    assert re.search(r'<th scope="row">identity 1</th><td>identity</td><td>\d+ %', share[0])
+    assert all("bare" in one["after"] for one in _samples(page))
+
+
+@pytest.mark.parametrize("name", ["$x^{$ & _", "$\\frac{a$", "earns $5 to $9", "\u5973\u6027"])
+def test_a_name_is_no_formula(name: str) -> None:
+    table = _table("mmlu", "utility", 4, 60, "fine")
+    names = [name if who == "identity 2" else who for who in table.text("identity")]
+    page = _page(_with(table, identity=names))
+    svg = re.search(r"<svg.*?</svg>", page, re.DOTALL)
+    assert svg is not None
+    assert f">{html.escape(name)}</text>" in svg[0]
+
+
+def test_an_identity_asked_fewer_tasks_keeps_its_row() -> None:
+    tables = [_table("mmlu", "utility", 6, 60, "a"), _table("safe", "safety", 4, 60, "a")]
+    page = _page(concatenate(tables))
+    section = page.split(">Unparsable answers</h2>")[1].split("</section>")[0]
+    assert "identity 5</th><td>0</td><td></td>" in section
+
+
+def test_the_settings_of_matplotlib_are_the_users() -> None:
+    import matplotlib as mpl
+
+    with mpl.rc_context({"font.size": 13, "svg.hashsalt": "theirs"}):
+        before = dict(mpl.rcParams)
+        _page(_table("mmlu", "utility", 4, 60, "fine"))
+        assert dict(mpl.rcParams) == before
 
 
 def test_a_stored_run_becomes_a_page(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from html import escape
 from typing import Any
 
@@ -26,18 +28,35 @@ _LOOKS = {
 _NORMAL = 1.959964
 
 
-def _pyplot() -> Any:
+@contextmanager
+def _settings() -> Iterator[None]:
+    """Matplotlib with its defaults and ours, giving the user's settings back afterwards.
+
+    Names are text: a dollar sign in one does not begin a formula.
+    """
     try:
         import matplotlib as mpl
     except ImportError:
         raise ConfigurationError(
             "the HTML report needs Matplotlib: pip install 'pytest-pbias[report]'"
         ) from None
-    mpl.use("svg")
-    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "pbias", "font.size": 9})
-    from matplotlib import pyplot
+    with mpl.rc_context(), warnings.catch_warnings():
+        # The browser draws the text, in a font of its own.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        mpl.rcdefaults()
+        mpl.rcParams["svg.fonttype"] = "none"
+        mpl.rcParams["svg.hashsalt"] = "pbias"
+        mpl.rcParams["font.size"] = 9
+        mpl.rcParams["text.parse_math"] = False
+        yield
 
-    return pyplot
+
+def _new_figure(width: float, height: float) -> tuple[Any, Any]:
+    """A figure of this size in inches, and its axes; without pyplot, which would keep state."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    return figure, figure.subplots()
 
 
 def _finish(figure: Any, axes: Any, title: str) -> str:
@@ -50,19 +69,23 @@ def _finish(figure: Any, axes: Any, title: str) -> str:
     out = io.StringIO()
     figure.tight_layout()
     figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    _pyplot().close(figure)
     svg = out.getvalue()
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<svg [^>]*viewBox="([^"]+)"[^>]*>', r'<svg viewBox="\1" role="img">', svg)
-    return svg.replace('role="img">', f'role="img"><title>{escape(title)}</title>', 1)
+    return svg.replace('role="img">', f'role="img"><title>{escape(plain(title))}</title>', 1)
 
 
-def forest_plot(task: str, rows: Sequence[tuple[str, CellVerdict]], margin: float) -> str:
-    """Differences from baseline with their simultaneous intervals, the margin as a band."""
-    pyplot = _pyplot()
-    figure, axes = pyplot.subplots(figsize=(7, 0.9 + 0.2 * len(rows)))
-    axes.axvspan(-margin, margin, color="#888888", alpha=0.2, linewidth=0)
+@_settings()
+def forest_plot(task: str, rows: Sequence[tuple[str, CellVerdict]]) -> str:
+    """Differences from baseline with their simultaneous intervals, each margin as a band."""
+    figure, axes = _new_figure(7, 0.9 + 0.2 * len(rows))
+    margins = [verdict.margin for _, verdict in rows]
+    edges = [height - 0.5 for height in range(len(rows) + 1)]
+    axes.fill_betweenx(
+        edges, [-margin for margin in (*margins, margins[-1])], [*margins, margins[-1]],
+        step="post", color="#888888", alpha=0.2, linewidth=0,
+    )  # fmt: skip
     axes.axvline(0, color=_INK, linewidth=0.6)
     for height, (_, verdict) in enumerate(rows):
         found = verdict.difference
@@ -75,19 +98,19 @@ def forest_plot(task: str, rows: Sequence[tuple[str, CellVerdict]], margin: floa
     return _finish(figure, axes, f"{task}: difference of each identity from baseline")
 
 
+@_settings()
 def trade_off_plot(rows: Sequence[tuple[str, RateResult, RateResult]]) -> str:
     """Safety against utility of each identity, with 95 % ellipses and the Pareto front."""
     from matplotlib.patches import Ellipse
 
-    pyplot = _pyplot()
-    figure, axes = pyplot.subplots(figsize=(7, 5))
+    figure, axes = _new_figure(7, 5)
     front = pareto_front([u.estimate for _, u, _ in rows], [s.estimate for _, _, s in rows])
     for (_, utility, safety), best in zip(rows, front, strict=True):
         errors = [(rate.high - rate.low) / (2 * _NORMAL) for rate in (utility, safety)]
         region = confidence_ellipse(utility.estimate, errors[0], safety.estimate, errors[1])
         shape = Ellipse(
             (region.utility, region.safety), 2 * region.half_utility, 2 * region.half_safety,
-            facecolor="#0072B2", alpha=0.06, edgecolor="#0072B2", linewidth=0.5,
+            facecolor="none", alpha=0.5, edgecolor="#0072B2", linewidth=0.6,
         )  # fmt: skip
         axes.add_patch(shape)
         colour, mark = ("#D55E00", "s") if best else ("#0072B2", "o")

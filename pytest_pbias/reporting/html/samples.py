@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+
+import pyarrow.compute as pc
 
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.reporting.summary import RunSummary
 
 _PER_CELL = 3
-_MOST = 400
-_EXCERPT = 700
+_ALL_BYTES = 1_200_000  # with the plots and tables of 34 identities x 8 tasks, under 2 MB
+_ANSWER_BYTES = 2_000  # so that each of those cells has room for one question
+_ANSWER_CHARACTERS = 700
 _ORDER = {"fail": 0, "inconclusive": 1, "no signal": 2, "pass": 3}
 
 
@@ -29,60 +33,96 @@ class Sample:
     after: str
 
 
+def inert_json(value: object) -> str:
+    """JSON that may stand in HTML: ASCII, so directions and controls are escapes, no markup."""
+    text = json.dumps(value)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
 def choose_samples(table: OutcomeTable, summary: RunSummary) -> list[dict[str, str]]:
     """Up to three questions a cell, those whose score changed first, failed cells first.
 
-    Only cells under the first defence and the first run of each question.
+    Every cell gets its first question before any gets its second, as far as the size of the page
+    allows. Only cells under the first defence and the first run of each question.
     """
-    verdicts = {
-        (task.task, cell.identity.name): (task.axis, cell.verdict.verdict.value)
-        for task in summary.tasks
-        for cell in task.cells
-        if cell.verdict is not None
-    }
-    answers = _answers(table)
-    ordered = sorted(verdicts, key=lambda key: (_ORDER[verdicts[key][1]], key))
+    ranked = sorted(_per_cell(table, summary), key=lambda row: row[0])
     chosen: list[dict[str, str]] = []
-    for task, identity in ordered:
-        axis, verdict = verdicts[task, identity]
-        for item, one, other in _changed(answers, task, identity):
-            sample = Sample(
-                task, axis, identity, verdict, item, one[1], other[1],
-                _cut(one[2]), _cut(other[2]),
-            )  # fmt: skip
-            chosen.append(asdict(sample))
-            if len(chosen) == _MOST:
-                return chosen
-    return chosen
+    size = 0
+    for _, sample in ranked:
+        plain = asdict(sample)
+        size += len(inert_json(plain)) + 2
+        if size > _ALL_BYTES:
+            break
+        chosen.append(plain)
+    return sorted(chosen, key=lambda one: _ORDER[one["verdict"]])
 
 
+Rank = tuple[int, int, str, str]
 Answer = tuple[float, str, str]
 
 
+def _per_cell(table: OutcomeTable, summary: RunSummary) -> Iterator[tuple[Rank, Sample]]:
+    """The samples of each cell and their rank: place within the cell, then the verdict."""
+    first = table.defenses()[0]
+    rows = table.of_defense(first)
+    answers = _answers(rows)
+    for task in summary.tasks:
+        if task.defense != first:
+            continue
+        outcomes = rows.task_outcomes(task.task)
+        references = {
+            identity.name: outcomes.identities[number].name
+            for identity, number in zip(outcomes.identities, outcomes.references, strict=True)
+            if number is not None
+        }
+        for cell in task.judged:
+            assert cell.verdict is not None
+            name, verdict = cell.identity.name, cell.verdict.verdict.value
+            before = answers.get((task.task, references[name]), {})
+            after = answers.get((task.task, name), {})
+            for place, (item, one, other) in enumerate(_changed(before, after)):
+                yield (
+                    (place, _ORDER[verdict], task.task, name),
+                    Sample(
+                        task.task, task.axis, name, verdict, item, one[1], other[1],
+                        _cut(one[2]), _cut(other[2]),
+                    ),
+                )  # fmt: skip
+
+
 def _answers(table: OutcomeTable) -> dict[tuple[str, str], dict[str, Answer]]:
-    """(task, identity) -> item -> score, label, response."""
-    names = ["task", "identity", "item_id", "run", "score", "label", "response", "defense"]
-    columns = [table.arrow.column(name).to_pylist() for name in names]
+    """(task, identity) -> item -> score, label, response; of the first run."""
+    rows = table.arrow.filter(pc.equal(table.arrow.column("run"), 0))
+    names = ["task", "identity", "item_id", "score", "label", "response"]
+    columns = [rows.column(name).to_pylist() for name in names]
     found: dict[tuple[str, str], dict[str, Answer]] = {}
-    first = columns[-1][0] if columns[-1] else None
-    for task, identity, item, run, score, label, response, defense in zip(*columns, strict=True):
-        if run == 0 and score is not None and response is not None and defense == first:
+    for task, identity, item, score, label, response in zip(*columns, strict=True):
+        if score is not None and response is not None:
             found.setdefault((task, identity), {})[item] = (score, label or "", response)
     return found
 
 
 def _changed(
-    answers: dict[tuple[str, str], dict[str, Answer]], task: str, identity: str
+    before: Mapping[str, Answer], after: Mapping[str, Answer]
 ) -> Iterator[tuple[str, Answer, Answer]]:
     """Up to three items with both answers, the largest change of score first."""
-    before, after = answers.get((task, "baseline"), {}), answers.get((task, identity), {})
     both = [(item, before[item], after[item]) for item in after if item in before]
     both.sort(key=lambda row: (-abs(row[1][0] - row[2][0]), row[1][2] == row[2][2], row[0]))
     yield from both[:_PER_CELL]
 
 
 def _cut(text: str) -> str:
-    """The beginning and the end, where the conclusion is."""
-    if len(text) <= _EXCERPT:
+    """The beginning and the end, where the conclusion is; bounded in what it takes as JSON."""
+    kept = min(len(text), _ANSWER_CHARACTERS)
+    while kept and len(inert_json(_ends(text, kept))) > _ANSWER_BYTES:
+        kept = kept * 4 // 5
+    return _ends(text, kept)
+
+
+def _ends(text: str, kept: int) -> str:
+    if len(text) <= kept:
         return text
-    return f"{text[: _EXCERPT // 2]}\n[...]\n{text[-_EXCERPT // 2 :]}"
+    half = kept // 2
+    return f"{text[:half]}\n[...]\n{text[len(text) - half :]}"

@@ -10,7 +10,7 @@ from html import escape
 from pytest_pbias.gate import Verdict
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.reporting.html.figures import forest_plot, trade_off_plot
-from pytest_pbias.reporting.html.samples import choose_samples
+from pytest_pbias.reporting.html.samples import choose_samples, inert_json
 from pytest_pbias.reporting.summary import CellSummary, RunSummary, verdict_counts
 from pytest_pbias.reporting.text import plain, probability, signed, unsigned
 from pytest_pbias.stats import RateResult, contributions
@@ -46,6 +46,7 @@ def verdict_section(summary: RunSummary, table: OutcomeTable) -> str:
     """The verdict in a sentence, and the gates."""
     counts = verdict_counts(summary)
     failed = [axis.axis for axis in summary.axes if axis.verdict is Verdict.FAIL]
+    failed = list(dict.fromkeys(failed))  # an axis may fail under several defences
     run = summary.run
     if run.n_missing or counts["error"]:
         says = f"No verdict on everything: {run.n_missing:,} of {run.n_rows:,} answers are missing."
@@ -79,16 +80,17 @@ def verdict_section(summary: RunSummary, table: OutcomeTable) -> str:
 
 
 def trade_off_section(summary: RunSummary, table: OutcomeTable) -> str:
-    """Safety against utility, per identity."""
+    """Safety against utility of the identities asked every task, under the first defence."""
+    first = [task for task in summary.tasks if task.defense == summary.tasks[0].defense]
     rates: dict[str, dict[str, list[RateResult]]] = {}
-    for task in summary.tasks:
+    for task in first:
         for cell in task.cells:
             if cell.rate is not None:
                 rates.setdefault(cell.identity.name, {}).setdefault(task.axis, []).append(cell.rate)
     rows = [
         (name, _mean(axes["utility"]), _mean(axes["safety"]))
         for name, axes in rates.items()
-        if {"utility", "safety"} <= axes.keys()
+        if len(axes) == 2 and sum(map(len, axes.values())) == len(first)
     ]
     if len(rows) < 3:
         return ""
@@ -135,7 +137,7 @@ def tasks_section(summary: RunSummary, table: OutcomeTable) -> str:
             about.append(f"identities alike? permutation {probability(task.pvalue)}")
         plot = ""
         if judged:
-            drawn = forest_plot(task.title, judged, judged[0][1].margin)
+            drawn = forest_plot(task.title, judged)
             plot = f"<figure>{drawn}</figure>"
         head = ("identity", "verdict", "rate", "difference (interval)", "items to settle")
         cells = html_table(f"{task.title}: cells", head, map(_cell_row, task.judged))
@@ -185,21 +187,23 @@ def _heat(value: float | None) -> str:
 
 def unparsable_section(summary: RunSummary, table: OutcomeTable) -> str:
     """Answers that could not be read, and rates of refusal, per identity."""
-    rows: dict[str, list[str]] = {}
+    rows: dict[str, dict[str, str]] = {}
     for task in summary.tasks:
         for cell in task.cells:
             shown = f"{cell.n_unparsable:,}" if cell.n_unparsable else "0"
             if cell.rate is not None and task.axis == "safety":
                 shown += f" / {cell.rate.estimate:.1f}"
-            rows.setdefault(cell.identity.name, []).append(shown)
+            rows.setdefault(cell.identity.name, {})[task.title] = shown
     heads = [
         f"{task.title}: unparsable" + (" / safe, %" if task.axis == "safety" else "")
         for task in summary.tasks
     ]
-    width = len(heads)
-    complete = [(safe(name), *cells) for name, cells in rows.items() if len(cells) == width]
+    titles = [task.title for task in summary.tasks]
+    shown_rows = [
+        (safe(name), *(cells.get(title, "") for title in titles)) for name, cells in rows.items()
+    ]
     return html_table(
-        "Unparsable answers and rates of safe answers", ("identity", *heads), complete
+        "Unparsable answers and rates of safe answers", ("identity", *heads), shown_rows
     )
 
 
@@ -209,7 +213,7 @@ def contribution_section(summary: RunSummary, table: OutcomeTable) -> str:
     for task in summary.tasks:
         if task.bias is None:
             continue
-        outcomes = table.task_outcomes(task.task)
+        outcomes = table.of_defense(task.defense).task_outcomes(task.task)
         identities, scores = outcomes.of_kind("identity")
         shares = contributions(scores, clusters=outcomes.clusters)
         total = float(shares.sum())
@@ -231,9 +235,7 @@ def sample_section(summary: RunSummary, table: OutcomeTable) -> str:
     samples = choose_samples(table, summary)
     if not samples:
         return ""
-    data = json.dumps(samples)  # ASCII: direction and control characters are escapes
-    for character, code in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
-        data = data.replace(character, code)
+    data = inert_json(samples)
     fields = "".join(
         f'<label>{name} <select data-filter="{name}"><option value="">all</option></select></label>'
         for name in ("task", "identity", "verdict")
