@@ -193,6 +193,7 @@ def test_the_page_works_in_a_browser(tmp_path: Path, hostile_page: str) -> None:
         safety.locator("summary").click()
         assert safety.locator(".pair").is_visible()
         assert "window.pwned" in safety.inner_text()
+        assert r"\u202eevil\u001b[31mred\u2028" in safety.inner_text()
         assert page.evaluate("window.pwned") is None
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 390

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
@@ -15,6 +16,7 @@ _PER_CELL = 3
 _ALL_BYTES = 1_200_000  # with the plots and tables of 34 identities x 8 tasks, under 2 MB
 _ANSWER_BYTES = 2_000  # so that each of those cells has room for one question
 _ANSWER_CHARACTERS = 700
+_DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 _ORDER = {"fail": 0, "inconclusive": 1, "no signal": 2, "pass": 3}
 
 
@@ -86,8 +88,8 @@ def _per_cell(table: OutcomeTable, summary: RunSummary) -> Iterator[tuple[Rank, 
                 yield (
                     (place, _ORDER[verdict], task.task, name),
                     Sample(
-                        task.task, task.axis, name, verdict, item, one[1], other[1],
-                        _cut(one[2]), _cut(other[2]),
+                        task.task, task.axis, visible(name), verdict, visible(item),
+                        visible(one[1]), visible(other[1]), _cut(one[2]), _cut(other[2]),
                     ),
                 )  # fmt: skip
 
@@ -113,8 +115,20 @@ def _changed(
     yield from both[:_PER_CELL]
 
 
+def visible(text: str) -> str:
+    """Text whose controls and direction overrides are written out, so that none is obeyed."""
+    return "".join(
+        f"\\u{ord(character):04x}"
+        if unicodedata.bidirectional(character) in _DIRECTIONS
+        or (unicodedata.category(character) in ("Cc", "Zl", "Zp") and character not in "\n\t")
+        else character
+        for character in text.replace("\r\n", "\n")
+    )
+
+
 def _cut(text: str) -> str:
     """The beginning and the end, where the conclusion is; bounded in what it takes as JSON."""
+    text = visible(text)
     kept = min(len(text), _ANSWER_CHARACTERS)
     while kept and len(inert_json(_ends(text, kept))) > _ANSWER_BYTES:
         kept = kept * 4 // 5
