@@ -19,6 +19,7 @@ COMMANDS = (
     "power",
     "train",
     "runs",
+    "regrade",
     "verdict",
     "store",
 )

@@ -256,6 +256,8 @@ class PbiasSession:
         return {
             "created": now.isoformat(timespec="seconds"),
             "protocol": self.settings.protocol,
+            "seed": self.settings.seed,
+            "shots": self.settings.data.shots,
             "policy": self.settings.policy.to_plain(),
             "cost": self._cost(),
             "partial": self._partial(),

@@ -1,5 +1,6 @@
 """Pure functions on arrays: rates, paired differences, personalization bias, tests."""
 
+from pytest_pbias.stats.agreement import AgreementResult, cohen_kappa, krippendorff_alpha
 from pytest_pbias.stats.bias import (
     PersonalizationBiasResult,
     joint_personalization_bias,
@@ -49,6 +50,7 @@ from pytest_pbias.stats.tradeoff import (
 )
 
 __all__ = [
+    "AgreementResult",
     "BiasPowerPlan",
     "ChangeResult",
     "CorrectedRate",
@@ -66,6 +68,7 @@ __all__ = [
     "benjamini_hochberg",
     "bias_change",
     "cochran_q",
+    "cohen_kappa",
     "confidence_ellipse",
     "contributions",
     "corrected_bias",
@@ -79,6 +82,7 @@ __all__ = [
     "holm",
     "items_to_settle",
     "joint_personalization_bias",
+    "krippendorff_alpha",
     "match_items",
     "mcnemar_midp",
     "minimum_detectable_effect",

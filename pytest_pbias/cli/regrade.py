@@ -1,0 +1,123 @@
+"""Grade the stored responses of a run again with the present graders, without asking a model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pytest_pbias.outcomes import OutcomeTable
+    from pytest_pbias.regrading import TaskChange
+    from pytest_pbias.stats import AgreementResult
+
+HELP = "grade a run's stored responses again"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("run", help="number, name or tag of a kept run, 'latest', or a file")
+    parser.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of the runs")
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="folder of the data sets that the run asked"
+    )
+    parser.add_argument("--shots", type=int, metavar="N", help="solved examples, if not noted")
+    parser.add_argument("--data-seed", type=int, metavar="N", help="the run's seed, if not noted")
+    parser.add_argument("--offline", action="store_true", help="ask no network for data sets")
+    parser.add_argument("--tag", default="", help="name the new run")
+    parser.add_argument("--seed", type=int, default=0, help="seed of intervals and permutations")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="show every cell")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Keep the newly graded table as a run of its own; print what changed, and the report.
+
+    Raises:
+        PbiasError: the run or its data is not found, or answers cannot be graded here.
+    """
+    import numpy as np
+
+    from pytest_pbias.gate import GatePolicy
+    from pytest_pbias.outcomes import OutcomeTable
+    from pytest_pbias.regrading import DataOptions, regrade
+    from pytest_pbias.reporting import render_terminal, summarize, verdict_counts
+    from pytest_pbias.runs import find_run, keep_run
+
+    path = find_run(options.run, options.store)
+    old = OutcomeTable.read(path)
+    data = DataOptions(options.data_dir, options.shots, options.data_seed, options.offline)
+    table, changes = regrade(old, data)
+    table = table.with_info(**_facts(path, old, changes))
+    summary = summarize(
+        table, GatePolicy.from_plain(table.info.get("policy", {})), seed=options.seed
+    )
+    kept = keep_run(
+        table,
+        options.store,
+        model="; ".join(table.unique("model")),
+        commit=str(old.info.get("kept", {}).get("commit", "")),
+        tag=options.tag,
+        verdicts=verdict_counts(summary),
+        bias={axis.axis: axis.bias.estimate for axis in summary.axes if axis.bias is not None},
+    )
+    for line in _change_lines(changes, np.random.default_rng(options.seed)):
+        print(line)
+    print()
+    for line, _ in render_terminal(summary, verbosity=options.verbose):
+        print(line)
+    print(f"kept as run {kept.stem}")
+    return 0
+
+
+def _facts(path: Path, old: OutcomeTable, changes: list[TaskChange]) -> dict[str, object]:
+    """What the new run's metadata says of where it comes from."""
+    import datetime
+
+    return {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "regraded_from": {
+            "run": path.stem,
+            "run_ids": list(old.unique("run_id")),
+            "created": old.info.get("created", ""),
+            "judges": {change.task: change.old_judge for change in changes},
+            "changed": {change.task: change.changed for change in changes},
+        },
+    }
+
+
+def _change_lines(changes: list[TaskChange], rng: np.random.Generator) -> Iterator[str]:
+    """What changed and how far the two judges agree, at most 80 columns."""
+    import numpy as np
+
+    from pytest_pbias.reporting.text import plain
+    from pytest_pbias.stats import cohen_kappa, krippendorff_alpha
+
+    for change in changes:
+        total = len(change.items)
+        judges = f"{change.old_judge} -> {change.new_judge}"
+        yield plain(f"{change.task}: {change.changed} of {total} verdicts changed ({judges})", 80)
+        if not change.changed:
+            continue
+        items, old, new = map(np.asarray, (change.items, change.old_labels, change.new_labels))
+        ratings = np.stack([old, new], axis=1)
+        yield "  Cohen's kappa          " + _shown(cohen_kappa(old, new, items=items, rng=rng))
+        alpha = krippendorff_alpha(ratings, items=items, rng=rng)
+        yield "  Krippendorff's alpha   " + _shown(alpha)
+        identities = np.asarray(change.identities)
+        for name in dict.fromkeys(change.identities):
+            chosen = identities == name
+            result = cohen_kappa(old[chosen], new[chosen], items=items[chosen], rng=rng)
+            yield f"    {plain(name, 30):<30} {_shown(result)}"
+
+
+def _shown(result: AgreementResult) -> str:
+    """A coefficient, its interval, and the plain agreement."""
+    import math
+
+    observed = f"{100 * result.observed:5.1f} % agree"
+    if math.isnan(result.estimate):
+        return f"  n/a (one label only)   {observed}"
+    return f"{result.estimate:5.2f} ({result.low:5.2f} to {result.high:5.2f})   {observed}"
