@@ -20,6 +20,7 @@ COMMANDS = (
     "train",
     "runs",
     "regrade",
+    "audit",
     "verdict",
     "store",
 )
