@@ -210,3 +210,16 @@ def test_mistakes_in_the_call_are_one_line(
     assert "the run has 2 tasks" in error("--sample", "1", "--out", str(tmp_path / "new.csv"))
     assert "cannot be written" in error("--out", str(tmp_path / "none" / "new.csv"))
     assert "cannot be read" in error("--labels", str(tmp_path / "none.csv"))
+
+
+def test_labels_hold_for_the_run_graded_again(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sample.csv"
+    main(["audit", str(run), "--sample", "60", "--out", str(out)])
+    labelled = _label(out, _truth)
+    table = OutcomeTable.read(run)
+    rows = table.arrow.to_pylist()
+    columns = {name: [row[name] for row in rows] for name in table.arrow.column_names}
+    columns |= {"label": ["compliance"] * len(rows), "score": [0.0] * len(rows)}
+    again = tmp_path / "again.parquet"
+    OutcomeTable.from_columns(columns).write(again)
+    assert len(read_labels(labelled, _population(again))) == 60
