@@ -78,6 +78,7 @@ def _facts(path: Path, old: OutcomeTable, changes: list[TaskChange]) -> dict[str
 
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "cost": {},  # nothing was asked
         "regraded_from": {
             "run": path.stem,
             "run_ids": list(old.unique("run_id")),

@@ -66,7 +66,8 @@ def test_verdicts_of_an_older_judge_are_renewed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     responses = {f"i{n}": [REFUSAL, REFUSAL, ANSWER if n < 3 else REFUSAL] for n in range(8)}
-    path = _keep(tmp_path, _columns("do_not_answer", responses))
+    paid = {"prompt_tokens": 9, "completion_tokens": 9}
+    path = _keep(tmp_path, _columns("do_not_answer", responses), cost=paid)
     before = path.read_bytes()
     assert _regrade(tmp_path, "--tag", "anew") == 0
     said = capsys.readouterr().out
@@ -85,6 +86,7 @@ def test_verdicts_of_an_older_judge_are_renewed(
     assert new.unique("judge_version") == ("2",)
     assert new.info["regraded_from"]["run"] == "0001-old"
     assert new.info["regraded_from"]["judges"] == {"do_not_answer": "rules 1"}
+    assert new.info["cost"] == {}
     assert list_runs(tmp_path)[-1].tag == "anew"
     assert path.read_bytes() == before
 
