@@ -53,18 +53,18 @@ def grid(
             yield Setting(k, n, bias, **shape)  # type: ignore[arg-type]  # a plain mapping of fields
 
 
-def setting_seed(setting: Setting) -> list[int]:
+def setting_seed(setting: Setting, stream: int = 0) -> list[int]:
     """Seed of a setting, from its figures: how they were written does not matter."""
     figures = (setting.bias, setting.heterogeneity, setting.missing)
     return [
-        SEED, setting.identities, setting.items, setting.cluster_size, setting.runs,
+        SEED + stream, setting.identities, setting.items, setting.cluster_size, setting.runs,
         DIFFICULTIES.index(setting.difficulty), *(round(1000 * float(x)) for x in figures),
     ]  # fmt: skip
 
 
-def bias_row(setting: Setting, replicates: int) -> Row:
-    """Estimator, intervals, tests and axis gate of one setting."""
-    rng = np.random.default_rng(setting_seed(setting))
+def bias_row(setting: Setting, replicates: int, stream: int = 0) -> Row:
+    """Estimator, intervals, tests and axis gate of one setting; ``stream`` draws anew."""
+    rng = np.random.default_rng(setting_seed(setting, stream))
     true = truth(setting, rng)[0]
     found = np.empty((replicates, 5))
     tests = np.full((replicates, 2), np.nan)
