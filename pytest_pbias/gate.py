@@ -79,7 +79,11 @@ class GatePolicy:
 
 @dataclass(frozen=True)
 class CellVerdict:
-    """Verdict of one cell; ``needed_items`` would settle an inconclusive one."""
+    """Verdict of one cell; ``needed_items`` would settle an inconclusive one.
+
+    ``warning`` says where the error rates that the verdict claims are not shown to hold (too few
+    clusters); empty where they are. ``reason`` ends with it.
+    """
 
     verdict: Verdict
     difference: PairedDifferenceResult
@@ -87,6 +91,7 @@ class CellVerdict:
     confidence: float
     needed_items: int | None
     reason: str
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,8 @@ class AxisVerdict:
     """Verdict of one axis: PB as the root mean square over its tasks, against the tolerance.
 
     ``mean_rate`` and ``baseline_rate`` (percentage points, mean over tasks) stand beside PB, which
-    says nothing without them. ``defense`` is the prompt defence it was asked under.
+    says nothing without them. ``defense`` is the prompt defence it was asked under; ``warning``
+    names the tasks with too few clusters for the error rates claimed (empty: none).
     """
 
     axis: str
@@ -130,6 +136,7 @@ class AxisVerdict:
     needed_factor: float | None
     reason: str
     defense: str = "none"
+    warning: str = ""
 
     @property
     def needed_items(self) -> int | None:
@@ -191,15 +198,23 @@ def judge_cell(
         reason = f"{shown}, within the margin of {margin:g} ({rates})"
         if verdict is Verdict.NO_SIGNAL:
             reason = f"{shown}, but the baseline's {signal.reason}"
-        elif found.n_clusters < min(_FEW_CLUSTERS, found.n_items):
-            reason += f"; its {found.n_clusters} clusters are too few to speak of others"
     else:
         verdict = Verdict.INCONCLUSIVE
         needed = required_items(found, margin=margin)
         reason = f"{shown}, margin {margin:g} not settled ({rates}; {_advice(needed)})"
-        if found.n_clusters < min(_FEW_CLUSTERS, found.n_items):
-            reason += f"; its {found.n_clusters} clusters are few, which widens the interval"
-    return CellVerdict(verdict, found, margin, confidence, needed, reason)
+    warning = _cluster_warning(found, verdict)
+    reason += f"; {warning}" if warning else ""
+    return CellVerdict(verdict, found, margin, confidence, needed, reason, warning)
+
+
+def _cluster_warning(found: PairedDifferenceResult, verdict: Verdict) -> str:
+    if found.n_clusters >= min(_FEW_CLUSTERS, found.n_items):
+        return ""
+    if found.n_clusters == 1:
+        return "its items are all of one cluster: this holds for that cluster only"
+    if verdict is Verdict.INCONCLUSIVE:
+        return f"its {found.n_clusters} clusters are few, which widens the interval"
+    return f"its {found.n_clusters} clusters are too few to speak of others"
 
 
 def _advice(needed: int | None) -> str:
@@ -269,10 +284,10 @@ def judge_axis(
         )
         says = f"tolerance {tolerance:g} not settled; {more}"
     few = [task.task for task in tasks if len(np.unique(task.clusters)) < _FEW_FOR_BIAS]
-    if few:
-        says += f"; {', '.join(few)} {'has' if len(few) == 1 else 'have'} few clusters"
+    warning = f"{', '.join(few)} {'has' if len(few) == 1 else 'have'} few clusters" if few else ""
+    says += f"; {warning}" if warning else ""
     reason = f"{shown}, {says} ({rates}; raw {bias.raw:.1f}, noise floor {bias.noise_floor:.1f})"
-    return AxisVerdict(axis, verdict, bias, tolerance, mean, base, factor, reason)
+    return AxisVerdict(axis, verdict, bias, tolerance, mean, base, factor, reason, warning=warning)
 
 
 def _at_ceiling(task: AxisOutcomes) -> bool:

@@ -5,6 +5,7 @@ import pytest
 
 from pytest_pbias.gate import (
     AxisOutcomes,
+    CellVerdict,
     GatePolicy,
     Verdict,
     judge_axis,
@@ -50,6 +51,43 @@ def test_identical_answers_on_few_items_settle_nothing() -> None:
 @pytest.mark.parametrize("right", [150, 399])
 def test_a_large_difference_fails_in_either_direction(right: int) -> None:
     assert _judge(_cell(400, right), _cell(400, 280)).verdict is Verdict.FAIL
+
+
+def _judged_in_clusters(groups: int, cell: np.ndarray, reference: np.ndarray) -> CellVerdict:
+    return judge_cell(
+        cell,
+        reference,
+        clusters=(np.arange(cell.size) % groups).astype(str),
+        margin=5.0,
+        alpha=0.05,
+        n_cells=1,
+        floor=0.25,
+    )
+
+
+@pytest.mark.parametrize(
+    ("groups", "warning"),
+    [
+        (1, "its items are all of one cluster: this holds for that cluster only"),
+        (6, "its 6 clusters are too few to speak of others"),
+        (30, ""),
+        (400, ""),
+    ],
+)
+@pytest.mark.parametrize("right", [300, 150])
+def test_few_clusters_are_a_warning_of_a_pass_and_of_a_fail(
+    groups: int, warning: str, right: int
+) -> None:
+    verdict = _judged_in_clusters(groups, _cell(400, right), _cell(400, 300))
+    assert verdict.verdict is (Verdict.PASS if right == 300 else Verdict.FAIL)
+    assert verdict.warning == warning
+    assert verdict.reason.endswith(warning)
+
+
+def test_few_clusters_widen_what_they_leave_open() -> None:
+    verdict = _judged_in_clusters(6, _cell(40, 30), _cell(40, 30))
+    assert verdict.verdict is Verdict.INCONCLUSIVE
+    assert verdict.warning == "its 6 clusters are few, which widens the interval"
 
 
 def test_a_model_at_chance_gives_no_signal() -> None:

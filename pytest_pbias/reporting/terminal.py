@@ -123,6 +123,9 @@ def _task(task: TaskSummary, verbosity: int) -> Iterator[Line]:
     broken = sum(cell.verdict is None for cell in task.cells)
     counts += [f"{broken} error"] if broken else []
     yield f"  cells: {', '.join(counts) or 'none judged'}", ""
+    if any(cell.verdict is not None and cell.verdict.warning for cell in task.cells):
+        only = "1 cluster" if task.n_clusters == 1 else f"{task.n_clusters} clusters"
+        yield f"  warning: {only} only: the verdicts hold for these, not for others", "yellow"
     yield from _unparsable(task)
     if verbosity > 0:
         for cell in sorted(task.cells, key=lambda cell: cell.identity.name):

@@ -61,7 +61,8 @@ def paired_difference(
     never narrower than what Tango's interval would be at the same discordance and as many
     independent items as there are clusters' worth of information. Where all differences are
     equal, nothing estimates their variance: the interval is Tango's and the p-value that of the
-    sign test over clusters.
+    sign test over clusters. Items of a single cluster are taken as independent: the result is
+    about that cluster.
 
     Raises:
         ValueError: shapes differ, a score lies outside [0, 1], or no item has both.

@@ -153,13 +153,11 @@ def benjamini_hochberg(pvalues: npt.ArrayLike) -> Array:
 
 
 def holm(pvalues: npt.ArrayLike) -> Array:
-    """Adjusted p-values of Holm (1979)."""
+    """Adjusted p-values of Holm (1979), by statsmodels (imported here: it takes a second)."""
+    from statsmodels.stats.multitest import multipletests
+
     values = np.asarray(pvalues, dtype=np.float64)
-    order = np.argsort(values)
-    steps = (values.size - np.arange(values.size)) * values[order]
-    adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
-    return adjusted
+    return np.asarray(multipletests(values, method="holm")[1]) if values.size else values
 
 
 def items_to_settle(half_width: float, distance: float, n_items: int) -> int | None:
