@@ -23,6 +23,7 @@ COMMANDS = (
     "audit",
     "verdict",
     "store",
+    "server",
 )
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from pytest_pbias.collecting.records import Failure
 from pytest_pbias.collecting.store import Store
+from pytest_pbias.models.process import start_time
 
 _LIVENESS_SECONDS = 1.0
 
 
 def this_owner(number: int = 0) -> str:
     """Identify a collector of this process: host, process id, its start time, and a number."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_start_time(os.getpid())}:{number}"
+    return f"{socket.gethostname()}:{os.getpid()}:{start_time(os.getpid())}:{number}"
 
 
 def owner_alive(owner: str) -> bool:
@@ -28,7 +29,7 @@ def owner_alive(owner: str) -> bool:
         return False
     if host != socket.gethostname():
         return True
-    now_started = _start_time(number)
+    now_started = start_time(number)
     if now_started is None:
         try:
             os.kill(number, 0)
@@ -38,15 +39,6 @@ def owner_alive(owner: str) -> bool:
             return True
         return not Path("/proc/self/stat").exists()
     return started in (str(now_started), "None")
-
-
-def _start_time(pid: int) -> int | None:
-    """Start of a process in clock ticks since boot (field 22 of /proc/PID/stat); None if gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in ("Z", "X") else int(fields[19])
 
 
 def store_wait(

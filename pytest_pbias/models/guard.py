@@ -4,7 +4,8 @@ Run as a script with the standard library only: ``python -I guard.py GRACE COMMA
 holds the other end of standard input; its end of file, for whatever reason, SIGKILL included,
 means the parent is gone or wants the server stopped. A pipe is used rather than only
 ``PR_SET_PDEATHSIG``, because that signal follows the *thread* that forked. The guard adopts
-processes that the server leaves behind, so that it can end these as well.
+processes that the server leaves behind, so that it can end these as well. A parent that writes
+``keep`` leaves the server behind on purpose: from then on only SIGTERM ends it.
 """
 
 from __future__ import annotations
@@ -32,36 +33,52 @@ def _die_with_guard() -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _close_stdin(*_: object) -> None:
-    with contextlib.suppress(OSError):
-        os.close(0)
+class _Watch:
+    """Whether the server is to be ended."""
+
+    def __init__(self) -> None:
+        self._parent: int | None = os.getppid()  # None once the server is kept
+        self._asked, self._ask = os.pipe()
+
+    def ask_to_end(self, *_: object) -> None:
+        """What SIGTERM does."""
+        os.write(self._ask, b"x")
+
+    def ended(self) -> bool:
+        """Wait a moment for a reason to end the server."""
+        watched = [self._asked] if self._parent is None else [self._asked, 0]
+        ready, _, _ = select.select(watched, [], [], _POLL_SECONDS)
+        if self._asked in ready:
+            return True
+        if self._parent is None:
+            return False
+        if ready:
+            said = os.read(0, 4096)
+            if said.startswith(b"keep"):
+                self._parent = None
+                return False
+            if not said:
+                return True
+        return os.getppid() != self._parent
 
 
 def main(grace: float, command: list[str]) -> int:
-    """Run ``command`` until it ends or standard input closes; return its exit code."""
-    parent = os.getppid()
+    """Run ``command`` until it ends or is to be ended; return its exit code."""
+    watch = _Watch()
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     for number in (signal.SIGINT, signal.SIGHUP):  # Ctrl-C is the parent's to handle
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _close_stdin)
+    signal.signal(signal.SIGTERM, watch.ask_to_end)
     # The server's own standard input stays open for as long as this guard lives.
     child = subprocess.Popen(
         command, stdin=subprocess.PIPE, start_new_session=True, preexec_fn=_die_with_guard
     )
     try:
-        while child.poll() is None and not _parent_gone(parent):
+        while child.poll() is None and not watch.ended():
             pass
     finally:
         _end(child, grace)
     return child.returncode
-
-
-def _parent_gone(parent: int) -> bool:
-    try:
-        ready, _, _ = select.select([0], [], [], _POLL_SECONDS)
-        return bool(ready and not os.read(0, 4096)) or os.getppid() != parent
-    except OSError:
-        return True
 
 
 def _end(child: subprocess.Popen[bytes], grace: float) -> None:

@@ -18,6 +18,15 @@ _GUARD = Path(__file__).with_name("guard.py")
 _POLL_SECONDS = 0.05
 
 
+def start_time(pid: int) -> int | None:
+    """Start of a process in clock ticks since boot (field 22 of /proc/PID/stat); None if gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in ("Z", "X") else int(fields[19])
+
+
 class ServerProcess:
     """A server command in a process group of its own, writing to ``log``.
 
@@ -88,11 +97,36 @@ class ServerProcess:
         """Whether the server still runs."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """The process that guards the server; SIGTERM to it ends the server and its children."""
+        assert self._process is not None
+        return self._process.pid
+
+    def keep(self) -> None:
+        """Let the server outlive this process: only SIGTERM to :attr:`pid` ends it from now on."""
+        process = self._process
+        if process is None or process.stdin is None:
+            return
+        with contextlib.suppress(OSError):  # it has ended, and that is found out by running()
+            process.stdin.write(b"keep\n")
+            process.stdin.flush()
+
+    def leave(self) -> None:
+        """Have nothing more to do with a kept server."""
+        process, self._process = self._process, None
+        if process is not None:
+            if process.stdin is not None:
+                process.stdin.close()
+            process.returncode = 0  # else Python warns that it still runs, as it is meant to
+
     def stop(self) -> None:
         """End the server and its children: SIGTERM, and SIGKILL after the grace period."""
         process = self._process
         if process is None:
             return
+        with contextlib.suppress(OSError):
+            process.terminate()
         if process.stdin is not None:
             with contextlib.suppress(OSError):
                 process.stdin.close()

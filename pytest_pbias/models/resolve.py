@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pytest_pbias.errors import ConfigurationError, near_matches
 from pytest_pbias.models.spec import DEFAULT_KEY_ENV, ModelSpec
 from pytest_pbias.models.vllm import VllmSettings, find_vllm, weights_identity
+from pytest_pbias.models.vllm.adapter import read_adapter
 
 EMBEDDED = "embedded"
 EMBEDDED_SERVED_NAME = "pbias-embedded"
@@ -54,21 +55,30 @@ def resolve_model(
         raise ConfigurationError("no model named: pass --pbias-model, such as --pbias-model=llama3")
     aliases = load_aliases(aliases_file)
     if base_url is not None:
+        _refuse_adapter(
+            vllm,
+            "a server given by --pbias-base-url",
+            "load it there and give its name with --pbias-model",
+        )
         served = aliases[name].served_name if name in aliases else name
         if name == EMBEDDED:
             served = EMBEDDED_SERVED_NAME
         return _endpoint(name, served, base_url, api_key_env)
-    if name == EMBEDDED:
-        return _embedded()
     alias = aliases.get(name)
-    if alias is None and _has_runtime(name):
-        return _embedded(name, Path(name).resolve())
+    if name == EMBEDDED or (alias is None and _has_runtime(name)):
+        _refuse_adapter(
+            vllm,
+            "the embedded engine",
+            "give the folder of the merged model, which `pbias train` leaves around the adapter",
+        )
+        return _embedded() if name == EMBEDDED else _embedded(name, Path(name).resolve())
     weights = alias is None and ("/" in name or Path(name).is_dir())
     if weights or (alias is not None and alias.base_url is None):
         return _vllm(name, name if alias is None else alias.served_name, vllm or VllmSettings())
     if alias is None:
         raise ConfigurationError(_unknown(name, aliases))
     assert alias.base_url is not None
+    _refuse_adapter(vllm, f"the API behind {name!r}", "--pbias-lora is for local weights")
     key_env = api_key_env or alias.api_key_env
     return _endpoint(name, alias.served_name, alias.base_url, key_env, alias.revision)
 
@@ -111,7 +121,7 @@ def _vllm(name: str, served: str, settings: VllmSettings) -> ModelSpec:
     folder = Path(served)
     if folder.is_dir():
         digest = weights_identity(folder, settings.arguments)
-        return ModelSpec(
+        spec = ModelSpec(
             name=name,
             served_name=folder.resolve().name,
             base_url=None,
@@ -121,16 +131,38 @@ def _vllm(name: str, served: str, settings: VllmSettings) -> ModelSpec:
             revision=digest,
             path=folder.resolve(),
         )
-    arguments = " ".join(settings.arguments)
-    return ModelSpec(
-        name=name,
-        served_name=served,
-        base_url=None,
-        api_key_env=None,
-        kind="vllm",
-        served_identity=f"vllm:{served} {arguments}".strip(),
-        revision="",
+    else:
+        arguments = " ".join(settings.arguments)
+        spec = ModelSpec(
+            name=name,
+            served_name=served,
+            base_url=None,
+            api_key_env=None,
+            kind="vllm",
+            served_identity=f"vllm:{served} {arguments}".strip(),
+            revision="",
+            hub=served,
+        )
+    return spec if settings.lora is None else _adapted(spec, settings.lora)
+
+
+def _adapted(spec: ModelSpec, lora: Path) -> ModelSpec:
+    """The model with an adapter, which has a name of its own beside the weights'."""
+    adapter = read_adapter(lora)
+    if adapter.name == spec.served_name:
+        adapter = replace(adapter, name=f"{adapter.name}-lora")
+    return replace(
+        spec,
+        name=f"{spec.name}+{adapter.name}",
+        served_name=adapter.name,
+        served_identity=f"{spec.served_identity} lora:{adapter.digest}",
+        adapter=adapter,
     )
+
+
+def _refuse_adapter(settings: VllmSettings | None, who: str, instead: str) -> None:
+    if settings is not None and settings.lora is not None:
+        raise ConfigurationError(f"--pbias-lora: {who} serves no adapter of yours: {instead}")
 
 
 def _endpoint(

@@ -14,13 +14,25 @@ DEFAULT_KEY_ENV = "OPENAI_API_KEY"
 
 
 @dataclass(frozen=True, slots=True)
+class Adapter:
+    """A LoRA adapter: its served name, largest rank, and the rank that a server makes room for."""
+
+    name: str
+    folder: Path
+    rank: int
+    room: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """A resolved model: where it is asked, under which name, and what identifies it.
 
     ``served_identity`` goes into request keys: the weights hash of the embedded model, or address
     and model name of an endpoint. ``api_key_env`` names the variable that holds the key; the key
     itself is never held here. ``base_url`` is None where the server is yet to be started;
-    ``more_urls`` are further endpoints of the same model.
+    ``more_urls`` are further endpoints of the same model. Weights that a vLLM server of ours is to
+    serve lie in the folder ``path`` or have the ``hub`` id, and may carry an ``adapter``.
     """
 
     name: str
@@ -32,6 +44,15 @@ class ModelSpec:
     revision: str
     path: Path | None = None
     more_urls: tuple[str, ...] = ()
+    hub: str | None = None
+    adapter: Adapter | None = None
+
+    @property
+    def base_name(self) -> str:
+        """The name under which the weights themselves are served, without the adapter."""
+        if self.adapter is None:
+            return self.served_name
+        return self.path.name if self.path is not None else str(self.hub)
 
     def api_key(self) -> str:
         """Return the key from the environment, or ``EMPTY`` for servers that need none.

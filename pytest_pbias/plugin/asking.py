@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from pytest_pbias.collecting import Collector, Store, store_wait
 from pytest_pbias.collecting.plan import Protocol
@@ -21,13 +17,13 @@ from pytest_pbias.identities import Placement
 from pytest_pbias.models import ModelSpec
 from pytest_pbias.models.process import ServerProcess
 from pytest_pbias.models.vllm import START_SECONDS, VllmServer
+from pytest_pbias.plugin.serving import remember_server, start_embedded, start_vllm
 from pytest_pbias.plugin.settings import Settings
 from pytest_pbias.plugin.work import Work
 
 _TICK_SECONDS = 0.25
 _START_SECONDS = START_SECONDS + 60.0
 _EMBEDDED_CONCURRENCY = 96
-_EMBEDDED_START_SECONDS = 120.0
 _RESTART_SECONDS = 900.0  # that a vLLM server which died may take to come back
 
 
@@ -67,6 +63,11 @@ class Asking:
     def end_reason(self) -> str | None:
         """Why asking ended before everything was asked, or None."""
         return None if self.collector is None else self.collector.end_reason
+
+    def give_up(self, reason: str) -> None:
+        """Ask nothing more: what is missing has failed for ``reason``."""
+        if self.collector is not None:
+            self.collector.give_up(reason)
 
     def stop(self) -> None:
         """Stop asking, and the server if this session started one."""
@@ -176,10 +177,12 @@ def _start(settings: Settings, store: Store, work: Work, say: Callable[[str], No
     if spec.kind == "embedded":
         # A server of our own batches what it is given and throttles nobody: fill its batches.
         concurrency = first = max(concurrency, _EMBEDDED_CONCURRENCY)
-        asking.server, base_url = _start_embedded(spec, settings.store_dir / "logs")
+        asking.server, base_url = start_embedded(spec, settings.store_dir / "logs")
     else:
         if spec.kind == "vllm":
-            asking.server, base_url = _start_vllm(asking, settings, work, protocol, say)
+            server = start_vllm(settings, work.longest_prompt(protocol), asking.give_up, say)
+            asking.server, base_url = server, server.base_url
+            remember_server(store, spec, server.facts())
             policy, patience = RetryPolicy(attempts=1000, total=_RESTART_SECONDS), _RESTART_SECONDS
         else:
             check_served_model(spec)
@@ -212,40 +215,6 @@ def _start(settings: Settings, store: Store, work: Work, say: Callable[[str], No
     return asking
 
 
-def _start_vllm(
-    asking: Asking,
-    settings: Settings,
-    work: Work,
-    protocol: Protocol,
-    say: Callable[[str], None],
-) -> tuple[VllmServer, str]:
-    """Start vLLM with room for the longest planned prompt and its answer."""
-
-    def lost(reason: str) -> None:
-        if asking.collector is not None:
-            asking.collector.give_up(reason)
-
-    characters = max(
-        sum(len(message["content"]) for message in request.messages)
-        for request in work.requests(protocol)
-    )
-    server = VllmServer(
-        settings.model,
-        settings.vllm,
-        log=settings.store_dir / "logs" / f"vllm-{os.getpid()}.log",
-        # At most a token a character, and the template's own.
-        longest=characters + protocol.sampling.max_tokens + 256,
-        lost=lost,
-    )
-    asking.server = server
-    try:
-        server.start(say)
-    except BaseException:
-        server.stop()
-        raise
-    return server, server.base_url
-
-
 def _batch_collector(settings: Settings, store: Store, work: Work, protocol: Protocol) -> Collector:
     """Collects through the endpoint's Batch API."""
     from pytest_pbias.collecting.batching import BatchEngine
@@ -276,22 +245,6 @@ def _batch_collector(settings: Settings, store: Store, work: Work, protocol: Pro
             poll_seconds=settings.spending.poll,
         ),
     )
-
-
-def _start_embedded(spec: ModelSpec, logs: Path) -> tuple[ServerProcess, str]:
-    """Start the embedded model's server; it ends with this process, however that ends."""
-    if importlib.util.find_spec("onnxruntime_genai") is None:
-        raise ConfigurationError(
-            "the embedded model needs its runtime: pip install 'pytest-pbias[embedded]'"
-        )
-    command = [sys.executable, "-m", "pytest_pbias.models.embedded.server"]
-    server = ServerProcess(
-        [*command, "--model", str(spec.path), "--processes", str(min(os.cpu_count() or 1, 4))],
-        log=logs / f"embedded-{os.getpid()}.log",
-    )
-    server.start()
-    address = server.wait_ready(r"^listening on (http://\S+)$", _EMBEDDED_START_SECONDS)
-    return server, f"{address.group(1)}/v1"
 
 
 def wait_for_controller(store: Store, uid: str) -> Waiting:

@@ -40,6 +40,7 @@ from pytest_pbias.plugin.comparing import (
 from pytest_pbias.plugin.distributed import plan_path, session_uid, write_plan
 from pytest_pbias.plugin.estimate import Estimate, estimate, estimate_lines
 from pytest_pbias.plugin.progress import BackgroundProgress, ProgressLine
+from pytest_pbias.plugin.serving import served_facts
 from pytest_pbias.plugin.settings import Settings
 from pytest_pbias.plugin.signals import do_nothing, interrupt_on_sigterm
 from pytest_pbias.plugin.work import Work
@@ -261,6 +262,7 @@ class PbiasSession:
             "policy": self.settings.policy.to_plain(),
             "cost": self._cost(),
             "partial": self._partial(),
+            "server": served_facts(self.store, self.settings.model),
             "versions": {"pytest-pbias": __version__, "python": platform.python_version()},
         }
 

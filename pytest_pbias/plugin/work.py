@@ -32,6 +32,13 @@ class Work:
         """How many requests there are."""
         return protocol.runs * sum(len(self.data[cell.task.name].items) for cell in self.cells)
 
+    def longest_prompt(self, protocol: Protocol) -> int:
+        """Characters of the longest conversation that is planned."""
+        return max(
+            sum(len(message["content"]) for message in request.messages)
+            for request in self.requests(protocol)
+        )
+
     def anything_missing(self, store: Store, protocol: Protocol) -> bool:
         """Whether the store lacks a response."""
         return any(

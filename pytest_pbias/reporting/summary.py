@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -97,7 +98,8 @@ class RunInfo:
 
     Token counts are those of the answers in the table, whenever they were asked; ``cost`` is what
     the session itself used, with ``amount`` and ``currency`` where the price is known. ``partial``
-    says why the run ended early.
+    says why the run ended early. ``server`` is what is known of a server that the run started:
+    engine, version, type of the weights, arguments.
     """
 
     run_id: str
@@ -114,6 +116,7 @@ class RunInfo:
     completion_tokens: int
     partial: str | None = None
     cost: Mapping[str, float | str] = field(default_factory=dict)
+    server: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -277,6 +280,7 @@ def _run_info(table: OutcomeTable) -> RunInfo:
         completion_tokens=tokens("completion_tokens"),
         partial=table.info.get("partial"),
         cost=table.info.get("cost", {}),
+        server=table.info.get("server") or {},
     )
 
 

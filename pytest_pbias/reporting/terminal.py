@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from pytest_pbias.gate import Verdict
 from pytest_pbias.reporting.defenses import defense_lines
 from pytest_pbias.reporting.summary import CellSummary, RunSummary, TaskSummary, verdict_counts
-from pytest_pbias.reporting.text import Line, Style, plain, probability, signed, unsigned
+from pytest_pbias.reporting.text import (
+    Line,
+    Style,
+    plain,
+    probability,
+    server_line,
+    signed,
+    unsigned,
+)
 
 _STYLES: dict[Verdict, Style] = {
     Verdict.PASS: "green",
@@ -67,6 +75,8 @@ def _head(summary: RunSummary, width: int) -> Iterator[Line]:
         f"model {plain(run.model, 60)}, {run.n_rows:,} answers, {summary.n_cells} cells judged",
         "",
     )
+    if run.server:
+        yield f"served by {plain(server_line(run.server), 66)}", ""
     if run.partial is not None:
         for line in textwrap.wrap(plain(f"PARTIAL: {run.partial}"), width):
             yield line, "red"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 Style = Literal["", "red", "green", "yellow", "bold"]
 Line = tuple[str, Style]
@@ -52,3 +53,12 @@ def unsigned(estimate: float, low: float, high: float) -> str:
 def probability(value: float) -> str:
     """A p-value as people write it."""
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def server_line(server: Mapping[str, Any]) -> str:
+    """Engine, version and how it ran, as in ``vLLM 0.32.0, float32, context 512``."""
+    parts = [f"{server.get('engine', 'a server')} {', '.join(server.get('versions', []))}".strip()]
+    parts += [str(server[name]) for name in ("dtype", "quantization", "device") if name in server]
+    if server.get("max_model_len"):
+        parts.append(f"context {server['max_model_len']}")
+    return ", ".join(parts)

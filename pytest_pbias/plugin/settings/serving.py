@@ -8,7 +8,8 @@ import pytest
 
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models.vllm import VllmSettings
-from pytest_pbias.plugin.options import read_option
+from pytest_pbias.plugin.options import read_flag, read_option
+from pytest_pbias.plugin.settings.readers import read_path
 
 
 def read_vllm(config: pytest.Config) -> VllmSettings:
@@ -22,4 +23,9 @@ def read_vllm(config: pytest.Config) -> VllmSettings:
         arguments = tuple(shlex.split(text))
     except ValueError as error:
         raise ConfigurationError(f"--pbias-vllm-args: {text!r}: {error}") from None
-    return VllmSettings(read_option(config, "vllm-command"), arguments)
+    return VllmSettings(
+        read_option(config, "vllm-command"),
+        arguments,
+        lora=read_path(config, "lora"),
+        keep=read_flag(config, "keep-server"),
+    )

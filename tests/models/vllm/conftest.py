@@ -1,0 +1,122 @@
+"""A real ``vllm serve``: the CPU build, with the embedded model's weights.
+
+``PBIAS_VLLM`` names the ``vllm`` command to use, where it is in an environment of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pytest_pbias.models.embedded import data_dir, locate
+
+COMMAND = os.environ.get("PBIAS_VLLM") or shutil.which("vllm")
+CPU = "--dtype float32 --enforce-eager --no-enable-chunked-prefill"
+
+
+@pytest.fixture
+def cpu_arguments() -> str:
+    """What the CPU build is started with."""
+    return CPU
+
+
+@pytest.fixture
+def cpu_vllm(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The real command, with what the CPU build needs, and nothing outside a scratch folder.
+
+    Its path is short: the name of a socket in it may have 107 characters.
+    """
+    if COMMAND is None:
+        pytest.skip("vLLM is not installed (PBIAS_VLLM)")
+    scratch = Path(tempfile.mkdtemp(prefix="pbias-"))
+    for name, value in {
+        "OMP_NUM_THREADS": "1",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_CACHE_ROOT": str(scratch),
+        "TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor"),
+        "VLLM_RPC_BASE_PATH": str(scratch),
+    }.items():
+        monkeypatch.setenv(name, value)
+    yield COMMAND
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """No kept server of this user is found or stopped by a test."""
+    monkeypatch.setenv("PBIAS_STATE_DIR", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def fake_command(tmp_path: Path) -> str:
+    """A command of the right name; enough for what happens before anything is started."""
+    command = tmp_path / "bin" / "vllm"
+    command.parent.mkdir()
+    command.write_text("#!/bin/sh\nexit 3\n")
+    command.chmod(0o755)
+    return str(command)
+
+
+@pytest.fixture
+def weights() -> Callable[[Path], Path]:
+    """Copies the embedded model as a plain model folder, without the embedded engine's own form."""
+
+    def copy(folder: Path) -> Path:
+        ignore = shutil.ignore_patterns("runtime")
+        return Path(shutil.copytree(locate(), folder / "small-llama", ignore=ignore))
+
+    return copy
+
+
+@pytest.fixture
+def arguments() -> Callable[..., list[str]]:
+    """The command line of a session that starts the real server."""
+
+    def build(model: Path, *more: str) -> list[str]:
+        return [
+            f"--pbias-model={model}",
+            f"--pbias-vllm-command={COMMAND}",
+            f"--pbias-vllm-args={CPU}",
+            f"--pbias-data-dir={data_dir()}",
+            "--pbias-placement=system",
+            *("-p", "no:cacheprovider"),
+            *more,
+        ]
+
+    return build
+
+
+@pytest.fixture
+def servers() -> Callable[[str], list[psutil.Process]]:
+    """Finds the running servers of a model folder, without their guards."""
+
+    def find(name: str) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            line = process.info["cmdline"] or []
+            served = "serve" in line and any(part.endswith(name) for part in line)
+            if served and not any(part.endswith("guard.py") for part in line):
+                found.append(process)
+        return found
+
+    return find
+
+
+@pytest.fixture
+def wait_until_gone() -> Callable[[list[psutil.Process], float], None]:
+    """Waits for processes to end."""
+
+    def wait(processes: list[psutil.Process], seconds: float) -> None:
+        _, alive = psutil.wait_procs(processes, timeout=seconds)
+        assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
+
+    return wait
