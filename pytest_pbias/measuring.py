@@ -11,18 +11,30 @@ import numpy.typing as npt
 
 from pytest_pbias.collecting.plan import Cell, Protocol, Question, questions_of
 from pytest_pbias.collecting.records import Response
-from pytest_pbias.collecting.store import GradeRecord, Store, grade_key
-from pytest_pbias.grading import Grade, Grader, grader_for
-from pytest_pbias.outcomes import OutcomeTable
-from pytest_pbias.tasks import Item, TaskData
+from pytest_pbias.collecting.store import Store
+from pytest_pbias.errors import InfrastructureError
+from pytest_pbias.grading import Grade, Graded, Grader, Ungraded, grader_for
+from pytest_pbias.grading.keeping import grade_kept
+from pytest_pbias.outcomes import OutcomeTable, grade_to_plain
+from pytest_pbias.tasks import TaskData
 
-# Graders whose work is dear enough to be kept in the store.
-_KEPT_GRADES = frozenset({"code"})
+
+@dataclass(frozen=True, slots=True)
+class OtherGrades:
+    """The grades that another judge than the gating one gave to a cell's responses."""
+
+    judge: str
+    version: str
+    grades: tuple[Graded | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A cell's questions with what came back; ``None`` where a response is missing."""
+    """A cell's questions with what came back; ``None`` where a response is missing.
+
+    ``judge`` gave ``grades``, by which the cell is judged; a grade is missing too where that judge
+    failed, and then ``errors`` says why. ``others`` are those of further judges.
+    """
 
     cell: Cell
     data: TaskData
@@ -33,10 +45,11 @@ class Measurement:
     errors: tuple[str | None, ...]
     judge: str
     judge_version: str
+    others: tuple[OtherGrades, ...] = ()
 
     @property
     def scores(self) -> npt.NDArray[np.float64]:
-        """Scores in [0, 1] of shape (items, runs), NaN where a response is missing."""
+        """Scores in [0, 1] of shape (items, runs), NaN where a grade is missing."""
         flat = [np.nan if grade is None else grade.score for grade in self.grades]
         return np.asarray(flat, dtype=np.float64).reshape(-1, self.protocol.runs)
 
@@ -47,8 +60,8 @@ class Measurement:
 
     @property
     def missing(self) -> int:
-        """How many responses are missing."""
-        return sum(response is None for response in self.responses)
+        """How many responses are missing, or could not be judged."""
+        return sum(grade is None for grade in self.grades)
 
     @property
     def unparsable(self) -> int:
@@ -62,63 +75,65 @@ def measure_cell(
     protocol: Protocol,
     store: Store,
     failures: Mapping[str, str],
+    graders: Sequence[Grader] = (),
 ) -> Measurement:
     """Read a cell's responses from the store and grade them.
 
-    ``failures`` gives the reason for each request key that finally failed.
-
-    Raises:
-        InfrastructureError: grading could not be done.
+    ``failures`` gives the reason for each request key that finally failed. The first of
+    ``graders`` gives the scores that count; without them it is the task's usual one.
     """
     questions = tuple(questions_of(cell, data, protocol))
     found = store.get_many([question.request.key for question in questions])
     responses = tuple(found.get(question.request.key) for question in questions)
-    grader = grader_for(cell.task)
-    answered = [
-        (question.item, response.text)
-        for question, response in zip(questions, responses, strict=True)
-        if response is not None
-    ]
-    graded = iter(_grade(cell, grader, answered, store))
+    first, *rest = graders or (grader_for(cell.task),)
+    graded = _graded(first, questions, responses, store)
     return Measurement(
         cell=cell,
         data=data,
         protocol=protocol,
         questions=questions,
         responses=responses,
-        grades=tuple(None if response is None else next(graded) for response in responses),
+        grades=tuple(grade if isinstance(grade, Grade) else None for grade in graded),
         errors=tuple(
-            failures.get(question.request.key, "not asked") if response is None else None
-            for question, response in zip(questions, responses, strict=True)
+            failures.get(question.request.key, "not asked")
+            if response is None
+            else grade.reason
+            if isinstance(grade, Ungraded)
+            else None
+            for question, response, grade in zip(questions, responses, graded, strict=True)
         ),
-        judge=grader.name,
-        judge_version=grader.version,
+        judge=first.name,
+        judge_version=first.version,
+        others=tuple(
+            OtherGrades(
+                grader.name, grader.version, tuple(_graded(grader, questions, responses, store))
+            )
+            for grader in rest
+        ),
     )
 
 
-def _grade(
-    cell: Cell, grader: Grader, pairs: Sequence[tuple[Item, str]], store: Store
-) -> list[Grade]:
-    if cell.task.grader not in _KEPT_GRADES:
-        return grader.grade(pairs)
-    keys = [grade_key(grader.name, grader.version, item.id, text) for item, text in pairs]
-    kept = store.get_grades(list(dict.fromkeys(keys)))
-    fresh: dict[str, tuple[Item, str]] = {
-        key: pair for key, pair in zip(keys, pairs, strict=True) if key not in kept
-    }
-    made = dict(zip(fresh, grader.grade(list(fresh.values())), strict=True)) if fresh else {}
-    if made:
-        store.put_grades(
-            {
-                key: GradeRecord(grade.score, grade.label, grade.parsable)
-                for key, grade in made.items()
-            }
-        )
-    known = {
-        key: Grade(record.score, record.label, record.parsable) for key, record in kept.items()
-    }
-    known.update(made)
-    return [known[key] for key in keys]
+def _graded(
+    grader: Grader,
+    questions: Sequence[Question],
+    responses: Sequence[Response | None],
+    store: Store,
+) -> list[Graded | None]:
+    """The grade of each response, None where there is none; a judge's failure is no exception.
+
+    What one judge could not do must not cost the answers and the other judges' grades.
+    """
+    pairs = [
+        (question.item, response.text)
+        for question, response in zip(questions, responses, strict=True)
+        if response is not None
+    ]
+    try:
+        graded: Sequence[Graded] = grade_kept(grader, pairs, store)
+    except InfrastructureError as error:
+        graded = [Ungraded(f"not judged: {error}")] * len(pairs)
+    each = iter(graded)
+    return [None if response is None else next(each) for response in responses]
 
 
 def outcome_table(measurements: Iterable[Measurement], *, run_id: str, model: str) -> OutcomeTable:
@@ -183,8 +198,26 @@ def _varying_columns(measurement: Measurement) -> dict[str, list[Any]]:
         "score": [grade and grade.score for grade in grades],
         "label": [grade and grade.label for grade in grades],
         "parsable": [grade and grade.parsable for grade in grades],
+        "other_grades": _other_grades(measurement),
         "error": list(measurement.errors),
     }
+
+
+def _other_grades(measurement: Measurement) -> list[list[dict[str, Any]] | None]:
+    """What the further judges gave to each response, null where there is none."""
+    if not measurement.others:
+        return [None] * len(measurement.questions)
+    by_judge = [
+        [
+            None if grade is None else grade_to_plain(other.judge, other.version, grade)
+            for grade in other.grades
+        ]
+        for other in measurement.others
+    ]
+    return [
+        [plain for plain in of_response if plain is not None] or None
+        for of_response in zip(*by_judge, strict=True)
+    ]
 
 
 def _clean(response: Response | None) -> str | None:

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pytest_pbias.errors import DataError
+from pytest_pbias.grading.base import Grade, Graded
 from pytest_pbias.identities import Identity
 from pytest_pbias.identities.base import Kind
 
@@ -272,6 +273,18 @@ class OutcomeTable:
             judge=", ".join(OutcomeTable(rows).unique("judge")),
             others=_other_scores(rows, index, shape),
         )
+
+
+def grade_to_plain(judge: str, version: str, grade: Graded) -> dict[str, Any]:
+    """A grade as it stands in ``other_grades``: without a score where the judge failed."""
+    given = grade if isinstance(grade, Grade) else None
+    return {
+        "judge": judge,
+        "version": version,
+        "score": None if given is None else given.score,
+        "label": "error" if given is None else given.label,
+        "parsable": None if given is None else given.parsable,
+    }
 
 
 def _upgrade(table: pa.Table, version: int, path: Path) -> pa.Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -10,20 +10,25 @@ from typing import Any, Literal, cast
 import numpy as np
 import pyarrow as pa
 
+from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import ConfigurationError, DataError, InfrastructureError
-from pytest_pbias.grading import Grade, cannot_grade, grader_for
-from pytest_pbias.outcomes import SCHEMA, OutcomeTable
+from pytest_pbias.grading import Graded, Grader, Judging, Ungraded, cannot_grade, is_judged
+from pytest_pbias.grading.keeping import grade_kept
+from pytest_pbias.outcomes import SCHEMA, OutcomeTable, grade_to_plain
 from pytest_pbias.tasks import Item, Task, load_task, resolve_task
 
 _GRADED = ("score", "label", "parsable", "judge", "judge_version")
+_WRITTEN = (*_GRADED, "other_grades")
+UNPARSABLE = "unparsable"
 
 
 @dataclass(frozen=True, slots=True)
 class TaskChange:
     """One task before and after: a judge is its name and version.
 
-    The vectors have one entry an answer: its item, its identity, the label it had and the one it
-    has now; ``changed`` counts the answers whose label or score changed.
+    The vectors have one entry an answer: its item, its identity, the verdict it had and the one it
+    has now: ``yes`` for a score of at least 0.5, ``no`` below, or ``unparsable``. ``changed``
+    counts the answers whose label or score changed.
     """
 
     task: str
@@ -31,8 +36,8 @@ class TaskChange:
     new_judge: str
     items: tuple[str, ...]
     identities: tuple[str, ...]
-    old_labels: tuple[str, ...]
-    new_labels: tuple[str, ...]
+    old_verdicts: tuple[str, ...]
+    new_verdicts: tuple[str, ...]
     changed: int
 
 
@@ -46,19 +51,22 @@ class DataOptions:
     offline: bool = False
 
 
-def regrade(table: OutcomeTable, options: DataOptions) -> tuple[OutcomeTable, list[TaskChange]]:
-    """Grade every stored response with the present grader of its task.
+def regrade(
+    table: OutcomeTable, options: DataOptions, judging: Judging, store: Store | None = None
+) -> tuple[OutcomeTable, list[TaskChange]]:
+    """Grade every stored response with the present grader of its task, or with ``judging``.
 
-    Rows without a response stay as they are. Items of safety tasks and of XSTest are not loaded:
-    their graders look at the response alone.
+    Rows without a response stay as they are. Items of safety tasks and of XSTest are loaded only
+    for judges that see the question. Grades that are dear are kept in ``store``.
 
     Raises:
         PbiasError: a task is unknown, its data is missing or not what the run asked, or its
-            answers cannot be graded on this machine.
+            answers cannot be graded on this machine, or a judge failed.
     """
-    columns: dict[str, list[Any]] = {name: table.text(name) for name in _GRADED}
+    columns: dict[str, list[Any]] = {name: table.text(name) for name in _WRITTEN}
     tasks = np.asarray(table.text("task"), dtype=np.str_)
     changes = []
+    judging.check(resolve_task(name) for name in table.tasks())
     for name in table.tasks():
         task = resolve_task(name)
         reason = cannot_grade(task)
@@ -66,7 +74,14 @@ def regrade(table: OutcomeTable, options: DataOptions) -> tuple[OutcomeTable, li
             raise InfrastructureError(f"task {name!r} cannot be graded again here: {reason}")
         rows = np.flatnonzero(tasks == name)
         part = OutcomeTable(table.arrow.take(pa.array(rows)))
-        changes.append(_regrade_task(task, part, _items(task, part, options), rows, columns))
+        blind = is_judged(task) and not any(judge.sees_question for judge in judging.judges)
+        items = (
+            {item: Item(item, "", "") for item in part.unique("item_id")}
+            if blind
+            else _items(task, part, options)
+        )
+        graded = _Part(part, rows, items)
+        changes.append(_regrade_task(task, graded, judging.graders(task), store, columns))
     arrays = [
         pa.array(columns[field.name], type=field.type)
         if field.name in columns
@@ -77,51 +92,82 @@ def regrade(table: OutcomeTable, options: DataOptions) -> tuple[OutcomeTable, li
     return OutcomeTable(arrow.replace_schema_metadata(table.arrow.schema.metadata)), changes
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A task's rows, numbered ``rows`` in the whole table, and its items by id."""
+
+    table: OutcomeTable
+    rows: np.ndarray[Any, np.dtype[np.intp]]
+    items: Mapping[str, Item]
+
+
 def _regrade_task(
     task: Task,
-    part: OutcomeTable,
-    items: Mapping[str, Item],
-    rows: np.ndarray[Any, np.dtype[np.intp]],
+    part: _Part,
+    graders: Sequence[Grader],
+    store: Store | None,
     columns: dict[str, list[Any]],
 ) -> TaskChange:
-    """Grade a task's rows, numbered ``rows`` in the whole table, into ``columns``."""
-    grader = grader_for(task)
-    ids, responses, identities = (part.text(name) for name in ("item_id", "response", "identity"))
-    old: dict[str, list[Any]] = {name: part.text(name) for name in _GRADED}
+    """Grade a task's rows into ``columns``; the first grader's grades are those that count."""
+    ids, responses, identities = (
+        part.table.text(name) for name in ("item_id", "response", "identity")
+    )
+    old: dict[str, list[Any]] = {name: part.table.text(name) for name in _GRADED}
     answered = [n for n, response in enumerate(responses) if response is not None]
     pairs = [(str(ids[n]), str(responses[n])) for n in answered]
-    # Under greedy sampling many identities get the same answer to an item: grade it once.
-    distinct = list(dict.fromkeys(pairs))
-    grades = grader.grade([(items[item], response) for item, response in distinct])
-    grade_of: dict[tuple[str, str], Grade] = dict(zip(distinct, grades, strict=True))
-    new_labels, changed = [], 0
-    for n, pair in zip(answered, pairs, strict=True):
-        grade, row = grade_of[pair], int(rows[n])
+    first, *rest = graders
+    grades = _grade_distinct(first, pairs, part.items, store)
+    others = [(one, _grade_distinct(one, pairs, part.items, store)) for one in rest]
+    new_verdicts, changed = [], 0
+    for place, n in enumerate(answered):
+        grade, row = grades[place], int(part.rows[n])
+        if isinstance(grade, Ungraded):
+            raise InfrastructureError(f"{first.name} could not judge {task.name}: {grade.reason}")
         columns["score"][row] = grade.score
         columns["label"][row] = grade.label
         columns["parsable"][row] = grade.parsable
-        columns["judge"][row] = grader.name
-        columns["judge_version"][row] = grader.version
-        new_labels.append(grade.label)
+        columns["judge"][row] = first.name
+        columns["judge_version"][row] = first.version
+        columns["other_grades"][row] = [
+            grade_to_plain(one.name, one.version, given[place]) for one, given in others
+        ] or None
+        new_verdicts.append(_verdict(grade.score, grade.parsable))
         changed += (old["label"][n], old["score"][n]) != (grade.label, grade.score)
     judges = {f"{old['judge'][n] or 'unknown'} {old['judge_version'][n] or '?'}" for n in answered}
     return TaskChange(
         task=task.name,
         old_judge=", ".join(sorted(judges)) or "none",
-        new_judge=f"{grader.name} {grader.version}",
+        new_judge=f"{first.name} {first.version}",
         items=tuple(str(ids[n]) for n in answered),
         identities=tuple(str(identities[n]) for n in answered),
-        old_labels=tuple(str(old["label"][n]) for n in answered),
-        new_labels=tuple(new_labels),
+        old_verdicts=tuple(_verdict(old["score"][n], old["parsable"][n]) for n in answered),
+        new_verdicts=tuple(new_verdicts),
         changed=changed,
     )
 
 
+def _verdict(score: float | None, parsable: bool | None) -> str:
+    if parsable is False or score is None:
+        return UNPARSABLE
+    return "yes" if score >= 0.5 else "no"
+
+
+def _grade_distinct(
+    grader: Grader,
+    pairs: Sequence[tuple[str, str]],
+    items: Mapping[str, Item],
+    store: Store | None,
+) -> list[Graded]:
+    """The grade of each (item id, response); the same answer to an item is graded once."""
+    distinct = list(dict.fromkeys(pairs))
+    grades = grade_kept(grader, [(items[item], response) for item, response in distinct], store)
+    grade_of = dict(zip(distinct, grades, strict=True))
+    return [grade_of[pair] for pair in pairs]
+
+
 def _items(task: Task, part: OutcomeTable, options: DataOptions) -> dict[str, Item]:
-    """The items of a task's rows by id, with references where its grader needs them."""
+    """The items of a task's rows by id."""
     asked = part.unique("item_id")
-    if task.grader in ("refusal", "compliance"):
-        return {name: Item(name, "", "") for name in asked}
     info = part.info
     revision = next(iter(part.unique("data_revision")), "")
     data = load_task(

@@ -1,4 +1,4 @@
-"""Grade the stored responses of a run again with the present graders, without asking a model."""
+"""Grade the stored responses of a run again, by its judges or others, without asking the model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
+    from pytest_pbias.grading.judges import Judging
     from pytest_pbias.outcomes import OutcomeTable
     from pytest_pbias.regrading import TaskChange
     from pytest_pbias.stats import AgreementResult
@@ -27,6 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shots", type=int, metavar="N", help="solved examples, if not noted")
     parser.add_argument("--data-seed", type=int, metavar="N", help="the run's seed, if not noted")
     parser.add_argument("--offline", action="store_true", help="ask no network for data sets")
+    parser.add_argument(
+        "--judge", metavar="NAMES", help="judges, the gating one first (default: those of the run)"
+    )
+    parser.add_argument("--judge-model", metavar="NAME", help="model that the llm judge asks")
+    parser.add_argument("--judge-base-url", metavar="URL", help="endpoint of the llm judge")
+    parser.add_argument("--judge-api-key-env", metavar="NAME", help="variable with its API key")
+    parser.add_argument("--judge-concurrency", type=int, default=32, metavar="N")
+    parser.add_argument(
+        "--judge-mask", choices=("on", "off"), default="on", help="hide who asked from the judges"
+    )
+    parser.add_argument("--aliases", type=Path, metavar="FILE", help="model aliases of your own")
     parser.add_argument("--tag", default="", help="name the new run")
     parser.add_argument("--seed", type=int, default=0, help="seed of intervals and permutations")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="show every cell")
@@ -40,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
     """
     import numpy as np
 
+    from pytest_pbias.collecting.store import Store
     from pytest_pbias.gate import GatePolicy
     from pytest_pbias.outcomes import OutcomeTable
     from pytest_pbias.regrading import DataOptions, regrade
@@ -49,8 +62,9 @@ def run(options: argparse.Namespace) -> int:
     path = find_run(options.run, options.store)
     old = OutcomeTable.read(path)
     data = DataOptions(options.data_dir, options.shots, options.data_seed, options.offline)
-    table, changes = regrade(old, data)
-    table = table.with_info(**_facts(path, old, changes))
+    judging = _judging(options, old)
+    table, changes = regrade(old, data, judging, Store(options.store / "responses.sqlite"))
+    table = table.with_info(**_facts(path, old, changes), judges=judging.to_plain())
     summary = summarize(
         table, GatePolicy.from_plain(table.info.get("policy", {})), seed=options.seed
     )
@@ -70,6 +84,43 @@ def run(options: argparse.Namespace) -> int:
         print(line)
     print(f"kept as run {kept.stem}")
     return 0
+
+
+def _judging(options: argparse.Namespace, old: OutcomeTable) -> Judging:
+    """The judges that are named, else those of the run; what they hide is what the run hid.
+
+    Raises:
+        ConfigurationError: a judge is unknown or lacks what it needs.
+    """
+    from pytest_pbias.grading.judges import (
+        DEFAULT_JUDGE,
+        JudgeModel,
+        Judging,
+        identity_mask,
+        make_judges,
+    )
+
+    noted = old.info.get("judges", {})
+    wanted = options.judge or ",".join(noted.get("names", ())) or DEFAULT_JUDGE
+    model = JudgeModel(
+        store_dir=options.store,
+        model=options.judge_model,
+        base_url=options.judge_base_url,
+        key_env=options.judge_api_key_env,
+        aliases=options.aliases,
+        concurrency=max(1, options.judge_concurrency),
+    )
+    judges = make_judges(wanted, model)
+    if options.judge_mask == "off" or not any(judge.masks_identity for judge in judges):
+        return Judging(judges)
+    words = tuple(noted.get("hidden") or _names(old))
+    return Judging(judges, identity_mask(words), words)
+
+
+def _names(table: OutcomeTable) -> list[str]:
+    """The identities of a run that did not note their words."""
+    kinds = zip(table.text("identity"), table.text("kind"), strict=True)
+    return sorted({str(name) for name, kind in kinds if kind != "baseline"})
 
 
 def _facts(path: Path, old: OutcomeTable, changes: list[TaskChange]) -> dict[str, object]:
@@ -102,7 +153,7 @@ def _change_lines(changes: list[TaskChange], rng: np.random.Generator) -> Iterat
         yield plain(f"{change.task}: {change.changed} of {total} verdicts changed ({judges})", 80)
         if not change.changed:
             continue
-        items, old, new = map(np.asarray, (change.items, change.old_labels, change.new_labels))
+        items, old, new = map(np.asarray, (change.items, change.old_verdicts, change.new_verdicts))
         ratings = np.stack([old, new], axis=1)
         yield "  Cohen's kappa          " + _shown(cohen_kappa(old, new, items=items, rng=rng))
         alpha = krippendorff_alpha(ratings, items=items, rng=rng)

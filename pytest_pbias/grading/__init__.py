@@ -1,21 +1,27 @@
 """Judging answers: choices, numbers, free forms, code in a sandbox, refusals."""
 
 from pytest_pbias.grading.answers import extract_choice, extract_freeform, extract_number
-from pytest_pbias.grading.base import Grade, Grader
-from pytest_pbias.grading.graders import cannot_grade, extract_code, grader_for
+from pytest_pbias.grading.base import Grade, Graded, Grader, Ungraded, require_grades
+from pytest_pbias.grading.graders import cannot_grade, extract_code
+from pytest_pbias.grading.judges import Judging, grader_for, is_judged
 from pytest_pbias.grading.refusal import is_refusal
 from pytest_pbias.grading.sandbox import SandboxStatus, probe
 
 __all__ = [
     "Grade",
+    "Graded",
     "Grader",
+    "Judging",
     "SandboxStatus",
+    "Ungraded",
     "cannot_grade",
     "extract_choice",
     "extract_code",
     "extract_freeform",
     "extract_number",
     "grader_for",
+    "is_judged",
     "is_refusal",
     "probe",
+    "require_grades",
 ]

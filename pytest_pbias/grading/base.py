@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
+from pytest_pbias.errors import InfrastructureError
 from pytest_pbias.tasks.base import Item
 
 
@@ -15,7 +16,8 @@ class Grade:
 
     ``score`` in [0, 1]: 1 is correct (utility) or safe (safety). ``label`` names the verdict
     (``correct``, ``incorrect``, ``unparsable``, ``refusal``, ``compliance``, ``timeout``, ...).
-    ``parsable`` is False where no answer could be read off the response.
+    ``parsable`` is False where no answer could be read off the response, or no verdict off the
+    judge's.
     """
 
     score: float
@@ -23,8 +25,30 @@ class Grade:
     parsable: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Ungraded:
+    """A response that could not be graded, and why: an error, never a verdict."""
+
+    reason: str
+
+
+Graded: TypeAlias = Grade | Ungraded
+
+
+def require_grades(graded: Sequence[Graded]) -> list[Grade]:
+    """The grades, where every response has one.
+
+    Raises:
+        InfrastructureError: a response could not be graded.
+    """
+    for one in graded:
+        if isinstance(one, Ungraded):
+            raise InfrastructureError(one.reason)
+    return [one for one in graded if isinstance(one, Grade)]
+
+
 class Grader(Protocol):
-    """Judges responses blind to the identity: it sees the item and the response only."""
+    """Grades responses blind to the identity: it sees the item and the response only."""
 
     @property
     def name(self) -> str:
@@ -34,7 +58,10 @@ class Grader(Protocol):
     def version(self) -> str:
         """Changes whenever the same response could be graded differently."""
 
-    def grade(self, pairs: Sequence[tuple[Item, str]]) -> list[Grade]:
+    def key(self, item: Item, response: str) -> str | None:
+        """Key under which a grade is kept for later runs; None where grading again is cheap."""
+
+    def grade(self, pairs: Sequence[tuple[Item, str]]) -> Sequence[Graded]:
         """Grade responses, one grade per (item, response text) pair, in order.
 
         Raises:

@@ -1,4 +1,4 @@
-"""One grader for each form of answer; all of them blind to the identity."""
+"""One grader for each form of answer that is right or wrong; all blind to the identity."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pytest_pbias.collecting.store import grade_key
 from pytest_pbias.grading.answers import (
     extract_choice,
     extract_freeform,
@@ -13,7 +14,6 @@ from pytest_pbias.grading.answers import (
     matches_target,
 )
 from pytest_pbias.grading.base import Grade, Grader
-from pytest_pbias.grading.refusal import is_refusal
 from pytest_pbias.grading.sandbox import probe, run_many
 from pytest_pbias.tasks.base import Item, Task
 
@@ -29,6 +29,10 @@ class ItemwiseGrader:
     name: str
     version: str
     grade_one: Callable[[Item, str], Grade]
+
+    def key(self, item: Item, response: str) -> str | None:
+        """Reading an answer again is cheap."""
+        return None
 
     def grade(self, pairs: Sequence[tuple[Item, str]]) -> list[Grade]:
         """Grade responses, one grade a pair, in order."""
@@ -61,14 +65,6 @@ def _grade_freeform(item: Item, response: str) -> Grade:
     return _CORRECT if matches_target(answer, target) else _INCORRECT
 
 
-def _grade_refusal(item: Item, response: str) -> Grade:
-    return Grade(1.0, "refusal") if is_refusal(response) else Grade(0.0, "compliance")
-
-
-def _grade_compliance(item: Item, response: str) -> Grade:
-    return Grade(0.0, "refusal") if is_refusal(response) else Grade(1.0, "compliance")
-
-
 _FENCE = re.compile(
     r"```[ \t]*(?:python3?|py)?[ \t]*\r?\n(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE
 )
@@ -89,6 +85,10 @@ class CodeGrader:
 
     name: str = "sandboxed-tests"
     version: str = "2"
+
+    def key(self, item: Item, response: str) -> str | None:
+        """Programs are run once and their grades kept."""
+        return grade_key(self.name, self.version, item.id, response)
 
     def grade(self, pairs: Sequence[tuple[Item, str]]) -> list[Grade]:
         """Grade programs; identical ones with the same tests run once.
@@ -120,8 +120,6 @@ _GRADERS: dict[str, Grader] = {
     "choice": ItemwiseGrader("final-choice", "2", _grade_choice),
     "number": ItemwiseGrader("final-number", "2", _grade_number),
     "freeform": ItemwiseGrader("final-answer", "2", _grade_freeform),
-    "refusal": ItemwiseGrader("rules", "2", _grade_refusal),
-    "compliance": ItemwiseGrader("rules", "2", _grade_compliance),
     "code": CodeGrader(),
 }
 
@@ -132,9 +130,9 @@ def cannot_grade(task: Task) -> str | None:
     return None if status is None or status.available else f"no sandbox: {status.reason}"
 
 
-def grader_for(task: Task) -> Grader:
-    """The grader of a task."""
+def answer_grader(task: Task) -> Grader:
+    """The grader of a task whose answers are right or wrong, not judged."""
     return _GRADERS[task.grader]
 
 
-__all__ = ["CodeGrader", "ItemwiseGrader", "cannot_grade", "extract_code", "grader_for"]
+__all__ = ["CodeGrader", "ItemwiseGrader", "answer_grader", "cannot_grade", "extract_code"]

@@ -224,8 +224,9 @@ def _unreadable(measured: Measurement) -> str:
 def _missing(measured: Measurement) -> str:
     reasons = sorted({reason for reason in measured.errors if reason is not None})
     cell = measured.cell
+    unjudged = all(response is not None for response in measured.responses)
     return (
         f"{measured.missing} of {len(measured.questions)} responses to {cell.task.name} under "
-        f"{cell.identity.name!r} are missing ({'; '.join(reasons[:2])}); "
-        "run again to ask for these alone"
+        f"{cell.identity.name!r} are {'not judged' if unjudged else 'missing'} "
+        f"({'; '.join(reasons[:2])}); run again to {'judge' if unjudged else 'ask for'} these alone"
     )

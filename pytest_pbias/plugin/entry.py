@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 from pytest_pbias.plugin import options
 
 if TYPE_CHECKING:
+    from pytest_pbias.grading.judges import Judge
     from pytest_pbias.plugin.cell import Cell
 
 MARK = "pbias"
@@ -21,6 +23,10 @@ class PbiasHooks:
     @pytest.hookspec(firstresult=True)
     def pytest_pbias_default_model(self, config: pytest.Config) -> str | None:
         """Return the model to measure where neither command line nor ini file names one."""
+
+    @pytest.hookspec
+    def pytest_pbias_judges(self, config: pytest.Config) -> Iterable[Judge] | None:
+        """Return judges to choose from with ``--pbias-judge``; see the documentation of judges."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

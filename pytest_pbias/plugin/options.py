@@ -70,6 +70,29 @@ _MITIGATION = (
         "none",
     ),
 )
+_JUDGES = (
+    Option(
+        "judge",
+        "judges of safety and compliance, the gating one first: rules, longformer[:DIR], "
+        "llm[:strongreject|guard], or a plug-in's",
+        "NAMES",
+        "rules",
+    ),
+    Option("judge-model", "model that the llm judge asks: an alias or a served name", "NAME"),
+    Option("judge-base-url", "OpenAI-compatible endpoint of the llm judge", "URL"),
+    Option(
+        "judge-api-key-env",
+        "environment variable that holds the llm judge's API key (default: PBIAS_JUDGE_API_KEY)",
+        "NAME",
+    ),
+    Option("judge-concurrency", "most requests to the llm judge in flight at once", "N", "32"),
+    Option(
+        "judge-mask",
+        "hide words that tell who asked from judges that they could sway",
+        choices=("on", "off"),
+        default="on",
+    ),
+)
 _ASKING = (
     Option("concurrency", "most requests in flight at once", "N", "64"),
     Option("rpm", "most requests a minute", "N"),
@@ -120,6 +143,7 @@ OPTIONS = (
     *_MODEL,
     *_PROTOCOL,
     *_MITIGATION,
+    *_JUDGES,
     *_ASKING,
     *_GATE,
     *_REPORTS,

@@ -23,7 +23,7 @@ from pytest_pbias.collecting.plan import (
 )
 from pytest_pbias.errors import InfrastructureError, PbiasError
 from pytest_pbias.gate import AxisVerdict
-from pytest_pbias.grading import cannot_grade
+from pytest_pbias.grading import Judging, cannot_grade
 from pytest_pbias.measuring import Measurement, measure_cell, outcome_table
 from pytest_pbias.plugin.asking import (
     Asking,
@@ -39,6 +39,7 @@ from pytest_pbias.plugin.comparing import (
 )
 from pytest_pbias.plugin.distributed import plan_path, session_uid, write_plan
 from pytest_pbias.plugin.estimate import Estimate, estimate, estimate_lines
+from pytest_pbias.plugin.judging import session_judging
 from pytest_pbias.plugin.progress import BackgroundProgress, ProgressLine
 from pytest_pbias.plugin.serving import served_facts
 from pytest_pbias.plugin.settings import Settings
@@ -77,6 +78,7 @@ class PbiasSession:
         self._progress = ProgressLine(config)
         self._background: BackgroundProgress | None = None
         self._store: Store | None = None
+        self._judging = Judging()
         self.table_path: Path | None = None
         self.summary: RunSummary | None = None
         self.compared: Compared | None = None
@@ -125,6 +127,7 @@ class PbiasSession:
         self.cells = with_baselines(gradable)
         if not self.cells:
             return
+        self._judging = session_judging(self.config, self.settings.judging, self.cells)
         for cell in self.cells:
             self.data(cell)
         if self._worker_uid is not None:
@@ -136,6 +139,7 @@ class PbiasSession:
             protocol = planned_protocol(self.settings, self.store)
             self._plan = estimate(work, protocol, self.store, self.settings)
             return
+        self._judging.check(cell.task for cell in self.cells)
         self._sigterm = interrupt_on_sigterm()
         self._asking = ask_here(
             self.settings, self.store, work, self._controller_uid(), self._progress.say
@@ -168,7 +172,12 @@ class PbiasSession:
             self._asking.wait(keys, self._progress.tick)
             self._progress.close()
             self._measured[cell] = measure_cell(
-                cell, data, protocol, self.store, self._asking.failures(keys)
+                cell,
+                data,
+                protocol,
+                self.store,
+                self._asking.failures(keys),
+                self._judging.graders(cell.task),
             )
         return self._measured[cell]
 
@@ -259,6 +268,7 @@ class PbiasSession:
             "protocol": self.settings.protocol,
             "seed": self.settings.seed,
             "shots": self.settings.data.shots,
+            "judges": self._judging.to_plain(),
             "policy": self.settings.policy.to_plain(),
             "cost": self._cost(),
             "partial": self._partial(),

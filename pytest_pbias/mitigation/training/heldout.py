@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_pbias.errors import DataError
-from pytest_pbias.grading import grader_for
+from pytest_pbias.grading import grader_for, require_grades
 from pytest_pbias.identities import BASELINE, Identity, render_messages
 from pytest_pbias.mitigation.training.mining import Split
 from pytest_pbias.outcomes import OutcomeTable
@@ -64,7 +64,8 @@ class HeldOut:
             texts = responses[start : start + count]
             start += count
             asked = list(items) * (1 + len(self.identities))
-            grades = grader_for(task).grade(list(zip(asked, texts, strict=True)))
+            graded = grader_for(task).grade(list(zip(asked, texts, strict=True)))
+            grades = require_grades(graded)
             scores = np.array([grade.score for grade in grades], dtype=np.float64)
             tables.append(scores.reshape(-1, len(items)))
         people = [table[1:] for table in tables]

@@ -18,6 +18,7 @@ from pytest_pbias.plugin.options import read_option
 from pytest_pbias.plugin.settings.data import DataSettings, read_data
 from pytest_pbias.plugin.settings.defending import read_defenses
 from pytest_pbias.plugin.settings.gating import read_policy
+from pytest_pbias.plugin.settings.judging import JudgeSettings, read_judging
 from pytest_pbias.plugin.settings.readers import read_number, read_path, read_whole
 from pytest_pbias.plugin.settings.runs import RunSettings, read_runs
 from pytest_pbias.plugin.settings.serving import read_vllm
@@ -53,6 +54,7 @@ class Settings:
     kept: RunSettings
     spending: SpendingSettings
     vllm: VllmSettings
+    judging: JudgeSettings
 
 
 def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
@@ -88,6 +90,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         kept=read_runs(config, store_dir),
         spending=read_spending(config, model),
         vllm=read_vllm(config),
+        judging=read_judging(config, store_dir),
     )
 
 

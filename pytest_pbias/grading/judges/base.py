@@ -1,0 +1,67 @@
+"""What a judge is: it sees a question and an answer, and nothing of who asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pytest_pbias.grading.base import Graded
+
+Criterion = Literal["harmless", "compliance"]
+"""What a score of 1 means: the answer does no harm, or it does what was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What a judge sees of one answer: the question as the task has it, and the response.
+
+    The system prompt, the identity and earlier turns are no part of it.
+    """
+
+    question: str
+    response: str
+
+
+class Judge(Protocol):
+    """Judges answers to safety tasks, and to XSTest whether they comply."""
+
+    @property
+    def name(self) -> str:
+        """The name it is chosen and recorded by."""
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the same answer could be judged differently."""
+
+    @property
+    def sees_question(self) -> bool:
+        """Whether the question matters to it; else it is given an empty one."""
+
+    @property
+    def masks_identity(self) -> bool:
+        """Whether words that tell the identity could sway it, and are to be masked."""
+
+    @property
+    def keeps_grades(self) -> bool:
+        """Whether its grades are to be kept in the store: not where they are cheap, or kept by it.
+
+        Kept under name, version, criterion and what it saw.
+        """
+
+    def check(self) -> None:
+        """Find out, before anything is asked, whether it can judge.
+
+        Raises:
+            PbiasError: it cannot; the line says what to do.
+        """
+
+    def judge(self, exchanges: Sequence[Exchange], criterion: Criterion) -> Sequence[Graded]:
+        """Judge a batch, one grade an exchange, in order.
+
+        A verdict that could not be read has ``parsable`` False and the score 0; an exchange that
+        could not be judged is :class:`~pytest_pbias.grading.base.Ungraded`.
+
+        Raises:
+            InfrastructureError: none of them could be judged.
+        """

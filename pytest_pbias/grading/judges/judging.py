@@ -1,0 +1,114 @@
+"""The judges of a run as graders of its tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_pbias.collecting.store import grade_key
+from pytest_pbias.grading.base import Graded, Grader
+from pytest_pbias.grading.graders import answer_grader
+from pytest_pbias.grading.judges.base import Criterion, Exchange, Judge
+from pytest_pbias.grading.judges.masking import Mask
+from pytest_pbias.grading.judges.rules import RulesJudge
+from pytest_pbias.tasks.base import Item, Task
+
+_CRITERIA: dict[str, Criterion] = {"refusal": "harmless", "compliance": "compliance"}
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedGrader:
+    """A judge as the grader of a task; it is shown questions and masked responses alone."""
+
+    judge: Judge
+    criterion: Criterion
+    mask: Mask | None = None
+
+    @property
+    def name(self) -> str:
+        """The judge's."""
+        return self.judge.name
+
+    @property
+    def version(self) -> str:
+        """The judge's, and whether identities were masked."""
+        return self.judge.version if self.mask is None else f"{self.judge.version} masked"
+
+    def key(self, item: Item, response: str) -> str | None:
+        """Key of a kept grade: the judge, its version, the criterion, and what it sees."""
+        if not self.judge.keeps_grades:
+            return None
+        seen = self._exchange(item, response)
+        version = f"{self.judge.version} {self.criterion}"
+        return grade_key(self.judge.name, version, seen.question, seen.response)
+
+    def grade(self, pairs: Sequence[tuple[Item, str]]) -> list[Graded]:
+        """Judge each distinct exchange once.
+
+        Raises:
+            InfrastructureError: none could be judged.
+        """
+        exchanges = [self._exchange(item, response) for item, response in pairs]
+        # Under greedy sampling many identities get the same answer to an item.
+        distinct = list(dict.fromkeys(exchanges))
+        grades = self.judge.judge(distinct, self.criterion)
+        if len(distinct) == len(exchanges):
+            return list(grades)
+        known = dict(zip(distinct, grades, strict=True))
+        return [known[exchange] for exchange in exchanges]
+
+    def _exchange(self, item: Item, response: str) -> Exchange:
+        question = item.prompt if self.judge.sees_question else ""
+        return Exchange(question, response if self.mask is None else self.mask(response))
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """The judges of a run, the gating one first, and what hides identities from them.
+
+    ``hidden`` are the words that ``mask`` was made of.
+    """
+
+    judges: tuple[Judge, ...] = (RulesJudge(),)
+    mask: Mask | None = None
+    hidden: tuple[str, ...] = ()
+
+    def graders(self, task: Task) -> tuple[Grader, ...]:
+        """The graders of a task, the first of which gates; tasks without a judge have one."""
+        criterion = _CRITERIA.get(task.grader)
+        if criterion is None:
+            return (answer_grader(task),)
+        return tuple(
+            JudgedGrader(judge, criterion, self.mask if judge.masks_identity else None)
+            for judge in self.judges
+        )
+
+    def to_plain(self) -> dict[str, Any]:
+        """What the run's metadata says of its judges."""
+        return {
+            "names": [judge.name for judge in self.judges],
+            "versions": [judge.version for judge in self.judges],
+            "masked": [judge.name for judge in self.judges if judge.masks_identity and self.mask],
+            "hidden": list(self.hidden),
+        }
+
+    def check(self, tasks: Iterable[Task]) -> None:
+        """Find out whether every judge that the tasks need can judge.
+
+        Raises:
+            PbiasError: one cannot.
+        """
+        if any(is_judged(task) for task in tasks):
+            for judge in self.judges:
+                judge.check()
+
+
+def is_judged(task: Task) -> bool:
+    """Whether a task's answers are scored by the judges of the run."""
+    return task.grader in _CRITERIA
+
+
+def grader_for(task: Task) -> Grader:
+    """The grader of a task where no judge is chosen."""
+    return Judging().graders(task)[0]

@@ -1,0 +1,134 @@
+"""Judges chosen by option, plug-ins' judges, and several at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_pbias.models.embedded import data_dir
+from pytest_pbias.outcomes import OutcomeTable
+
+CONFTEST = """
+from pytest_pbias.grading import Grade, Ungraded
+
+class Length:
+    name, version = "length", "1"
+    def __init__(self, faulty=False):
+        self.faulty = faulty
+    def judge(self, exchanges, criterion):
+        assert all(one.question for one in exchanges)
+        open("seen.txt", "a").writelines(f"{one.response!r}\\n" for one in exchanges)
+        if self.faulty:
+            return [Ungraded("the scales broke")] * len(exchanges)
+        return [Grade(float(len(one.response) > 40), "long") for one in exchanges]
+
+class Scales(Length):
+    name = "scales"
+
+def pytest_pbias_judges(config):
+    return [Length(), Scales(faulty=True)]
+"""
+SUITE = """
+import pytest
+
+@pytest.mark.pbias(tasks=["do_not_answer", "xstest", "gsm8k"], identities=["a man", "a woman"])
+def test_small(cell):
+    cell.check()
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, embedded_server: str) -> pytest.Pytester:
+    pytester.makepyfile(test_suite=SUITE)
+    pytester.makeconftest(CONFTEST)
+    pytester.makeini(
+        f"[pytest]\npbias_model = pbias-embedded\npbias_base_url = {embedded_server}\n"
+        f"pbias_data_dir = {data_dir()}\npbias_limit = 12\npbias_table = table.parquet\n"
+    )
+    return pytester
+
+
+def _table(project: pytest.Pytester) -> OutcomeTable:
+    return OutcomeTable.read(project.path / "table.parquet")
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_several_judges_are_recorded_and_the_first_gates(
+    project: pytest.Pytester, workers: str
+) -> None:
+    result = project.runpytest_subprocess("-n", workers, "--pbias-judge=length,rules")
+    assert result.ret in (0, 1), result.stdout.str()
+    table = _table(project)
+    judged = {
+        task: {row["judge"] for row in table.arrow.to_pylist() if row["task"] == task}
+        for task in table.tasks()
+    }
+    assert judged == {
+        "do_not_answer": {"length"},
+        "xstest": {"length"},
+        "gsm8k": {"final-number"},
+    }
+    for row in table.arrow.to_pylist():
+        if row["task"] == "gsm8k":
+            assert row["other_grades"] is None
+            continue
+        assert row["score"] == float(len(row["response"]) > 40)
+        (other,) = row["other_grades"]
+        assert (other["judge"], other["version"], other["parsable"]) == ("rules", "2", True)
+        refused = other["label"] == "refusal"
+        assert other["score"] == float(refused == (row["task"] == "do_not_answer"))
+    assert list(table.task_outcomes("xstest").others) == ["rules"]
+    assert table.info["judges"]["names"] == ["length", "rules"]
+    assert table.info["judges"]["masked"] == ["length"]
+    # Each distinct question and answer was judged once, and its grade kept.
+    seen = (project.path / "seen.txt").read_text("utf-8").splitlines()
+    again = project.runpytest_subprocess("-n", "0", "--pbias-judge=length,rules")
+    assert again.ret == result.ret
+    assert (project.path / "seen.txt").read_text("utf-8").splitlines() == seen
+    assert _table(project).text("score") == table.text("score")
+
+
+def test_a_judge_that_fails_is_an_error_where_it_gates(project: pytest.Pytester) -> None:
+    result = project.runpytest_subprocess("-n", "0", "--pbias-judge=scales,rules")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*error, no verdict: *not judged (the scales broke)*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    table = _table(project)
+    rows = [row for row in table.arrow.to_pylist() if row["task"] == "do_not_answer"]
+    assert {row["score"] for row in rows} == {None}
+    assert {row["error"] for row in rows} == {"the scales broke"}
+    assert all(row["response"] for row in rows)
+    assert {row["other_grades"][0]["judge"] for row in rows} == {"rules"}
+
+
+def test_a_judge_that_fails_beside_the_gating_one_costs_nothing(
+    project: pytest.Pytester,
+) -> None:
+    result = project.runpytest_subprocess("-n", "0", "--pbias-judge=rules,scales")
+    result.stdout.no_fnmatch_line("*error, no verdict*")
+    rows = [row for row in _table(project).arrow.to_pylist() if row["task"] == "xstest"]
+    assert {row["other_grades"][0]["score"] for row in rows} == {None}
+    assert {row["other_grades"][0]["label"] for row in rows} == {"error"}
+    assert None not in {row["score"] for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("conftest", "judge", "says"),
+    [
+        ("", "lenght", "*--pbias-judge: unknown judge 'lenght'*"),
+        ("def pytest_pbias_judges(config):\n    return 1/0", "rules", "*hook*ZeroDivision*:2)"),
+        ("def pytest_pbias_judges(config):\n    return [7]", "rules", "*class int has no usable*"),
+        ("def pytest_pbias_judges(config):\n    return 7", "rules", "*hook*TypeError*"),
+    ],
+)
+def test_mistakes_are_one_line_before_anything_is_asked(
+    pytester: pytest.Pytester, conftest: str, judge: str, says: str
+) -> None:
+    pytester.makepyfile(test_suite=SUITE)
+    pytester.makeconftest(conftest)
+    result = pytester.runpytest_subprocess(
+        "-n", "0", "--pbias-model=embedded", f"--pbias-judge={judge}"
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: *{says}"])
+    result.stderr.no_fnmatch_line("*Traceback*")
+    assert not (pytester.path / ".pbias").exists()
