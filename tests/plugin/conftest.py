@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas  # noqa: F401  pytester forgets what a test imports; PyArrow keeps the first one
 import pytest
 
 from pytest_pbias.models.process import ServerProcess
