@@ -33,6 +33,7 @@ class ModelSpec:
     itself is never held here. ``base_url`` is None where the server is yet to be started;
     ``more_urls`` are further endpoints of the same model. Weights that a vLLM server of ours is to
     serve lie in the folder ``path`` or have the ``hub`` id, and may carry an ``adapter``.
+    ``usual_key_env`` is read where no variable is named.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ModelSpec:
     more_urls: tuple[str, ...] = ()
     hub: str | None = None
     adapter: Adapter | None = None
+    usual_key_env: str = DEFAULT_KEY_ENV
 
     @property
     def base_name(self) -> str:
@@ -61,7 +63,7 @@ class ModelSpec:
             ConfigurationError: the variable that the model names is not set.
         """
         if self.api_key_env is None:
-            return os.environ.get(DEFAULT_KEY_ENV) or NO_KEY
+            return os.environ.get(self.usual_key_env) or NO_KEY
         key = os.environ.get(self.api_key_env, "").strip()
         if not key:
             raise ConfigurationError(

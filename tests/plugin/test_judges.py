@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from pytest_pbias.cli import main
 from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.outcomes import OutcomeTable
 
@@ -79,6 +82,8 @@ def test_several_judges_are_recorded_and_the_first_gates(
     assert list(table.task_outcomes("xstest").others) == ["rules"]
     assert table.info["judges"]["names"] == ["length", "rules"]
     assert table.info["judges"]["masked"] == ["length"]
+    if workers != "0":
+        return
     # Each distinct question and answer was judged once, and its grade kept.
     seen = (project.path / "seen.txt").read_text("utf-8").splitlines()
     again = project.runpytest_subprocess("-n", "0", "--pbias-judge=length,rules")
@@ -132,3 +137,54 @@ def test_mistakes_are_one_line_before_anything_is_asked(
     result.stderr.fnmatch_lines([f"ERROR: *{says}"])
     result.stderr.no_fnmatch_line("*Traceback*")
     assert not (pytester.path / ".pbias").exists()
+
+
+def test_a_language_model_judges_beside_the_rules(
+    project: pytest.Pytester, referee: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = referee()
+    result = project.runpytest_subprocess(
+        "-n", "0", "--pbias-judge=rules,llm", "--pbias-judge-model=referee",
+        f"--pbias-judge-base-url={server.url}",
+    )  # fmt: skip
+    result.stdout.no_fnmatch_line("*error, no verdict*")
+    table = _table(project)
+    rows = [row for row in table.arrow.to_pylist() if row["task"] != "gsm8k"]
+    assert {row["judge"] for row in rows} == {"rules"}
+    for row in rows:
+        (other,) = row["other_grades"]
+        assert (other["judge"], other["version"]) == ("llm:strongreject", "1 referee masked")
+        assert other["score"] == float(row["task"] == "do_not_answer")  # it calls all refusals
+    asked = len(server.bodies())
+    distinct = {(row["task"], row["item_id"], row["response"]) for row in rows}
+    assert asked == len(distinct)
+    cost = table.info["judges"]["cost"]["llm:strongreject"]
+    assert cost["replies"] == asked
+    assert cost["prompt_tokens"] == 100 * asked
+    # A kept run judged the other way round asks nothing new, and no model.
+    arguments = ["--judge", "llm,rules", "--judge-model", "referee", "--judge-base-url", server.url]
+    store = project.path / ".pbias"
+    assert (
+        main(["regrade", "1", "--store", str(store), *arguments, "--data-dir", str(data_dir())])
+        == 0
+    )
+    assert len(server.bodies()) == asked
+    again = OutcomeTable.read(sorted((store / "runs").glob("0002*"))[0])
+    assert set(again.task_outcomes("do_not_answer").scores.ravel()) == {1.0}
+    assert again.task_outcomes("xstest").judge == "llm:strongreject"
+    assert list(again.task_outcomes("xstest").others) == ["rules"]
+    said = capsys.readouterr().out
+    assert "(rules 2 -> llm:strongreject 1 referee masked)" in said
+
+
+def test_a_dead_judge_endpoint_is_said_before_anything_is_asked(
+    project: pytest.Pytester, referee: Any
+) -> None:
+    server = referee()
+    server.process.stop()
+    result = project.runpytest_subprocess(
+        "-n", "0", "--pbias-judge=llm", "--pbias-judge-model=referee",
+        f"--pbias-judge-base-url={server.url}",
+    )  # fmt: skip
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *judge llm:strongreject: nothing answers at*"])

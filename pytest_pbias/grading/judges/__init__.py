@@ -1,14 +1,9 @@
 """Judges of answers to safety tasks, and of compliance: blind to who asked."""
 
-from pytest_pbias.grading.judges.base import Criterion, Exchange, Judge
+from pytest_pbias.grading.judges.base import Criterion, Exchange, Judge, JudgeModel
 from pytest_pbias.grading.judges.judging import JudgedGrader, Judging, grader_for, is_judged
 from pytest_pbias.grading.judges.masking import identity_mask, telling_words
-from pytest_pbias.grading.judges.registry import (
-    DEFAULT_JUDGE,
-    JudgeModel,
-    adopt_judges,
-    make_judges,
-)
+from pytest_pbias.grading.judges.registry import DEFAULT_JUDGE, adopt_judges, make_judges
 from pytest_pbias.grading.judges.rules import RulesJudge
 
 __all__ = [

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 from pytest_pbias.grading.base import Graded
@@ -56,6 +57,9 @@ class Judge(Protocol):
             PbiasError: it cannot; the line says what to do.
         """
 
+    def cost(self) -> Mapping[str, float | str]:
+        """What the verdicts of this process rest on, in tokens and money; empty where nothing."""
+
     def judge(self, exchanges: Sequence[Exchange], criterion: Criterion) -> Sequence[Graded]:
         """Judge a batch, one grade an exchange, in order.
 
@@ -65,3 +69,22 @@ class Judge(Protocol):
         Raises:
             InfrastructureError: none of them could be judged.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeModel:
+    """The endpoint that judges by a language model ask, and where their replies are kept.
+
+    ``key_env`` names the variable that holds the API key; ``aliases`` and ``prices`` are files
+    of the user's. After ``patience`` seconds without any answer the endpoint counts as dead.
+    """
+
+    store_dir: Path
+    model: str | None = None
+    base_url: str | None = None
+    key_env: str | None = None
+    aliases: Path | None = None
+    concurrency: int = 64
+    timeout: float = 120.0
+    patience: float = 20.0
+    prices: Path | None = None

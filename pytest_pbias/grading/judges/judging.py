@@ -91,6 +91,7 @@ class Judging:
             "versions": [judge.version for judge in self.judges],
             "masked": [judge.name for judge in self.judges if judge.masks_identity and self.mask],
             "hidden": list(self.hidden),
+            "cost": {judge.name: dict(judge.cost()) for judge in self.judges if judge.cost()},
         }
 
     def check(self, tasks: Iterable[Task]) -> None:

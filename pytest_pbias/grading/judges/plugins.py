@@ -36,6 +36,10 @@ class PluginJudge:
             except Exception as error:
                 raise InfrastructureError(self._broke(error)) from error
 
+    def cost(self) -> dict[str, float | str]:
+        """Not known."""
+        return {}
+
     def judge(self, exchanges: Sequence[Exchange], criterion: Criterion) -> list[Graded]:
         """Its grades, checked.
 

@@ -4,33 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 from pytest_pbias.errors import ConfigurationError, near_matches
-from pytest_pbias.grading.judges.base import Judge
+from pytest_pbias.grading.judges.base import Judge, JudgeModel
 from pytest_pbias.grading.judges.plugins import PluginJudge
 from pytest_pbias.grading.judges.rules import RulesJudge
 
 DEFAULT_JUDGE = "rules"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,59}")
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeModel:
-    """The endpoint that judges by a language model ask, and where their replies are kept.
-
-    ``key_env`` names the variable that holds the API key; ``aliases`` is a file with model aliases.
-    """
-
-    store_dir: Path
-    model: str | None = None
-    base_url: str | None = None
-    key_env: str | None = None
-    aliases: Path | None = None
-    concurrency: int = 64
-    timeout: float = 120.0
 
 
 Maker = Callable[[str, JudgeModel], Judge]
@@ -42,7 +24,13 @@ def _rules(argument: str, model: JudgeModel) -> Judge:
     return RulesJudge()
 
 
-_MAKERS: Mapping[str, Maker] = {"rules": _rules}
+def _llm(argument: str, model: JudgeModel) -> Judge:
+    from pytest_pbias.grading.judges.llm import make_llm_judge
+
+    return make_llm_judge(argument, model)
+
+
+_MAKERS: Mapping[str, Maker] = {"rules": _rules, "llm": _llm}
 
 
 def make_judges(wanted: str, model: JudgeModel, plugins: Sequence[Judge] = ()) -> tuple[Judge, ...]:

@@ -37,6 +37,7 @@ def read_judging(config: pytest.Config, store_dir: Path) -> JudgeSettings:
             aliases=read_path(config, "aliases"),
             concurrency=read_whole(config, "judge-concurrency", least=1) or 32,
             timeout=read_number(config, "timeout", least=0.0, most=86_400.0, above=True) or 120.0,
+            prices=read_path(config, "prices"),
         ),
         mask=read_option(config, "judge-mask") != "off",
     )

@@ -1,0 +1,224 @@
+"""Judging by a language model behind an OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pytest_pbias.collecting.collector import Collector
+from pytest_pbias.collecting.cost import find_price
+from pytest_pbias.collecting.records import (
+    Request,
+    Response,
+    Sampling,
+    prompt_hash,
+    request_key,
+)
+from pytest_pbias.collecting.store import Store
+from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
+from pytest_pbias.grading.base import Grade, Graded, Ungraded
+from pytest_pbias.grading.judges.base import Criterion, Exchange, JudgeModel
+from pytest_pbias.grading.judges.rubrics import RUBRICS, Rubric
+from pytest_pbias.models import ModelSpec, resolve_model
+
+if TYPE_CHECKING:
+    from pytest_pbias.grading.judges.endpoint import StructuredEndpoint
+
+KEY_ENV = "PBIAS_JUDGE_API_KEY"
+DEFAULT_RUBRIC = "strongreject"
+_SAMPLING = Sampling(max_tokens=512, temperature=0.0)
+_UNREADABLE = Grade(0.0, "unparsable", parsable=False)
+
+
+@dataclass(slots=True)
+class LlmUsage:
+    """Tokens of the replies that this process's verdicts rest on, whenever they were asked."""
+
+    replies: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seen: set[str] = field(default_factory=set)
+
+    def add(self, responses: Iterable[Response]) -> None:
+        """Count replies, each once."""
+        for response in responses:
+            if response.key not in self.seen:
+                self.seen.add(response.key)
+                self.replies += 1
+                self.prompt_tokens += response.prompt_tokens or 0
+                self.completion_tokens += response.completion_tokens or 0
+
+
+class LlmJudge:
+    """A language model that judges by a rubric; see :data:`RUBRICS`.
+
+    Replies are kept in a store of their own beside the answers', under keys that hold the judge's
+    name and version, its endpoint and what it saw: nothing is asked twice, and a reply is never
+    taken for an answer. They are asked by the same collector as answers, with its retries.
+    """
+
+    sees_question = True
+    masks_identity = True
+    keeps_grades = False  # the replies are kept
+
+    def __init__(self, rubric: Rubric, spec: ModelSpec, model: JudgeModel) -> None:
+        self.rubric = rubric
+        self.spec = spec
+        self.name = f"llm:{rubric.name}"
+        self.version = f"{rubric.version} {spec.served_name}"
+        self.usage = LlmUsage()
+        self._model = model
+        self._dead: str | None = None
+
+    @cached_property
+    def _store(self) -> Store:
+        return Store(self._model.store_dir / "judgements.sqlite")
+
+    def check(self) -> None:
+        """Find out whether the endpoint answers and serves the model.
+
+        Raises:
+            PbiasError: it does not, or rejects the key.
+        """
+        from pytest_pbias.models.probe import check_served_model
+
+        try:
+            check_served_model(self.spec)
+        except PbiasError as error:
+            text = str(error).replace("--pbias-base-url", "--pbias-judge-base-url")
+            raise type(error)(f"judge {self.name}: {text}") from None
+
+    def judge(self, exchanges: Sequence[Exchange], criterion: Criterion) -> list[Graded]:
+        """Ask for a verdict on each; once more where the reply cannot be read.
+
+        Raises:
+            InfrastructureError: the endpoint gave up before; it is not tried again.
+        """
+        replies, failures = self._ask(exchanges, again=False)
+        readings = {one: self.rubric.read(reply) for one, reply in replies.items()}
+        unread = [one for one, reading in readings.items() if reading is None]
+        if unread:
+            again, more = self._ask(unread, again=True)
+            readings |= {one: self.rubric.read(reply) for one, reply in again.items()}
+            failures |= more
+        grades: list[Graded] = []
+        for one in exchanges:
+            if one in failures:
+                grades.append(Ungraded(f"judge {self.name}: {failures[one]}"))
+            else:
+                reading = readings[one]
+                grades.append(_UNREADABLE if reading is None else reading.grade(criterion))
+        return grades
+
+    def cost(self) -> dict[str, float | str]:
+        """Tokens behind this process's verdicts, and their list price where it is known."""
+        usage = self.usage
+        cost: dict[str, float | str] = {
+            "replies": usage.replies,
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+        }
+        price = find_price(self.spec.served_name, self._model.prices)
+        if price is not None:
+            amount = price.of(usage.prompt_tokens, usage.completion_tokens)
+            cost |= {"amount": amount, "currency": price.currency}
+        return cost
+
+    def _ask(
+        self, exchanges: Sequence[Exchange], *, again: bool
+    ) -> tuple[dict[Exchange, str], dict[Exchange, str]]:
+        """The reply to each exchange, or why there is none."""
+        requests = {one: self._request(one, again=again) for one in exchanges}
+        keys = [request.key for request in requests.values()]
+        missing = set(self._store.missing(keys))
+        failed = self._collect([one for one in requests.values() if one.key in missing])
+        found = self._store.get_many(keys)
+        self.usage.add(found.values())
+        replies = {
+            one: found[request.key].text
+            for one, request in requests.items()
+            if request.key in found
+        }
+        reasons = {
+            one: failed.get(request.key, "the reply was lost")
+            for one, request in requests.items()
+            if request.key not in found
+        }
+        return replies, reasons
+
+    def _request(self, exchange: Exchange, *, again: bool) -> Request:
+        messages = self.rubric.messages(exchange, again=again)
+        judge = f"judge {self.name} {self.version} at {self.spec.served_identity}"
+        attempt = int(again)
+        key = request_key(judge, prompt_hash(messages), _SAMPLING, seed=0, run=attempt)
+        return Request(key, messages, _SAMPLING, attempt)
+
+    def _collect(self, requests: Sequence[Request]) -> Mapping[str, str]:
+        """Ask what the store lacks; the reasons of those that finally failed, by key."""
+        if not requests:
+            return {}
+        if self._dead is not None:
+            raise InfrastructureError(f"judge {self.name}: {self._dead}")
+        collector = Collector(
+            self._store,
+            requests,
+            self._connect,
+            concurrency=self._model.concurrency,
+            breaker_seconds=self._model.patience,
+        )
+        collector.start()
+        try:
+            failures = collector.wait(request.key for request in requests)
+        finally:
+            collector.stop()
+        self._dead = collector.end_reason
+        return {key: failure.reason for key, failure in failures.items()}
+
+    def _connect(self) -> StructuredEndpoint:
+        from pytest_pbias.grading.judges.endpoint import StructuredEndpoint
+
+        return StructuredEndpoint(
+            self.spec.base_url,
+            self.spec.served_name,
+            self.spec.api_key(),
+            concurrency=self._model.concurrency,
+            timeout=self._model.timeout,
+            response_format=self.rubric.response_format(),
+        )
+
+
+def make_llm_judge(argument: str, model: JudgeModel) -> LlmJudge:
+    """The judge ``llm:ARGUMENT``; the argument names a rubric.
+
+    Its API key comes from the variable that ``model`` names, else from ``PBIAS_JUDGE_API_KEY``,
+    else from that of the model's alias; the key of the measured model is never sent to it.
+
+    Raises:
+        ConfigurationError: no model or endpoint is given, or the rubric is unknown.
+    """
+    rubric = RUBRICS.get(argument or DEFAULT_RUBRIC)
+    if rubric is None:
+        raise ConfigurationError(
+            f"the llm judge has no rubric {argument!r}: choose from {', '.join(RUBRICS)}"
+        )
+    if model.model is None:
+        raise ConfigurationError(
+            "the llm judge needs a model: name it with --pbias-judge-model (pbias regrade: "
+            "--judge-model), and its endpoint with --pbias-judge-base-url"
+        )
+    known = KEY_ENV if os.environ.get(KEY_ENV) else None
+    spec = resolve_model(
+        model.model,
+        base_url=model.base_url,
+        api_key_env=model.key_env or known,
+        aliases_file=model.aliases,
+    )
+    if spec.kind != "endpoint" or spec.base_url is None:
+        raise ConfigurationError(
+            f"the llm judge {model.model!r} has no endpoint: start a server for it and pass "
+            "--pbias-judge-base-url"
+        )
+    return LlmJudge(rubric, replace(spec, usual_key_env=KEY_ENV), model)
