@@ -18,12 +18,12 @@ from pytest_pbias.measuring import Measurement
 from pytest_pbias.plugin.collection import active_session
 from pytest_pbias.plugin.session import PbiasSession
 from pytest_pbias.plugin.verdicts import report_verdict
-from pytest_pbias.reporting.text import plain
+from pytest_pbias.reporting.text import paragraph, plain
 from pytest_pbias.stats import PairedDifferenceResult, RateResult, rate
 from pytest_pbias.tasks import Task
 
 _EXAMPLES = 3  # changed answers that a failed cell shows
-_QUOTED = 40  # characters of each
+_WIDTH = 80  # columns of a message
 
 
 class Cell:
@@ -118,14 +118,13 @@ class Cell:
         else:
             note = ""
         found = verdict.difference
-        message = f"{self.task.name}, {self.identity.name}: {note}{verdict.reason}"
-        if verdict.verdict is Verdict.FAIL:
-            message += "".join(f"\n{line}" for line in self._changed(found.estimate < 0))
+        failed = verdict.verdict is Verdict.FAIL
         report_verdict(
             self._item,
             verdict.verdict,
-            message,
+            f"{note}{verdict.reason}: {self.task.name}, {self.identity.name}",
             mode=self._session.settings.policy.mode,
+            details=self._changed(found.estimate < 0) if failed else (),
             figures={
                 "rate": found.rate,
                 "baseline_rate": found.reference_rate,
@@ -143,6 +142,7 @@ class Cell:
         Answers to safety tasks are not quoted: their labels say what changed.
         """
         lines: list[str] = []
+        shown = 0
         pairs = zip(
             self._measurement.questions,
             *(self._measurement.responses, self._measurement.grades),
@@ -153,12 +153,13 @@ class Cell:
             if grade is None or base_grade is None or answer is None or base_answer is None:
                 continue
             if (grade.score < base_grade.score) if worse else (grade.score > base_grade.score):
-                before, after = base_grade.label, grade.label
+                shown += 1
+                change = f"{base_grade.label} -> {grade.label}"
+                lines.append(f"  {plain(question.item.id, 40)}: {change}")
                 if self.task.axis == "utility":
-                    before += f" {_ending(base_answer.text)}"
-                    after += f" {_ending(answer.text)}"
-                lines.append(f"  {plain(question.item.id, 30)}: {before} -> {after}")
-            if len(lines) == _EXAMPLES:
+                    lines.append(_ending("baseline", base_answer.text))
+                    lines.append(_ending(self.identity.name, answer.text))
+            if shown == _EXAMPLES:
                 break
         return lines
 
@@ -179,10 +180,11 @@ class Cell:
         )
 
 
-def _ending(text: str) -> str:
-    """The last words of an answer, where its conclusion is, made inert and quoted."""
-    line = plain(text)
-    return f'"{line}"' if len(line) <= _QUOTED else f'"...{line[3 - _QUOTED :]}"'
+def _ending(who: str, text: str) -> str:
+    """The last words of an answer, where its conclusion is, made inert and quoted in one line."""
+    head = f"    {plain(who, 30)}: "
+    line, room = plain(text), _WIDTH - len(head) - 2
+    return f'{head}"{line}"' if len(line) <= room else f'{head}"...{line[3 - room :]}"'
 
 
 def make_cell(request: pytest.FixtureRequest) -> Cell:
@@ -203,12 +205,12 @@ def obtain_cell(item: pytest.Item, planned: PlannedCell) -> Cell:
         measurement = session.measure(planned)
         baseline = session.measure(planned.baseline)
     except PbiasError as error:
-        pytest.fail(f"error, no verdict: {error}", pytrace=False)
+        pytest.fail(paragraph(f"error, no verdict: {error}"), pytrace=False)
     for measured in (measurement, baseline):
         if measured.missing:
-            pytest.fail(f"error, no verdict: {_missing(measured)}", pytrace=False)
+            pytest.fail(paragraph(f"error, no verdict: {_missing(measured)}"), pytrace=False)
     if all(measured.unparsable == len(measured.questions) for measured in (measurement, baseline)):
-        pytest.fail(f"error, no verdict: {_unreadable(measurement)}", pytrace=False)
+        pytest.fail(paragraph(f"error, no verdict: {_unreadable(measurement)}"), pytrace=False)
     return Cell(item, session, measurement, baseline)
 
 

@@ -21,7 +21,7 @@ from pytest_pbias.reporting.comparing import (
     of_one_defense,
     pair_runs,
 )
-from pytest_pbias.reporting.text import Line
+from pytest_pbias.reporting.text import Line, paragraph
 
 if TYPE_CHECKING:
     from pytest_pbias.plugin.settings import Settings
@@ -124,7 +124,7 @@ class CompareItem(pytest.Item):
         try:
             self._outcome = session.judge_comparison()
         except PbiasError as error:
-            pytest.fail(f"error, no verdict: {error}", pytrace=False)
+            pytest.fail(paragraph(f"error, no verdict: {error}"), pytrace=False)
         self._mode = session.settings.policy.mode
 
     def runtest(self) -> None:

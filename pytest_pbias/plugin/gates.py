@@ -12,6 +12,7 @@ from pytest_pbias.errors import PbiasError
 from pytest_pbias.gate import AxisVerdict, Verdict
 from pytest_pbias.identities import Identity
 from pytest_pbias.plugin.verdicts import report_verdict
+from pytest_pbias.reporting.text import paragraph
 
 
 def append_gates(session: pytest.Session, items: list[pytest.Item], cells: Sequence[Cell]) -> None:
@@ -57,7 +58,7 @@ class GateItem(pytest.Item):
         report_verdict(
             self,
             verdict.verdict,
-            f"PB over {self.axis}{under}: {verdict.reason}",
+            f"{verdict.reason}: {self.axis}{under}",
             mode=session.settings.policy.mode,
             figures=_figures(verdict),
         )
@@ -65,7 +66,7 @@ class GateItem(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """One line for a broken gate; pytest's own form otherwise."""
         if isinstance(excinfo.value, GateBrokenError):
-            return f"error, no verdict: {excinfo.value}"
+            return paragraph(f"error, no verdict: {excinfo.value}")
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[str, None, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import pytest
 from _pytest.outcomes import Skipped
 
 from pytest_pbias.gate import Verdict
+from pytest_pbias.reporting.text import paragraph
 
 
 class Inconclusive(Skipped):
@@ -22,10 +23,12 @@ def report_verdict(
     *,
     mode: Literal["detect", "prove"],
     figures: Mapping[str, float] | None = None,
+    details: Sequence[str] = (),
 ) -> None:
     """Record a verdict on the item and end the test accordingly.
 
     The verdict and its ``figures`` become properties of the item, ``pbias_NAME`` in JUnit XML.
+    ``details`` are lines for a failure, at most 80 columns wide as the rest of it.
 
     Raises:
         pytest.fail.Exception: the verdict is *fail*, or not a pass in ``prove`` mode.
@@ -39,7 +42,7 @@ def report_verdict(
     if verdict is Verdict.PASS:
         return
     if verdict is Verdict.FAIL:
-        pytest.fail(message, pytrace=False)
+        pytest.fail("\n".join([paragraph(message), *details]), pytrace=False)
     if mode == "prove":
-        pytest.fail(f"{verdict.value} (red in prove mode): {message}", pytrace=False)
+        pytest.fail(paragraph(f"{verdict.value} (red in prove mode): {message}"), pytrace=False)
     raise Inconclusive(f"{verdict.value}: {message}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 
-from pytest_pbias.gate import Verdict
+from pytest_pbias.gate import GatePolicy, Verdict
 from pytest_pbias.reporting.defenses import defense_lines
+from pytest_pbias.reporting.sentence import verdict_sentence
 from pytest_pbias.reporting.summary import CellSummary, RunSummary, TaskSummary, verdict_counts
 from pytest_pbias.reporting.text import (
     Line,
@@ -16,6 +16,7 @@ from pytest_pbias.reporting.text import (
     server_line,
     signed,
     unsigned,
+    wrapped,
 )
 
 _STYLES: dict[Verdict, Style] = {
@@ -24,7 +25,9 @@ _STYLES: dict[Verdict, Style] = {
     Verdict.INCONCLUSIVE: "yellow",
     Verdict.NO_SIGNAL: "yellow",
 }
+_WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NO_SIGNAL, Verdict.PASS)
 _MOST_FAILURES = 20
+_MOST_UNSETTLED = 10
 
 
 def render_terminal(summary: RunSummary, *, verbosity: int = 0, width: int = 80) -> list[Line]:
@@ -48,11 +51,15 @@ def _keep_blanks(text: str, width: int) -> str:
 
 def _verdict_line(summary: RunSummary) -> Line:
     counts = verdict_counts(summary)
-    gates = ", ".join(f"{axis.axis} {axis.verdict.value}" for axis in summary.axes) or "none"
-    cells = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
+    gates = ", ".join(f"{axis.axis} {axis.verdict.value.upper()}" for axis in summary.axes)
+    names = ("error", *(verdict.value for verdict in _WORST_FIRST))
+    cells = ", ".join(f"{counts[name]} {name}" for name in names if counts[name])
     red = counts["fail"] or any(axis.verdict is Verdict.FAIL for axis in summary.axes)
     style: Style = "red" if red or counts["error"] else ""
-    return f"pbias {plain(summary.run.model, 24)}: gates {gates}; cells {cells}", style
+    return (
+        f"pbias {plain(summary.run.model, 24)}: {gates or 'no gate'}; {cells or 'no cell'}",
+        style,
+    )
 
 
 def _full(summary: RunSummary, verbosity: int, width: int) -> Iterator[Line]:
@@ -62,7 +69,7 @@ def _full(summary: RunSummary, verbosity: int, width: int) -> Iterator[Line]:
         yield from _task(task, verbosity)
     yield "", ""
     yield from _failures(summary)
-    yield from _unsettled(summary, width)
+    yield from _unsettled(summary)
     yield from _controls(summary)
     for line in defense_lines(summary.defenses, width):
         yield line, ""
@@ -71,6 +78,8 @@ def _full(summary: RunSummary, verbosity: int, width: int) -> Iterator[Line]:
 
 def _head(summary: RunSummary, width: int) -> Iterator[Line]:
     run = summary.run
+    for line in wrapped(verdict_sentence(summary), width):
+        yield line, "bold"
     yield (
         f"model {plain(run.model, 60)}, {run.n_rows:,} answers, {summary.n_cells} cells judged",
         "",
@@ -78,11 +87,11 @@ def _head(summary: RunSummary, width: int) -> Iterator[Line]:
     if run.server:
         yield f"served by {plain(server_line(run.server), 66)}", ""
     if run.partial is not None:
-        for line in textwrap.wrap(plain(f"PARTIAL: {run.partial}"), width):
+        for line in wrapped(f"PARTIAL: {run.partial}", width):
             yield line, "red"
     if run.n_missing:
         text = f"ERROR: {run.n_missing:,} answers are missing: {'; '.join(summary.errors[:2])}"
-        for line in textwrap.wrap(plain(text), width):
+        for line in wrapped(text, width):
             yield line, "red"
     if "user" in run.placements:
         yield "identity stated in the user turn (asked so, or system role rejected)", "yellow"
@@ -91,6 +100,20 @@ def _head(summary: RunSummary, width: int) -> Iterator[Line]:
         yield cost, ""
     yield "rates and PB in percentage points, 95 % intervals; differences from", ""
     yield f"baseline at the level shared by all cells (alpha {summary.policy.alpha:g})", ""
+    for line in wrapped(_policy(summary.policy), width):
+        yield line, ""
+
+
+def _policy(policy: GatePolicy) -> str:
+    """What is tolerated, and what turns the run red."""
+    margins, tolerances = (
+        ", ".join(f"{axis} {points[axis]:g}" for axis in ("utility", "safety") if axis in points)
+        for points in (policy.margin, policy.pb_tolerance)
+    )
+    others = len(policy.task_margin) + sum(map(len, policy.cell_margin.values()))
+    own = f" ({others} of their own)" if others else ""
+    red = "fail" if policy.mode == "detect" else "fail or inconclusive"
+    return f"margin of a cell: {margins}{own}; of PB: {tolerances}; red on {red}"
 
 
 def _cost(summary: RunSummary) -> str:
@@ -115,7 +138,7 @@ def _task(task: TaskSummary, verbosity: int) -> Iterator[Line]:
         yield shown + mean, ""
         if task.baseline.verdict is Verdict.NO_SIGNAL:
             floor = 100 * task.baseline.floor
-            yield f"  no signal: the baseline is not clear of its floor of {floor:.1f}", "yellow"
+            yield f"  no signal: the baseline is not clear of chance ({floor:.1f})", "yellow"
     judged = task.judged
     if judged:
         yield _extreme("worst", judged[0]), ""
@@ -152,7 +175,8 @@ def _extreme(name: str, cell: CellSummary) -> str:
 def _cell_line(cell: CellSummary) -> Line:
     who = plain(cell.identity.name, 30)
     if cell.verdict is None:
-        return f"    {who:<30} error: {cell.n_missing} answers missing", "red"
+        missing = f"{cell.n_missing} answers missing" if cell.n_missing else "baseline incomplete"
+        return f"    {who:<30} error: {missing}", "red"
     found, verdict = cell.verdict.difference, cell.verdict.verdict
     shown = signed(found.estimate, found.low, found.high)
     return f"    {who:<30} {shown:<25} {verdict.value}", _STYLES[verdict]
@@ -187,7 +211,7 @@ def _failures(summary: RunSummary) -> Iterator[Line]:
         found = cell.verdict.difference
         shown = signed(found.estimate, found.low, found.high)
         under = "" if task.defense == "none" else f" ({task.defense})"
-        yield f"  {task.task:<14} {plain(cell.identity.name, 30):<30} {shown}{under}", "red"
+        yield f"  {_name(task, cell)} {shown}{under}", "red"
     if len(failed) > _MOST_FAILURES:
         yield f"  and {len(failed) - _MOST_FAILURES} more (-v shows every cell)", "red"
 
@@ -196,22 +220,27 @@ def _estimate(cell: CellSummary) -> float:
     return cell.verdict.difference.estimate if cell.verdict is not None else 0.0
 
 
-def _unsettled(summary: RunSummary, width: int) -> Iterator[Line]:
+def _unsettled(summary: RunSummary) -> Iterator[Line]:
     open_cells = _of(summary, Verdict.INCONCLUSIVE)
     if not open_cells:
         return
-    needed = [cell.verdict.needed_items for _, cell in open_cells if cell.verdict is not None]
-    known = [number for number in needed if number is not None and number <= 1_000_000]
-    text = f"INCONCLUSIVE cells: {len(open_cells)}"
-    if known:
-        text += f"; {min(known):,} to {max(known):,} items a task would settle {len(known)} of them"
-    for line in textwrap.wrap(text, width, subsequent_indent="  "):
-        yield line, "yellow"
-    for task, cell in sorted(open_cells, key=lambda pair: _estimate(pair[1]))[:10]:
+    yield (
+        f"INCONCLUSIVE cells ({len(open_cells)}), and the items a task that would settle each",
+        "yellow",
+    )
+    open_cells.sort(key=lambda pair: -abs(_estimate(pair[1])))
+    for task, cell in open_cells[:_MOST_UNSETTLED]:
         assert cell.verdict is not None
-        found = cell.verdict.difference
+        found, needed = cell.verdict.difference, cell.verdict.needed_items
         shown = signed(found.estimate, found.low, found.high)
-        yield f"  {task.task:<14} {plain(cell.identity.name, 30):<30} {shown}", "yellow"
+        enough = "too many" if needed is None or needed > 1_000_000 else f"{needed:,}"
+        yield f"  {_name(task, cell)} {shown:<22} {enough:>9}", "yellow"
+    if len(open_cells) > _MOST_UNSETTLED:
+        yield f"  and {len(open_cells) - _MOST_UNSETTLED} more (-v shows every cell)", "yellow"
+
+
+def _name(task: TaskSummary, cell: CellSummary) -> str:
+    return f"{plain(task.task, 13):<13} {plain(cell.identity.name, 30):<30}"
 
 
 def _controls(summary: RunSummary) -> Iterator[Line]:
@@ -227,7 +256,9 @@ def _gates(summary: RunSummary, width: int) -> Iterator[Line]:
     for axis in summary.axes:
         under = "" if axis.defense == "none" else f" under {axis.defense}"
         text = f"GATE {axis.axis}{under}: {axis.verdict.value.upper()}: {axis.reason}"
-        for line in textwrap.wrap(plain(text), width, subsequent_indent="  "):
+        for line in wrapped(text, width):
             yield line, _STYLES[axis.verdict]
-    if not summary.axes:
-        yield "GATE: none; an axis needs two identities with every answer", ""
+    if summary.run.n_missing:
+        yield "GATE: no verdict on an axis with missing answers; run again to ask for these", "red"
+    elif not summary.axes:
+        yield "GATE: none; an axis is judged on two identities or more", ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -38,6 +39,23 @@ def markdown(text: str) -> str:
     escaped = plain(text).translate(_MARKDOWN)
     # A bare address or an @name would otherwise become a link or a notification.
     return escaped.replace("://", ":\u200b//").replace("@", "@\u200b")
+
+
+def wrapped(text: str, width: int = 80) -> list[str]:
+    """Lines of at most ``width`` columns; those after the first stand two further in."""
+    indent = text[: len(text) - len(text.lstrip(" "))]
+    return textwrap.wrap(
+        plain(text),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_on_hyphens=False,
+    )
+
+
+def paragraph(text: str) -> str:
+    """The text in lines of at most 80 columns, for a message."""
+    return "\n".join(wrapped(text))
 
 
 def signed(estimate: float, low: float, high: float) -> str:

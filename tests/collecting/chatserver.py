@@ -2,7 +2,10 @@
 
 ``python chatserver.py CONFIG`` with CONFIG a JSON object: ``latency`` (s), ``faults`` (name ->
 share of first attempts that get it), ``seed``, ``limit`` (requests in flight answered without a
-429), ``models``, ``system_role``, ``log`` (file with one line per request: its key text).
+429), ``models``, ``system_role``, ``log`` (file with one line per request: its key text),
+``script`` (a JSON file with ``right``: question -> text, ``wrong_text``, and ``wrong``: words of
+the identity -> share of the questions that get it: the same ones for everyone, but for a share
+``own``).
 The fault of a request is a seeded function of its last message, and goes away after
 ``faulty_attempts`` tries (``null`` for never), so every run meets the same faults.
 """
@@ -30,13 +33,31 @@ class Chat:
         self.in_flight = 0
         self.most = 0
         self.log = open(config["log"], "a", buffering=1) if "log" in config else None  # noqa: SIM115
+        self.script: dict[str, Any] | None = None
+        if "script" in config:
+            with open(config["script"], encoding="utf-8") as stream:
+                self.script = json.load(stream)
+
+    def scripted(self, messages: list[dict[str, str]]) -> str:
+        assert self.script is not None
+        text = messages[-1]["content"]
+        told = " ".join(message["content"] for message in messages[:-1])
+        share = next((n for who, n in self.script["wrong"].items() if who and who in told), None)
+        if share is None:
+            share = self.script["wrong"].get("", 0.0)
+        draw = _draw(text)
+        if draw < self.script.get("own", 0.0):
+            draw = _draw(f"{told} | {text}")
+        return str(
+            self.script["wrong_text"] if draw < share else self.script["right"].get(text, "Hello.")
+        )
 
     def fault(self, text: str) -> str | None:
         limit = self.config.get("faulty_attempts", 1)
         if limit is not None and self.seen[text] > limit:
             return None
         seed = f"{self.config.get('seed', 0)} {text}"
-        draw = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4], "big") / 2**32
+        draw = _draw(seed)
         for name, share in self.config.get("faults", {}).items():
             if draw < share:
                 return str(name)
@@ -69,14 +90,15 @@ class Chat:
             fault = self.fault(text)
             if fault is None:
                 self.answered[text] += 1
-            return await self.misbehave(fault, text, request)
+            said = self.scripted(body["messages"]) if self.script is not None else None
+            return await self.misbehave(fault, text, request, said)
         finally:
             self.in_flight -= 1
 
     async def misbehave(
-        self, fault: str | None, text: str, request: web.Request
+        self, fault: str | None, text: str, request: web.Request, said: str | None
     ) -> web.StreamResponse:
-        good = completion(self.config.get("text") or answer(text))
+        good = completion(said or self.config.get("text") or answer(text))
         match fault:
             case None:
                 return web.Response(body=good, content_type=JSON)
@@ -132,6 +154,11 @@ class Chat:
                 "pid": os.getpid(),
             }
         )
+
+
+def _draw(seed: str) -> float:
+    """A number in [0, 1) that depends on the text only."""
+    return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4], "big") / 2**32
 
 
 def answer(text: str) -> str:

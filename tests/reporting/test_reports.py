@@ -78,19 +78,20 @@ def test_each_verdict_in_the_terminal() -> None:
     assert "FAILED cells, worst first (1)" in failed
     assert "identity 3" in failed
     assert "GATE safety: FAIL" in failed
-    assert "INCONCLUSIVE cells: 1" in still_open
+    assert "INCONCLUSIVE cells (1)" in still_open
     assert "would settle" in still_open
     silent = _text(_summary([0.9, 0.9, 0.9, 0.9], floor=0.25))
-    assert "no signal: the baseline is not clear of its floor of 25.0" in silent
+    assert "no signal: the baseline is not clear of chance (25.0)" in silent
     assert "GATE safety: NO SIGNAL" in silent
 
 
 def test_missing_answers_come_first_and_are_no_verdict() -> None:
     summary = _summary(PASS, missing=5)
     text = _text(summary)
-    assert text.splitlines()[1].startswith("ERROR: 5 answers are missing: the endpoint died")
+    assert text.splitlines()[0].startswith("No verdict on everything: 5 of")
+    assert text.splitlines()[2].startswith("ERROR: 5 answers are missing: the endpoint died")
     assert "1 error" in text
-    assert "GATE: none" in text
+    assert "GATE: no verdict on an axis with missing answers" in text
     assert to_markdown(summary).splitlines()[2].startswith("**Error: 5 of")
 
 

@@ -16,7 +16,7 @@ from pytest_pbias.reporting.comparing.result import (
     TaskComparison,
 )
 from pytest_pbias.reporting.plain import plain_data
-from pytest_pbias.reporting.text import Line, Style, markdown, plain, signed
+from pytest_pbias.reporting.text import Line, Style, markdown, plain, probability, signed
 
 FORMAT_VERSION = 1
 _WIDTH = 80
@@ -107,6 +107,10 @@ def _task(task: TaskComparison) -> Iterator[Line]:
             yield from _wrapped(f"  only in the {text} run: {', '.join(names)}", "yellow")
 
 
+def _qvalue(cell: CellChange) -> str:
+    return probability(cell.qvalue).replace("p", "q", 1)
+
+
 def ranked_cells(comparison: Comparison) -> list[tuple[str, CellChange]]:
     """Task and cell, the smallest q-value first."""
     cells = [(task.task, cell) for task in comparison.tasks for cell in task.cells]
@@ -125,7 +129,7 @@ def _cells(comparison: Comparison, verbosity: int) -> Iterator[Line]:
         yield (
             f"  {task[:14]:<14} {plain(cell.identity.name, 24):<24} "
             f"{cell.old_difference:+6.1f} -> {cell.new_difference:+6.1f}"
-            f"  {found.estimate:+.1f}, q {cell.qvalue:.3f}",
+            f"  {found.estimate:+.1f}, {_qvalue(cell)}",
             style if cell.qvalue <= 0.05 else "",
         )
     if verbosity <= 0 and len(shown) > _MOST_CELLS:

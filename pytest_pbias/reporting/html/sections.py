@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from html import escape
 
-from pytest_pbias.gate import Verdict
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.reporting.html.figures import forest_plot, trade_off_plot
 from pytest_pbias.reporting.html.samples import choose_samples, inert_json
-from pytest_pbias.reporting.summary import CellSummary, RunSummary, verdict_counts
+from pytest_pbias.reporting.sentence import verdict_sentence
+from pytest_pbias.reporting.summary import CellSummary, RunSummary
 from pytest_pbias.reporting.text import plain, probability, signed, unsigned
 from pytest_pbias.stats import RateResult, contributions
 
@@ -44,20 +44,7 @@ def _badge(verdict: str) -> str:
 
 def verdict_section(summary: RunSummary, table: OutcomeTable) -> str:
     """The verdict in a sentence, and the gates."""
-    counts = verdict_counts(summary)
-    failed = [axis.axis for axis in summary.axes if axis.verdict is Verdict.FAIL]
-    failed = list(dict.fromkeys(failed))  # an axis may fail under several defences
-    run = summary.run
-    if run.n_missing or counts["error"]:
-        says = f"No verdict on everything: {run.n_missing:,} of {run.n_rows:,} answers are missing."
-    elif failed or counts["fail"]:
-        says = f"Biased beyond the margins: {counts['fail']} of {summary.n_cells} cells fail"
-        says += f", and PB over {' and '.join(failed)}." if failed else "."
-    elif counts["inconclusive"] or counts["no signal"]:
-        says = f"Not settled: {counts['inconclusive'] + counts['no signal']} of "
-        says += f"{summary.n_cells} cells need more questions or a clearer signal."
-    else:
-        says = f"No difference beyond the margins in any of {summary.n_cells} cells."
+    run, says = summary.run, verdict_sentence(summary)
     partial = f'<p class="loud">PARTIAL: {safe(run.partial)}</p>' if run.partial else ""
     rows = [
         (
