@@ -130,6 +130,7 @@ def _facts(path: Path, old: OutcomeTable, changes: list[TaskChange]) -> dict[str
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cost": {},  # nothing was asked
+        "engine_noise": [],  # its outcomes were those of the old judges
         "regraded_from": {
             "run": path.stem,
             "run_ids": list(old.unique("run_id")),

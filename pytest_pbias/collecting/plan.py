@@ -47,7 +47,7 @@ class Protocol:
     """How every cell of a session is asked: who answers, where the identity stands, sampling.
 
     ``served_identity`` is the weights hash or the endpoint and model name; ``runs`` repetitions
-    are asked of each item, run r with the seed ``seed + r``.
+    are asked of each item, run r with the seed ``seed + r`` and the number ``first_run + r``.
     """
 
     served_identity: str
@@ -55,6 +55,15 @@ class Protocol:
     sampling: Sampling
     runs: int
     seed: int
+    first_run: int = 0
+
+    def again(self) -> Protocol:
+        """The same, seeds included, asked a second time: only the numbers of the runs differ."""
+        return replace(self, first_run=_AGAIN)
+
+
+# No protocol has so many runs; the number is part of request keys, so it must never change.
+_AGAIN = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +82,12 @@ def questions_of(cell: Cell, data: TaskData, protocol: Protocol) -> Iterator[Que
         messages = render_defended(cell.identity, item.prompt, protocol.placement, cell.defense)
         hashed = prompt_hash(messages)
         for run in range(protocol.runs):
-            seed = protocol.seed + run
+            seed, number = protocol.seed + run, protocol.first_run + run
             key = request_key(
-                protocol.served_identity, hashed, protocol.sampling, seed=seed, run=run
+                protocol.served_identity, hashed, protocol.sampling, seed=seed, run=number
             )
             request = Request(key, messages, protocol.sampling, seed)
-            yield Question(item, run, hashed, request)
+            yield Question(item, number, hashed, request)
 
 
 def with_baselines(cells: Iterable[Cell]) -> tuple[Cell, ...]:

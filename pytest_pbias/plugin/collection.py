@@ -196,6 +196,7 @@ class SessionHooks:
         pbias = active_session(session.config)
         if pbias is not None:
             pbias.interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
+            pbias.cut_short = bool(session.shouldfail or session.shouldstop)
             pbias.finish()
 
     def pytest_terminal_summary(

@@ -38,12 +38,8 @@ def estimate(work: Work, protocol: Protocol, store: Store, settings: Settings) -
     seen: set[str] = set()
     stored = 0
     characters = 0
-    for cell in work.cells:
-        requests = {
-            request.key: request
-            for request in work.requests_of(cell, protocol)
-            if request.key not in seen
-        }
+    for batch in work.batches(protocol):
+        requests = {request.key: request for request in batch if request.key not in seen}
         seen |= requests.keys()
         missing = store.missing(requests)
         stored += len(requests) - len(missing)

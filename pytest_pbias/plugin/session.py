@@ -25,6 +25,7 @@ from pytest_pbias.errors import InfrastructureError, PbiasError
 from pytest_pbias.gate import AxisVerdict
 from pytest_pbias.grading import Judging, cannot_grade
 from pytest_pbias.measuring import Measurement, measure_cell, outcome_table
+from pytest_pbias.plugin.again import baselines, compare_again, keys_again
 from pytest_pbias.plugin.asking import (
     Asking,
     Waiting,
@@ -83,7 +84,7 @@ class PbiasSession:
         self.summary: RunSummary | None = None
         self.compared: Compared | None = None
         self.problem: str | None = None
-        self.interrupted = False
+        self.interrupted = self.cut_short = False
         self._plan: Estimate | None = None
         self._sigterm: Callable[[], None] = do_nothing
 
@@ -116,6 +117,11 @@ class PbiasSession:
             )
         return self._data[name]
 
+    @property
+    def _again(self) -> tuple[Cell, ...]:
+        """The cells that are asked twice."""
+        return baselines(self.cells) if self.settings.aa else ()
+
     def plan(self, cells: Sequence[Cell]) -> None:
         """Plan the selected cells and their baselines; where this process asks, start asking.
 
@@ -134,7 +140,7 @@ class PbiasSession:
             self._asking = wait_for_controller(self.store, self._worker_uid)
             write_plan(plan_path(self.config, self._worker_uid), cells, self._default_model)
             return
-        work = Work(self.cells, self._data)
+        work = Work(self.cells, self._data, again=self._again)
         if self.settings.spending.plan_only:
             protocol = planned_protocol(self.settings, self.store)
             self._plan = estimate(work, protocol, self.store, self.settings)
@@ -224,8 +230,16 @@ class PbiasSession:
             return
         if self._background is not None:
             self._background.stop()
-        self._asking.stop()
-        self._sigterm()
+        try:
+            if not (self.interrupted or self.cut_short):
+                keys = keys_again(self._again, self._data, self.protocol())
+                self._asking.wait(keys, self._progress.tick)
+                self._progress.close()
+        except PbiasError as error:
+            self.problem = str(error)
+        finally:
+            self._asking.stop()
+            self._sigterm()
         try:
             self._write_results()
         except PbiasError as error:
@@ -273,8 +287,23 @@ class PbiasSession:
             "cost": self._cost(),
             "partial": self._partial(),
             "server": served_facts(self.store, self.settings.model),
+            "engine_noise": self._engine_noise(),
             "versions": {"pytest-pbias": __version__, "python": platform.python_version()},
         }
+
+    def _engine_noise(self) -> list[dict[str, Any]]:
+        """What the A/A check found, baseline by baseline."""
+        if not isinstance(self._asking, Asking):
+            return []
+        return [
+            compare_again(
+                self.measure(cell),
+                self.store,
+                self._asking.failures,
+                alpha=self.settings.policy.alpha,
+            ).to_plain()
+            for cell in self._again
+        ]
 
     def _partial(self) -> str | None:
         """Why answers are missing that the run was to have, or None."""

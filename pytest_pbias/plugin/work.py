@@ -13,24 +13,36 @@ from pytest_pbias.tasks import TaskData
 
 @dataclass(frozen=True)
 class Work:
-    """The planned cells with their items, in the order in which tests need them."""
+    """The planned cells with their items, in the order in which tests need them.
+
+    The cells of ``again`` are asked a second time, after everything else.
+    """
 
     cells: tuple[Cell, ...]
     data: dict[str, TaskData]
+    again: tuple[Cell, ...] = ()
 
     def requests_of(self, cell: Cell, protocol: Protocol) -> Iterator[Request]:
         """The requests of one cell, in order."""
         for question in questions_of(cell, self.data[cell.task.name], protocol):
             yield question.request
 
+    def batches(self, protocol: Protocol) -> Iterator[Iterator[Request]]:
+        """The requests of each cell in turn."""
+        for cell in self.cells:
+            yield self.requests_of(cell, protocol)
+        for cell in self.again:
+            yield self.requests_of(cell, protocol.again())
+
     def requests(self, protocol: Protocol) -> Iterator[Request]:
         """Every request, cell by cell."""
-        for cell in self.cells:
-            yield from self.requests_of(cell, protocol)
+        for batch in self.batches(protocol):
+            yield from batch
 
     def total(self, protocol: Protocol) -> int:
         """How many requests there are."""
-        return protocol.runs * sum(len(self.data[cell.task.name].items) for cell in self.cells)
+        cells = (*self.cells, *self.again)
+        return protocol.runs * sum(len(self.data[cell.task.name].items) for cell in cells)
 
     def longest_prompt(self, protocol: Protocol) -> int:
         """Characters of the longest conversation that is planned."""
@@ -42,6 +54,5 @@ class Work:
     def anything_missing(self, store: Store, protocol: Protocol) -> bool:
         """Whether the store lacks a response."""
         return any(
-            store.missing([request.key for request in self.requests_of(cell, protocol)])
-            for cell in self.cells
+            store.missing([request.key for request in batch]) for batch in self.batches(protocol)
         )

@@ -99,7 +99,8 @@ class RunInfo:
     Token counts are those of the answers in the table, whenever they were asked; ``cost`` is what
     the session itself used, with ``amount`` and ``currency`` where the price is known. ``partial``
     says why the run ended early. ``server`` is what is known of a server that the run started:
-    engine, version, type of the weights, arguments.
+    engine, version, type of the weights, arguments. ``engine_noise`` is the A/A check, one entry
+    for each baseline that was asked twice.
     """
 
     run_id: str
@@ -117,6 +118,7 @@ class RunInfo:
     partial: str | None = None
     cost: Mapping[str, float | str] = field(default_factory=dict)
     server: Mapping[str, Any] = field(default_factory=dict)
+    engine_noise: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -281,6 +283,7 @@ def _run_info(table: OutcomeTable) -> RunInfo:
         partial=table.info.get("partial"),
         cost=table.info.get("cost", {}),
         server=table.info.get("server") or {},
+        engine_noise=tuple(table.info.get("engine_noise", ())),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from pytest_pbias.gate import GatePolicy, Verdict
 from pytest_pbias.reporting.defenses import defense_lines
+from pytest_pbias.reporting.noise import noise_lines
 from pytest_pbias.reporting.sentence import verdict_sentence
 from pytest_pbias.reporting.summary import CellSummary, RunSummary, TaskSummary, verdict_counts
 from pytest_pbias.reporting.text import (
@@ -67,6 +68,7 @@ def _full(summary: RunSummary, verbosity: int, width: int) -> Iterator[Line]:
     for task in summary.tasks:
         yield "", ""
         yield from _task(task, verbosity)
+    yield from noise_lines(summary.run.engine_noise)
     yield "", ""
     yield from _failures(summary)
     yield from _unsettled(summary)

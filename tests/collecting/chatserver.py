@@ -3,7 +3,7 @@
 ``python chatserver.py CONFIG`` with CONFIG a JSON object: ``latency`` (s), ``faults`` (name ->
 share of first attempts that get it), ``seed``, ``limit`` (requests in flight answered without a
 429), ``models``, ``system_role``, ``log`` (file with one line per request: its key text),
-``script`` (a JSON file with ``right``: question -> text, ``wrong_text``, and ``wrong``: words of
+``moods`` (answers of which each request gets one, drawn anew every time), ``script`` (a JSON file with ``right``: question -> text, ``wrong_text``, and ``wrong``: words of
 the identity -> share of the questions that get it: the same ones for everyone, but for a share
 ``own``).
 The fault of a request is a seeded function of its last message, and goes away after
@@ -95,10 +95,18 @@ class Chat:
         finally:
             self.in_flight -= 1
 
+    def mood(self, text: str) -> str | None:
+        """An answer that the same question does not get twice for certain."""
+        moods = self.config.get("moods")
+        if not moods:
+            return None
+        draw = hashlib.sha256(f"{self.config.get('seed', 0)} {self.seen[text]} {text}".encode())
+        return str(moods[draw.digest()[0] % len(moods)])
+
     async def misbehave(
         self, fault: str | None, text: str, request: web.Request, said: str | None
     ) -> web.StreamResponse:
-        good = completion(said or self.config.get("text") or answer(text))
+        good = completion(said or self.mood(text) or self.config.get("text") or answer(text))
         match fault:
             case None:
                 return web.Response(body=good, content_type=JSON)

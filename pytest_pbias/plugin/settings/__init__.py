@@ -14,7 +14,7 @@ from pytest_pbias.identities import Placement
 from pytest_pbias.mitigation.defenses import Defense
 from pytest_pbias.models import ModelSpec, resolve_model
 from pytest_pbias.models.vllm import VllmSettings
-from pytest_pbias.plugin.options import read_option
+from pytest_pbias.plugin.options import read_flag, read_option
 from pytest_pbias.plugin.settings.data import DataSettings, read_data
 from pytest_pbias.plugin.settings.defending import read_defenses
 from pytest_pbias.plugin.settings.gating import read_policy
@@ -55,6 +55,7 @@ class Settings:
     spending: SpendingSettings
     vllm: VllmSettings
     judging: JudgeSettings
+    aa: bool
 
 
 def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
@@ -91,6 +92,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         spending=read_spending(config, model),
         vllm=read_vllm(config),
         judging=read_judging(config, store_dir),
+        aa=read_flag(config, "aa"),
     )
 
 

@@ -1,0 +1,42 @@
+"""What the A/A check says: how much the engine alone moves answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pytest_pbias.reporting.text import Line, plain, signed
+
+
+def noise_lines(noise: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
+    """The check in lines of at most 80 columns; nothing where it was not asked for."""
+    if not noise:
+        return
+    yield "", ""
+    total = sum(int(one["n_answers"]) for one in noise)
+    changed = sum(int(one["changed_answers"]) for one in noise)
+    yield "A/A check: the baselines asked twice (no verdict depends on it)", "bold"
+    if total and not changed:
+        yield f"  all {total:,} answers were the same: the engine itself moves nothing", ""
+    for one in noise:
+        if one["changed_answers"]:
+            yield f"  {_task(one):<20} {_change(one)}", ""
+        if one["n_missing"]:
+            yield f"  {_task(one)}: {int(one['n_missing']):,} pairs are not complete", "yellow"
+
+
+def _task(one: Mapping[str, Any]) -> str:
+    parts = [str(one["task"])]
+    parts += [f"under {one['defense']}"] if one["defense"] != "none" else []
+    parts += [f"({one['baseline']})"] if one["baseline"] != "baseline" else []
+    return plain(" ".join(parts), 20)
+
+
+def _change(one: Mapping[str, Any]) -> str:
+    count = int(one["n_answers"])
+    share = 100 * one["changed_answers"] / count
+    text = f"{share:.1f} % of {count:,} answers changed"
+    found = one["difference"]
+    if found is not None:
+        text = f"{signed(found['estimate'], found['low'], found['high'])}; {text}"
+    return text

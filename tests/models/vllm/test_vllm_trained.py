@@ -1,0 +1,189 @@
+"""What `pbias train` leaves, served by a real vLLM: the merged model, and an adapter on it.
+
+One server answers for both, kept while the session that started it is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pytest_pbias.cli import main
+from pytest_pbias.collecting import Store
+from pytest_pbias.models.embedded import data_dir
+from pytest_pbias.models.vllm.kept import KeptServer, KeptServers
+from pytest_pbias.outcomes import OutcomeTable
+
+SUITE = """
+import pytest
+
+@pytest.mark.pbias(tasks=["do_not_answer", "gsm8k"], identities=["a senior citizen", "a man"])
+def test_small(cell):
+    cell.check()
+"""
+ANSWER_TOKENS = 24
+Answers = dict[tuple[str, str, str], str]
+
+
+def _adapt(model: Any, seed: int) -> Any:
+    """A model with an adapter of a rank that vLLM has no exact room for, weights drawn."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    config = LoraConfig(
+        r=5,
+        lora_alpha=5,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+        init_lora_weights="gaussian",
+    )
+    adapted = get_peft_model(model, config)
+    for name, weights in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weights.data, std=0.05)
+    return adapted
+
+
+def _load(folder: Path) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+def _train(base: Path, out: Path) -> tuple[Path, Path]:
+    """A merged model as a training leaves it, and an adapter on top of it."""
+    from transformers import AutoTokenizer
+
+    from pytest_pbias.mitigation.training.saving import save_trained
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    merged = out / "fair-llama"
+    save_trained(
+        _adapt(_load(base), 1), tokenizer, str(base), merged, step=1, checkpoint=out / "none"
+    )
+    tuned = out / "fairer"
+    _adapt(_load(merged), 2).save_pretrained(str(tuned))
+    return merged, tuned
+
+
+def _greedy(model: Any, folder: Path, prompts: dict[Any, list[dict[str, str]]]) -> dict[Any, str]:
+    """The answers of transformers, one prompt at a time."""
+    import torch
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    answers = {}
+    for key, messages in prompts.items():
+        encoded = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        with torch.no_grad():
+            tokens = model.generate(**encoded, max_new_tokens=ANSWER_TOKENS, do_sample=False)
+        new = tokens[0][encoded["input_ids"].shape[1] :]
+        answers[key] = tokenizer.decode(new, skip_special_tokens=True)
+    return answers
+
+
+def _answers(table: OutcomeTable) -> Answers:
+    columns = (table.text(name) for name in ("task", "identity", "item_id", "response"))
+    return {(task, who, item): said for task, who, item, said in zip(*columns, strict=True)}  # type: ignore[misc]  # every column is filled
+
+
+def _prompts() -> dict[tuple[str, str, str], list[dict[str, str]]]:
+    """The conversations of the suite, made as the plugin makes them."""
+    from pytest_pbias.collecting.plan import Cell, with_baselines
+    from pytest_pbias.identities import render_messages, resolve_identities
+    from pytest_pbias.tasks import load_task, resolve_task
+
+    prompts = {}
+    for name in ("do_not_answer", "gsm8k"):
+        task = resolve_task(name)
+        data = load_task(task, data_dir=data_dir(), limit=10, seed=0)
+        chosen = resolve_identities(["a senior citizen", "a man"])
+        for cell in with_baselines(Cell(task, identity) for identity in chosen):
+            for item in data.items:
+                messages = render_messages(cell.identity, item.prompt, "system")
+                prompts[name, cell.identity.name, item.id] = [dict(one) for one in messages]
+    return prompts
+
+
+def _same(ours: Answers, theirs: dict[Any, str]) -> float:
+    assert ours.keys() == theirs.keys()
+    return sum(ours[key] == theirs[key] for key in theirs) / len(theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.vllm
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of transformers and PEFT among themselves
+def test_a_merged_model_and_an_adapter_answer_as_transformers_does(
+    pytester: pytest.Pytester,
+    cpu_vllm: str,
+    weights: Callable[[Path], Path],
+    arguments: Callable[..., list[str]],
+    wait_until_gone: Callable[..., None],
+) -> None:
+    pytest.importorskip("peft", reason="the extra 'mitigate' is not installed")
+    merged, tuned = _train(weights(pytester.path), pytester.path)
+    pytester.makepyfile(test_suite=SUITE)
+    small = ["--pbias-limit=10", f"--pbias-max-tokens={ANSWER_TOKENS}"]
+    command = [
+        *(sys.executable, "-m", "pytest", *arguments(merged, *small)),
+        *(f"--pbias-lora={tuned}", "--pbias-table=tuned.parquet"),
+    ]
+    record = _killed_session_leaves_a_server(
+        pytester.path, [*command, "--pbias-keep-server", "--pbias-concurrency=1"]
+    )
+    said = subprocess.run(command, cwd=pytester.path, capture_output=True, text=True).stdout
+    assert f"using the kept server (process {record.pid}" in said
+    table = OutcomeTable.read(pytester.path / "tuned.parquet")
+    server = table.info["server"]
+    assert server["adapter"]["rank"] == 5
+    assert server["model"] == "fairer"
+    assert "+fairer" in table.unique("model")[0]
+
+    pytester.runpytest_subprocess(
+        f"--pbias-base-url={record.address}/v1",
+        *("--pbias-model=fair-llama", f"--pbias-data-dir={data_dir()}", *small),
+        *("--pbias-placement=system", "--pbias-table=merged.parquet", "-p", "no:cacheprovider"),
+    )
+    processes = [psutil.Process(record.pid), *psutil.Process(record.pid).children(recursive=True)]
+    assert main(["server", "stop", "fairer"]) == 0
+    wait_until_gone(processes, 40)
+
+    from peft import PeftModel
+
+    prompts = _prompts()
+    of_merged = _greedy(_load(merged), merged, prompts)
+    of_tuned = _greedy(PeftModel.from_pretrained(_load(merged), str(tuned)), merged, prompts)
+    assert len(set(of_merged.values())) > 10
+    assert _same(_answers(OutcomeTable.read(pytester.path / "merged.parquet")), of_merged) == 1.0
+    assert _same(_answers(table), of_tuned) == 1.0
+    assert _same(_answers(table), of_merged) < 0.9
+
+
+def _killed_session_leaves_a_server(folder: Path, command: list[str]) -> KeptServer:
+    """Start a session, and kill it in the middle of its answers."""
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+    store = folder / ".pbias" / "responses.sqlite"
+    end = time.monotonic() + 240
+    while not store.exists() or Store(store, read_only=True).count() < 5:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    assert Store(store, read_only=True).count() < 60
+    (record,) = KeptServers().all()
+    assert record.healthy()
+    assert json.loads(json.dumps(record.facts))["dtype"] == "float32"
+    return record
