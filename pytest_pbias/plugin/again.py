@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.plan import Cell, Protocol, questions_of
 from pytest_pbias.engine_noise import EngineNoise, engine_noise
+from pytest_pbias.grading import Grader
 from pytest_pbias.measuring import Measurement, measure_cell
 from pytest_pbias.tasks import TaskData
 
@@ -34,11 +35,15 @@ def compare_again(
     first: Measurement,
     store: Store,
     failures: Callable[[Iterable[str]], Mapping[str, str]],
+    graders: Sequence[Grader],
     *,
     alpha: float,
 ) -> EngineNoise:
-    """Compare a baseline with what the store has of its second asking."""
+    """Compare a baseline with what the store has of its second asking.
+
+    The first of ``graders`` gives the scores, as it did those of ``first``.
+    """
     protocol = first.protocol.again()
     keys = keys_again((first.cell,), {first.cell.task.name: first.data}, first.protocol)
-    second = measure_cell(first.cell, first.data, protocol, store, failures(keys))
+    second = measure_cell(first.cell, first.data, protocol, store, failures(keys), graders[:1])
     return engine_noise(first, second, confidence=1 - alpha)

@@ -300,6 +300,7 @@ class PbiasSession:
                 self.measure(cell),
                 self.store,
                 self._asking.failures,
+                self._judging.graders(cell.task),
                 alpha=self.settings.policy.alpha,
             ).to_plain()
             for cell in self._again
