@@ -3,9 +3,9 @@
 ``python chatserver.py CONFIG`` with CONFIG a JSON object: ``latency`` (s), ``faults`` (name ->
 share of first attempts that get it), ``seed``, ``limit`` (requests in flight answered without a
 429), ``models``, ``system_role``, ``log`` (file with one line per request: its key text),
-``moods`` (answers of which each request gets one, drawn anew every time), ``script`` (a JSON file with ``right``: question -> text, ``wrong_text``, and ``wrong``: words of
-the identity -> share of the questions that get it: the same ones for everyone, but for a share
-``own``).
+``moods`` (answers of which each request gets one, drawn anew every time), ``script`` (a JSON file
+with ``right``: question -> text, ``wrong_text``, and ``wrong``: words of the identity -> share of
+the questions that get it: the same ones for everyone, but for a share ``own``).
 The fault of a request is a seeded function of its last message, and goes away after
 ``faulty_attempts`` tries (``null`` for never), so every run meets the same faults.
 """
