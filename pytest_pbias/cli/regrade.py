@@ -109,6 +109,7 @@ def _judging(options: argparse.Namespace, old: OutcomeTable) -> Judging:
         key_env=options.judge_api_key_env,
         aliases=options.aliases,
         concurrency=max(1, options.judge_concurrency),
+        offline=options.offline,
     )
     judges = make_judges(wanted, model)
     if options.judge_mask == "off" or not any(judge.masks_identity for judge in judges):

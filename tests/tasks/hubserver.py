@@ -1,10 +1,10 @@
 """A stand-in for the Hugging Face Hub's HTTP interface, on loopback, in a process of its own.
 
-It serves dataset repositories from folders: ``ROOT/OWNER/NAME/...``. Every repository has one
-commit. What the clients of the hub call is answered as the hub does: repository information and
-tree, ``paths-info``, and files with ``ETag`` and ``X-Repo-Commit``. A configuration in JSON (the
-second argument) may make it fail: ``fail_first`` answers the first N file requests with status
-503; ``gated`` names repositories that answer 401.
+It serves repositories, of datasets and of models, from folders: ``ROOT/OWNER/NAME/...``. Every
+repository has one commit. What the clients of the hub call is answered as the hub does: repository
+information and tree, ``paths-info``, and files with ``ETag`` and ``X-Repo-Commit``. A configuration
+in JSON (the second argument) may make it fail: ``fail_first`` answers the first N file requests
+with status 503; ``gated`` names repositories that answer 401.
 
 Usage: ``python hubserver.py ROOT [CONFIG]``; prints ``listening on URL``.
 """
@@ -158,14 +158,15 @@ async def _seen(request: web.Request) -> web.Response:
 
 async def _main() -> None:
     app = web.Application(middlewares=[_log])
-    api = "/api/datasets/{owner}/{name}"
     app.router.add_get("/seen", _seen)
-    app.router.add_get(api, info)
-    app.router.add_get(api + "/revision/{revision}", info)
-    app.router.add_get(api + "/tree/{revision}", tree)
-    app.router.add_get(api + "/tree/{revision}/{path:.*}", tree)
-    app.router.add_post(api + "/paths-info/{revision}", paths_info)
-    app.router.add_get("/datasets/{owner}/{name}/resolve/{revision}/{path:.*}", resolve)
+    for kind, prefix in (("datasets", "/datasets"), ("models", "")):
+        api = f"/api/{kind}/{{owner}}/{{name}}"
+        app.router.add_get(api, info)
+        app.router.add_get(api + "/revision/{revision}", info)
+        app.router.add_get(api + "/tree/{revision}", tree)
+        app.router.add_get(api + "/tree/{revision}/{path:.*}", tree)
+        app.router.add_post(api + "/paths-info/{revision}", paths_info)
+        app.router.add_get(prefix + "/{owner}/{name}/resolve/{revision}/{path:.*}", resolve)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

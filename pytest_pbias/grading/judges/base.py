@@ -73,10 +73,11 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JudgeModel:
-    """The endpoint that judges by a language model ask, and where their replies are kept.
+    """What judges by a model need: the endpoint that they ask, and where replies are kept.
 
     ``key_env`` names the variable that holds the API key; ``aliases`` and ``prices`` are files
     of the user's. After ``patience`` seconds without any answer the endpoint counts as dead.
+    ``offline``: take weights from the hub's cache.
     """
 
     store_dir: Path
@@ -88,3 +89,4 @@ class JudgeModel:
     timeout: float = 120.0
     patience: float = 20.0
     prices: Path | None = None
+    offline: bool = False

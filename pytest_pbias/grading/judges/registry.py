@@ -30,7 +30,13 @@ def _llm(argument: str, model: JudgeModel) -> Judge:
     return make_llm_judge(argument, model)
 
 
-_MAKERS: Mapping[str, Maker] = {"rules": _rules, "llm": _llm}
+def _longformer(argument: str, model: JudgeModel) -> Judge:
+    from pytest_pbias.grading.judges.longformer import make_longformer_judge
+
+    return make_longformer_judge(argument, model)
+
+
+_MAKERS: Mapping[str, Maker] = {"rules": _rules, "longformer": _longformer, "llm": _llm}
 
 
 def make_judges(wanted: str, model: JudgeModel, plugins: Sequence[Judge] = ()) -> tuple[Judge, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_pbias.grading.judges import DEFAULT_JUDGE, JudgeModel
-from pytest_pbias.plugin.options import read_option
+from pytest_pbias.plugin.options import read_flag, read_option
 from pytest_pbias.plugin.settings.readers import read_number, read_path, read_whole
 
 
@@ -38,6 +38,7 @@ def read_judging(config: pytest.Config, store_dir: Path) -> JudgeSettings:
             concurrency=read_whole(config, "judge-concurrency", least=1) or 32,
             timeout=read_number(config, "timeout", least=0.0, most=86_400.0, above=True) or 120.0,
             prices=read_path(config, "prices"),
+            offline=read_flag(config, "offline"),
         ),
         mask=read_option(config, "judge-mask") != "off",
     )
