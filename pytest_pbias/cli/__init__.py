@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -26,6 +27,8 @@ COMMANDS = (
     "server",
 )
 
+_READER_GONE = 141  # as a shell reports a program that SIGPIPE has ended
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status, or 2 with one line on standard error."""
@@ -37,9 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name, help=module.HELP, description=_first_line(module.__doc__)
         )
         module.add_arguments(command)
-    options = parser.parse_args(arguments)
     try:
-        return int(modules[options.command].run(options))
+        options = parser.parse_args(arguments)
+        status = int(modules[options.command].run(options))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # The reader has gone (``pbias ... | head``): nothing is left to say, at exit neither.
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return _READER_GONE
     except (PbiasError, ValueError) as error:
         print(f"pbias: {error}", file=sys.stderr)
         return 2

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pytest_pbias.cli.schema_option import add_schema_option
+
 HELP = "compare two kept runs"
 
 
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--anyway", action="store_true", help="judge --fail although the runs were asked otherwise"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparison as JSON")
+    add_schema_option(parser, "comparison")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write it as Markdown")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write it as a page")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="show every cell")

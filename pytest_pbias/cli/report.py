@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pytest_pbias.cli.schema_option import add_schema_option
+
 HELP = "report a stored outcome table again"
 
 
@@ -18,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--defense-plot", type=Path, metavar="FILE", help="trade-off of prompt defences, as SVG"
     )
     parser.add_argument("--html", type=Path, help="write the report as one HTML file")
+    add_schema_option(parser, "report")
     parser.add_argument("--seed", type=int, default=0, help="seed of the permutation tests")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="show every cell")
 

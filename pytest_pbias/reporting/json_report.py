@@ -1,7 +1,7 @@
 """The JSON report: ``statistics`` depends on the outcomes only, ``run`` says where they are from.
 
-Version 1. Fields are added within a version, never renamed or removed; numbers that do not exist
-are null.
+Version 1, described by ``schemas/report.schema.json``. Fields are added within a version, never
+renamed or removed; numbers that do not exist are null.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.reporting.comparing.render import comparison_json
+from pytest_pbias.reporting.defenses import DefenseSummary
 from pytest_pbias.reporting.plain import plain_data as _plain
 from pytest_pbias.reporting.summary import CellSummary, RunSummary, TaskSummary
 
@@ -37,7 +39,7 @@ def to_json(summary: RunSummary, comparison: Mapping[str, Any] | None = None) ->
             "data_revisions": _plain(revisions),
             "gates": [_plain(axis) for axis in summary.axes],
             "tasks": [_task(task) for task in summary.tasks],
-            "defenses": [_plain(defense) for defense in summary.defenses],
+            "defenses": [_defense(defense) for defense in summary.defenses],
             "errors": list(summary.errors),
         },
         "comparison": comparison,
@@ -57,6 +59,15 @@ def _task(task: TaskSummary) -> dict[str, Any]:
         "bias": _plain(task.bias),
         "pvalue": _plain(task.pvalue),
         "cells": [_cell(cell) for cell in task.cells],
+    }
+
+
+def _defense(defense: DefenseSummary) -> dict[str, Any]:
+    found = defense.comparison
+    return {
+        "defense": defense.defense,
+        "reference": defense.reference,
+        "comparison": None if found is None else comparison_json(found),
     }
 
 

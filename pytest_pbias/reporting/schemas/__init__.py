@@ -1,0 +1,13 @@
+"""The published JSON Schemas of what the reports write."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Literal
+
+SchemaName = Literal["report", "comparison"]
+
+
+def schema_text(name: SchemaName) -> str:
+    """The schema of the JSON report, or of a comparison, as JSON; either stands on its own."""
+    return files(__name__).joinpath(f"{name}.schema.json").read_text("utf-8")
