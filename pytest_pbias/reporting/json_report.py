@@ -40,6 +40,8 @@ def to_json(summary: RunSummary, comparison: Mapping[str, Any] | None = None) ->
             "gates": [_plain(axis) for axis in summary.axes],
             "tasks": [_task(task) for task in summary.tasks],
             "defenses": [_defense(defense) for defense in summary.defenses],
+            "judges": [_plain(judges) for judges in summary.judges],
+            "unparsable": [_plain(finding) for finding in summary.unparsable],
             "errors": list(summary.errors),
         },
         "comparison": comparison,

@@ -10,6 +10,8 @@ from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.gate import Verdict
 from pytest_pbias.reporting.defenses import defense_table
 from pytest_pbias.reporting.json_report import write_text
+from pytest_pbias.reporting.judging import judge_table
+from pytest_pbias.reporting.readability import unparsable_notes
 from pytest_pbias.reporting.summary import RunSummary, TaskSummary, verdict_counts
 from pytest_pbias.reporting.text import markdown, probability, signed, unsigned
 
@@ -61,6 +63,8 @@ def _lines(summary: RunSummary) -> Iterator[str]:
     for task in summary.tasks:
         yield _task_row(task)
     yield ""
+    yield from judge_table(summary.judges)
+    yield from unparsable_notes(summary.unparsable)
     yield from defense_table(summary.defenses)
     yield from _cells(summary, Verdict.INCONCLUSIVE, "Inconclusive")
     yield (

@@ -26,6 +26,8 @@ from pytest_pbias.reporting.defenses import (
     outcomes_by_defense,
     summarize_defenses,
 )
+from pytest_pbias.reporting.judging import TaskJudges, summarize_judges
+from pytest_pbias.reporting.readability import UnparsableFinding, summarize_unparsable
 from pytest_pbias.stats import (
     PersonalizationBiasResult,
     RateResult,
@@ -100,7 +102,8 @@ class RunInfo:
     the session itself used, with ``amount`` and ``currency`` where the price is known. ``partial``
     says why the run ended early. ``server`` is what is known of a server that the run started:
     engine, version, type of the weights, arguments. ``engine_noise`` is the A/A check, one entry
-    for each baseline that was asked twice.
+    for each baseline that was asked twice. ``judge_costs`` are the tokens behind the verdicts of
+    judges that are paid for, by judge.
     """
 
     run_id: str
@@ -119,6 +122,7 @@ class RunInfo:
     cost: Mapping[str, float | str] = field(default_factory=dict)
     server: Mapping[str, Any] = field(default_factory=dict)
     engine_noise: tuple[Mapping[str, Any], ...] = ()
+    judge_costs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,8 @@ class RunSummary:
     axes: tuple[AxisVerdict, ...]
     errors: tuple[str, ...]
     defenses: tuple[DefenseSummary, ...] = ()
+    judges: tuple[TaskJudges, ...] = ()
+    unparsable: tuple[UnparsableFinding, ...] = ()
 
     def count(self, verdict: str) -> int:
         """How many cells have this verdict, over all tasks."""
@@ -163,6 +169,12 @@ def summarize(table: OutcomeTable, policy: GatePolicy, *, seed: int) -> RunSumma
         ),
         errors=table.errors(),
         defenses=summarize_defenses(table, policy),
+        judges=tuple(
+            judges
+            for number, (defense, task) in enumerate(every)
+            if (judges := summarize_judges(task, defense, np.random.default_rng([seed, 2, number])))
+        ),
+        unparsable=summarize_unparsable(every, alpha=policy.alpha, seed=seed),
     )
 
 
@@ -282,6 +294,7 @@ def _run_info(table: OutcomeTable) -> RunInfo:
         completion_tokens=tokens("completion_tokens"),
         partial=table.info.get("partial"),
         cost=table.info.get("cost", {}),
+        judge_costs=table.info.get("judges", {}).get("cost", {}),
         server=table.info.get("server") or {},
         engine_noise=tuple(table.info.get("engine_noise", ())),
     )

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from pytest_pbias.gate import GatePolicy, Verdict
 from pytest_pbias.reporting.defenses import defense_lines
+from pytest_pbias.reporting.judging import judge_costs, judge_lines
 from pytest_pbias.reporting.noise import noise_lines
+from pytest_pbias.reporting.readability import unparsable_lines
 from pytest_pbias.reporting.sentence import verdict_sentence
 from pytest_pbias.reporting.summary import CellSummary, RunSummary, TaskSummary, verdict_counts
 from pytest_pbias.reporting.text import (
@@ -65,14 +67,18 @@ def _verdict_line(summary: RunSummary) -> Line:
 
 def _full(summary: RunSummary, verbosity: int, width: int) -> Iterator[Line]:
     yield from _head(summary, width)
+    judged = {(one.task, one.defense): one for one in summary.judges}
     for task in summary.tasks:
         yield "", ""
         yield from _task(task, verbosity)
+        if (task.task, task.defense) in judged:
+            yield from judge_lines(judged[task.task, task.defense])
     yield from noise_lines(summary.run.engine_noise)
     yield "", ""
     yield from _failures(summary)
     yield from _unsettled(summary)
     yield from _controls(summary)
+    yield from unparsable_lines(summary.unparsable)
     for line in defense_lines(summary.defenses, width):
         yield line, ""
     yield from _gates(summary, width)
@@ -100,6 +106,8 @@ def _head(summary: RunSummary, width: int) -> Iterator[Line]:
     cost = _cost(summary)
     if cost:
         yield cost, ""
+    for line in judge_costs(run.judge_costs):
+        yield line, ""
     yield "rates and PB in percentage points, 95 % intervals; differences from", ""
     yield f"baseline at the level shared by all cells (alpha {summary.policy.alpha:g})", ""
     for line in wrapped(_policy(summary.policy), width):

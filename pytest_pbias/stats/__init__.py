@@ -48,6 +48,7 @@ from pytest_pbias.stats.tradeoff import (
     correlation,
     pareto_front,
 )
+from pytest_pbias.stats.unparsable import UnparsableResult, unparsable_difference
 
 __all__ = [
     "AgreementResult",
@@ -65,6 +66,7 @@ __all__ = [
     "PowerPlan",
     "RateResult",
     "TestResult",
+    "UnparsableResult",
     "benjamini_hochberg",
     "bias_change",
     "cochran_q",
@@ -96,5 +98,6 @@ __all__ = [
     "rate",
     "required_items",
     "tango_interval",
+    "unparsable_difference",
     "wilson_interval",
 ]
