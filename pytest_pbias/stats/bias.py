@@ -116,7 +116,8 @@ def combine_parts(
     # quotient: the largest eigenvalue bounds it.
     steepest = max(w * part.largest for w, part in zip(shares, parts, strict=True))
     slope = (max(along - squared, 0.0) + squared) / (max(signal, 0.0) + noise) if noise > 0 else 0.0
-    law = SumOfSquaresLaw(noise, squared, min(slope, steepest))
+    freedom = _variance_freedom(parts, shares)
+    law = SumOfSquaresLaw(noise, squared, min(slope, steepest), freedom)
     tail = (1 - confidence) / 2
     possible = 0.25 * sum(shares)  # scores in [0, 1] spread by 0.5 at most
 
@@ -137,6 +138,14 @@ def combine_parts(
         n_identities=identities,
         noise_floor=_points(noise / identities),
     )
+
+
+def _variance_freedom(parts: Sequence[TableParts], shares: Sequence[float]) -> float:
+    """Degrees of freedom of the noise's variance over all tables, by Satterthwaite (1946)."""
+    terms = [(w * part.noise, part.n_clusters - 1) for w, part in zip(shares, parts, strict=True)]
+    total = sum(noise for noise, _ in terms)
+    spread = sum(noise**2 / max(freedom, 1) for noise, freedom in terms)
+    return total**2 / spread if spread > 0 else math.inf
 
 
 def _unseen(parts: Sequence[TableParts], weights: Sequence[float], tail: float) -> float:
@@ -219,12 +228,14 @@ class SumOfSquaresLaw:
 
     A scaled noncentral chi-square with mean ``noise + effect``. Without an effect the scale gives
     the variance 2 tr(S^2) (Satterthwaite 1946); with a growing one it approaches ``slope``, the
-    variance along the effects, which is what then moves the sum.
+    variance along the effects, which is what then moves the sum. That variance is estimated, on
+    ``freedom`` degrees of freedom: tails are those of Student's t at the law's normal quantile.
     """
 
     noise: float
     noise_squared: float
     slope: float
+    freedom: float = math.inf
 
     def upper_tail(self, observed: float, effect: float) -> float:
         """P(sum of squares >= observed)."""
@@ -232,13 +243,20 @@ class SumOfSquaresLaw:
             return 1.0 if observed <= effect + 1e-15 else 0.0
         base = self.noise_squared / self.noise
         scale = base + (max(self.slope, base) - base) * effect / (effect + self.noise)
-        freedom, shift = self.noise / scale, effect / scale
-        if shift == 0.0:
-            return float(sps.chi2.sf(observed / scale, freedom))
-        if shift > _FAR:  # the noncentral law is slow and inexact there; its central match is not
-            stretch = 1.0 + shift / (freedom + shift)
-            return float(sps.chi2.sf(observed / scale / stretch, (freedom + shift) / stretch))
-        return float(sps.ncx2.sf(observed / scale, freedom, shift))
+        tail = _noncentral_tail(observed / scale, self.noise / scale, effect / scale)
+        return self._studentized(tail, effect)
+
+    def _studentized(self, tail: float, effect: float) -> float:
+        if math.isinf(self.freedom) or not 0.0 < tail < 1.0:
+            return tail
+        # Variance of the sum: 2 tr(S^2), estimated along as many directions as the noise has (a
+        # square: a quarter of their number), and that along the effects, a single direction.
+        everywhere = 2 * self.noise_squared
+        along = 4 * effect * max(self.slope, self.noise_squared / self.noise)
+        directions = max(1.0, self.noise**2 / self.noise_squared / 4)
+        spread = everywhere**2 / (self.freedom * directions) + along**2 / self.freedom
+        freedom = (everywhere + along) ** 2 / spread
+        return float(sps.t.sf(sps.norm.isf(tail), freedom))
 
     def limit(self, observed: float, tail: float) -> float:
         """The effect at which ``observed`` or more has probability ``tail``; at least 0."""
@@ -251,3 +269,13 @@ class SumOfSquaresLaw:
             high *= 2.0
         found = optimize.brentq(lambda effect: self.upper_tail(observed, effect) - tail, 0.0, high)
         return float(found)
+
+
+def _noncentral_tail(value: float, freedom: float, shift: float) -> float:
+    """P(noncentral chi-square >= value)."""
+    if shift == 0.0:
+        return float(sps.chi2.sf(value, freedom))
+    if shift > _FAR:  # the noncentral law is slow and inexact there; its central match is not
+        stretch = 1.0 + shift / (freedom + shift)
+        return float(sps.chi2.sf(value / stretch, (freedom + shift) / stretch))
+    return float(sps.ncx2.sf(value, freedom, shift))
