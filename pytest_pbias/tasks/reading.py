@@ -1,12 +1,15 @@
-"""Reading rows from a local folder with ``datasets``."""
+"""Reading rows from a local folder.
+
+``datasets`` reads the hub's sets, not these: it would turn text that looks like a date or a number
+into one, says no line of a malformed file, and takes a second to import.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +32,11 @@ def read_local(task: Task, data_dir: Path, split: str) -> Iterator[tuple[str, Ro
             f"no data for task {task.name!r}: nothing matches {data_dir / source.pattern}; "
             "check --pbias-data-dir"
         )
-    for path, rows in zip(paths, _load_files(paths, source), strict=True):
-        _check_columns(task, rows.column_names, str(path))
+    for path in paths:
+        found = _read_file(path, source)
+        _check_columns(task, found.columns, str(path))
         extra = {source.name_column: _name_of(path, source)} if source.name_column else {}
-        for number, row in enumerate(rows, start=1):
+        for number, row in enumerate(found.rows, start=1):
             if task.splits[split].keep(row):
                 yield f"{path}, row {number}", {**row, **extra}
 
@@ -49,57 +53,14 @@ def _name_of(path: Path, source: LocalSource) -> str:
     return path.stem.removesuffix(source.name_suffix)
 
 
-def _load_files(paths: Sequence[Path], source: LocalSource) -> list[Any]:
-    """Load files through ``datasets``, one split each, leaving nothing in the user's cache."""
-    from datasets import load_dataset
-    from datasets.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    for path in paths:
-        _check_text(path, source)
-    splits = {f"file{number}": str(path) for number, path in enumerate(paths)}
-    builder = "csv" if source.format == "csv" else "json"
-    with tempfile.TemporaryDirectory(prefix="pbias-data-") as cache:
-        try:
-            loaded = load_dataset(
-                builder,
-                data_files=splits,
-                cache_dir=cache,
-                keep_in_memory=True,
-                **_reader_options(paths, source),
-            )
-        except Exception as error:
-            # `datasets` wraps parser errors in several layers; the first line says enough.
-            reason = str(error.__cause__ or error).splitlines()[0][:200]
-            where = paths[0] if len(paths) == 1 else paths[0].parent
-            raise DataError(f"{where}: cannot be read as {source.format}: {reason}") from error
-    return [loaded[split] for split in splits]
+@dataclass(frozen=True, slots=True)
+class _File:
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
 
 
-def _reader_options(paths: Sequence[Path], source: LocalSource) -> dict[str, Any]:
-    if source.format == "jsonl":
-        return {}
-    if source.format == "json":
-        return {"field": source.field}
-    from datasets import Features, Value
-
-    # Everything as text: an answer "None" or "1.0" must stay what the file says.
-    columns = list(source.header) or _csv_header(paths[0])
-    headerless = {"names": columns, "header": None} if source.header else {}
-    return {
-        "features": Features({name: Value("string") for name in columns}),
-        "keep_default_na": False,
-        **headerless,
-    }
-
-
-def _csv_header(path: Path) -> list[str]:
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        return next(csv.reader(stream), [])
-
-
-def _check_text(path: Path, source: LocalSource) -> None:
-    """Find malformed text before ``datasets`` does, with its line and column."""
+def _read_file(path: Path, source: LocalSource) -> _File:
+    """The rows of one file; a value that a row lacks is None, text stays as the file has it."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -108,39 +69,58 @@ def _check_text(path: Path, source: LocalSource) -> None:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     if source.format == "csv":
-        _check_csv(path, source)
-    elif source.format == "jsonl":
-        for number, line_text in enumerate(text.splitlines(), start=1):
-            if line_text.strip():
-                _check_json(path, line_text, number)
-    else:
-        content = _check_json(path, text, 1)
-        rows = content.get(source.field) if isinstance(content, dict) else None
-        if not isinstance(rows, list):
-            raise DataError(f"{path}: has no list {source.field!r} at its top level")
+        return _read_csv(path, source)
+    if source.format == "jsonl":
+        lines = enumerate(text.split("\n"), start=1)
+        return _same_columns(
+            path, [_parse_json(path, line, number) for number, line in lines if line.strip()]
+        )
+    content = _parse_json(path, text, 1)
+    rows = content.get(source.field) if isinstance(content, dict) else None
+    if not isinstance(rows, list):
+        raise DataError(f"{path}: has no list {source.field!r} at its top level")
+    return _same_columns(path, rows)
 
 
-def _check_json(path: Path, text: str, first_line: int) -> Any:
+def _same_columns(path: Path, rows: Sequence[Any]) -> _File:
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, row {number}: not an object with named columns")
+    columns = tuple(dict.fromkeys(name for row in rows for name in row))
+    return _File(columns, tuple({name: row.get(name) for name in columns} for row in rows))
+
+
+def _parse_json(path: Path, text: str, first_line: int) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise DataError(f"{path}, line {line}, column {error.colno}: {error.msg}") from None
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, brackets in brackets
+        raise DataError(f"{path}, line {first_line}: cannot be read as JSON: {error}") from None
 
 
-def _check_csv(path: Path, source: LocalSource) -> None:
+def _read_csv(path: Path, source: LocalSource) -> _File:
+    """Everything as text: an answer "None" or "1.0" must stay what the file says."""
+    rows: list[Row] = []
     with path.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.reader(stream, strict=True)
-        width = len(source.header)
+        columns = source.header
         try:
             for row in reader:
-                width = width or len(row)
-                if row and len(row) != width:
+                if not columns:
+                    columns = tuple(row)
+                    continue
+                if row and len(row) != len(columns):
                     raise DataError(
-                        f"{path}, line {reader.line_num}: {len(row)} columns, expected {width}"
+                        f"{path}, line {reader.line_num}: {len(row)} columns, "
+                        f"expected {len(columns)}"
                     )
+                if row:
+                    rows.append(dict(zip(columns, row, strict=True)))
         except csv.Error as error:
             raise DataError(f"{path}, line {reader.line_num}: {error}") from None
+    return _File(tuple(columns), tuple(rows))
 
 
 def _check_columns(task: Task, found: Sequence[str], where: str) -> None:
