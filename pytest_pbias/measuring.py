@@ -136,26 +136,21 @@ def _graded(
     return [None if response is None else next(each) for response in responses]
 
 
-def outcome_table(measurements: Iterable[Measurement], *, run_id: str, model: str) -> OutcomeTable:
-    """Turn measurements into the outcome table, in the order given.
+def outcome_rows(measurement: Measurement, *, run_id: str, model: str) -> OutcomeTable:
+    """The outcome table's rows of one cell."""
+    length = len(measurement.questions)
+    constant = _constant_columns(measurement, run_id=run_id, model=model)
+    columns: dict[str, list[Any]] = {name: [value] * length for name, value in constant.items()}
+    return OutcomeTable.from_columns(columns | _varying_columns(measurement))
 
-    Margins of single cells are kept beside it, as ``info["margins"][task][identity]``.
-    """
-    columns: dict[str, list[Any]] = {}
+
+def cell_margins(cells: Iterable[Cell]) -> dict[str, dict[str, float]]:
+    """The margins that cells have of their own, by task and identity (percentage points)."""
     margins: dict[str, dict[str, float]] = {}
-    for measurement in measurements:
-        constant = _constant_columns(measurement, run_id=run_id, model=model)
-        varying = _varying_columns(measurement)
-        length = len(measurement.questions)
-        cell = measurement.cell
+    for cell in cells:
         if cell.margin is not None:
             margins.setdefault(cell.task.name, {})[cell.identity.name] = cell.margin
-        for name, value in constant.items():
-            columns.setdefault(name, []).extend([value] * length)
-        for name, values in varying.items():
-            columns.setdefault(name, []).extend(values)
-    table = OutcomeTable.from_columns(columns or {"task": []})
-    return table.with_info(margins=margins) if margins else table
+    return margins
 
 
 def _constant_columns(measurement: Measurement, *, run_id: str, model: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from pytest_pbias.collecting.plan import (
 from pytest_pbias.errors import InfrastructureError, PbiasError
 from pytest_pbias.gate import AxisVerdict
 from pytest_pbias.grading import Judging, cannot_grade
-from pytest_pbias.measuring import Measurement, measure_cell, outcome_table
+from pytest_pbias.measuring import Measurement, measure_cell
 from pytest_pbias.plugin.again import baselines, compare_again, keys_again
 from pytest_pbias.plugin.asking import (
     Asking,
@@ -41,6 +41,7 @@ from pytest_pbias.plugin.comparing import (
 from pytest_pbias.plugin.distributed import plan_path, session_uid, write_plan
 from pytest_pbias.plugin.estimate import Estimate, estimate, estimate_lines
 from pytest_pbias.plugin.judging import session_judging
+from pytest_pbias.plugin.measured import Measured
 from pytest_pbias.plugin.progress import BackgroundProgress, ProgressLine
 from pytest_pbias.plugin.serving import served_facts
 from pytest_pbias.plugin.settings import Settings
@@ -74,7 +75,8 @@ class PbiasSession:
         self._worker_uid = session_uid(config)
         self.cells: tuple[Cell, ...] = ()
         self._data: dict[str, TaskData] = {}
-        self._measured: dict[Cell, Measurement] = {}
+        self._run_id = f"{_now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+        self._measured = Measured(self._measure, run_id=self._run_id, model=settings.model.name)
         self._asking: Asking | Waiting | None = None
         self._progress = ProgressLine(config)
         self._background: BackgroundProgress | None = None
@@ -169,23 +171,18 @@ class PbiasSession:
         )
 
     def measure(self, cell: Cell) -> Measurement:
-        """Wait for a cell's responses, then grade them; kept for the rest of the session."""
-        if cell not in self._measured:
-            if self._asking is None:
-                raise InfrastructureError("nothing was asked: the run did not get past collection")
-            data, protocol = self.data(cell), self.protocol()
-            keys = [question.request.key for question in questions_of(cell, data, protocol)]
-            self._asking.wait(keys, self._progress.tick)
-            self._progress.close()
-            self._measured[cell] = measure_cell(
-                cell,
-                data,
-                protocol,
-                self.store,
-                self._asking.failures(keys),
-                self._judging.graders(cell.task),
-            )
-        return self._measured[cell]
+        """Wait for a cell's responses, then grade them."""
+        return self._measured.get(cell)
+
+    def _measure(self, cell: Cell) -> Measurement:
+        if self._asking is None:
+            raise InfrastructureError("nothing was asked: the run did not get past collection")
+        data, protocol = self.data(cell), self.protocol()
+        keys = [question.request.key for question in questions_of(cell, data, protocol)]
+        self._asking.wait(keys, self._progress.tick)
+        self._progress.close()
+        failures, graders = self._asking.failures(keys), self._judging.graders(cell.task)
+        return measure_cell(cell, data, protocol, self.store, failures, graders)
 
     def judge_axis(self, axis: str, defense: str) -> AxisVerdict:
         """Judge PB under a defence over the axis's tasks, on identities that were asked them all.
@@ -193,17 +190,14 @@ class PbiasSession:
         Raises:
             InfrastructureError: responses are missing.
         """
-        measured = [
-            self.measure(cell)
-            for cell in self.cells
-            if cell.task.axis == axis and cell.defense.name == defense
+        cells = [
+            cell for cell in self.cells if cell.task.axis == axis and cell.defense.name == defense
         ]
-        missing = sum(measurement.missing for measurement in measured)
-        if missing:
+        if missing := self._measured.missing(cells):
             raise InfrastructureError(
                 f"{missing} responses to {axis} tasks are missing; run again to ask for these alone"
             )
-        table = outcome_table(measured, run_id="", model="")
+        table = self._measured.table(cells)
         outcomes = [table.task_outcomes(task) for task in table.tasks()]
         return judge_outcomes(axis, outcomes, self.settings.policy)
 
@@ -213,13 +207,11 @@ class PbiasSession:
         Raises:
             PbiasError: responses are missing, or the runs cannot be compared.
         """
-        measured = [self.measure(cell) for cell in self.cells]
-        missing = sum(measurement.missing for measurement in measured)
-        if missing:
+        if missing := self._measured.missing(self.cells):
             raise InfrastructureError(
                 f"{missing} responses are missing; run again to ask for these alone"
             )
-        table = outcome_table(measured, run_id="", model=self.settings.model.name)
+        table = self._measured.table(self.cells)
         return judge_against_earlier(
             table.with_info(protocol=self.settings.protocol), self.settings
         )
@@ -247,11 +239,7 @@ class PbiasSession:
 
     def _write_results(self) -> None:
         settings = self.settings
-        now = datetime.datetime.now(datetime.UTC)
-        run_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-        measurements = [self.measure(cell) for cell in self.cells]
-        table = outcome_table(measurements, run_id=run_id, model=settings.model.name)
-        table = table.with_info(**self._run_info(now))
+        table = self._measured.table(self.cells).with_info(**self._run_info(_now()))
         self.summary = summary = summarize(table, settings.policy, seed=settings.seed)
         self.table_path = keep_run(
             table,
@@ -348,6 +336,10 @@ class PbiasSession:
                 reporter.line(line)
         if self.table_path is not None and verbosity >= 0:
             reporter.line(f"outcome table: {_shown(self.table_path)}")
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
 
 
 def _shown(path: Path) -> Path:

@@ -234,3 +234,35 @@ def test_a_protocol_changes_the_prompt_and_nothing_else(name: str) -> None:
     paper = load_task(TASKS[name], data_dir=REAL_DATA, limit=20, protocol="paper")
     assert [item.id for item in ours.items] == [item.id for item in paper.items]
     assert all(a.prompt != b.prompt for a, b in zip(ours.items, paper.items, strict=True))
+
+
+def test_text_that_looks_like_something_else_stays_text(tmp_path: Path) -> None:
+    path = tmp_path / "gsm8k" / "test.jsonl"
+    path.parent.mkdir()
+    asked = "2021-03-04"
+    path.write_text(
+        json.dumps({"question": asked, "answer": "It takes 3.\n#### 3"})
+        + "\n\n"
+        + json.dumps({"question": "One\u2028line?", "answer": "#### 4", "more": [1]})
+        + "\n"
+    )
+    items = load_task(resolve_task("gsm8k"), data_dir=tmp_path).items
+    assert asked in items[0].prompt
+    assert "One\u2028line?" in items[1].prompt
+
+
+def test_a_number_too_long_to_read_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "gsm8k" / "test.jsonl"
+    path.parent.mkdir()
+    path.write_text('{"question": ' + "9" * 5000 + "}\n")
+    with pytest.raises(DataError, match="line 1: cannot be read as JSON") as caught:
+        load_task(resolve_task("gsm8k"), data_dir=tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_that_are_no_objects_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "gsm8k" / "test.jsonl"
+    path.parent.mkdir()
+    path.write_text('{"question": "q", "answer": "#### 1"}\n[1, 2]\n')
+    with pytest.raises(DataError, match="row 2: not an object with named columns"):
+        load_task(resolve_task("gsm8k"), data_dir=tmp_path)
