@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence, Sized
 from itertools import count
 from random import Random
+from typing import TYPE_CHECKING, TypeAlias
 
 from pytest_pbias.collecting.asker import Asker
 from pytest_pbias.collecting.batching import BatchEngine
@@ -21,6 +22,11 @@ from pytest_pbias.collecting.retry import RetryPolicy
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.collecting.waiting import owner_alive, this_owner
 from pytest_pbias.errors import InfrastructureError, PbiasError, StoreError
+
+if TYPE_CHECKING:
+    from pytest_pbias.collecting.ray_job import RayEngine
+
+    AnyEngine: TypeAlias = Engine | BatchEngine | RayEngine
 
 _RATE_SECONDS = 30.0
 _PATIENT_SECONDS = 60.0  # for what is in flight when a budget is spent: it is paid for
@@ -63,11 +69,11 @@ class Collector:
         total: int | None = None,
         seed: int = 0,
         budget: Callable[[int, int], str | None] = unlimited,
-        engine: Callable[[str, Settle], Engine | BatchEngine] | None = None,
+        engine: Callable[[str, Settle], AnyEngine] | None = None,
     ) -> None:
         self.owner = this_owner(next(_numbers))
         self._store = store
-        self._engine: Engine | BatchEngine
+        self._engine: AnyEngine
         self._total = len(requests) if total is None and isinstance(requests, Sized) else total
         if engine is not None:
             self._engine = engine(self.owner, self._settle)

@@ -191,8 +191,9 @@ def _start(settings: Settings, store: Store, work: Work, say: Callable[[str], No
             placement: Placement = "system" if fits else "user"
             store.put_meta(_placement_key(spec), placement)
             asking.protocol = protocol = replace(protocol, placement=placement)
-    if spending.batch:
-        asking.collector = _batch_collector(settings, store, work, protocol)
+    if spending.batch or settings.ray is not None:
+        make = _batch_collector if spending.batch else _ray_collector
+        asking.collector = make(settings, store, work, protocol)
         asking.collector.start()
         return asking
     asking.collector = Collector(
@@ -243,6 +244,45 @@ def _batch_collector(settings: Settings, store: Store, work: Work, protocol: Pro
             settle,
             name=spec.served_identity,
             poll_seconds=settings.spending.poll,
+        ),
+    )
+
+
+def _ray_collector(settings: Settings, store: Store, work: Work, protocol: Protocol) -> Collector:
+    """Collects on the nodes of a Ray cluster, which share the concurrency."""
+    from pytest_pbias.collecting.ray_job import RayEngine
+    from pytest_pbias.collecting.ray_worker import Target
+
+    spec, spending, address = settings.model, settings.spending, settings.ray
+    assert spec.base_url is not None
+    assert address is not None
+    urls, key = (spec.base_url, *spec.more_urls), spec.api_key()
+
+    def target(nodes: int) -> Target:
+        return Target(
+            urls=urls,
+            model=spec.served_name,
+            key=key,
+            concurrency=max(1, settings.concurrency // nodes),
+            timeout=spending.timeout,
+            policy=RetryPolicy(),
+            seed=settings.seed,
+        )
+
+    return Collector(
+        store,
+        (),
+        lambda: None,  # type: ignore[arg-type,return-value]  # the nodes connect, not this process
+        total=work.total(protocol),
+        engine=lambda owner, settle: RayEngine(
+            store,
+            owner,
+            work.requests(protocol),
+            settle,
+            address=address,
+            target=target,
+            concurrency=settings.concurrency,
+            budget=spending.check,
         ),
     )
 

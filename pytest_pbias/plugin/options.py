@@ -96,6 +96,11 @@ _JUDGES = (
 )
 _ASKING = (
     Option("concurrency", "most requests in flight at once", "N", "64"),
+    Option(
+        "ray",
+        "share the asking among the nodes of this Ray cluster: HOST:PORT, ray://HOST:PORT, auto",
+        "ADDRESS",
+    ),
     Option("rpm", "most requests a minute", "N"),
     Option("tpm", "most tokens a minute, prompts and answers together", "N"),
     Option("timeout", "seconds that one request may take before it is tried again", "S", "120"),

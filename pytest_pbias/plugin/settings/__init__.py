@@ -21,6 +21,7 @@ from pytest_pbias.plugin.settings.gating import read_policy
 from pytest_pbias.plugin.settings.judging import JudgeSettings, read_judging
 from pytest_pbias.plugin.settings.readers import read_number, read_path, read_whole
 from pytest_pbias.plugin.settings.runs import RunSettings, read_runs
+from pytest_pbias.plugin.settings.scaling import read_ray
 from pytest_pbias.plugin.settings.serving import read_vllm
 from pytest_pbias.plugin.settings.spending import SpendingSettings, read_spending
 from pytest_pbias.tasks import Protocol
@@ -56,6 +57,7 @@ class Settings:
     vllm: VllmSettings
     judging: JudgeSettings
     aa: bool
+    ray: str | None
 
 
 def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
@@ -93,6 +95,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         vllm=read_vllm(config),
         judging=read_judging(config, store_dir),
         aa=read_flag(config, "aa"),
+        ray=read_ray(config, model),
     )
 
 

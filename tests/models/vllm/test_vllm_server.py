@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pytest_pbias.errors import ConfigurationError, InfrastructureError
+from pytest_pbias.errors import ConfigurationError, InfrastructureError, StoreError
 from pytest_pbias.models import resolve_model
 from pytest_pbias.models.vllm import VllmServer, VllmSettings, find_vllm
 from pytest_pbias.outcomes import OutcomeTable
@@ -108,7 +108,10 @@ def _installed_version(command: str) -> str:
 def _count(store: Path) -> int:
     from pytest_pbias.collecting import Store
 
-    return Store(store, read_only=True).count() if store.exists() else 0
+    try:
+        return Store(store, read_only=True).count() if store.exists() else 0
+    except StoreError:  # it is only just being made
+        return 0
 
 
 @pytest.mark.slow

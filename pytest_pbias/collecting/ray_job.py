@@ -1,0 +1,296 @@
+"""Collecting as a Ray Data job: the nodes of a cluster ask, this process stores what they send.
+
+Every result is durable here before it is used, so a job that ends early, however that happens,
+is resumed like any other run: what is missing is asked. Ray gives the work of a node that dies to
+the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from pytest_pbias.collecting.outbox import Outbox
+from pytest_pbias.collecting.ratelimit import AdaptiveLimit
+from pytest_pbias.collecting.ray_worker import (
+    Answered,
+    AskBatch,
+    Target,
+    decode_answered,
+    encode_request,
+)
+from pytest_pbias.collecting.records import Failure, Request, Response
+from pytest_pbias.collecting.retry import Breaker
+from pytest_pbias.collecting.store import Store
+from pytest_pbias.errors import InfrastructureError, PbiasError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LOCAL = "local"  # an address that starts a cluster of this machine alone
+_MOST_IN_BATCH = 32  # answers that wait for each other before they are durable
+_BATCHES_AT_ONCE = 4  # of one node
+_CHECK_SECONDS = 60.0
+
+
+class RayEngine:
+    """Asks what the store lacks on the cluster at ``address``.
+
+    ``target`` gives what a node asks, from the number of nodes. It has the face of
+    :class:`pytest_pbias.collecting.engine.Engine`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        owner: str,
+        requests: Iterable[Request],
+        settle: Callable[[Sequence[str], Sequence[Failure]], None],
+        *,
+        address: str,
+        target: Callable[[int], Target],
+        concurrency: int,
+        budget: Callable[[int, int], str | None],
+    ) -> None:
+        self._store = store
+        self._requests = requests
+        self._settle = settle
+        self._outbox = Outbox(store, owner, settle)
+        self._address = address
+        self._target = target
+        self._budget = budget
+        self._breaker = Breaker()
+        self._open: dict[str, Request] = {}
+        self._total: int | None = None
+        self._error: PbiasError | None = None
+        self._connected = False
+        self.limit = AdaptiveLimit(concurrency, start=concurrency)
+        self.cached = self.retries = 0
+        self.prompt_tokens = self.completion_tokens = 0
+        self.end_reason: str | None = None
+        self.stopping = False
+
+    @property
+    def answered(self) -> int:
+        """Answers that are durable."""
+        return self._outbox.answered
+
+    @property
+    def failed(self) -> int:
+        """Requests that finally failed, on record."""
+        return self._outbox.failed
+
+    @property
+    def active(self) -> int:
+        """Requests that the nodes work on, at most."""
+        return min(len(self._open), self.limit.limit) if self._connected else 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every request is settled."""
+        return self._total == self.cached + self.answered + self.failed
+
+    def stop(self) -> None:
+        """Take no more results. Call it within the loop."""
+        self.stopping = True
+        self._wake.set()
+
+    async def run(self, grace: Callable[[], float]) -> None:
+        """Ask everything; return when all is settled, or soon after :meth:`stop`.
+
+        Raises:
+            StoreError: the store failed.
+            PbiasError: the cluster cannot be used, or what the request stream raised.
+        """
+        self._wake = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self._draw()
+        if not self._open:
+            return
+
+        def main() -> None:
+            self._collect()
+            with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits
+                loop.call_soon_threadsafe(self._wake.set)
+
+        # A thread of its own, not one of the loop's: Python waits for those when it ends.
+        thread = threading.Thread(target=main, name="pbias-ray", daemon=True)
+        thread.start()
+        await self._wake.wait()
+        end = time.monotonic() + grace()
+        while thread.is_alive() and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+        if thread.is_alive():
+            await asyncio.to_thread(self._disconnect)
+        if self._error is not None and not self.stopping:
+            raise self._error
+
+    def _draw(self) -> None:
+        planned = {request.key: request for request in self._requests}
+        missing = set(self._store.missing(planned))
+        self._open = {key: one for key, one in planned.items() if key in missing}
+        present = [key for key in planned if key not in missing]
+        self.cached = len(present)
+        self._total = len(planned)
+        self._settle(present, ())
+
+    # -- in a thread of its own ----------------------------------------------------------------
+
+    def _collect(self) -> None:
+        try:
+            nodes = self._connect()
+            for rows in self._job(nodes):
+                for row in rows:
+                    self._take(decode_answered(row))
+                self._outbox.commit()
+                if self.end_reason is not None:
+                    self.stopping = True
+                if self.stopping:
+                    break
+        except PbiasError as error:
+            self._error = error
+        except Exception as error:
+            if not self.stopping:
+                lines = [line for line in str(error).splitlines() if line.strip()]
+                said = lines[0][:200] if lines else "no reason given"
+                self.end_reason = (
+                    f"the Ray job on {self._address} failed ({type(error).__name__}: {said}); "
+                    "run again to ask for what is missing"
+                )
+        finally:
+            self._disconnect()
+
+    def _take(self, answered: Answered) -> None:
+        outcome = answered.outcome
+        if self._open.pop(outcome.key, None) is None:
+            return  # a node died after it had sent this, and another asked again
+        self.retries += max(0, answered.attempts - 1)
+        if answered.fatal:
+            assert isinstance(outcome, Failure)
+            self.end_reason = self.end_reason or outcome.reason
+        elif isinstance(outcome, Response):
+            self._breaker.success()
+            self._outbox.answer(outcome)
+            self.prompt_tokens += outcome.prompt_tokens or 0
+            self.completion_tokens += outcome.completion_tokens or 0
+            spent = self._budget(self.prompt_tokens, self.completion_tokens)
+            self.end_reason = self.end_reason or spent
+        else:
+            if answered.attempts > 1:
+                self._breaker.exhaustion(outcome.reason)
+            else:
+                self._breaker.refusal(outcome.reason)
+            self._outbox.fail(outcome)
+            self.end_reason = self.end_reason or self._breaker.verdict(time.monotonic())
+
+    def _connect(self) -> int:
+        """Join the cluster, and see that its nodes can ask; returns how many there are."""
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+
+        if not ray.is_initialized():
+            address = None if self._address == LOCAL else self._address
+            try:
+                ray.init(
+                    address=address,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    include_dashboard=False if address is None else None,
+                )
+            except Exception as error:
+                said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+                raise InfrastructureError(
+                    f"--pbias-ray: no Ray cluster answers at {self._address}: {said}"
+                ) from None
+            self._connected = True
+        known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's
+        nodes = [str(node["NodeID"]) for node in known if node["Alive"]]
+        _check_nodes(nodes)
+        return len(nodes)
+
+    def _job(self, nodes: int) -> Iterator[list[str]]:
+        """Results as the nodes send them, block by block."""
+        import ray.data
+
+        # Ray Data warns of settings of its own; where warnings are errors that would end the job.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="ray")
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        rows = [{"request": encode_request(one)} for one in self._open.values()]
+        target = self._target(nodes)
+        # A node has about twice as many requests as it asks at once: what a killed run asks again.
+        share = math.ceil(2 * target.concurrency / _BATCHES_AT_ONCE)
+        size = min(_MOST_IN_BATCH, share, math.ceil(len(rows) / (nodes * _BATCHES_AT_ONCE)))
+        data = ray.data.from_items(rows, override_num_blocks=math.ceil(len(rows) / size))
+        results = data.map_batches(
+            AskBatch,
+            fn_constructor_args=(target,),
+            batch_size=None,
+            batch_format="numpy",
+            compute=ray.data.ActorPoolStrategy(
+                size=nodes,
+                max_tasks_in_flight_per_actor=_BATCHES_AT_ONCE,
+                max_concurrent_calls_per_actor=_BATCHES_AT_ONCE,
+                enable_true_multi_threading=True,
+            ),
+            num_cpus=0,  # it waits for answers, and must find room on what is left of a cluster
+        )
+        for batch in results.iter_batches(
+            batch_size=None, batch_format="pyarrow", prefetch_batches=0
+        ):
+            table: pa.Table = batch
+            yield table.column("answered").to_pylist()
+
+    def _disconnect(self) -> None:
+        if self._connected:
+            self._connected = False
+            import ray
+
+            ray.shutdown()
+
+
+def _check_nodes(nodes: Sequence[str]) -> None:
+    """See that every node has this version of this package.
+
+    Raises:
+        InfrastructureError: one has not, or does not answer.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = _version_here()
+    asked = {
+        node: ray.remote(_version_here)
+        .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
+        .remote()
+        for node in nodes
+    }
+    for node, answer in asked.items():
+        try:
+            found: Any = ray.get(answer, timeout=_CHECK_SECONDS)
+        except Exception as error:
+            said = (str(error).strip().splitlines() or [type(error).__name__])[-1][:200]
+            raise InfrastructureError(
+                f"--pbias-ray: node {node[:12]} cannot ask: {said}; every node needs "
+                f"pytest-pbias {here}"
+            ) from None
+        if found != here:
+            raise InfrastructureError(
+                f"--pbias-ray: node {node[:12]} has pytest-pbias {found}, this is {here}: "
+                "install the same version on every node"
+            )
+
+
+def _version_here() -> str:
+    """Runs on a node: the version there, after what asking needs has been loaded."""
+    return version("pytest-pbias")

@@ -1,0 +1,179 @@
+"""A run that a Ray cluster asks: two nodes on this machine, one of which is killed."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_pbias.collecting import Store
+from pytest_pbias.errors import StoreError
+from pytest_pbias.models.embedded import data_dir
+from pytest_pbias.outcomes import OutcomeTable
+
+CLUSTER = Path(__file__).parents[1] / "collecting" / "raycluster.py"
+KEY = "a-key-that-no-file-may-hold"
+SELECTED = ["--pbias-model=tiny", f"--pbias-data-dir={data_dir()}", "-p", "no:cacheprovider"]
+
+
+@dataclass
+class TwoNodes:
+    """A running raycluster.py."""
+
+    process: subprocess.Popen[str]
+    address: str
+    folder: Path
+
+    def kill_one(self) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("kill\n")
+        self.process.stdin.flush()
+        while self.process.stdout.readline() != "killed\n":
+            assert self.process.poll() is None
+
+
+@pytest.fixture
+def two_nodes() -> Iterator[TwoNodes]:
+    with subprocess.Popen(
+        [sys.executable, str(CLUSTER)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        while not (line := process.stdout.readline()).startswith("ready at "):
+            assert line, "the cluster did not start"
+        address, folder = line.removeprefix("ready at ").strip().split(" in ")
+        yield TwoNodes(process, address, Path(folder))
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(60)
+
+
+def _rows(path: Path) -> list[tuple[Any, ...]]:
+    """Everything but what differs from run to run."""
+    table = OutcomeTable.read(path).arrow.drop_columns(["run_id", "latency"])
+    return sorted(tuple(map(str, row.values())) for row in table.to_pylist())
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_killed_node_costs_no_answer_and_the_table_is_that_of_a_local_run(
+    suite: pytest.Pytester,
+    faulty_server: Callable[..., Any],
+    two_nodes: TwoNodes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    server = faulty_server(latency=0.1, key=KEY, faults={"503": 0.1})
+    shared = [*SELECTED, f"--pbias-base-url={server.url}", "--pbias-limit=40"]
+    command = [sys.executable, "-m", "pytest", *shared, "--pbias-concurrency=4"]
+    command += [f"--pbias-ray={two_nodes.address}", "--pbias-table=ray.parquet"]
+    store = suite.path / ".pbias" / "responses.sqlite"
+    with subprocess.Popen(
+        command, cwd=suite.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        _wait_for(store, 60, process)
+        two_nodes.kill_one()
+        said, _ = process.communicate(timeout=120)
+    assert "no verdict" not in said, said
+    assert Store(store).count() == 400
+    local = suite.runpytest_subprocess(
+        *shared, "--pbias-store=alone", "--pbias-table=local.parquet"
+    )
+    assert process.returncode == local.ret
+    assert _rows(suite.path / "ray.parquet") == _rows(suite.path / "local.parquet")
+    for path in [*two_nodes.folder.rglob("*"), *suite.path.rglob("*")]:
+        if path.is_file():
+            assert KEY.encode() not in path.read_bytes(), path
+    assert KEY not in said
+
+
+def _wait_for(store: Path, count: int, process: subprocess.Popen[str]) -> None:
+    """Wait until so many answers are durable, and not all of them."""
+    end = time.monotonic() + 90
+    while _count(store) < count:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert _count(store) < 300
+
+
+def _count(store: Path) -> int:
+    """Durable answers; none where the store is only just being made."""
+    try:
+        return Store(store, read_only=True).count() if store.exists() else 0
+    except StoreError:
+        return 0
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_killed_run_is_resumed_by_what_is_missing(
+    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+) -> None:
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    server = faulty_server(latency=0.1)
+    command = [sys.executable, "-m", "pytest", *SELECTED, f"--pbias-base-url={server.url}"]
+    command += ["--pbias-limit=20", "--pbias-ray=local", "--pbias-concurrency=4", "-Werror"]
+    store = suite.path / ".pbias" / "responses.sqlite"
+    with subprocess.Popen(
+        command, cwd=suite.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        _wait_for(store, 40, process)  # type: ignore[arg-type]  # nothing is read from it
+        process.kill()
+    stored = Store(store).count()
+    asked = _settled(server)
+    resumed = suite.runpytest_subprocess(*command[3:])
+    assert "no verdict" not in resumed.stdout.str()
+    assert Store(store).count() == 200
+    assert server.requests() - asked == 200 - stored
+    # Twice the concurrency was under way, and one request asks whether a system role is taken.
+    assert asked <= stored + 2 * 4 + 1
+
+
+def _settled(server: Any) -> int:
+    """The requests that a server had when what asks it has died."""
+    seen = -1
+    while seen != (now := server.requests()):
+        seen = now
+        time.sleep(1.0)
+    return now
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--pbias-model=embedded"], "serve 'embedded' on the cluster and give its address"),
+        (["--pbias-base-url=http://127.0.0.1:9/v1", "--pbias-rpm=5"], "--pbias-rpm holds for one"),
+        (["--pbias-base-url=http://127.0.0.1:9/v1", "--pbias-batch"], "--pbias-batch asks nothing"),
+    ],
+)
+def test_what_does_not_go_with_a_cluster_is_one_line(
+    suite: pytest.Pytester, options: list[str], said: str
+) -> None:
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    model = [] if "--pbias-model=embedded" in options else ["--pbias-model=tiny"]
+    result = suite.runpytest_subprocess(
+        *model, *options, "--pbias-ray=auto", f"--pbias-data-dir={data_dir()}"
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: pbias: *{said}*"])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
+def test_a_missing_extra_is_one_line(suite: pytest.Pytester) -> None:
+    result = suite.runpytest_subprocess(
+        "--pbias-model=tiny", "--pbias-base-url=http://127.0.0.1:9/v1", "--pbias-ray=auto"
+    )
+    result.stderr.fnmatch_lines(["ERROR: pbias: --pbias-ray needs Ray: pip install *"])
