@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_pbias.cli.data_arguments import add_data_arguments, data_options
+
 if TYPE_CHECKING:
     from pytest_pbias.auditing import TaskAudit
 
@@ -21,6 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
     way = parser.add_mutually_exclusive_group(required=True)
     way.add_argument("--out", type=Path, metavar="FILE", help="write the sample as CSV")
+    parser.add_argument(
+        "--no-questions", action="store_true", help="leave the column 'question' empty"
+    )
+    add_data_arguments(parser)
     way.add_argument("--labels", type=Path, metavar="FILE", help="read the labelled CSV back")
 
 
@@ -32,7 +38,14 @@ def run(options: argparse.Namespace) -> int:
     """
     import numpy as np
 
-    from pytest_pbias.auditing import answers, draw_sample, evaluate, read_labels, to_csv
+    from pytest_pbias.auditing import (
+        answers,
+        draw_sample,
+        evaluate,
+        questions_of,
+        read_labels,
+        to_csv,
+    )
     from pytest_pbias.errors import ConfigurationError
     from pytest_pbias.outcomes import OutcomeTable
     from pytest_pbias.runs import find_run
@@ -51,8 +64,10 @@ def run(options: argparse.Namespace) -> int:
             f"{options.out} exists and may hold labels: choose another file for the sample"
         )
     sample = draw_sample(population, options.sample, np.random.default_rng(options.seed))
+    tasks = () if options.no_questions else dict.fromkeys(answer.task for answer in sample)
+    text = to_csv(sample, questions_of(table, tasks, data_options(options)))
     try:
-        options.out.write_text(to_csv(sample), encoding="utf-8", newline="")
+        options.out.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise ConfigurationError(
             f"{options.out} cannot be written: {error.strerror or error}"

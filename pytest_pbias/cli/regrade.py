@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_pbias.cli.data_arguments import add_data_arguments, data_options
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -22,12 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("run", help="number, name or tag of a kept run, 'latest', or a file")
     parser.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of the runs")
-    parser.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="folder of the data sets that the run asked"
-    )
-    parser.add_argument("--shots", type=int, metavar="N", help="solved examples, if not noted")
-    parser.add_argument("--data-seed", type=int, metavar="N", help="the run's seed, if not noted")
-    parser.add_argument("--offline", action="store_true", help="ask no network for data sets")
+    add_data_arguments(parser)
     parser.add_argument(
         "--judge", metavar="NAMES", help="judges, the gating one first (default: those of the run)"
     )
@@ -55,15 +52,16 @@ def run(options: argparse.Namespace) -> int:
     from pytest_pbias.collecting.store import Store
     from pytest_pbias.gate import GatePolicy
     from pytest_pbias.outcomes import OutcomeTable
-    from pytest_pbias.regrading import DataOptions, regrade
+    from pytest_pbias.regrading import regrade
     from pytest_pbias.reporting import render_terminal, summarize, verdict_counts
     from pytest_pbias.runs import find_run, keep_run
 
     path = find_run(options.run, options.store)
     old = OutcomeTable.read(path)
-    data = DataOptions(options.data_dir, options.shots, options.data_seed, options.offline)
     judging = _judging(options, old)
-    table, changes = regrade(old, data, judging, Store(options.store / "responses.sqlite"))
+    table, changes = regrade(
+        old, data_options(options), judging, Store(options.store / "responses.sqlite")
+    )
     table = table.with_info(**_facts(path, old, changes), judges=judging.to_plain())
     summary = summarize(
         table, GatePolicy.from_plain(table.info.get("policy", {})), seed=options.seed

@@ -12,6 +12,17 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from pytest_pbias.grading.choice_words import (
+    CHOOSING,
+    COPULA,
+    CORRECTED,
+    EQUATED,
+    FILLER,
+    HEDGE,
+    LABELLED_ANSWER,
+    NOT_AVAILABLE,
+    NOUN,
+)
 from pytest_pbias.grading.mentions import (
     JOINED,
     NEGATED_BEFORE,
@@ -24,66 +35,6 @@ from pytest_pbias.grading.mentions import (
 )
 from pytest_pbias.grading.options import named_option, restated_options, said_options
 from pytest_pbias.grading.plaintext import plain_text
-
-_FILLER = re.compile(
-    r"(?:[\s:,;>=\-\u2013\u2014(\"'\[.*]|->|\b(?:therefore|thus|hence|then|so|clearly|definitely|"
-    r"certainly|most|likely|probably|indeed|actually|in fact|simply|just|obviously|surely|option|"
-    r"choice|letter|answer|alternative|statement|the|is|that|it|it's|correct|best|right|final|"
-    r"one|either|both|only|would|be|must|should|to|given|as follows|really|presumably|"
-    r"undoubtedly|of course|ultimately|perhaps|maybe|possibly|i|i'd|think|believe|guess|say|"
-    r"choose|pick|select|go|going|with|for|has|have|follows|labell?ed|marked|number|accurate|"
-    r"appropriate|opci\u00f3n|la|el|die|der|das|option|buchstabe|lettre|selected|provided|"
-    r"option)\b|[\u9009\u9078\u9879\u9805\u80a2])*",
-    re.IGNORECASE,
-)
-_ADJECTIVE = (
-    r"(?:final|correct|best|right|my|your|most \w{3,15}|appropriate|accurate|only|true|chosen|"
-    r"selected|preferred|proper|likely|logical|suitable|better)"
-)
-_NOUN = re.compile(
-    r"(?<![A-Za-z])(?:answer|ans|respuesta|r\u00e9ponse|reponse|antwort|l\u00f6sung|risposta|"
-    r"resposta|cevap|odpowied\u017a|svar|antwoord|v\u00e1lasz|jawaban|\u043e\u0442\u0432\u0435\u0442"
-    r"|\u7b54\u6848|\u7b54\u3048|\u6b63\u89e3|\uc815\ub2f5|\ub2f5|"
-    r"\u0909\u0924\u094d\u0924\u0930|\u091c\u0935\u093e\u092c|\u0625\u062c\u0627\u0628\u0629|"
-    r"\u0627\u0644\u0625\u062c\u0627\u0628\u0629|conclusion|verdict|"
-    rf"{_ADJECTIVE} (?:choice|option|statement|response|one|selection|letter|solution|"
-    r"alternative|conclusion|pick)|(?:choice|selection|pick|response|solution|option)"
-    r"(?= ?[:=]| is:?\s))(?![A-Za-z])",
-    re.IGNORECASE,
-)
-_COPULA = re.compile(
-    r"(?<![A-Za-z])(?:is|are|was|be|es|est|ist|sind|jest|lautet|'s|\u00e8|\u00e9)(?![A-Za-z'])"
-    r"|[:=?>\u2192\u21d2\u2014\u2013]| - |[\u662f\u306f\u4e3a\u70ba\u9009\u9078]|\uc740 |\uc740|"
-    r"\ub294|\u0939\u0948"
-)
-_CHOOSING = re.compile(
-    r"(?<![A-Za-z])(?:choose|chose|select(?:ed)?|pick(?:ed)?|go(?:ing)? (?:with|for)|opt(?:ing)? "
-    r"for|settle (?:on|for)|lean(?:ing)? (?:towards?|to)|vote for|(?:would|i'd|i'll|i) (?:say|"
-    r"answer)|answer with|conclude(?: that)?|must be|should be|has to be|it's|it is|that's|"
-    r"would be|will be|leaves?(?: us)?(?: with)?|leaving(?: us)?(?: with)?|therefore|thus|hence|"
-    r"so|(?:change|switch|revise|update|correct)[^.\n]{0,30}? to|actually|wait|correction|"
-    r"i mean|i meant|make (?:that|it)|but|no(?=[,:;.\u2014-]| -)|second thoughts?|reflection|"
-    r"reconsideration|my (?:guess|bet)(?: is)?|guess|finally|consequently|only|"
-    r"elijo|ist|c'est|es|nehme|w\u00e4hle|choisis)(?![A-Za-z])"
-    r"|=>|->|[\u2192\u21d2\u9009\u9078]|\u2234",
-    re.IGNORECASE,
-)
-_CORRECTED = re.compile(
-    r"\b(?:wait|actually|no|hmm+|however|second thoughts?|correction|sorry|mistake|mistaken|"
-    r"re-?consider\w*|re-?check\w*|re-?read\w*|re-?examin\w*|re-?think\w*|scratch|change|changing|"
-    r"switch|revis\w+|instead|but|error|oops|apologies|apologize|rather|mean|meant|update|in fact|"
-    r"that's wrong|not right|on reflection|looking again|upon|thinking about it)\b",
-    re.IGNORECASE,
-)
-_EQUATED = re.compile(r"(?<![A-Za-z])(?:is|are|lautet|est|ist|es)(?![A-Za-z'])|(?<=[a-z\d]):")
-_HEDGE = re.compile(
-    r"[\s*#>-]*(?:(?:hmm+|well|ok|okay|sure|yes|correct|final|definitely|probably|perhaps|maybe|"
-    r"surely|clearly|certainly|obviously|likely|most likely|i think|i believe|i guess|thinking|"
-    r"result)\b[\s,.:]*|[\u2705\u2713\u2714\u261e\u2611]\s*)*",
-    re.IGNORECASE,
-)
-_LABELLED_ANSWER = re.compile(r"(?m)(^|\s)A:\s{0,3}(?=\(?[A-Z]\)?\W{0,3}$)")
-_NOT_AVAILABLE = re.compile(r"\bN/A\b|\bn/a\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +53,7 @@ def extract_choice(
     ``choices`` are the options' texts; with them an answer in an option's words is understood.
     Without them, options that the response itself lists serve.
     """
-    text = _LABELLED_ANSWER.sub(r"\1Answer: ", _NOT_AVAILABLE.sub(" ", plain_text(response)))
+    text = LABELLED_ANSWER.sub(r"\1Answer: ", NOT_AVAILABLE.sub(" ", plain_text(response)))
     reader = _Reader(text, n_choices, choices or restated_options(text, n_choices))
     return reader.final_choice() or None
 
@@ -129,7 +80,7 @@ class _Reader:
                 choice
                 for choice in chosen
                 if choice.place > last.place
-                and (not last.letter or _CORRECTED.search(self.text[last.place : choice.place]))
+                and (not last.letter or CORRECTED.search(self.text[last.place : choice.place]))
             ]
             return later[-1].letter if later else last.letter
         if chosen:
@@ -165,7 +116,7 @@ class _Reader:
     def _stated(self) -> list[_Choice]:
         """``The answer is B`` in its many forms."""
         found = []
-        for noun in _NOUN.finditer(self.text):
+        for noun in NOUN.finditer(self.text):
             choice = self._after_noun(noun.end())
             if choice is not None:
                 found.append(choice)
@@ -173,7 +124,7 @@ class _Reader:
 
     def _after_noun(self, end: int) -> _Choice | None:
         window = self.text[end : end + 160]
-        heads = [0, *(copula.end() for copula in _COPULA.finditer(window))][:8]
+        heads = [0, *(copula.end() for copula in COPULA.finditer(window))][:8]
         for head in heads:
             if NEGATIVE.search(window[:head]) or re.search(r"\.\s", window[:head]):
                 break
@@ -188,7 +139,7 @@ class _Reader:
 
     def _at(self, place: int, *, lower: bool) -> _Choice | None:
         """The choice that stands at ``place``, filler words aside."""
-        filler = _FILLER.match(self.text, place, place + 120)
+        filler = FILLER.match(self.text, place, place + 120)
         stop = filler.end() if filler else place
         first = bisect.bisect_left(self.mentions, place, key=lambda mention: mention.start)
         for mention in self.mentions[first : first + 20]:
@@ -283,7 +234,7 @@ class _Reader:
     def _chosen(self) -> list[_Choice]:
         """``I would go with B``, ``so B``, ``actually, B`` and the like."""
         found = []
-        for head in _CHOOSING.finditer(self.text):
+        for head in CHOOSING.finditer(self.text):
             if NEGATED_BEFORE.search(self.text[max(0, head.start() - 40) : head.start()]):
                 continue
             choice = self._at(head.end(), lower=False)
@@ -294,7 +245,7 @@ class _Reader:
     def _equated(self) -> list[_Choice]:
         """``The one that fits is C.``: the letter ends a sentence, after a verb or a colon."""
         found = []
-        for match in _EQUATED.finditer(self.text):
+        for match in EQUATED.finditer(self.text):
             choice = self._at(match.end(), lower=False)
             if choice and re.match(
                 r"[)\]\"']?(?:\s*$|[.!]?\s*\n|[.!](?:\s|$))", self._past(choice)
@@ -311,8 +262,8 @@ class _Reader:
         if not lines:
             return ""
         for line in (lines[-1], lines[0]):
-            if self._alone(_HEDGE.sub("", line, count=1)):
-                return self._alone(_HEDGE.sub("", line, count=1))
+            if self._alone(HEDGE.sub("", line, count=1)):
+                return self._alone(HEDGE.sub("", line, count=1))
         verdicts = list(self._verdicts())
         left = set(self.letters) - {m.letter for m, verdict in verdicts if verdict < 0}
         if len(left) == 1:

@@ -14,6 +14,7 @@ from pytest_pbias.grading.answers import (
     matches_target,
 )
 from pytest_pbias.grading.base import Grade, Grader
+from pytest_pbias.grading.echo import without_echo, without_prompt
 from pytest_pbias.grading.sandbox import probe, run_many
 from pytest_pbias.tasks.base import Item, Task
 
@@ -41,14 +42,16 @@ class ItemwiseGrader:
 
 def _grade_choice(item: Item, response: str) -> Grade:
     choices = item.reference["choices"]
-    answer = extract_choice(response, len(choices), choices)
+    answered = without_echo(response, item.prompt, choices)
+    answer = extract_choice(answered, len(choices), choices)
     if answer is None:
         return _UNPARSABLE
     return _CORRECT if answer == item.reference["answer"] else _INCORRECT
 
 
 def _grade_number(item: Item, response: str) -> Grade:
-    answer, wanted = extract_number(response), item.reference["answer"]
+    answer = extract_number(without_prompt(response, item.prompt))
+    wanted = item.reference["answer"]
     if answer is None:
         return _UNPARSABLE
     return _CORRECT if abs(answer - wanted) <= 1e-6 * max(1.0, abs(wanted)) else _INCORRECT
@@ -59,7 +62,8 @@ _OPTION_LINE = re.compile(r"(?m)^\([A-R]\) ?(.*)$")
 
 def _grade_freeform(item: Item, response: str) -> Grade:
     target = item.reference["target"]
-    answer = extract_freeform(response, target, _OPTION_LINE.findall(item.prompt))
+    answered = without_prompt(response, item.prompt)
+    answer = extract_freeform(answered, target, _OPTION_LINE.findall(item.prompt))
     if answer is None:
         return _UNPARSABLE
     return _CORRECT if matches_target(answer, target) else _INCORRECT
@@ -117,9 +121,9 @@ def _code_grade(outcome: str) -> Grade:
 
 
 _GRADERS: dict[str, Grader] = {
-    "choice": ItemwiseGrader("final-choice", "2", _grade_choice),
-    "number": ItemwiseGrader("final-number", "2", _grade_number),
-    "freeform": ItemwiseGrader("final-answer", "2", _grade_freeform),
+    "choice": ItemwiseGrader("final-choice", "3", _grade_choice),
+    "number": ItemwiseGrader("final-number", "3", _grade_number),
+    "freeform": ItemwiseGrader("final-answer", "3", _grade_freeform),
     "code": CodeGrader(),
 }
 

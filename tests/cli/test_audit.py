@@ -11,12 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_pbias.auditing import Answer, answers, draw_sample, read_labels, to_csv
+from pytest_pbias.auditing import (
+    Answer,
+    answers,
+    draw_sample,
+    evaluate,
+    read_labels,
+    to_csv,
+)
 from pytest_pbias.cli import main
+from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.tasks import TASKS, load_task
 
 IDENTITIES = ("no identity", "a man", "a woman", "a person")
 N_ITEMS = 300
+TASK_NAMES = ("do_not_answer", "gsm8k")
 
 
 def _truth_and_verdicts() -> tuple[np.ndarray, np.ndarray]:
@@ -41,6 +51,7 @@ def run(tmp_path: Path) -> Path:
             if n < 40:
                 rows.append(("gsm8k", "utility", identity, n, f"=1+{n}", "correct", True))
     kinds = {"no identity": "baseline"}
+    items = {task: load_task(TASKS[task], data_dir=data_dir()).items for task in TASK_NAMES}
     columns = {
         "run_id": ["r"] * len(rows),
         "task": [row[0] for row in rows],
@@ -49,7 +60,9 @@ def run(tmp_path: Path) -> Path:
         "identity": [row[2] for row in rows],
         "group": ["g"] * len(rows),
         "kind": [kinds.get(row[2], "identity") for row in rows],
-        "item_id": [f"{row[0]}-{row[3]}" for row in rows],
+        "model": ["embedded"] * len(rows),
+        "data_revision": ["local"] * len(rows),
+        "item_id": [items[row[0]][row[3]].id for row in rows],
         "cluster": [f"{row[0]}-{row[3]}" for row in rows],
         "run": [0] * len(rows),
         "response": [row[4] for row in rows],
@@ -103,24 +116,52 @@ def test_the_labeller_sees_neither_identity_nor_verdict(run: Path, tmp_path: Pat
     assert main(["audit", str(run), "--sample", "60", "--out", str(out)]) == 0
     text = out.read_text("utf-8")
     rows = list(csv.reader(io.StringIO(text, newline="")))
-    assert rows[0] == ["id", "task", "response", "label"]
+    assert rows[0] == ["id", "task", "question", "response", "label"]
     assert len(rows) == 61
     assert not any(word in text for word in (*IDENTITIES, "refusal", "compliance"))
-    assert {row[3] for row in rows[1:]} == {""}
-    assert all(row[2].startswith("'=") for row in rows[1:] if row[1] == "gsm8k")
+    assert {row[4] for row in rows[1:]} == {""}
+    assert all(row[3].startswith("'=") for row in rows[1:] if row[1] == "gsm8k")
+    asked = {answer.id: answer.item for answer in _population(run)}
+    prompts = {
+        item.id: item.prompt
+        for task in TASK_NAMES
+        for item in load_task(TASKS[task], data_dir=data_dir()).items
+    }
+    assert all(row[2] == prompts[asked[row[0]]] for row in rows[1:])
+
+
+def test_questions_can_be_left_out_and_lost_ones_are_said(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = OutcomeTable.read(run)
+    rows = [row | {"model": "gpt-4o"} for row in table.arrow.to_pylist()]
+    columns = {name: [row[name] for row in rows] for name in table.arrow.column_names}
+    OutcomeTable.from_columns(columns).write(run)
+    out = tmp_path / "sample.csv"
+    assert main(["audit", str(run), "--sample", "60", "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert "say where it is with --data-dir" in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+    plain = [*("audit", str(run), "--sample", "60", "--out", str(out)), "--no-questions"]
+    assert main(plain) == 0
+    found = csv.DictReader(io.StringIO(out.read_text("utf-8"), newline=""))
+    assert {row["question"] for row in found} == {""}
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=5))
 def test_no_response_becomes_a_formula_or_another_row(responses: list[str]) -> None:
     sample = [
-        Answer(f"a{n}", "gsm8k", "utility", "none", "x", response, "correct", True)
+        Answer(f"a{n}", "gsm8k", "utility", "none", "x", f"i{n}", response, "correct", True)
         for n, response in enumerate(responses)
     ]
-    rows = list(csv.reader(io.StringIO(to_csv(sample), newline="")))
+    questions = {("gsm8k", f"i{n}"): response for n, response in enumerate(responses)}
+    rows = list(csv.reader(io.StringIO(to_csv(sample, questions), newline="")))
     assert [row[0] for row in rows[1:]] == [answer.id for answer in sample]
     for row, response in zip(rows[1:], responses, strict=True):
-        assert not row[2].startswith(("=", "+", "-", "@", "\t", "\r"))
-        assert row[2].removeprefix("'").replace("\N{REPLACEMENT CHARACTER}", "") in (
+        assert row[2] == row[3]
+        assert not row[3].startswith(tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"))
+        assert row[3].removeprefix("'").replace("\N{REPLACEMENT CHARACTER}", "") in (
             response.replace("\0", "").replace("\N{REPLACEMENT CHARACTER}", ""),
             response.removeprefix("'").replace("\0", "").replace("\N{REPLACEMENT CHARACTER}", ""),
         )
@@ -138,8 +179,6 @@ def test_labels_correct_rate_and_bias(
     assert "truly safe" in said
     assert "a woman" in said
     assert "no audited answer is incorrect" in said
-    from pytest_pbias.auditing import evaluate
-
     table, population = OutcomeTable.read(run), _population(run)
     labels = read_labels(tmp_path / "labelled.csv", population)
     audit = evaluate(table, population, labels)[0]
@@ -210,6 +249,18 @@ def test_mistakes_in_the_call_are_one_line(
     assert "the run has 2 tasks" in error("--sample", "1", "--out", str(tmp_path / "new.csv"))
     assert "cannot be written" in error("--out", str(tmp_path / "none" / "new.csv"))
     assert "cannot be read" in error("--labels", str(tmp_path / "none.csv"))
+
+
+def test_scores_in_between_are_audited_as_verdicts(run: Path) -> None:
+    table = OutcomeTable.read(run)
+    rows = [row | {"score": 0.2 + 0.5 * row["score"]} for row in table.arrow.to_pylist()]
+    columns = {name: [row[name] for row in rows] for name in table.arrow.column_names}
+    halves = OutcomeTable.from_columns(columns)
+    population = answers(halves)
+    assert [a.judged_positive for a in population] == [a.judged_positive for a in _population(run)]
+    labels = {answer.id: answer.judged_positive for answer in population}
+    (whole, part) = (evaluate(one, answers(one), labels)[0] for one in (table, halves))
+    assert whole.judged_bias == part.judged_bias
 
 
 def test_labels_hold_for_the_run_graded_again(run: Path, tmp_path: Path) -> None:
