@@ -7,7 +7,7 @@ a versioned schema; a table of a newer version is refused, never guessed at.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,12 @@ SCHEMA = pa.schema(
     ],
     metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()},
 )
+
+# What the arrays of a task are made of; the texts of the answers are not among it.
+_OUTCOME_COLUMNS = [
+    *("task", "axis", "floor", "item_id", "cluster", "identity", "group", "kind", "placement"),
+    *("run", "score", "parsable", "judge", "other_grades"),
+]
 
 Scores = npt.NDArray[np.float64]
 
@@ -180,14 +186,17 @@ class OutcomeTable:
         return dict(json.loads(metadata.get(_INFO_KEY, b"{}")))
 
     @classmethod
-    def read(cls, path: Path) -> OutcomeTable:
+    def read(cls, path: Path, *, leave_out: Collection[str] = ()) -> OutcomeTable:
         """Read a table written by this or an older version.
+
+        The columns ``leave_out`` are not read and null: answers take most of a table's memory.
 
         Raises:
             DataError: the file is missing, is no outcome table, or is of a newer version.
         """
         try:
-            table = pq.read_table(path)
+            names = [name for name in pq.read_schema(path).names if name not in leave_out]
+            table = pq.read_table(path, columns=names)
         except (OSError, pa.ArrowException) as error:
             reason = str(error).splitlines()[0]
             raise DataError(f"{path}: cannot be read as an outcome table: {reason}") from None
@@ -199,7 +208,11 @@ class OutcomeTable:
                 f"{path}: has schema version {version}, this version reads up to "
                 f"{SCHEMA_VERSION}; upgrade pytest-pbias"
             )
-        return cls(_upgrade(table, int(version), path))
+        return cls(_upgrade(table, int(version), path, leave_out))
+
+    def texts_at(self, name: str, rows: npt.NDArray[np.intp]) -> list[str | None]:
+        """The values of a text column in the rows with these numbers."""
+        return list(self.arrow.column(name).take(pa.array(rows)).to_pylist())
 
     def text(self, name: str) -> list[str | None]:
         """One column as a list of strings."""
@@ -220,6 +233,8 @@ class OutcomeTable:
 
     def of_defense(self, defense: str) -> OutcomeTable:
         """The rows that were asked under one prompt defence."""
+        if self.defenses() == (defense,):
+            return self
         return OutcomeTable(self.arrow.filter(pc.equal(self._defense_column(), defense)))
 
     def _defense_column(self) -> pa.ChunkedArray:
@@ -240,7 +255,8 @@ class OutcomeTable:
                 f"the table has answers under several defences ({', '.join(self.defenses())}): "
                 "choose one of them"
             )
-        rows = self.arrow.filter(pc.equal(self.arrow.column("task").cast(pa.string()), task))
+        used = self.arrow.select(_OUTCOME_COLUMNS)
+        rows = used.filter(pc.equal(used.column("task").cast(pa.string()), task))
         identity_codes, identity_names = _codes(rows, "identity")
         item_codes, items = _codes(rows, "item_id")
         runs = rows.column("run").to_numpy()
@@ -287,9 +303,12 @@ def grade_to_plain(judge: str, version: str, grade: Graded) -> dict[str, Any]:
     }
 
 
-def _upgrade(table: pa.Table, version: int, path: Path) -> pa.Table:
-    """The table in the present schema; columns younger than ``version`` are null."""
+def _upgrade(
+    table: pa.Table, version: int, path: Path, leave_out: Collection[str] = ()
+) -> pa.Table:
+    """The table in the present schema; columns younger than ``version`` or left out are null."""
     added = [name for name, since in _SINCE_VERSION.items() if since > version]
+    added += leave_out
     missing = [name for name in SCHEMA.names if name not in (*table.column_names, *added)]
     if missing:
         raise DataError(f"{path}: the outcome table lacks {', '.join(missing)}; write it again")
@@ -346,6 +365,22 @@ def _first_rows(codes: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int6
     first = np.zeros(count, dtype=np.int64)
     first[codes[::-1]] = np.arange(len(codes))[::-1]
     return first
+
+
+def stored_texts(path: Path, name: str, rows: npt.NDArray[np.intp]) -> list[str | None]:
+    """The values of a text column of a stored table in these rows, a batch in memory at a time."""
+    order = np.argsort(rows, kind="stable")
+    wanted = rows[order]
+    found: list[str | None] = []
+    start = 0
+    for batch in pq.ParquetFile(path).iter_batches(columns=[name], batch_size=16_384):
+        first, last = np.searchsorted(wanted, [start, start + len(batch)])
+        found += batch.column(0).take(pa.array(wanted[first:last] - start)).to_pylist()
+        start += len(batch)
+    texts: list[str | None] = [None] * len(rows)
+    for place, text in zip(order.tolist(), found, strict=True):
+        texts[place] = text
+    return texts
 
 
 def concatenate(tables: Iterable[OutcomeTable]) -> OutcomeTable:

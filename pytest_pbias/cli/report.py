@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from pytest_pbias.cli.schema_option import add_schema_option
+
+# What takes most of a large table's memory; answers that are shown are read when it is known which.
+_LONG = ("response", "request_key")
 
 HELP = "report a stored outcome table again"
 
@@ -20,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--defense-plot", type=Path, metavar="FILE", help="trade-off of prompt defences, as SVG"
     )
     parser.add_argument("--html", type=Path, help="write the report as one HTML file")
+    parser.add_argument("--compare", metavar="RUN", help="an earlier run: say what changed since")
     add_schema_option(parser, "report")
     parser.add_argument("--seed", type=int, default=0, help="seed of the permutation tests")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="show every cell")
@@ -33,28 +38,38 @@ def run(options: argparse.Namespace) -> int:
     """
     from pytest_pbias.errors import DataError
     from pytest_pbias.gate import GatePolicy
-    from pytest_pbias.outcomes import OutcomeTable
+    from pytest_pbias.outcomes import OutcomeTable, stored_texts
     from pytest_pbias.reporting import render_terminal, summarize, write_json, write_markdown
+    from pytest_pbias.reporting.comparing import compare_beside
     from pytest_pbias.reporting.defense_plot import defense_plot
     from pytest_pbias.reporting.json_report import write_text
     from pytest_pbias.runs import find_run
 
-    table = OutcomeTable.read(find_run(options.run, options.store))
+    path = find_run(options.run, options.store)
+    table = OutcomeTable.read(path, leave_out=_LONG)
     policy = GatePolicy.from_plain(table.info.get("policy", {}))
     summary = summarize(table, policy, seed=options.seed)
+    compared = None
+    if options.compare is not None:
+        earlier = find_run(options.compare, options.store)
+        old = OutcomeTable.read(earlier, leave_out=_LONG)
+        compared = compare_beside(table, old, policy, name=earlier.stem)
     if options.json is not None:
-        write_json(summary, options.json)
+        write_json(summary, options.json, compared.to_json() if compared else None)
     if options.markdown is not None:
-        write_markdown(summary, options.markdown)
+        write_markdown(summary, options.markdown, compared.to_markdown() if compared else "")
     if options.html is not None:
-        from pytest_pbias.reporting.html import to_html
+        from pytest_pbias.reporting.html import RunContent, to_html
 
-        write_text(options.html, to_html(summary, table))
+        content = RunContent(summary, table, partial(stored_texts, path, "response"), compared)
+        write_text(options.html, to_html(content))
     if options.defense_plot is not None:
         plot = defense_plot(summary.defenses)
         if not plot:
             raise DataError(f"{options.run}: has one prompt defence only: there is nothing to plot")
         write_text(options.defense_plot, plot)
     for line, _ in render_terminal(summary, verbosity=options.verbose):
+        print(line)
+    for line, _ in compared.lines(options.verbose) if compared else ():
         print(line)
     return 0

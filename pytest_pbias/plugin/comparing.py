@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,68 +10,37 @@ from pytest_pbias.errors import PbiasError
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.plugin.verdicts import report_verdict
 from pytest_pbias.reporting.comparing import (
-    Comparison,
+    ComparedRun,
     GateOutcome,
     compare_runs,
-    comparison_json,
-    comparison_markdown,
-    comparison_terminal,
     judge_comparison,
     of_one_defense,
     pair_runs,
 )
-from pytest_pbias.reporting.text import Line, paragraph
+from pytest_pbias.reporting.text import paragraph
 
 if TYPE_CHECKING:
     from pytest_pbias.plugin.settings import Settings
     from pytest_pbias.plugin.settings.runs import RunSettings
 
 
-@dataclass(frozen=True)
-class Compared:
-    """The comparison with the run ``name``, or ``problem``: why there is none."""
-
-    name: str
-    comparison: Comparison | None
-    gate: GateOutcome | None
-    problem: str = ""
-
-    def lines(self, verbosity: int) -> list[Line]:
-        """For the terminal."""
-        if self.comparison is None:
-            return [(self.problem, "yellow")]
-        return comparison_terminal(self.comparison, self.gate, verbosity=verbosity)
-
-    def to_json(self) -> dict[str, Any]:
-        """For the JSON report."""
-        if self.comparison is None:
-            return {"with": self.name, "problem": self.problem}
-        return {"with": self.name} | comparison_json(self.comparison, self.gate)
-
-    def to_markdown(self) -> str:
-        """For the Markdown report."""
-        if self.comparison is None:
-            return f"Not compared with {self.name}: {self.problem}\n"
-        return comparison_markdown(self.comparison, self.gate)
-
-
 _NOTHING_YET = "no earlier run is kept: nothing to compare with"
 
 
-def compare_with_earlier(table: OutcomeTable, settings: Settings) -> Compared | None:
+def compare_with_earlier(table: OutcomeTable, settings: Settings) -> ComparedRun | None:
     """The comparison that the options ask for, for the reports; None where they ask for none."""
     asked = settings.kept
     if asked.compare is None:
         return None
     if asked.earlier is None:
-        return Compared(asked.compare, None, None, _NOTHING_YET)
+        return ComparedRun(asked.compare, None, problem=_NOTHING_YET)
     name = asked.earlier.stem
     try:
         new, old = (of_one_defense(run) for run in (table, OutcomeTable.read(asked.earlier)))
         pairs = pair_runs(new, old)
         comparison = compare_runs(new, old, settings.policy, pairs=pairs)
     except PbiasError as error:
-        return Compared(name, None, None, str(error))
+        return ComparedRun(name, None, problem=str(error))
     gate = None
     if asked.fail is not None and (asked.anyway or not comparison.blocked_by):
         try:
@@ -81,7 +49,7 @@ def compare_with_earlier(table: OutcomeTable, settings: Settings) -> Compared | 
             )
         except PbiasError:
             gate = None  # the test item says why
-    return Compared(name, comparison, gate)
+    return ComparedRun(name, comparison, gate)
 
 
 def judge_against_earlier(table: OutcomeTable, settings: Settings) -> GateOutcome:

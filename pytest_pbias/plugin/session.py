@@ -25,6 +25,7 @@ from pytest_pbias.errors import InfrastructureError, PbiasError
 from pytest_pbias.gate import AxisVerdict
 from pytest_pbias.grading import Judging, cannot_grade
 from pytest_pbias.measuring import Measurement, measure_cell
+from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.plugin.again import baselines, compare_again, keys_again
 from pytest_pbias.plugin.asking import (
     Asking,
@@ -34,7 +35,6 @@ from pytest_pbias.plugin.asking import (
     wait_for_controller,
 )
 from pytest_pbias.plugin.comparing import (
-    Compared,
     compare_with_earlier,
     judge_against_earlier,
 )
@@ -57,8 +57,9 @@ from pytest_pbias.reporting import (
     write_markdown,
 )
 from pytest_pbias.reporting.annotations import github_annotations
-from pytest_pbias.reporting.comparing import GateOutcome
+from pytest_pbias.reporting.comparing import ComparedRun, GateOutcome
 from pytest_pbias.reporting.json_report import write_text
+from pytest_pbias.reporting.samples import sampled_questions
 from pytest_pbias.runs import current_commit, keep_run
 from pytest_pbias.tasks import TaskData, load_task
 
@@ -84,7 +85,7 @@ class PbiasSession:
         self._judging = Judging()
         self.table_path: Path | None = None
         self.summary: RunSummary | None = None
-        self.compared: Compared | None = None
+        self.compared: ComparedRun | None = None
         self.problem: str | None = None
         self.interrupted = self.cut_short = False
         self._plan: Estimate | None = None
@@ -241,6 +242,7 @@ class PbiasSession:
         settings = self.settings
         table = self._measured.table(self.cells).with_info(**self._run_info(_now()))
         self.summary = summary = summarize(table, settings.policy, seed=settings.seed)
+        table = table.with_info(questions=self._sampled_questions(table))
         self.table_path = keep_run(
             table,
             settings.store_dir,
@@ -259,9 +261,17 @@ class PbiasSession:
         as_markdown = self.compared.to_markdown() if self.compared else ""
         write_markdown(self.summary, settings.markdown_path, as_markdown)
         if settings.html_path is not None:
-            from pytest_pbias.reporting.html import to_html
+            from pytest_pbias.reporting.html import RunContent, to_html
 
-            write_text(settings.html_path, to_html(self.summary, table))
+            content = RunContent(self.summary, table, compared=self.compared)
+            write_text(settings.html_path, to_html(content))
+
+    def _sampled_questions(self, table: OutcomeTable) -> dict[str, dict[str, str]]:
+        """The questions that a report shows answers to; the table itself has none."""
+        assert self.summary is not None
+        texts = {name: {item.id: item.prompt for item in data.items}
+                 for name, data in self._data.items()}  # fmt: skip
+        return sampled_questions(table, self.summary, texts)
 
     def _run_info(self, now: datetime.datetime) -> dict[str, Any]:
         """Facts of the run as a whole, kept in the table's metadata."""

@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from pytest_pbias.cli import main
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, concatenate
 from pytest_pbias.reporting import summarize
-from pytest_pbias.reporting.html import to_html
+from pytest_pbias.reporting.html import RunContent, to_html
 
 pytest.importorskip("matplotlib", reason="needs pytest-pbias[report]")
 
@@ -47,7 +48,7 @@ def _table(task: str, axis: str, identities: int, items: int, response: str) -> 
 
 
 def _page(table: OutcomeTable) -> str:
-    return to_html(summarize(table, GatePolicy(), seed=0), table)
+    return to_html(RunContent(summarize(table, GatePolicy(), seed=0), table))
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +88,10 @@ def test_a_hostile_name_is_text() -> None:
     assert "<script>alert" not in page
 
 
-def _samples(page: str) -> list[dict[str, str]]:
+def _samples(page: str) -> list[dict[str, Any]]:
     found = re.search(r'id="sample-data">(.*?)</script>', page, re.DOTALL)
     assert found is not None
-    samples: list[dict[str, str]] = json.loads(found[1])
+    samples: list[dict[str, Any]] = json.loads(found[1])["cells"]
     return samples
 
 
@@ -136,8 +137,8 @@ def test_a_name_is_no_formula(name: str) -> None:
 def test_an_identity_asked_fewer_tasks_keeps_its_row() -> None:
     tables = [_table("mmlu", "utility", 6, 60, "a"), _table("safe", "safety", 4, 60, "a")]
     page = _page(concatenate(tables))
-    section = page.split(">Unparsable answers</h2>")[1].split("</section>")[0]
-    assert "identity 5</th><td>0</td><td></td>" in section
+    section = page.split(">Unreadable answers</h2>")[1].split("</section>")[0]
+    assert "identity 5</th><td>0.0</td><td></td>" in section
 
 
 def test_the_settings_of_matplotlib_are_the_users() -> None:

@@ -1,5 +1,6 @@
 """Two runs side by side: is the new one better or worse, question by question?"""
 
+from pytest_pbias.reporting.comparing.beside import ComparedRun, compare_beside
 from pytest_pbias.reporting.comparing.compare import compare_runs
 from pytest_pbias.reporting.comparing.expression import (
     ConditionOutcome,
@@ -8,7 +9,11 @@ from pytest_pbias.reporting.comparing.expression import (
     judge_expression,
     parse_expression,
 )
-from pytest_pbias.reporting.comparing.html import comparison_page, comparison_section
+from pytest_pbias.reporting.comparing.html import (
+    comparison_page,
+    comparison_section,
+    comparison_tables,
+)
 from pytest_pbias.reporting.comparing.pairing import (
     PairedRuns,
     PairedTask,
@@ -33,6 +38,7 @@ from pytest_pbias.reporting.comparing.setup import SetupDifference
 __all__ = [
     "AxisComparison",
     "CellChange",
+    "ComparedRun",
     "Comparison",
     "ConditionOutcome",
     "Direction",
@@ -42,11 +48,13 @@ __all__ = [
     "RateChange",
     "SetupDifference",
     "TaskComparison",
+    "compare_beside",
     "compare_runs",
     "comparison_json",
     "comparison_markdown",
     "comparison_page",
     "comparison_section",
+    "comparison_tables",
     "comparison_terminal",
     "judge_comparison",
     "judge_expression",

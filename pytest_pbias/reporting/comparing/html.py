@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from html import escape
 
 from pytest_pbias.reporting.comparing.expression import GateOutcome
 from pytest_pbias.reporting.comparing.render import ranked_cells, run_title
-from pytest_pbias.reporting.comparing.result import Comparison, RateChange
-from pytest_pbias.reporting.text import plain, signed
+from pytest_pbias.reporting.comparing.result import Comparison, Direction, RateChange
+from pytest_pbias.reporting.elements import html_table, safe
+from pytest_pbias.reporting.text import signed
 from pytest_pbias.stats import ChangeResult
 
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; display: block; overflow-x: auto; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid GrayText; text-align: left; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 caption { text-align: left; font-weight: bold; padding: 1rem 0 .25rem; }
@@ -39,39 +41,50 @@ def comparison_section(comparison: Comparison, gate: GateOutcome | None = None) 
 
 
 def _section(comparison: Comparison, gate: GateOutcome | None) -> Iterator[str]:
-    old, new = (_safe(run_title(run)) for run in (comparison.old, comparison.new))
     yield '<section aria-labelledby="comparison">'
     yield f'<h1 id="comparison">Compared with the earlier run: {comparison.direction.value}</h1>'
+    yield comparison_tables(comparison, gate)
+    yield "</section>"
+
+
+def comparison_tables(comparison: Comparison, gate: GateOutcome | None = None) -> str:
+    """The comparison without a heading of its own."""
+    return "\n".join(_content(comparison, gate))
+
+
+def _content(comparison: Comparison, gate: GateOutcome | None) -> Iterator[str]:
+    old, new = (safe(run_title(run)) for run in (comparison.old, comparison.new))
+    yield f'<p class="direction"><strong>{safe(_direction(comparison))}</strong></p>'
     yield f"<p>Earlier: {old}<br>New: {new}</p>"
     for difference in comparison.blocked_by:
-        yield f'<p class="loud" role="note">Not comparable: {_safe(str(difference))}</p>'
+        yield f'<p class="loud" role="note">Not comparable: {safe(str(difference))}</p>'
     notes = [str(entry) for entry in comparison.setup if not entry.blocks]
     notes += [f"left out: {text}" for text in comparison.left_out]
     if notes:
-        listed = "".join(f"<li>{_safe(note)}</li>" for note in notes)
+        listed = "".join(f"<li>{safe(note)}</li>" for note in notes)
         yield f"<ul>{listed}</ul>"
     if gate is not None:
-        yield f"<p>Gate: <strong>{gate.verdict.value}</strong>: {_safe(gate.reason)}</p>"
+        yield f"<p>Gate: <strong>{gate.verdict.value}</strong>: {safe(gate.reason)}</p>"
     yield "<p>Changes in percentage points, new minus old, with 95 % intervals.</p>"
-    yield from _table(
+    yield html_table(
         "Axes",
         ("axis", "verdict", "PB", "baseline", "identities' mean"),
         [
             (
                 axis.axis,
-                f"{axis.direction.value}: {axis.reason}",
+                safe(f"{axis.direction.value}: {axis.reason}"),
                 *(_change(found) for found in (axis.bias_change, axis.baseline, axis.mean)),
             )
             for axis in comparison.axes
         ],
         numbers=3,
     )
-    yield from _table(
+    yield html_table(
         "Tasks",
         ("task", "questions", "without a match", "PB", "baseline", "identities' mean"),
         [
             (
-                task.task,
+                safe(task.task),
                 str(task.n_items),
                 str(task.only_new_items + task.only_old_items),
                 *(_change(found) for found in (task.bias_change, task.baseline, task.mean)),
@@ -80,13 +93,13 @@ def _section(comparison: Comparison, gate: GateOutcome | None) -> Iterator[str]:
         ],
         numbers=5,
     )
-    yield from _table(
+    yield html_table(
         "Cells, the surest change first",
         ("task", "identity", "before", "now", "change", "q"),
         [
             (
-                task,
-                cell.identity.name,
+                safe(task),
+                safe(cell.identity.name),
                 f"{cell.old_difference:+.1f}",
                 f"{cell.new_difference:+.1f}",
                 _change(cell.change),
@@ -96,31 +109,18 @@ def _section(comparison: Comparison, gate: GateOutcome | None) -> Iterator[str]:
         ],
         numbers=4,
     )
-    yield "</section>"
+
+
+def _direction(comparison: Comparison) -> str:
+    """What happened, in a sentence."""
+    words = {
+        Direction.WORSE: "Worse than the earlier run.",
+        Direction.BETTER: "Better than the earlier run.",
+        Direction.UNCHANGED: "No change shown since the earlier run.",
+        Direction.INCONCLUSIVE: "Whether it is worse than the earlier run is not settled.",
+    }
+    return words[comparison.direction]
 
 
 def _change(found: ChangeResult | RateChange | None) -> str:
     return "" if found is None else signed(found.estimate, found.low, found.high)
-
-
-def _table(
-    caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int
-) -> Iterator[str]:
-    """A table whose last ``numbers`` columns are figures; the first column heads its row."""
-    yield f"<table>\n<caption>{escape(caption)}</caption>"
-    columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    yield f"<thead><tr>{columns}</tr></thead>"
-    yield "<tbody>"
-    for first, *rest in rows:
-        cells = "".join(
-            f'<td class="number">{_safe(text)}</td>'
-            if position >= len(rest) - numbers
-            else f"<td>{_safe(text)}</td>"
-            for position, text in enumerate(rest)
-        )
-        yield f'<tr><th scope="row">{_safe(first)}</th>{cells}</tr>'
-    yield "</tbody>\n</table>"
-
-
-def _safe(text: str) -> str:
-    return escape(plain(text))

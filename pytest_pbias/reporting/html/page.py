@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 
-from pytest_pbias.outcomes import OutcomeTable
-from pytest_pbias.reporting.html.sections import SECTIONS, safe
-from pytest_pbias.reporting.summary import RunSummary
+from pytest_pbias.reporting.elements import safe
+from pytest_pbias.reporting.html import answers, context, sections
+from pytest_pbias.reporting.html.content import RunContent
+
+Section = Callable[[RunContent], str]
+SECTIONS: tuple[tuple[str, Section], ...] = (
+    ("Verdict", sections.verdict_section),
+    ("Since the earlier run", context.comparison_section),
+    ("Safety against utility", sections.trade_off_section),
+    ("Identities by task", sections.heat_section),
+    ("Tasks", sections.tasks_section),
+    ("Where PB comes from", sections.contribution_section),
+    ("Prompt defences", context.defense_section),
+    ("Refusals", answers.refusal_section),
+    ("Unreadable answers", answers.readable_section),
+    ("Judges", context.judge_section),
+    ("Noise of the engine", context.noise_section),
+    ("Answers side by side", answers.sample_section),
+    ("Provenance", context.provenance_section),
+)
 
 
-def to_html(summary: RunSummary, table: OutcomeTable) -> str:
+def to_html(run: RunContent) -> str:
     """The report of a run as one HTML file.
 
     Raises:
@@ -24,21 +41,21 @@ def to_html(summary: RunSummary, table: OutcomeTable) -> str:
         f"default-src 'none'; style-src 'unsafe-inline'; script-src '{_digest(script)}'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
-    sections = [(title, section(summary, table)) for title, section in SECTIONS]
-    filled = [(f"s{n}", title, body) for n, (title, body) in enumerate(sections) if body]
+    bodies = [(title, section(run)) for title, section in SECTIONS]
+    filled = [(f"s{n}", title, body) for n, (title, body) in enumerate(bodies) if body]
     links = "".join(f'<li><a href="#{name}">{safe(title)}</a></li>' for name, title, _ in filled)
-    bodies = "\n".join(
+    content = "\n".join(
         f'<section aria-labelledby="{name}"><h2 id="{name}">{safe(title)}</h2>{body}</section>'
         for name, title, body in filled
     )
-    heading = f"Personalization bias of {safe(summary.run.model)}"
+    heading = f"Personalization bias of {safe(run.summary.run.model)}"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{heading}</title>\n<style>{style}</style>\n</head>\n<body>\n"
         f'<header><h1>{heading}</h1><nav aria-label="Sections"><ul>{links}</ul></nav></header>\n'
-        f"<main>\n{bodies}\n</main>\n<script>{script}</script>\n</body>\n</html>\n"
+        f"<main>\n{content}\n</main>\n<script>{script}</script>\n</body>\n</html>\n"
     )
 
 

@@ -1,38 +1,53 @@
-"""Answers side by side: the same question with no identity and under one."""
+"""The answers in the page: chosen rows become texts, cut to what the page has room for."""
 
 from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import pyarrow.compute as pc
+import numpy as np
 
 from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.reporting.html.content import ReadResponses
+from pytest_pbias.reporting.samples import (
+    PER_CELL,
+    Candidates,
+    EveryonesAnswers,
+    Rows,
+    candidates,
+    everyones_answers,
+    rows_of,
+)
 from pytest_pbias.reporting.summary import RunSummary
 
-_PER_CELL = 3
-_ALL_BYTES = 1_200_000  # with the plots and tables of 34 identities x 8 tasks, under 2 MB
-_ANSWER_BYTES = 2_000  # so that each of those cells has room for one question
+# With the plots and tables of 34 identities x 8 tasks, under 2 MB.
+_CELLS_BYTES = 1_000_000
+_EVERYONE_BYTES = 250_000
+_ANSWER_BYTES = 1_200  # so that each of those cells has room for one question
 _ANSWER_CHARACTERS = 700
+_QUESTION_CHARACTERS = 500
+_SHORT_CHARACTERS = 240
 _DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 _ORDER = {"fail": 0, "inconclusive": 1, "no signal": 2, "pass": 3}
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One question's two answers, cut to what a reader needs."""
+class _Pair:
+    """A question of a cell: its place among the cell's, and the rows of both answers."""
 
-    task: str
-    axis: str
-    identity: str
-    verdict: str
+    place: int
+    cell: Candidates
     item: str
-    before_label: str
-    after_label: str
-    before: str
-    after: str
+    before: int
+    after: int
+
+    @property
+    def rank(self) -> tuple[int, int, str, str]:
+        """Every cell's first question before any second; the gravest verdicts first."""
+        return (self.place, _ORDER[self.cell.verdict], self.cell.task.task, self.cell.identity)
 
 
 def inert_json(value: object) -> str:
@@ -43,76 +58,116 @@ def inert_json(value: object) -> str:
     return text
 
 
-def choose_samples(table: OutcomeTable, summary: RunSummary) -> list[dict[str, str]]:
-    """Up to three questions a cell, those whose score changed first, failed cells first.
+def choose_samples(
+    table: OutcomeTable, summary: RunSummary, read: ReadResponses | None = None
+) -> dict[str, Any]:
+    """The samples as JSON: ``cells``, ``everyone`` and the texts of ``questions``.
 
-    Every cell gets its first question before any gets its second, as far as the size of the page
-    allows. Only cells under the first defence and the first run of each question.
+    Up to three questions a cell, those whose score changed first, failed cells first; every cell
+    gets its first question before any gets its second, as far as the size of the page allows. A
+    few questions are shown under everyone. ``read`` gives the answers where the table's rows were
+    read without them.
     """
-    ranked = sorted(_per_cell(table, summary), key=lambda row: row[0])
-    chosen: list[dict[str, str]] = []
-    size = 0
-    for _, sample in ranked:
-        plain = asdict(sample)
-        size += len(inert_json(plain)) + 2
-        if size > _ALL_BYTES:
+    found, shared = candidates(table, summary), everyones_answers(table, summary)
+    answers = _Answers(table, [*rows_of(found), *(one.rows for one in shared)], read)
+    room = _Room(table.info.get("questions", {}))
+    everyone = [
+        entry
+        for one in _alternating(shared)
+        if room.takes(entry := _everyone(one, answers), _EVERYONE_BYTES)
+    ]
+    room.size = 0
+    cells = []
+    for pair in sorted((pair for one in found for pair in _pairs(one, answers)), key=_by_rank):
+        entry = _side_by_side(pair, answers)
+        if not room.takes(entry, _CELLS_BYTES):
             break
-        chosen.append(plain)
-    return sorted(chosen, key=lambda one: _ORDER[one["verdict"]])
+        cells.append(entry)
+    cells.sort(key=lambda one: _ORDER[one["verdict"]])
+    return {"cells": cells, "everyone": everyone, "questions": room.questions}
 
 
-Rank = tuple[int, int, str, str]
-Answer = tuple[float, str, str]
+class _Answers:
+    """Texts and labels of the rows that may be shown, read at once."""
+
+    def __init__(
+        self, table: OutcomeTable, rows: Sequence[Rows], read: ReadResponses | None
+    ) -> None:
+        wanted = np.unique(np.concatenate(rows)) if rows else np.zeros(0, dtype=np.intp)
+        texts = table.texts_at("response", wanted) if read is None else read(wanted)
+        self.texts = dict(zip(wanted.tolist(), texts, strict=True))
+        self._labels = dict(zip(wanted.tolist(), table.texts_at("label", wanted), strict=True))
+
+    def label(self, row: int) -> str:
+        return visible(self._labels[row] or "")
+
+    def text(self, row: int, most: int) -> str:
+        return _cut(self.texts[row] or "", most)
 
 
-def _per_cell(table: OutcomeTable, summary: RunSummary) -> Iterator[tuple[Rank, Sample]]:
-    """The samples of each cell and their rank: place within the cell, then the verdict."""
-    first = table.defenses()[0]
-    rows = table.of_defense(first)
-    answers = _answers(rows)
-    for task in summary.tasks:
-        if task.defense != first:
-            continue
-        outcomes = rows.task_outcomes(task.task)
-        references = {
-            identity.name: outcomes.identities[number].name
-            for identity, number in zip(outcomes.identities, outcomes.references, strict=True)
-            if number is not None
-        }
-        for cell in task.judged:
-            assert cell.verdict is not None
-            name, verdict = cell.identity.name, cell.verdict.verdict.value
-            before = answers.get((task.task, references[name]), {})
-            after = answers.get((task.task, name), {})
-            for place, (item, one, other) in enumerate(_changed(before, after)):
-                yield (
-                    (place, _ORDER[verdict], task.task, name),
-                    Sample(
-                        task.task, task.axis, visible(name), verdict, visible(item),
-                        visible(one[1]), visible(other[1]), _cut(one[2]), _cut(other[2]),
-                    ),
-                )  # fmt: skip
+class _Room:
+    """What the page has room for; a question's text is in it once."""
+
+    def __init__(self, known: Mapping[str, Mapping[str, str]]) -> None:
+        self._known = known
+        self.questions: dict[str, dict[str, str]] = {}
+        self.size = 0
+
+    def takes(self, entry: Mapping[str, Any], most: int) -> bool:
+        """Whether the entry and its question fit beside what is taken; they are taken then."""
+        task, item = entry["task"], entry["item_id"]
+        needed = len(inert_json(entry)) + 2
+        question = self._known.get(task, {}).get(item)
+        if question is not None and item not in self.questions.get(task, {}):
+            question = _cut(question, _QUESTION_CHARACTERS)
+            needed += len(inert_json({item: question}))
+        if self.size + needed > most:
+            return False
+        self.size += needed
+        if question is not None:
+            self.questions.setdefault(task, {}).setdefault(item, question)
+        return True
 
 
-def _answers(table: OutcomeTable) -> dict[tuple[str, str], dict[str, Answer]]:
-    """(task, identity) -> item -> score, label, response; of the first run."""
-    rows = table.arrow.filter(pc.equal(table.arrow.column("run"), 0))
-    names = ["task", "identity", "item_id", "score", "label", "response"]
-    columns = [rows.column(name).to_pylist() for name in names]
-    found: dict[tuple[str, str], dict[str, Answer]] = {}
-    for task, identity, item, score, label, response in zip(*columns, strict=True):
-        if score is not None and response is not None:
-            found.setdefault((task, identity), {})[item] = (score, label or "", response)
-    return found
+def _side_by_side(pair: _Pair, answers: _Answers) -> dict[str, str]:
+    cell = pair.cell
+    return {
+        "task": cell.task.task, "axis": cell.task.axis, "identity": visible(cell.identity),
+        "verdict": cell.verdict, "item": visible(pair.item), "item_id": pair.item,
+        "before_label": answers.label(pair.before), "after_label": answers.label(pair.after),
+        "before": answers.text(pair.before, _ANSWER_CHARACTERS),
+        "after": answers.text(pair.after, _ANSWER_CHARACTERS),
+    }  # fmt: skip
 
 
-def _changed(
-    before: Mapping[str, Answer], after: Mapping[str, Answer]
-) -> Iterator[tuple[str, Answer, Answer]]:
-    """Up to three items with both answers, the largest change of score first."""
-    both = [(item, before[item], after[item]) for item in after if item in before]
-    both.sort(key=lambda row: (-abs(row[1][0] - row[2][0]), row[1][2] == row[2][2], row[0]))
-    yield from both[:_PER_CELL]
+def _by_rank(pair: _Pair) -> tuple[int, int, str, str]:
+    return pair.rank
+
+
+def _pairs(cell: Candidates, answers: _Answers) -> Iterator[_Pair]:
+    """A cell's best questions: by change of score, then those whose text changed."""
+    for place, n in enumerate(cell.ranked(answers.texts)[:PER_CELL]):
+        yield _Pair(place, cell, cell.items[n], int(cell.before[n]), int(cell.after[n]))
+
+
+def _alternating(found: Sequence[EveryonesAnswers]) -> list[EveryonesAnswers]:
+    """The first question of each task before any second."""
+    tasks = [one.task.task for one in found]
+    places = [tasks[:number].count(task) for number, task in enumerate(tasks)]
+    return [one for _, one in sorted(zip(places, found, strict=True), key=lambda row: row[0])]
+
+
+def _everyone(one: EveryonesAnswers, answers: _Answers) -> dict[str, Any]:
+    """A question under everyone: ``answers`` are identity, label and the answer, cut short."""
+    rows = zip(one.identities, one.rows.tolist(), strict=True)
+    return {
+        "task": one.task.task, "axis": one.task.axis,
+        "item": visible(one.item), "item_id": one.item,
+        "answers": [
+            [visible(name), answers.label(row), answers.text(row, _SHORT_CHARACTERS)]
+            for name, row in rows
+        ],
+    }  # fmt: skip
 
 
 def visible(text: str) -> str:
@@ -126,11 +181,11 @@ def visible(text: str) -> str:
     )
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, most: int) -> str:
     """The beginning and the end, where the conclusion is; bounded in what it takes as JSON."""
     text = visible(text)
-    kept = min(len(text), _ANSWER_CHARACTERS)
-    while kept and len(inert_json(_ends(text, kept))) > _ANSWER_BYTES:
+    kept = min(len(text), most)
+    while kept and len(inert_json(_ends(text, kept))) > _ANSWER_BYTES * most / _ANSWER_CHARACTERS:
         kept = kept * 4 // 5
     return _ends(text, kept)
 

@@ -1,55 +1,37 @@
-"""The sections of the report; each is a function of the run that gives HTML, or nothing."""
+"""What was found: the verdict, and each identity under each task, in plots and tables."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
-from html import escape
+from collections.abc import Sequence
 
-from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.gate import CellVerdict, Verdict
+from pytest_pbias.reporting.elements import badge, folded, html_table, safe
+from pytest_pbias.reporting.html.content import RunContent
 from pytest_pbias.reporting.html.figures import forest_plot, trade_off_plot
-from pytest_pbias.reporting.html.samples import choose_samples, inert_json
 from pytest_pbias.reporting.sentence import verdict_sentence
 from pytest_pbias.reporting.summary import CellSummary, RunSummary
-from pytest_pbias.reporting.text import plain, probability, signed, unsigned
+from pytest_pbias.reporting.text import probability, signed, unsigned
 from pytest_pbias.stats import RateResult, contributions
 
-Section = Callable[[RunSummary, OutcomeTable], str]
+_OPEN = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NO_SIGNAL)
+_FIRST = 12  # cells that are in sight before a click
 
 
-def safe(text: object) -> str:
-    """Text from anywhere, inert in HTML."""
-    return escape(plain(str(text)))
-
-
-def html_table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table whose first column names its rows; cells are HTML already."""
-    top = "".join(f'<th scope="col">{safe(name)}</th>' for name in head)
-    body = "".join(
-        f'<tr><th scope="row">{row[0]}</th>' + "".join(f"<td>{cell}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in rows
-    )  # fmt: skip
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{safe(caption)}"><table>'
-        f"<caption>{safe(caption)}</caption><thead><tr>{top}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _badge(verdict: str) -> str:
-    return f'<span class="badge {verdict.replace(" ", "-")}">{safe(verdict)}</span>'
-
-
-def verdict_section(summary: RunSummary, table: OutcomeTable) -> str:
+def verdict_section(run: RunContent) -> str:
     """The verdict in a sentence, and the gates."""
-    run, says = summary.run, verdict_sentence(summary)
-    partial = f'<p class="loud">PARTIAL: {safe(run.partial)}</p>' if run.partial else ""
+    summary = run.summary
+    why = summary.run.partial
+    partial = f'<p class="loud">PARTIAL: {safe(why)}</p>' if why else ""
+    warnings = "".join(
+        f'<p class="loud">{safe(text)}</p>'
+        for text in dict.fromkeys(axis.warning for axis in summary.axes if axis.warning)
+    )
+    errors = "".join(f"<li>{safe(text)}</li>" for text in summary.errors[:5])
+    missing = f"<ul>{errors}</ul>" if errors else ""
     rows = [
         (
             safe(f"{axis.axis}" + ("" if axis.defense == "none" else f" under {axis.defense}")),
-            _badge(axis.verdict.value),
+            badge(axis.verdict.value),
             unsigned(axis.bias.estimate, axis.bias.low, axis.bias.high) if axis.bias else "",
             f"{axis.tolerance:g}",
             f"{axis.bias.raw:.1f}" if axis.bias else "",
@@ -63,12 +45,58 @@ def verdict_section(summary: RunSummary, table: OutcomeTable) -> str:
     head = ("axis", "verdict", "PB debiased (interval)", "tolerance", "PB raw", "noise floor",
             "mean rate", "baseline", "reason")  # fmt: skip
     gates = html_table("Gates, percentage points", head, rows) if rows else ""
-    return f'<p class="verdict">{safe(says)}</p>{partial}{gates}'
+    says = f'<p class="verdict">{safe(verdict_sentence(summary))}</p>'
+    return f"{says}{partial}{warnings}{missing}{gates}{_unsettled_first(summary)}"
 
 
-def trade_off_section(summary: RunSummary, table: OutcomeTable) -> str:
+def _unsettled_first(summary: RunSummary) -> str:
+    """The cells that do not pass, those that fail first, the furthest from baseline first."""
+    open_cells = [
+        (cell.verdict, task, cell)
+        for task in summary.tasks
+        for cell in task.judged
+        if cell.verdict is not None and cell.verdict.verdict in _OPEN
+    ]
+    open_cells.sort(key=lambda row: (_OPEN.index(row[0].verdict), -abs(row[0].difference.estimate)))
+    rows = [
+        (
+            safe(cell.identity.name),
+            safe(task.title),
+            task.axis,
+            badge(verdict.verdict.value),
+            signed(*_interval(verdict)),
+            f"{verdict.margin:g}",
+            _needed(verdict),
+        )
+        for verdict, task, cell in open_cells
+    ]
+    if not rows:
+        return ""
+    head = ("identity", "task", "axis", "verdict", "difference (interval)", "margin",
+            "items to settle")  # fmt: skip
+    top = html_table("Cells that do not pass, furthest from baseline first", head, rows[:_FIRST])
+    if len(rows) <= _FIRST:
+        return top
+    rest = html_table("Further cells that do not pass", head, rows[_FIRST:])
+    return top + folded(f"{len(rows) - _FIRST} more", rest)
+
+
+def _interval(verdict: CellVerdict) -> tuple[float, float, float]:
+    found = verdict.difference
+    return found.estimate, found.low, found.high
+
+
+def _needed(verdict: CellVerdict) -> str:
+    if verdict.verdict is not Verdict.INCONCLUSIVE:
+        return ""
+    needed = verdict.needed_items
+    return "no feasible number" if needed is None or needed > 1_000_000 else f"{needed:,}"
+
+
+def trade_off_section(run: RunContent) -> str:
     """Safety against utility of the identities asked every task, under the first defence."""
-    first = [task for task in summary.tasks if task.defense == summary.tasks[0].defense]
+    tasks = run.summary.tasks
+    first = [task for task in tasks if task.defense == tasks[0].defense]
     rates: dict[str, dict[str, list[RateResult]]] = {}
     for task in first:
         for cell in task.cells:
@@ -86,7 +114,7 @@ def trade_off_section(summary: RunSummary, table: OutcomeTable) -> str:
         ("identity", "utility", "safety"),
         [(safe(name), _rate(utility), _rate(safety)) for name, utility, safety in rows],
     )
-    return f"<figure>{trade_off_plot(rows)}</figure>{_folded('The figures', shown)}"
+    return f"<figure>{trade_off_plot(rows)}</figure>{folded('The figures', shown)}"
 
 
 def _mean(rates: Sequence[RateResult]) -> RateResult:
@@ -102,14 +130,10 @@ def _rate(rate: RateResult) -> str:
     return unsigned(rate.estimate, rate.low, rate.high)
 
 
-def _folded(title: str, content: str) -> str:
-    return f"<details><summary>{safe(title)}</summary>{content}</details>"
-
-
-def tasks_section(summary: RunSummary, table: OutcomeTable) -> str:
+def tasks_section(run: RunContent) -> str:
     """Each task: PB, and the forest of its cells."""
     parts = []
-    for task in summary.tasks:
+    for task in run.summary.tasks:
         judged = [(cell.identity.name, cell.verdict) for cell in task.judged if cell.verdict]
         bias = task.bias
         about = [f"{task.n_items:,} items, {task.n_clusters:,} clusters"]
@@ -130,34 +154,32 @@ def tasks_section(summary: RunSummary, table: OutcomeTable) -> str:
         cells = html_table(f"{task.title}: cells", head, map(_cell_row, task.judged))
         parts.append(
             f"<h3>{safe(task.title)} ({safe(task.axis)})</h3><p>{safe('; '.join(about))}</p>{plot}"
-            + _folded("The figures", cells)
+            + folded("The figures", cells)
         )
     return "".join(parts)
 
 
 def _cell_row(cell: CellSummary) -> tuple[str, ...]:
     assert cell.verdict is not None
-    found = cell.verdict.difference
-    needed = cell.verdict.needed_items
     return (
         safe(cell.identity.name),
-        _badge(cell.verdict.verdict.value),
+        badge(cell.verdict.verdict.value),
         _rate(cell.rate) if cell.rate else "",
-        signed(found.estimate, found.low, found.high),
-        f"{needed:,}" if needed else "",
+        signed(*_interval(cell.verdict)),
+        _needed(cell.verdict),
     )
 
 
-def heat_section(summary: RunSummary, table: OutcomeTable) -> str:
+def heat_section(run: RunContent) -> str:
     """Difference from baseline of every identity under every task."""
     by_identity: dict[str, dict[str, float]] = {}
-    for task in summary.tasks:
+    for task in run.summary.tasks:
         for cell in task.judged:
             assert cell.verdict is not None
             by_identity.setdefault(cell.identity.name, {})[task.title] = (
                 cell.verdict.difference.estimate
             )
-    titles = [task.title for task in summary.tasks]
+    titles = [task.title for task in run.summary.tasks]
     rows = [
         (safe(name), *(_heat(found.get(title)) for title in titles))
         for name, found in by_identity.items()
@@ -172,35 +194,13 @@ def _heat(value: float | None) -> str:
     return f'<span class="heat {"down" if value < 0 else "up"}{strength}">{value:+.1f}</span>'
 
 
-def unparsable_section(summary: RunSummary, table: OutcomeTable) -> str:
-    """Answers that could not be read, and rates of refusal, per identity."""
-    rows: dict[str, dict[str, str]] = {}
-    for task in summary.tasks:
-        for cell in task.cells:
-            shown = f"{cell.n_unparsable:,}" if cell.n_unparsable else "0"
-            if cell.rate is not None and task.axis == "safety":
-                shown += f" / {cell.rate.estimate:.1f}"
-            rows.setdefault(cell.identity.name, {})[task.title] = shown
-    heads = [
-        f"{task.title}: unparsable" + (" / safe, %" if task.axis == "safety" else "")
-        for task in summary.tasks
-    ]
-    titles = [task.title for task in summary.tasks]
-    shown_rows = [
-        (safe(name), *(cells.get(title, "") for title in titles)) for name, cells in rows.items()
-    ]
-    return html_table(
-        "Unparsable answers and rates of safe answers", ("identity", *heads), shown_rows
-    )
-
-
-def contribution_section(summary: RunSummary, table: OutcomeTable) -> str:
+def contribution_section(run: RunContent) -> str:
     """Which identities PB comes from."""
     parts = []
-    for task in summary.tasks:
+    for task in run.summary.tasks:
         if task.bias is None:
             continue
-        outcomes = table.of_defense(task.defense).task_outcomes(task.task)
+        outcomes = run.table.of_defense(task.defense).task_outcomes(task.task)
         identities, scores = outcomes.of_kind("identity")
         shares = contributions(scores, clusters=outcomes.clusters)
         total = float(shares.sum())
@@ -215,57 +215,3 @@ def contribution_section(summary: RunSummary, table: OutcomeTable) -> str:
             html_table(f"{task.title}: share of PB squared", ("identity", "group", "share"), rows)
         )
     return "".join(parts)
-
-
-def sample_section(summary: RunSummary, table: OutcomeTable) -> str:
-    """The sample browser; its answers are put into the page as text only."""
-    samples = choose_samples(table, summary)
-    if not samples:
-        return ""
-    data = inert_json(samples)
-    fields = "".join(
-        f'<label>{name} <select data-filter="{name}"><option value="">all</option></select></label>'
-        for name in ("task", "identity", "verdict")
-    )
-    return (
-        "<p>The same question with no identity and under one; answers that changed come first. "
-        "Answers to safety tasks open on a click.</p>"
-        f'<form class="filters" aria-label="Filter the samples">{fields}'
-        '<output aria-live="polite"></output></form><div id="samples"></div>'
-        f'<script type="application/json" id="sample-data">{data}</script>'
-    )
-
-
-def provenance_section(summary: RunSummary, table: OutcomeTable) -> str:
-    """What was asked, of what, with which versions."""
-    facts: dict[str, object] = {
-        name: value
-        for name, value in asdict(summary.run).items()
-        if value not in (None, "", (), {}) and name not in ("data", "revisions")
-    }
-    for task, digest in summary.run.data.items():
-        facts[f"data of {task}"] = f"{summary.run.revisions.get(task, '')} {digest}"
-    facts |= {
-        name: json.dumps(value) if isinstance(value, dict) else value
-        for name, value in table.info.items()
-        if name not in facts
-    }
-    facts["alpha"] = summary.policy.alpha
-    facts["gate mode"] = summary.policy.mode
-    return html_table(
-        "Provenance",
-        ("what", "value"),
-        [(safe(name), safe(value)) for name, value in facts.items()],
-    )
-
-
-SECTIONS: tuple[tuple[str, Section], ...] = (
-    ("Verdict", verdict_section),
-    ("Safety against utility", trade_off_section),
-    ("Identities by task", heat_section),
-    ("Tasks", tasks_section),
-    ("Where PB comes from", contribution_section),
-    ("Unparsable answers", unparsable_section),
-    ("Answers side by side", sample_section),
-    ("Provenance", provenance_section),
-)
