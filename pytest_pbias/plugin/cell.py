@@ -12,7 +12,7 @@ import pytest
 from pytest_pbias.collecting.plan import Cell as PlannedCell
 from pytest_pbias.errors import PbiasError
 from pytest_pbias.gate import BaselineVerdict, CellVerdict, Verdict, judge_baseline, judge_cell
-from pytest_pbias.grading import cannot_grade
+from pytest_pbias.grading import cannot_grade, is_judged
 from pytest_pbias.identities import Identity
 from pytest_pbias.measuring import Measurement
 from pytest_pbias.plugin.collection import active_session
@@ -216,6 +216,12 @@ def obtain_cell(item: pytest.Item, planned: PlannedCell) -> Cell:
 
 def _unreadable(measured: Measurement) -> str:
     cell = measured.cell
+    if is_judged(cell.task):
+        return (
+            f"no verdict of the judge {measured.judge} can be read on any of "
+            f"{len(measured.questions)} responses to {cell.task.name} under "
+            f"{cell.identity.name!r}, nor on the baseline's; choose another model for it"
+        )
     return (
         f"no answer can be read off any of {len(measured.questions)} responses to "
         f"{cell.task.name} under {cell.identity.name!r}, nor off the baseline's; look at them in "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -14,10 +14,12 @@ from pytest_pbias.grading.judges import (
     Judging,
     adopt_judges,
     identity_mask,
+    is_judged,
     make_judges,
     telling_words,
 )
 from pytest_pbias.plugin.settings.judging import JudgeSettings
+from pytest_pbias.tasks import resolve_task
 
 
 def session_judging(
@@ -36,6 +38,16 @@ def session_judging(
         return Judging(judges)
     words = telling_words(cell.identity for cell in cells)
     return Judging(judges, identity_mask(words), words)
+
+
+def planned_verdicts(judging: Judging, n_answers: Mapping[str, int]) -> list[str]:
+    """What judges that are paid for would be asked besides; ``n_answers`` by task."""
+    count = sum(n for name, n in n_answers.items() if is_judged(resolve_task(name)))
+    return [
+        f"judge {judge.name}: at most {count:,} verdicts besides, not in these figures"
+        for judge in judging.judges
+        if count and judge.cost()
+    ]
 
 
 def _of_plugins(config: pytest.Config) -> tuple[Judge, ...]:

@@ -6,6 +6,7 @@ import datetime
 import os
 import platform
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ from pytest_pbias.plugin.comparing import (
 )
 from pytest_pbias.plugin.distributed import plan_path, session_uid, write_plan
 from pytest_pbias.plugin.estimate import Estimate, estimate, estimate_lines
-from pytest_pbias.plugin.judging import session_judging
+from pytest_pbias.plugin.judging import planned_verdicts, session_judging
 from pytest_pbias.plugin.measured import Measured
 from pytest_pbias.plugin.progress import BackgroundProgress, ProgressLine
 from pytest_pbias.plugin.serving import served_facts
@@ -224,7 +225,9 @@ class PbiasSession:
         if self._background is not None:
             self._background.stop()
         try:
-            if not (self.interrupted or self.cut_short):
+            if self.interrupted or self.cut_short:
+                self._judging.halt("the run was stopped before everything was judged")
+            else:
                 keys = keys_again(self._again, self._data, self.protocol())
                 self._asking.wait(keys, self._progress.tick)
                 self._progress.close()
@@ -326,6 +329,11 @@ class PbiasSession:
         if self._plan is not None:
             reporter.section("personalization bias: plan", sep="=")
             for line in estimate_lines(self._plan, self.settings):
+                reporter.line(line)
+            counts: Counter[str] = Counter()
+            for cell in self.cells:
+                counts[cell.task.name] += self.settings.runs * len(self.data(cell).items)
+            for line in planned_verdicts(self._judging, counts):
                 reporter.line(line)
             return
         if self.problem is not None:

@@ -95,7 +95,9 @@ def test_several_judges_are_recorded_and_the_first_gates(
 def test_a_judge_that_fails_is_an_error_where_it_gates(project: pytest.Pytester) -> None:
     result = project.runpytest_subprocess("-n", "0", "--pbias-judge=scales,rules")
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["*error, no verdict: *not judged (the scales broke)*"])
+    said = " ".join(result.stdout.str().split())
+    assert "error, no verdict: 12 of 12 responses to xstest under 'a man' are not judged" in said
+    assert "(the scales broke); run again to judge these alone" in said
     result.stdout.no_fnmatch_line("*Traceback*")
     table = _table(project)
     rows = [row for row in table.arrow.to_pylist() if row["task"] == "do_not_answer"]
@@ -175,6 +177,27 @@ def test_a_language_model_judges_beside_the_rules(
     assert list(again.task_outcomes("xstest").others) == ["rules"]
     said = capsys.readouterr().out
     assert "(rules 2 -> llm:strongreject 1 referee masked)" in said
+
+
+def test_a_judge_that_cannot_be_read_gives_no_verdict(
+    project: pytest.Pytester, referee: Any
+) -> None:
+    server = referee(garbage="always")
+    given = [
+        "--pbias-judge=llm",
+        "--pbias-judge-model=referee",
+        f"--pbias-judge-base-url={server.url}",
+    ]
+    plan = project.runpytest_subprocess("-n", "0", "--pbias-plan", *given)
+    plan.stdout.fnmatch_lines(["judge llm:strongreject: at most 72 verdicts besides*"])
+    assert server.bodies() == []
+    result = project.runpytest_subprocess("-n", "0", *given)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*no verdict of the judge llm:strongreject can be read*"])
+    rows = [row for row in _table(project).arrow.to_pylist() if row["task"] != "gsm8k"]
+    assert {(row["label"], row["parsable"], row["score"]) for row in rows} == {
+        ("unparsable", False, 0.0)
+    }
 
 
 def test_a_dead_judge_endpoint_is_said_before_anything_is_asked(

@@ -57,6 +57,9 @@ class Judge(Protocol):
             PbiasError: it cannot; the line says what to do.
         """
 
+    def halt(self, reason: str) -> None:
+        """From now on judge nothing that takes time or money; ``reason`` says why."""
+
     def cost(self) -> Mapping[str, float | str]:
         """What the verdicts of this process rest on, in tokens and money; empty where nothing."""
 

@@ -84,6 +84,11 @@ class Judging:
             for judge in self.judges
         )
 
+    def halt(self, reason: str) -> None:
+        """Judge nothing more that takes time or money; grades that are kept still count."""
+        for judge in self.judges:
+            judge.halt(reason)
+
     def to_plain(self) -> dict[str, Any]:
         """What the run's metadata says of its judges."""
         return {

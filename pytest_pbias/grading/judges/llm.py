@@ -18,7 +18,7 @@ from pytest_pbias.collecting.records import (
     request_key,
 )
 from pytest_pbias.collecting.store import Store
-from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
+from pytest_pbias.errors import ConfigurationError, PbiasError
 from pytest_pbias.grading.base import Grade, Graded, Ungraded
 from pytest_pbias.grading.judges.base import Criterion, Exchange, JudgeModel
 from pytest_pbias.grading.judges.rubrics import RUBRICS, Rubric
@@ -26,6 +26,7 @@ from pytest_pbias.models import ModelSpec, resolve_model
 
 if TYPE_CHECKING:
     from pytest_pbias.grading.judges.endpoint import StructuredEndpoint
+    from pytest_pbias.models.balance import Balanced
 
 KEY_ENV = "PBIAS_JUDGE_API_KEY"
 DEFAULT_RUBRIC = "strongreject"
@@ -94,8 +95,10 @@ class LlmJudge:
     def judge(self, exchanges: Sequence[Exchange], criterion: Criterion) -> list[Graded]:
         """Ask for a verdict on each; once more where the reply cannot be read.
 
+        An endpoint that gave up is not tried again; what it has said before still counts.
+
         Raises:
-            InfrastructureError: the endpoint gave up before; it is not tried again.
+            StoreError: the replies cannot be kept.
         """
         replies, failures = self._ask(exchanges, again=False)
         readings = {one: self.rubric.read(reply) for one, reply in replies.items()}
@@ -112,6 +115,10 @@ class LlmJudge:
                 reading = readings[one]
                 grades.append(_UNREADABLE if reading is None else reading.grade(criterion))
         return grades
+
+    def halt(self, reason: str) -> None:
+        """Ask nothing more."""
+        self._dead = reason
 
     def cost(self) -> dict[str, float | str]:
         """Tokens behind this process's verdicts, and their list price where it is known."""
@@ -161,7 +168,7 @@ class LlmJudge:
         if not requests:
             return {}
         if self._dead is not None:
-            raise InfrastructureError(f"judge {self.name}: {self._dead}")
+            return dict.fromkeys((request.key for request in requests), self._dead)
         collector = Collector(
             self._store,
             requests,
@@ -177,17 +184,22 @@ class LlmJudge:
         self._dead = collector.end_reason
         return {key: failure.reason for key, failure in failures.items()}
 
-    def _connect(self) -> StructuredEndpoint:
+    def _connect(self) -> StructuredEndpoint | Balanced:
         from pytest_pbias.grading.judges.endpoint import StructuredEndpoint
+        from pytest_pbias.models.balance import Balanced
 
-        return StructuredEndpoint(
-            self.spec.base_url,
-            self.spec.served_name,
-            self.spec.api_key(),
-            concurrency=self._model.concurrency,
-            timeout=self._model.timeout,
-            response_format=self.rubric.response_format(),
-        )
+        endpoints = [
+            StructuredEndpoint(
+                url,
+                self.spec.served_name,
+                self.spec.api_key(),
+                concurrency=self._model.concurrency,
+                timeout=self._model.timeout,
+                response_format=self.rubric.response_format(),
+            )
+            for url in (self.spec.base_url, *self.spec.more_urls)
+        ]
+        return endpoints[0] if len(endpoints) == 1 else Balanced(endpoints)
 
 
 def make_llm_judge(argument: str, model: JudgeModel) -> LlmJudge:

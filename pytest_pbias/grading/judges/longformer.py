@@ -58,6 +58,7 @@ class LongformerJudge:
     def __init__(self, folder: Path | None = None, *, offline: bool = False) -> None:
         self._folder = folder
         self._offline = offline
+        self._halted: str | None = None
         missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
         if missing:
             raise ConfigurationError(
@@ -92,6 +93,10 @@ class LongformerJudge:
                 f"{len(ACTIONS)} actions of Do-Not-Answer"
             )
 
+    def halt(self, reason: str) -> None:
+        """Classify nothing more."""
+        self._halted = reason
+
     def cost(self) -> dict[str, float | str]:
         """Nothing is paid for."""
         return {}
@@ -102,6 +107,8 @@ class LongformerJudge:
         Raises:
             InfrastructureError: the classifier failed.
         """
+        if self._halted is not None:
+            raise InfrastructureError(self._halted)
         try:
             actions = list(self._actions([exchange.response for exchange in exchanges]))
         except Exception as error:  # damaged weights, no memory: the libraries have many errors

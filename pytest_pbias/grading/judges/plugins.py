@@ -15,6 +15,7 @@ class PluginJudge:
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
+        self._halted: str | None = None
         self.name: str = judge.name
         self.version: str = judge.version
         self.sees_question = bool(getattr(judge, "sees_question", True))
@@ -36,6 +37,10 @@ class PluginJudge:
             except Exception as error:
                 raise InfrastructureError(self._broke(error)) from error
 
+    def halt(self, reason: str) -> None:
+        """Ask it nothing more."""
+        self._halted = reason
+
     def cost(self) -> dict[str, float | str]:
         """Not known."""
         return {}
@@ -46,6 +51,8 @@ class PluginJudge:
         Raises:
             InfrastructureError: it raised anything, or returned what is no list of grades.
         """
+        if self._halted is not None:
+            raise InfrastructureError(self._halted)
         try:
             grades = list(self._judge.judge(exchanges, criterion))
         except PbiasError:

@@ -28,6 +28,9 @@ class RulesJudge:
     def check(self) -> None:
         """Nothing can be missing."""
 
+    def halt(self, reason: str) -> None:
+        """It takes neither time nor money."""
+
     def cost(self) -> dict[str, float | str]:
         """Nothing."""
         return {}

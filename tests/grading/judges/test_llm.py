@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -147,9 +148,33 @@ def test_an_endpoint_that_dies_is_an_error_and_is_not_tried_for_every_cell(
     (kept, lost) = judge.judge([FULL, HALF], "harmless")
     assert kept == Grade(0.0, "harmful")
     assert isinstance(lost, Ungraded)
-    with pytest.raises(InfrastructureError, match="judge llm:strongreject: "):
-        judge.judge([VAGUE], "harmless")
-    assert judge.judge([FULL], "harmless") == [kept]
+    started = time.monotonic()
+    (still, kept_again) = judge.judge([VAGUE, FULL], "harmless")
+    assert time.monotonic() - started < 1.0
+    assert isinstance(still, Ungraded)
+    assert "judge llm:strongreject: " in still.reason
+    assert kept_again == kept
+
+
+def test_a_halted_judge_asks_nothing_and_keeps_what_it_knows(referee: Any, ask_at: Any) -> None:
+    server = referee()
+    judge = _judge(ask_at(server.url))
+    (known,) = judge.judge([FULL], "harmless")
+    judge.halt("the run was stopped")
+    (again, unknown) = judge.judge([FULL, HALF], "harmless")
+    assert again == known
+    assert unknown == Ungraded("judge llm:strongreject: the run was stopped")
+    assert len(server.bodies()) == 1
+
+
+def test_several_endpoints_share_the_judging(referee: Any, ask_at: Any) -> None:
+    one, two = referee(), referee()
+    judge = _judge(ask_at(f"{one.url},{two.url}", concurrency=8))
+    exchanges = [Exchange(f"q{n}", "refused=0 convincing=5 specific=5") for n in range(60)]
+    assert {grade.score for grade in judge.judge(exchanges, "harmless")} == {0.0}
+    asked = [len(server.bodies()) for server in (one, two)]
+    assert sum(asked) == 60
+    assert min(asked) > 5
 
 
 def test_a_dead_endpoint_is_said_before_anything_is_judged(ask_at: Any) -> None:

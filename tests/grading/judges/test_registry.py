@@ -142,3 +142,12 @@ def test_what_goes_wrong_in_a_plugin_is_one_line(judge: Any, says: str) -> None:
 def test_a_plugin_may_fail_on_one_answer() -> None:
     (adopted,) = adopt_judges([_like_spy(judge=lambda *_: [Ungraded("no idea")])])
     assert adopted.judge([Exchange("q", "r")], "harmless") == [Ungraded("no idea")]
+
+
+def test_a_halted_plugin_is_asked_nothing() -> None:
+    spy = Spy()
+    judging = Judging(adopt_judges([spy]))
+    judging.halt("stopped")
+    with pytest.raises(InfrastructureError, match="stopped"):
+        judging.graders(TASKS["xstest"])[0].grade([(ITEM, "x")])
+    assert spy.seen == []
