@@ -76,13 +76,15 @@ def measure_cell(
     store: Store,
     failures: Mapping[str, str],
     graders: Sequence[Grader] = (),
+    questions: tuple[Question, ...] = (),
 ) -> Measurement:
     """Read a cell's responses from the store and grade them.
 
     ``failures`` gives the reason for each request key that finally failed. The first of
-    ``graders`` gives the scores that count; without them it is the task's usual one.
+    ``graders`` gives the scores that count; without them it is the task's usual one. ``questions``
+    are the cell's, where the caller has them already.
     """
-    questions = tuple(questions_of(cell, data, protocol))
+    questions = questions or tuple(questions_of(cell, data, protocol))
     found = store.get_many([question.request.key for question in questions])
     responses = tuple(found.get(question.request.key) for question in questions)
     first, *rest = graders or (grader_for(cell.task),)

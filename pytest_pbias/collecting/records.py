@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 from pytest_pbias.identities.placement import Message
 
@@ -64,5 +65,12 @@ def request_key(
     ``served_identity`` is the weights hash or, for an endpoint, its address and model name;
     ``prompt`` is :func:`prompt_hash` of the messages.
     """
-    parts = (served_identity, prompt, asdict(sampling), seed, run)
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    head, middle = _key_parts(served_identity, sampling)
+    # What json.dumps gives for (served_identity, prompt, sampling, seed, run).
+    return hashlib.sha256(f"{head}{json.dumps(prompt)}{middle}{seed}, {run}]".encode()).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _key_parts(served_identity: str, sampling: Sampling) -> tuple[str, str]:
+    shared = json.dumps(asdict(sampling), sort_keys=True)
+    return f"[{json.dumps(served_identity)}, ", f", {shared}, "

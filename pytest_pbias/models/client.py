@@ -1,7 +1,6 @@
 """Asking an OpenAI-compatible endpoint through the official client, at its least cost.
 
-The request body is serialised here and posted as bytes: ``chat.completions.create`` spends half of
-its time on turning typed parameters into the very same JSON.
+Chats are posted by :mod:`pytest_pbias.models.posting`; the rest goes through the client's methods.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
@@ -18,7 +17,6 @@ from openai import (
     DEFAULT_CONNECTION_LIMITS,
     APIConnectionError,
     APIStatusError,
-    APITimeoutError,
     AsyncOpenAI,
     DefaultAioHttpClient,
     OpenAIError,
@@ -26,7 +24,8 @@ from openai import (
 )
 
 from pytest_pbias.identities.placement import Message
-from pytest_pbias.models.replies import EndpointError, FaultKind, Reply
+from pytest_pbias.models.posting import ChatPost
+from pytest_pbias.models.replies import EndpointError, Reply
 
 _CONNECT_SECONDS = 10.0
 _RETRY_STATUS = {408, 409, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
@@ -58,16 +57,15 @@ class Endpoint:
             max_keepalive_connections=concurrency + 2,
             keepalive_expiry=60.0,
         )
-        self._client = AsyncOpenAI(
-            base_url=base_url,
-            api_key=api_key,
-            max_retries=0,
-            http_client=DefaultAioHttpClient(
-                limits=limits,
-                timeout=Timeout(timeout, connect=min(_CONNECT_SECONDS, timeout)),
-                follow_redirects=False,
-            ),
+        http = DefaultAioHttpClient(
+            limits=limits,
+            timeout=Timeout(timeout, connect=min(_CONNECT_SECONDS, timeout)),
+            follow_redirects=False,
         )
+        self._client = AsyncOpenAI(
+            base_url=base_url, api_key=api_key, max_retries=0, http_client=http
+        )
+        self._chats = ChatPost(self._client, http)
 
     def __repr__(self) -> str:
         return f"Endpoint({self.base_url!r}, {self.model!r})"
@@ -157,16 +155,22 @@ class Endpoint:
         return [name for name in names if isinstance(name, str)] or None
 
     async def _post(self, body: dict[str, Any]) -> object:
-        content = json.dumps(body, separators=(",", ":")).encode()
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._client.post("/chat/completions", cast_to=object, content=content)
+                answer = await self._chats.send(body)
+            if answer.is_success:
+                return answer.json()
         except Exception as error:
             raise self._fault(error) from None
+        said = answer.error_body()
+        code = said.get("code") if isinstance(said, dict) else None
+        raise self._status_fault(answer.status, code, said, answer.headers)
 
     def _fault(self, error: Exception) -> EndpointError:
         if isinstance(error, APIStatusError):
-            return self._status_fault(error)
+            return self._status_fault(
+                error.status_code, error.code, error.body, error.response.headers
+            )
         if isinstance(error, TimeoutError):
             return EndpointError("timeout", f"no answer within {self._timeout:g} s")
         if isinstance(error, ValueError):  # invalid JSON or UTF-8
@@ -175,18 +179,20 @@ class Endpoint:
         while (cause := root.__cause__ or root.__context__) is not None and cause is not root:
             root = cause
         detail = self._clean(f"{type(root).__name__}: {root}" if str(root) else type(root).__name__)
-        if isinstance(error, APITimeoutError) and isinstance(root, TimeoutError):
+        # The transport calls a reset a time-out as well; its cause tells them apart.
+        if isinstance(root, TimeoutError):
             return EndpointError("timeout", f"no answer in time ({detail})")
-        if isinstance(error, (APIConnectionError, OSError)):
-            return EndpointError("connection", f"connection failed ({detail})")
-        kind: FaultKind = "refused" if isinstance(error, (OpenAIError, TypeError)) else "connection"
-        return EndpointError(kind, f"request failed ({detail})")
+        refused = isinstance(error, (OpenAIError, TypeError))
+        if refused and not isinstance(error, APIConnectionError):
+            return EndpointError("refused", f"request failed ({detail})")
+        return EndpointError("connection", f"connection failed ({detail})")
 
-    def _status_fault(self, error: APIStatusError) -> EndpointError:
-        status = error.status_code
-        said = self._clean(_server_message(error.body) or "no reason given")
-        wait = retry_after(error.response.headers)
-        if status == 429 and error.code == "insufficient_quota":
+    def _status_fault(
+        self, status: int, code: object, body: object, headers: Mapping[str, str]
+    ) -> EndpointError:
+        said = self._clean(_server_message(body) or "no reason given")
+        wait = retry_after(headers)
+        if status == 429 and code == "insufficient_quota":
             return EndpointError("fatal", f"the account has no quota left (429): {said}")
         if status == 429:
             return EndpointError("throttled", f"too many requests (429): {said}", wait)

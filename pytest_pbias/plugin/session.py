@@ -180,11 +180,12 @@ class PbiasSession:
         if self._asking is None:
             raise InfrastructureError("nothing was asked: the run did not get past collection")
         data, protocol = self.data(cell), self.protocol()
-        keys = [question.request.key for question in questions_of(cell, data, protocol)]
+        questions = tuple(questions_of(cell, data, protocol))
+        keys = [question.request.key for question in questions]
         self._asking.wait(keys, self._progress.tick)
         self._progress.close()
         failures, graders = self._asking.failures(keys), self._judging.graders(cell.task)
-        return measure_cell(cell, data, protocol, self.store, failures, graders)
+        return measure_cell(cell, data, protocol, self.store, failures, graders, questions)
 
     def judge_axis(self, axis: str, defense: str) -> AxisVerdict:
         """Judge PB under a defence over the axis's tasks, on identities that were asked them all.
