@@ -14,6 +14,8 @@ from pytest_pbias.errors import ConfigurationError, near_matches
 from pytest_pbias.models.spec import DEFAULT_KEY_ENV, ModelSpec
 from pytest_pbias.models.vllm import VllmSettings, find_vllm, weights_identity
 from pytest_pbias.models.vllm.adapter import read_adapter
+from pytest_pbias.models.vllm.command import option
+from pytest_pbias.models.vllm.hub import pinned_commit
 
 EMBEDDED = "embedded"
 EMBEDDED_SERVED_NAME = "pbias-embedded"
@@ -48,13 +50,16 @@ def resolve_model(
 
     Raises:
         ConfigurationError: the name is unknown, its API key is not set, no server is named for a
-            model with local weights, or the aliases file is malformed.
+            model with local weights, the hub has no such model or revision, or the aliases file is
+            malformed.
+        InfrastructureError: the hub cannot be asked, and its cache has no copy.
     """
     name = name.strip() if isinstance(name, str) else ""
     if not name:
         raise ConfigurationError("no model named: pass --pbias-model, such as --pbias-model=llama3")
     aliases = load_aliases(aliases_file)
     if base_url is not None:
+        _refuse_deterministic(vllm, "a server given by --pbias-base-url")
         _refuse_adapter(
             vllm,
             "a server given by --pbias-base-url",
@@ -74,10 +79,12 @@ def resolve_model(
         return _embedded() if name == EMBEDDED else _embedded(name, Path(name).resolve())
     weights = alias is None and ("/" in name or Path(name).is_dir())
     if weights or (alias is not None and alias.base_url is None):
-        return _vllm(name, name if alias is None else alias.served_name, vllm or VllmSettings())
+        served, revision = (name, "") if alias is None else (alias.served_name, alias.revision)
+        return _vllm(name, served, revision, vllm or VllmSettings())
     if alias is None:
         raise ConfigurationError(_unknown(name, aliases))
     assert alias.base_url is not None
+    _refuse_deterministic(vllm, f"the API behind {name!r}")
     _refuse_adapter(vllm, f"the API behind {name!r}", "--pbias-lora is for local weights")
     key_env = api_key_env or alias.api_key_env
     return _endpoint(name, alias.served_name, alias.base_url, key_env, alias.revision)
@@ -107,8 +114,8 @@ def _embedded(name: str = EMBEDDED, path: Path | None = None) -> ModelSpec:
     )
 
 
-def _vllm(name: str, served: str, settings: VllmSettings) -> ModelSpec:
-    """A model that a vLLM server of our own will serve."""
+def _vllm(name: str, served: str, revision: str, settings: VllmSettings) -> ModelSpec:
+    """A model that a vLLM server of our own will serve; a hub id at the commit it has now."""
     try:
         find_vllm(settings.command)  # a missing vLLM is said now, not after collection
     except ConfigurationError as error:
@@ -120,7 +127,7 @@ def _vllm(name: str, served: str, settings: VllmSettings) -> ModelSpec:
         ) from None
     folder = Path(served)
     if folder.is_dir():
-        digest = weights_identity(folder, settings.arguments)
+        digest = weights_identity(folder, settings.identifying)
         spec = ModelSpec(
             name=name,
             served_name=folder.resolve().name,
@@ -132,15 +139,16 @@ def _vllm(name: str, served: str, settings: VllmSettings) -> ModelSpec:
             path=folder.resolve(),
         )
     else:
-        arguments = " ".join(settings.arguments)
+        commit = pinned_commit(served, option(settings.arguments, "--revision") or revision or None)
+        arguments = " ".join(settings.identifying)
         spec = ModelSpec(
             name=name,
             served_name=served,
             base_url=None,
             api_key_env=None,
             kind="vllm",
-            served_identity=f"vllm:{served} {arguments}".strip(),
-            revision="",
+            served_identity=f"vllm:{served}@{commit} {arguments}".strip(),
+            revision=commit,
             hub=served,
         )
     return spec if settings.lora is None else _adapted(spec, settings.lora)
@@ -158,6 +166,14 @@ def _adapted(spec: ModelSpec, lora: Path) -> ModelSpec:
         served_identity=f"{spec.served_identity} lora:{adapter.digest}",
         adapter=adapter,
     )
+
+
+def _refuse_deterministic(settings: VllmSettings | None, who: str) -> None:
+    if settings is not None and settings.deterministic:
+        raise ConfigurationError(
+            f"--pbias-deterministic: {who} is not started here and cannot be told to (vLLM: start "
+            "it with VLLM_BATCH_INVARIANT=1); --pbias-aa says how much its answers move"
+        )
 
 
 def _refuse_adapter(settings: VllmSettings | None, who: str, instead: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 from pytest_pbias.gate import GatePolicy, Verdict
@@ -94,6 +95,8 @@ def _head(summary: RunSummary, width: int) -> Iterator[Line]:
     )
     if run.server:
         yield f"served by {plain(server_line(run.server), 66)}", ""
+        for line in textwrap.wrap(plain(str(run.server.get("warning", ""))), width):
+            yield line, "yellow"
     if run.partial is not None:
         for line in wrapped(f"PARTIAL: {run.partial}", width):
             yield line, "red"

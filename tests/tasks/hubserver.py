@@ -4,7 +4,8 @@ It serves repositories, of datasets and of models, from folders: ``ROOT/OWNER/NA
 repository has one commit. What the clients of the hub call is answered as the hub does: repository
 information and tree, ``paths-info``, and files with ``ETag`` and ``X-Repo-Commit``. A configuration
 in JSON (the second argument) may make it fail: ``fail_first`` answers the first N file requests
-with status 503; ``gated`` names repositories that answer 401.
+with status 503; ``gated`` names repositories that answer 401; ``terms`` names those whose terms
+must be accepted: they tell of themselves, and refuse access but to the token ``accepted``.
 
 Usage: ``python hubserver.py ROOT [CONFIG]``; prints ``listening on URL``.
 """
@@ -78,16 +79,27 @@ async def info(request: web.Request) -> web.Response:
             "author": name.partition("/")[0],
             "sha": _commit(name),
             "private": False,
-            "gated": False,
+            "gated": "manual" if name in CONFIG.get("terms", []) else False,
             "disabled": False,
             "lastModified": "2026-01-01T00:00:00.000Z",
             "createdAt": "2025-01-01T00:00:00.000Z",
             "downloads": 1,
             "likes": 1,
             "tags": [],
-            "siblings": [{"rfilename": path.relative_to(folder).as_posix()} for path in files],
+            "siblings": [
+                {"rfilename": path.relative_to(folder).as_posix(), "size": path.stat().st_size}
+                for path in files
+            ],
         }
     )
+
+
+async def auth_check(request: web.Request) -> web.Response:
+    name, _ = _repo(request)
+    allowed = request.headers.get("Authorization") == "Bearer accepted"
+    if name in CONFIG.get("terms", []) and not allowed:
+        return _error(403, "GatedRepo", f"Access to model {name} is restricted")
+    return web.json_response({})
 
 
 async def tree(request: web.Request) -> web.Response:
@@ -163,6 +175,7 @@ async def _main() -> None:
         api = f"/api/{kind}/{{owner}}/{{name}}"
         app.router.add_get(api, info)
         app.router.add_get(api + "/revision/{revision}", info)
+        app.router.add_get(api + "/auth-check", auth_check)
         app.router.add_get(api + "/tree/{revision}", tree)
         app.router.add_get(api + "/tree/{revision}/{path:.*}", tree)
         app.router.add_post(api + "/paths-info/{revision}", paths_info)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models.spec import ModelSpec
-from pytest_pbias.models.vllm.weights import context_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +17,20 @@ class VllmSettings:
     """How ``vllm serve`` is started.
 
     The ``command`` is found where None; ``arguments`` are passed through; ``lora`` is the folder of
-    an adapter; ``keep`` leaves the server running for sessions to come.
+    an adapter; ``keep`` leaves the server running for sessions to come;
+    ``deterministic`` asks for answers that do not depend on the batch.
     """
 
     command: str | None = None
     arguments: tuple[str, ...] = ()
     lora: Path | None = None
     keep: bool = False
+    deterministic: bool = False
+
+    @property
+    def identifying(self) -> tuple[str, ...]:
+        """What may change answers: the arguments, and whether they are to repeat exactly."""
+        return (*self.arguments, *(["deterministic"] if self.deterministic else []))
 
 
 def find_vllm(command: str | None = None) -> str:
@@ -47,10 +53,18 @@ def find_vllm(command: str | None = None) -> str:
     return found
 
 
-def serve_command(spec: ModelSpec, settings: VllmSettings, *, port: int, longest: int) -> list[str]:
+def serve_command(
+    spec: ModelSpec,
+    settings: VllmSettings,
+    *,
+    port: int,
+    longest: int,
+    context: int | None = None,
+) -> list[str]:
     """The command that serves ``spec`` on a loopback port, for prompts and answers of ``longest``.
 
-    What the user passes through wins over what is set here.
+    ``context`` is what the model itself takes. What the user passes through wins over what is set
+    here.
 
     Raises:
         ConfigurationError: there is no ``vllm``.
@@ -61,8 +75,9 @@ def serve_command(spec: ModelSpec, settings: VllmSettings, *, port: int, longest
     command += ["--served-model-name", spec.base_name]
     if not names(given, "--enable-prefix-caching", "--no-enable-prefix-caching"):
         command.append("--enable-prefix-caching")
-    length = context_length(spec.path)
-    if not names(given, "--max-model-len") and length is not None and longest < length:
+    if spec.hub is not None and not names(given, "--revision"):
+        command += ["--revision", spec.revision]
+    if not names(given, "--max-model-len") and context is not None and longest < context:
         command += ["--max-model-len", str(longest)]
     if spec.adapter is not None:
         command += ["--enable-lora", "--lora-modules", f"{spec.adapter.name}={spec.adapter.folder}"]
@@ -91,3 +106,14 @@ def without_secrets(arguments: Sequence[str]) -> list[str]:
         hidden = option in _SECRET and not equals
         shown.append(f"{option}=***" if option in _SECRET and equals else argument)
     return shown
+
+
+def option(arguments: Sequence[str], name: str) -> str | None:
+    """The value of an option, as ``--a b`` or ``--a=b``; the last one counts."""
+    value = None
+    for number, argument in enumerate(arguments):
+        if argument == name and number + 1 < len(arguments):
+            value = arguments[number + 1]
+        elif argument.startswith(f"{name}="):
+            value = argument.partition("=")[2]
+    return value

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_pbias.models.spec import ModelSpec
+from pytest_pbias.models.vllm.chat_start import chat_start_trouble
 from pytest_pbias.models.vllm.command import without_secrets
 from pytest_pbias.models.vllm.diagnosis import stated_config
 
@@ -31,6 +32,11 @@ def server_facts(spec: ModelSpec, address: str, command: Sequence[str], log: str
         if isinstance(row, dict) and row.get("id") == spec.base_name:
             facts |= {"weights": row.get("root"), "max_model_len": row.get("max_model_len")}
     facts |= {name: _number(value) for name, value in stated_config(log).items()}
+    if spec.hub is not None:
+        facts["revision"] = spec.revision
+    trouble = chat_start_trouble(address, spec.served_name)
+    if trouble is not None:
+        facts["warning"] = trouble
     if spec.adapter is not None:
         facts["adapter"] = {"name": spec.adapter.name, "rank": spec.adapter.rank,
                             "digest": spec.adapter.digest}  # fmt: skip

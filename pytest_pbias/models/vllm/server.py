@@ -21,8 +21,10 @@ from pytest_pbias.models.vllm.command import (
     serve_command,
     without_secrets,
 )
+from pytest_pbias.models.vllm.device import Determinism, check_device, determinism
 from pytest_pbias.models.vllm.diagnosis import phase, trouble
 from pytest_pbias.models.vllm.facts import server_facts
+from pytest_pbias.models.vllm.hub import check_obtainable, hub_context
 from pytest_pbias.models.vllm.kept import (
     KeptServer,
     KeptServers,
@@ -62,8 +64,12 @@ class VllmServer:
         self._lost = lost
         self._kept = KeptServers() if kept is None else kept
         self._port = _free_port()
+        self._context = _context(spec)
         room = max(longest, _KEPT_ROOM) if settings.keep else longest
-        self.command = serve_command(spec, settings, port=self._port, longest=room)
+        self.command = serve_command(
+            spec, settings, port=self._port, longest=room, context=self._context
+        )
+        self._determinism: Determinism | None = None
         self._key = server_key(spec.served_identity, self.command[0])
         self._log = self._kept.log(self._key) if settings.keep else log
         self._process: ServerProcess | None = None
@@ -102,9 +108,18 @@ class VllmServer:
     def _start(self, say: Callable[[str], None]) -> None:
         if self._attach(say):
             return
+        self._check()
         self._spawn(self._log)
         self._wait(say)
         self._put_ready()
+
+    def _check(self) -> None:
+        """See that the server can be had, before anything is started."""
+        check_device(self.command[0])
+        if self._settings.deterministic:
+            self._determinism = determinism(self.command[0], self._settings.arguments)
+        if self._spec.hub is not None and not names(self._settings.arguments, "--download-dir"):
+            check_obtainable(self._spec.hub, self._spec.revision)
 
     def _attach(self, say: Callable[[str], None]) -> bool:
         """Use the kept server of this model and arguments, where there is one."""
@@ -133,7 +148,7 @@ class VllmServer:
         room, theirs = record.facts.get("max_model_len"), self._settings.arguments
         if not isinstance(room, int) or names(theirs, "--max-model-len"):
             return
-        needed = min(self._longest, context_length(self._spec.path) or self._longest)
+        needed = min(self._longest, self._context or self._longest)
         if room < needed and names(record.command, "--max-model-len"):
             raise ConfigurationError(
                 f"the kept vLLM server (process {record.pid}) takes {room} tokens and this run "
@@ -142,6 +157,7 @@ class VllmServer:
 
     def _spawn(self, log: Path) -> None:
         env = {"VLLM_NO_USAGE_STATS": "1", **os.environ}
+        env |= dict(self._determinism.environment) if self._determinism is not None else {}
         self._process = ServerProcess(self.command, log=log, env=env, grace=15.0)
         self._process.start()
         if not self._settings.keep:
@@ -218,20 +234,23 @@ class VllmServer:
         """What is known of the running server, as JSON: version, type of the weights, arguments."""
         if self._process is None and self._record is not None and self._record.facts:
             return dict(self._record.facts)
-        return server_facts(self._spec, self._address, self.command, self._text())
+        facts = server_facts(self._spec, self._address, self.command, self._text())
+        if self._determinism is not None:
+            facts["deterministic"] = self._determinism.how
+        return facts
 
     def stop(self) -> None:
         """End the server with its children; a kept one that is well is left running."""
         self._ended.set()
-        if self._process is not None:
-            if self._settings.keep and self._ready and self._process.running():
-                self._process.leave()
-            else:
-                self._process.stop()
-                if self._record is not None:
-                    self._kept.drop(self._record)
         if self._watcher.is_alive():
-            self._watcher.join(30.0)
+            self._watcher.join(60.0)  # it may be starting the server anew
+        process, self._process = self._process, None
+        if process is not None and self._settings.keep and self._ready and process.running():
+            process.leave()
+        elif process is not None:
+            process.stop()
+            if self._record is not None:
+                self._kept.drop(self._record)
 
     def _path(self) -> Path:
         return self._process.log if self._process is not None else self._log
@@ -243,6 +262,12 @@ class VllmServer:
 
     def _trouble(self) -> str:
         return trouble(self._text(), self._path())
+
+
+def _context(spec: ModelSpec) -> int | None:
+    if spec.hub is not None:
+        return hub_context(spec.hub, spec.revision)
+    return None if spec.path is None else context_length(spec.path)
 
 
 def _free_port() -> int:

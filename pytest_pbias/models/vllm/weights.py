@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from pytest_pbias.errors import ConfigurationError
 
@@ -38,12 +39,18 @@ def files_digest(files: Iterable[Path]) -> bytes:
     return digest.digest()
 
 
-def context_length(folder: Path | None) -> int | None:
+def context_length(folder: Path) -> int | None:
     """The context length a model folder states, in tokens, or None."""
-    if folder is None:
-        return None
     try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-        return int(config["max_position_embeddings"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return stated_context(json.loads((folder / "config.json").read_text("utf-8")))
+    except (OSError, ValueError):
         return None
+
+
+def stated_context(config: Any) -> int | None:
+    """The context length in a model's configuration; multimodal models nest that of the text."""
+    for part in (config, config.get("text_config") if isinstance(config, dict) else None):
+        length = part.get("max_position_embeddings") if isinstance(part, dict) else None
+        if isinstance(length, int):
+            return length
+    return None

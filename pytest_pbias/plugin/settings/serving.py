@@ -28,4 +28,5 @@ def read_vllm(config: pytest.Config) -> VllmSettings:
         arguments,
         lora=read_path(config, "lora"),
         keep=read_flag(config, "keep-server"),
+        deterministic=read_flag(config, "deterministic"),
     )

@@ -67,6 +67,37 @@ def fake_command(tmp_path: Path) -> str:
 
 
 @pytest.fixture
+def hub_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty cache of the hub, which may not be asked."""
+    from huggingface_hub import constants
+
+    from pytest_pbias.models.vllm.hub import pinned_commit
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    pinned_commit.cache_clear()
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def cached() -> Callable[..., str]:
+    """Puts a model folder into a cache of the hub; returns its commit."""
+
+    def put(cache: Path, repo: str, folder: Path | None = None, commit: str = "c" * 40) -> str:
+        place = cache / f"models--{repo.replace('/', '--')}"
+        snapshot = place / "snapshots" / commit
+        if folder is None:
+            snapshot.mkdir(parents=True)
+        else:
+            shutil.copytree(folder, snapshot)
+        (place / "refs").mkdir(exist_ok=True)
+        (place / "refs" / "main").write_text(commit)
+        return commit
+
+    return put
+
+
+@pytest.fixture
 def weights() -> Callable[[Path], Path]:
     """Copies the embedded model as a plain model folder, without the embedded engine's own form."""
 
@@ -97,14 +128,15 @@ def arguments() -> Callable[..., list[str]]:
 
 @pytest.fixture
 def servers() -> Callable[[str], list[psutil.Process]]:
-    """Finds the running servers of a model folder, without their guards."""
+    """Finds the running servers of a model that this test started, without their guards."""
 
     def find(name: str) -> list[psutil.Process]:
         found = []
-        for process in psutil.process_iter(["cmdline"]):
-            line = process.info["cmdline"] or []
+        for process in psutil.process_iter(["cmdline", "environ"]):
+            line, environ = process.info["cmdline"] or [], process.info["environ"] or {}
+            ours = environ.get("VLLM_CACHE_ROOT") == os.environ["VLLM_CACHE_ROOT"]
             served = "serve" in line and any(part.endswith(name) for part in line)
-            if served and not any(part.endswith("guard.py") for part in line):
+            if ours and served and not any(part.endswith("guard.py") for part in line):
                 found.append(process)
         return found
 

@@ -1,7 +1,9 @@
 #!/usr/bin/env python
 """Stands in for ``vllm serve`` where a real one would take half a minute: same interface, no model.
 
-``FAKE_VLLM_DELAY`` seconds pass before it listens. It answers every chat with its last message.
+``FAKE_VLLM_DELAY`` seconds pass before it listens. It answers every chat with its last message, and
+``/tokenize`` by the model folder's tokenizer; ``FAKE_VLLM_SPECIAL`` has it put special tokens
+before chats as well, which vLLM does not do by itself.
 """
 
 from __future__ import annotations
@@ -24,6 +26,20 @@ if "--lora-modules" in sys.argv:
 LENGTH = int(option("--max-model-len", "4096"))
 
 
+def tokenize(body: dict[str, Any]) -> list[int]:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(sys.argv[2])
+    text, special = body.get("prompt"), body.get("add_special_tokens", True)
+    if text is None:
+        text = tokenizer.apply_chat_template(
+            body["messages"], tokenize=False, add_generation_prompt=True
+        )
+        special = bool(os.environ.get("FAKE_VLLM_SPECIAL"))
+    tokens: list[int] = tokenizer(text, add_special_tokens=special)["input_ids"]
+    return tokens
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -41,6 +57,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/tokenize":
+            self.answer(200, {"tokens": tokenize(body)})
+            return
         choice = {
             "index": 0,
             "message": {"role": "assistant", "content": body["messages"][-1]["content"]},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,15 @@ def _adapter(folder: Path, **config: Any) -> Path:
     ],
 )
 def test_the_server_makes_room_for_the_largest_rank(
-    tmp_path: Path, fake_command: str, config: dict[str, Any], rank: int, room: int
+    tmp_path: Path,
+    fake_command: str,
+    hub_cache: Path,
+    cached: Callable[..., str],
+    config: dict[str, Any],
+    rank: int,
+    room: int,
 ) -> None:
+    cached(hub_cache, "org/base")
     folder = _adapter(tmp_path / "tuned", **config)
     adapter = read_adapter(folder)
     assert (adapter.name, adapter.rank, adapter.room) == ("tuned", rank, room)

@@ -35,6 +35,12 @@ def stand_in(tmp_path: Path) -> Iterator[str]:
     yield str(command)
     for record in KeptServers().all():
         record.stop()
+    assert not _left(command)  # whatever runs is on record, or it could not be stopped
+
+
+def _left(command: Path) -> list[int]:
+    lines = [(one.pid, one.info["cmdline"] or []) for one in psutil.process_iter(["cmdline"])]
+    return [pid for pid, line in lines if str(command) in line]
 
 
 @pytest.fixture

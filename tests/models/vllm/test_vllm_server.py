@@ -44,8 +44,12 @@ def test_workers_share_a_server_that_survives_a_kill_and_answers_as_the_embedded
     arguments: Callable[..., list[str]],
     servers: Callable[[str], list[psutil.Process]],
     wait_until_gone: Callable[..., None],
+    cached: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model = weights(pytester.path)
+    monkeypatch.setenv("HF_HUB_CACHE", str(pytester.path / "hub"))
+    commit = cached(pytester.path / "hub", "org/small-llama", weights(pytester.path))
+    model = Path("org/small-llama")
     pytester.makepyfile(test_suite=SUITE)
     command = [sys.executable, "-m", "pytest", "-n", "2", "--pbias-json=out.json"]
     process = subprocess.Popen(
@@ -70,7 +74,11 @@ def test_workers_share_a_server_that_survives_a_kill_and_answers_as_the_embedded
     report = json.loads((pytester.path / "out.json").read_text())
     assert report["run"]["n_missing"] == 0, said
     assert process.returncode in (0, 1), said
-    _recorded_server_is_what_ran(report["run"]["server"], cpu_vllm, cpu_arguments)
+    server_facts = report["run"]["server"]
+    _recorded_server_is_what_ran(server_facts, cpu_vllm, cpu_arguments)
+    assert server_facts["revision"] == commit
+    assert "--max-model-len" in server_facts["arguments"]
+    assert server_facts["max_model_len"] < 4096
     assert "float32" in said
     assert not servers("small-llama")
     ours = _responses(pytester.path)
@@ -91,7 +99,8 @@ def _recorded_server_is_what_ran(server: dict[str, object], command: str, cpu: s
     assert server["engine"] == "vLLM"
     assert server["version"] == _installed_version(command)
     assert server["versions"] == [server["version"]]
-    assert server["model"] == "small-llama"
+    assert server["model"] == "org/small-llama"
+    assert "warning" not in server
     assert server["dtype"] == "float32"
     assert server["device"] == "cpu"
     assert isinstance(server["arguments"], list)

@@ -20,6 +20,7 @@ from pytest_pbias.cli import main
 from pytest_pbias.collecting import Store
 from pytest_pbias.errors import StoreError
 from pytest_pbias.models.embedded import data_dir
+from pytest_pbias.models.vllm.chat_start import chat_start_trouble
 from pytest_pbias.models.vllm.kept import KeptServer, KeptServers
 from pytest_pbias.outcomes import OutcomeTable
 
@@ -157,6 +158,7 @@ def test_a_merged_model_and_an_adapter_answer_as_transformers_does(
         *("--pbias-model=fair-llama", f"--pbias-data-dir={data_dir()}", *small),
         *("--pbias-placement=system", "--pbias-table=merged.parquet", "-p", "no:cacheprovider"),
     )
+    assert chat_start_trouble(record.address, "fairer") is None
     processes = [psutil.Process(record.pid), *psutil.Process(record.pid).children(recursive=True)]
     assert main(["server", "stop", "fairer"]) == 0
     wait_until_gone(processes, 40)
