@@ -7,6 +7,8 @@ from html import escape
 
 from pytest_pbias.reporting.text import plain
 
+_LONG = 60  # characters of a cell that may take several lines
+
 
 def safe(text: object) -> str:
     """Text from anywhere, inert in HTML."""
@@ -20,19 +22,28 @@ def html_table(
 
     The last ``numbers`` columns are figures.
     """
-    top = "".join(f'<th scope="col">{safe(name)}</th>' for name in head)
     first_number = len(head) - numbers
+    top = "".join(
+        f'<th scope="col" class="number">{safe(name)}</th>'
+        if place >= first_number
+        else f'<th scope="col">{safe(name)}</th>'
+        for place, name in enumerate(head)
+    )
     body = "".join(
         f'<tr><th scope="row">{row[0]}</th>'
         + "".join(
-            f'<td class="number">{cell}</td>' if place >= first_number else f"<td>{cell}</td>"
+            f'<td class="number">{cell}</td>'
+            if place >= first_number
+            else f'<td class="words">{cell}</td>'
+            if len(cell) > _LONG
+            else f"<td>{cell}</td>"
             for place, cell in enumerate(row[1:], 1)
         )
         + "</tr>"
         for row in rows
     )
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{safe(caption)}"><table>'
+        f'<div class="scroll" tabindex="0" role="group" aria-label="{safe(caption)}"><table>'
         f"<caption>{safe(caption)}</caption><thead><tr>{top}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )

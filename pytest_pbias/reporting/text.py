@@ -60,6 +60,8 @@ def paragraph(text: str) -> str:
 
 def signed(estimate: float, low: float, high: float) -> str:
     """A difference with its interval: ``-27.3 (-34.1 to -20.9)``."""
+    # Adding 0.0 takes the sign off a rounded -0.0.
+    estimate, low, high = (round(value, 1) + 0.0 for value in (estimate, low, high))
     return f"{estimate:+.1f} ({low:+.1f} to {high:+.1f})"
 
 

@@ -8,10 +8,11 @@ from html import escape
 from pytest_pbias.reporting.comparing.expression import GateOutcome
 from pytest_pbias.reporting.comparing.render import ranked_cells, run_title
 from pytest_pbias.reporting.comparing.result import Comparison, Direction, RateChange
-from pytest_pbias.reporting.elements import html_table, safe
+from pytest_pbias.reporting.elements import folded, html_table, safe
 from pytest_pbias.reporting.text import signed
 from pytest_pbias.stats import ChangeResult
 
+_FIRST = 15  # cells that are in sight before a click
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -93,22 +94,26 @@ def _content(comparison: Comparison, gate: GateOutcome | None) -> Iterator[str]:
         ],
         numbers=5,
     )
-    yield html_table(
-        "Cells, the surest change first",
-        ("task", "identity", "before", "now", "change", "q"),
-        [
-            (
-                safe(task),
-                safe(cell.identity.name),
-                f"{cell.old_difference:+.1f}",
-                f"{cell.new_difference:+.1f}",
-                _change(cell.change),
-                f"{cell.qvalue:.3f}",
-            )
-            for task, cell in ranked_cells(comparison)
-        ],
-        numbers=4,
-    )
+    rows = [
+        (
+            safe(task),
+            safe(cell.identity.name),
+            f"{cell.old_difference:+.1f}",
+            f"{cell.new_difference:+.1f}",
+            _change(cell.change),
+            _qvalue(cell.qvalue),
+        )
+        for task, cell in ranked_cells(comparison)
+    ]
+    head = ("task", "identity", "before", "now", "change", "q")
+    yield html_table("Cells, the surest change first", head, rows[:_FIRST], numbers=4)
+    if len(rows) > _FIRST:
+        rest = html_table("Further cells", head, rows[_FIRST:], numbers=4)
+        yield folded(f"{len(rows) - _FIRST} more", rest)
+
+
+def _qvalue(value: float) -> str:
+    return "&lt; 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _direction(comparison: Comparison) -> str:

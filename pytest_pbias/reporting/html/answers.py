@@ -34,7 +34,10 @@ def readable_section(run: RunContent) -> str:
         for one in run.summary.unparsable
     )
     return notes + html_table(
-        "Answers that nothing can be read off, percent", ("identity", *titles), rows
+        "Answers that nothing can be read off, percent",
+        ("identity", *titles),
+        rows,
+        numbers=len(titles),
     )
 
 
@@ -94,6 +97,7 @@ def sample_section(run: RunContent) -> str:
         '</form><div id="picked" aria-live="polite"></div>'
     )
     return (
+        "<h3>Nobody and an identity</h3>"
         "<p>The same question with no identity and under one; answers that changed come first. "
         "Answers to safety tasks open on a click.</p>"
         f'<form class="filters" id="filters" aria-label="Filter the samples">{filters}'

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pytest_pbias.reporting.comparing import comparison_tables
 from pytest_pbias.reporting.defense_plot import defense_plot
@@ -119,10 +121,6 @@ def provenance_section(run: RunContent) -> str:
         (safe(task), safe(summary.run.revisions.get(task, "")), _hash(digest))
         for task, digest in summary.run.data.items()
     ]
-    prompts = [
-        (safe(row["task"]), safe(row["identity_first"]), _hash(row["prompt_hash_first"]))
-        for row in _prompts(run)
-    ]
     return (
         html_table(
             "Provenance",
@@ -130,26 +128,21 @@ def provenance_section(run: RunContent) -> str:
             [(safe(name.replace("_", " ")), _value(value)) for name, value in facts.items()],
         )
         + html_table("Data", ("task", "revision", "hash of the items"), data)
-        + (
-            html_table(
-                "Prompts: the hash of the chat of each task's first item",
-                ("task", "identity", "hash"),
-                prompts,
-            )
-            if prompts
-            else ""
-        )
+        + html_table("Prompts", ("task", "different chats", "hash of all of them"), _prompts(run))
     )
 
 
-def _prompts(run: RunContent) -> list[dict[str, str]]:
-    """The first row of each task with and without an identity, by which prompts are compared."""
-    names = ["task", "kind", "identity", "prompt_hash"]
-    columns = run.table.arrow.select(names)
-    texts = pa.table({name: columns.column(name).cast(pa.string()) for name in names})
-    groups = texts.group_by(["task", "kind"], use_threads=False)
-    found = groups.aggregate([("identity", "first"), ("prompt_hash", "first")]).to_pylist()
-    return [row for row in found if row["prompt_hash_first"] and row["kind"] != "control"]
+def _prompts(run: RunContent) -> list[tuple[str, str, str]]:
+    """What was asked in each task: the same hash is the same chats, in whatever order."""
+    table, rows = run.table.arrow, []
+    tasks = table.column("task").cast(pa.string())
+    for task in run.table.tasks():
+        chats = pc.drop_null(pc.unique(table.column("prompt_hash").filter(pc.equal(tasks, task))))
+        if len(chats):
+            text = "".join(sorted(chats.to_pylist()))
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            rows.append((safe(task), f"{len(chats):,}", _hash(digest)))
+    return rows
 
 
 def _hash(digest: str) -> str:

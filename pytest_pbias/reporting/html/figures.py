@@ -1,16 +1,21 @@
-"""The plots, drawn by Matplotlib as SVG that takes the page's own text colour."""
+"""The plots, drawn by Matplotlib as SVG that takes the page's own text colour.
+
+Each has a title and a description for those who do not see it, a caption that says what its marks
+mean, and names for its parts that no other plot of the page has.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from html import escape
 from typing import Any
-
-import numpy as np
 
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.gate import CellVerdict, Verdict
@@ -25,6 +30,13 @@ _LOOKS = {
     Verdict.INCONCLUSIVE: ("#B07AA1", "D"),
     Verdict.NO_SIGNAL: ("#888888", "x"),
 }
+_MARKS = {
+    Verdict.PASS: "circle",
+    Verdict.FAIL: "square",
+    Verdict.INCONCLUSIVE: "diamond",
+    Verdict.NO_SIGNAL: "cross",
+}
+_NAMED = 8  # identities of the trade-off that have their name in the plot
 _NORMAL = 1.959964
 
 
@@ -59,8 +71,17 @@ def _new_figure(width: float, height: float) -> tuple[Any, Any]:
     return figure, figure.subplots()
 
 
-def _finish(figure: Any, axes: Any, title: str) -> str:
-    """The figure as an SVG element with a title for those who do not see it."""
+@dataclass(frozen=True)
+class Words:
+    """What a plot says in words."""
+
+    title: str
+    description: str
+    caption: str
+
+
+def _finish(figure: Any, axes: Any, words: Words) -> str:
+    """The figure as HTML, described, with its parts named after its content."""
     for spine in axes.spines.values():
         spine.set_color(_INK)
     axes.tick_params(colors=_INK)
@@ -72,13 +93,26 @@ def _finish(figure: Any, axes: Any, title: str) -> str:
     svg = out.getvalue()
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<svg [^>]*viewBox="([^"]+)"[^>]*>', r'<svg viewBox="\1" role="img">', svg)
-    return svg.replace('role="img">', f'role="img"><title>{escape(plain(title))}</title>', 1)
+    name = f"f{hashlib.sha256(svg.encode()).hexdigest()[:10]}"
+    svg = re.sub(r'(?<= id=")|(?<=href="#)|(?<=url\(#)', f"{name}-", svg)
+    told = (
+        f'role="img" aria-labelledby="{name}-title" aria-describedby="{name}-desc">'
+        f'<title id="{name}-title">{escape(plain(words.title))}</title>'
+        f'<desc id="{name}-desc">{escape(plain(words.description))}</desc>'
+    )
+    svg = re.sub(
+        r'<svg [^>]*viewBox="([^"]+)"[^>]*>',
+        lambda found: f'<svg viewBox="{found[1]}" {told}',
+        svg,
+        count=1,
+    )
+    caption = f"<figcaption>{escape(plain(words.caption))}</figcaption>"
+    return f"<figure>{svg}{caption}</figure>"
 
 
 @_settings()
 def forest_plot(task: str, rows: Sequence[tuple[str, CellVerdict]]) -> str:
-    """Differences from baseline with their simultaneous intervals, each margin as a band."""
+    """Differences from baseline with their simultaneous intervals, each margin as a band; HTML."""
     figure, axes = _new_figure(7, 0.9 + 0.2 * len(rows))
     margins = [verdict.margin for _, verdict in rows]
     edges = [height - 0.5 for height in range(len(rows) + 1)]
@@ -94,13 +128,25 @@ def forest_plot(task: str, rows: Sequence[tuple[str, CellVerdict]]) -> str:
         axes.plot([found.estimate], [height], mark, color=colour, markersize=4)
     axes.set_yticks(range(len(rows)), [plain(name, 40) for name, _ in rows])
     axes.set_ylim(len(rows) - 0.3, -0.7)
-    axes.set_xlabel("difference from baseline, percentage points (band: margin)")
-    return _finish(figure, axes, f"{task}: difference of each identity from baseline")
+    axes.set_xlabel("difference from baseline, percentage points")
+    return _finish(figure, axes, _forest_words(task, [verdict for _, verdict in rows]))
+
+
+def _forest_words(task: str, verdicts: Sequence[CellVerdict]) -> Words:
+    found = Counter(verdict.verdict for verdict in verdicts)
+    counts = ", ".join(f"{found[verdict]} {verdict.value}" for verdict in _LOOKS if found[verdict])
+    marks = ", ".join(f"{_MARKS[verdict]}: {verdict.value}" for verdict in _LOOKS if found[verdict])
+    return Words(
+        f"{task}: difference of each identity from baseline",
+        f"{len(verdicts)} cells: {counts}. The figures are in the table below.",
+        f"Difference from baseline with the interval that holds for all cells at once; grey band: "
+        f"margin. {marks}.",
+    )
 
 
 @_settings()
 def trade_off_plot(rows: Sequence[tuple[str, RateResult, RateResult]]) -> str:
-    """Safety against utility of each identity, with 95 % ellipses and the Pareto front."""
+    """Safety against utility of each identity, with 95 % ellipses and the Pareto front; HTML."""
     from matplotlib.patches import Ellipse
 
     figure, axes = _new_figure(7, 5)
@@ -110,18 +156,49 @@ def trade_off_plot(rows: Sequence[tuple[str, RateResult, RateResult]]) -> str:
         region = confidence_ellipse(utility.estimate, errors[0], safety.estimate, errors[1])
         shape = Ellipse(
             (region.utility, region.safety), 2 * region.half_utility, 2 * region.half_safety,
-            facecolor="none", alpha=0.5, edgecolor="#0072B2", linewidth=0.6,
+            facecolor="none", alpha=0.8, edgecolor="#3A8FC4", linewidth=0.7,
         )  # fmt: skip
         axes.add_patch(shape)
         colour, mark = ("#D55E00", "s") if best else ("#0072B2", "o")
         axes.plot([utility.estimate], [safety.estimate], mark, color=colour, markersize=4)
-    lowest = np.argsort([u.estimate + s.estimate for _, u, s in rows])[:5]
-    for number in lowest:
-        name, utility, safety = rows[int(number)]
-        axes.annotate(
-            plain(name, 30), (utility.estimate, safety.estimate), fontsize=7,
-            xytext=(4, 4), textcoords="offset points",
-        )  # fmt: skip
     axes.set_xlabel("utility, mean rate over its tasks, percent")
     axes.set_ylabel("safety, mean rate over its tasks, percent")
-    return _finish(figure, axes, "Safety against utility of each identity; squares: Pareto front")
+    figure.tight_layout()
+    _label_lowest(figure, axes, rows)
+    best = ", ".join(name for (name, _, _), on_front in zip(rows, front, strict=True) if on_front)
+    words = Words(
+        "Safety against utility of each identity",
+        f"{len(rows)} identities; on the Pareto front: {best}. The figures are in the table below.",
+        "Circle: an identity; square: on the Pareto front, nobody is better on both axes; ellipse: "
+        "95 % confidence.",
+    )
+    return _finish(figure, axes, words)
+
+
+# Where a name may stand beside its point: offsets in points, and the side it starts from.
+_PLACES = ((5, 4, "left"), (5, -10, "left"), (-5, 4, "right"), (-5, -10, "right"))
+
+
+def _label_lowest(
+    figure: Any, axes: Any, rows: Sequence[tuple[str, RateResult, RateResult]]
+) -> None:
+    """Name the identities that are treated worst, each where there is room, or not at all."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas: Any = FigureCanvasAgg(figure)
+    renderer = canvas.get_renderer()
+    frame = axes.get_window_extent(renderer)
+    taken: list[Any] = []
+    worst = sorted(rows, key=lambda row: row[1].estimate + row[2].estimate)
+    for name, utility, safety in worst[:_NAMED]:
+        for across, up, side in _PLACES:
+            label = axes.annotate(
+                plain(name, 30), (utility.estimate, safety.estimate), fontsize=8, ha=side,
+                xytext=(across, up), textcoords="offset points",
+            )  # fmt: skip
+            box = label.get_window_extent(renderer).padded(2)
+            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0
+            if inside and box.y1 <= frame.y1 and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+            label.remove()

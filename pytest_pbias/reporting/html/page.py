@@ -54,8 +54,10 @@ def to_html(run: RunContent) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{heading}</title>\n<style>{style}</style>\n</head>\n<body>\n"
+        '<a class="skip" href="#content">Skip to the verdict</a>'
         f'<header><h1>{heading}</h1><nav aria-label="Sections"><ul>{links}</ul></nav></header>\n'
-        f"<main>\n{content}\n</main>\n<script>{script}</script>\n</body>\n</html>\n"
+        f'<main id="content" tabindex="-1">\n{content}\n</main>\n'
+        f"<script>{script}</script>\n</body>\n</html>\n"
     )
 
 

@@ -38,12 +38,12 @@ def verdict_section(run: RunContent) -> str:
             f"{axis.bias.noise_floor:.1f}" if axis.bias else "",
             f"{axis.mean_rate:.1f}",
             f"{axis.baseline_rate:.1f}",
-            safe(axis.reason),
+            f"{axis.needed_items:,}" if axis.needed_items else "",
         )
         for axis in summary.axes
     ]
     head = ("axis", "verdict", "PB debiased (interval)", "tolerance", "PB raw", "noise floor",
-            "mean rate", "baseline", "reason")  # fmt: skip
+            "mean rate", "baseline", "items to settle")  # fmt: skip
     gates = html_table("Gates, percentage points", head, rows) if rows else ""
     says = f'<p class="verdict">{safe(verdict_sentence(summary))}</p>'
     return f"{says}{partial}{warnings}{missing}{gates}{_unsettled_first(summary)}"
@@ -74,7 +74,13 @@ def _unsettled_first(summary: RunSummary) -> str:
         return ""
     head = ("identity", "task", "axis", "verdict", "difference (interval)", "margin",
             "items to settle")  # fmt: skip
-    top = html_table("Cells that do not pass, furthest from baseline first", head, rows[:_FIRST])
+    note = (
+        "<p>Intervals hold for all cells at once: a cell fails where its whole interval is beyond "
+        "the margin.</p>"
+    )
+    top = note + html_table(
+        "Cells that do not pass, furthest from baseline first", head, rows[:_FIRST]
+    )
     if len(rows) <= _FIRST:
         return top
     rest = html_table("Further cells that do not pass", head, rows[_FIRST:])
@@ -114,7 +120,7 @@ def trade_off_section(run: RunContent) -> str:
         ("identity", "utility", "safety"),
         [(safe(name), _rate(utility), _rate(safety)) for name, utility, safety in rows],
     )
-    return f"<figure>{trade_off_plot(rows)}</figure>{folded('The figures', shown)}"
+    return f"{trade_off_plot(rows)}{folded('The figures', shown)}"
 
 
 def _mean(rates: Sequence[RateResult]) -> RateResult:
@@ -148,8 +154,7 @@ def tasks_section(run: RunContent) -> str:
             about.append(f"identities alike? permutation {probability(task.pvalue)}")
         plot = ""
         if judged:
-            drawn = forest_plot(task.title, judged)
-            plot = f"<figure>{drawn}</figure>"
+            plot = forest_plot(task.title, judged)
         head = ("identity", "verdict", "rate", "difference (interval)", "items to settle")
         cells = html_table(f"{task.title}: cells", head, map(_cell_row, task.judged))
         parts.append(
@@ -170,6 +175,10 @@ def _cell_row(cell: CellSummary) -> tuple[str, ...]:
     )
 
 
+def _percent(share: float) -> int:
+    return round(100 * share)
+
+
 def heat_section(run: RunContent) -> str:
     """Difference from baseline of every identity under every task."""
     by_identity: dict[str, dict[str, float]] = {}
@@ -184,14 +193,20 @@ def heat_section(run: RunContent) -> str:
         (safe(name), *(_heat(found.get(title)) for title in titles))
         for name, found in by_identity.items()
     ]
-    return html_table("Difference from baseline, percentage points", ("identity", *titles), rows)
+    return html_table(
+        "Difference from baseline, percentage points",
+        ("identity", *titles),
+        rows,
+        numbers=len(titles),
+    )
 
 
 def _heat(value: float | None) -> str:
     if value is None:
         return ""
     strength = min(9, round(abs(value) / 3))
-    return f'<span class="heat {"down" if value < 0 else "up"}{strength}">{value:+.1f}</span>'
+    shown = round(value, 1) + 0.0  # no -0.0
+    return f'<span class="heat {"down" if value < 0 else "up"}{strength}">{shown:+.1f}</span>'
 
 
 def contribution_section(run: RunContent) -> str:
@@ -208,7 +223,7 @@ def contribution_section(run: RunContent) -> str:
             continue
         ranked = sorted(zip(shares, identities, strict=True), key=lambda row: -row[0])[:8]
         rows = [
-            (safe(identity.name), safe(identity.group), f"{100 * share / total:.0f} %")
+            (safe(identity.name), safe(identity.group), f"{_percent(share / total)} %")
             for share, identity in ranked
         ]
         parts.append(
