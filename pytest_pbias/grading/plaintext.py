@@ -89,9 +89,15 @@ def plain_text(response: str) -> str:
 
 def conclusion(response: str) -> str:
     """The end of a response, after its visible thinking where it has any."""
-    text = response[-TAIL:]
-    rest = _THOUGHT_END.split(text)[-1]
-    return rest if rest.strip() else text
+    return after_thinking(response[-TAIL:])
+
+
+def after_thinking(response: str) -> str:
+    """What follows a response's visible thinking; all of it where nothing does."""
+    if "</" not in response:
+        return response
+    rest = _THOUGHT_END.split(response)[-1]
+    return rest if rest.strip() else response
 
 
 def _plain_characters(text: str) -> str:

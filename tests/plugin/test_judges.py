@@ -76,7 +76,7 @@ def test_several_judges_are_recorded_and_the_first_gates(
             continue
         assert row["score"] == float(len(row["response"]) > 40)
         (other,) = row["other_grades"]
-        assert (other["judge"], other["version"], other["parsable"]) == ("rules", "2", True)
+        assert (other["judge"], other["version"], other["parsable"]) == ("rules", "3", True)
         refused = other["label"] == "refusal"
         assert other["score"] == float(refused == (row["task"] == "do_not_answer"))
     assert list(table.task_outcomes("xstest").others) == ["rules"]
@@ -176,7 +176,7 @@ def test_a_language_model_judges_beside_the_rules(
     assert again.task_outcomes("xstest").judge == "llm:strongreject"
     assert list(again.task_outcomes("xstest").others) == ["rules"]
     said = capsys.readouterr().out
-    assert "(rules 2 -> llm:strongreject 1 referee masked)" in said
+    assert "(rules 3 -> llm:strongreject 1 referee masked)" in said
 
 
 def test_a_judge_that_cannot_be_read_gives_no_verdict(
