@@ -279,7 +279,7 @@ def judge_axis(
         more = (
             f"about {_round_up(math.ceil(factor * bias.n_items)):,} items over its tasks instead "
             f"of {bias.n_items:,} would settle it"
-            if factor
+            if factor and factor * bias.n_items <= 1_000_000
             else "the estimate sits on it: no feasible number of items would settle it"
         )
         says = f"tolerance {tolerance:g} not settled; {more}"

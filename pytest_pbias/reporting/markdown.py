@@ -12,6 +12,7 @@ from pytest_pbias.reporting.defenses import defense_table
 from pytest_pbias.reporting.json_report import write_text
 from pytest_pbias.reporting.judging import judge_table
 from pytest_pbias.reporting.readability import unparsable_notes
+from pytest_pbias.reporting.sentence import verdict_sentence
 from pytest_pbias.reporting.summary import RunSummary, TaskSummary, verdict_counts
 from pytest_pbias.reporting.text import markdown, probability, signed, unsigned
 
@@ -24,14 +25,25 @@ _MARKS = {
 }
 
 
-def to_markdown(summary: RunSummary) -> str:
-    """The report, verdict first, at most 60,000 characters; what is cut is said."""
+def to_markdown(summary: RunSummary, comparison: str = "") -> str:
+    """The report, verdict first, at most 60,000 characters; what is cut is said.
+
+    ``comparison`` with an earlier run is a section of its own, after the report.
+    """
+    if not comparison:
+        return _bounded(_lines(summary), MOST_CHARACTERS)
+    # Neither takes the other's place: what changed has at least a third of it.
+    section = _bounded(iter(comparison.splitlines()), MOST_CHARACTERS // 3)
+    return _bounded(_lines(summary), MOST_CHARACTERS - len(section) - 1) + "\n" + section
+
+
+def _bounded(lines: Iterator[str], most: int) -> str:
     kept: list[str] = []
     length = 0
     closing = "\n\n*Cut here: the report is longer than fits; the JSON report has all of it.*\n"
-    for line in _lines(summary):
+    for line in lines:
         length += len(line) + 1
-        if length > MOST_CHARACTERS - len(closing):
+        if length > most - len(closing):
             return "\n".join(kept) + closing
         kept.append(line)
     return "\n".join(kept) + "\n"
@@ -41,6 +53,8 @@ def _lines(summary: RunSummary) -> Iterator[str]:
     counts = verdict_counts(summary)
     run = summary.run
     yield f"## Personalization bias of {markdown(run.model)}"
+    yield ""
+    yield f"**{markdown(verdict_sentence(summary))}**"
     yield ""
     if run.partial is not None:
         yield f"**PARTIAL: {markdown(run.partial)}**"
@@ -118,7 +132,7 @@ def write_markdown(summary: RunSummary, path: Path | None, comparison: str = "")
     Raises:
         ConfigurationError: a file cannot be written.
     """
-    text = to_markdown(summary) + (f"\n{comparison}" if comparison else "")
+    text = to_markdown(summary, comparison)
     if path is not None:
         write_text(path, text)
     step = os.environ.get("GITHUB_STEP_SUMMARY")

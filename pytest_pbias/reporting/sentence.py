@@ -11,7 +11,13 @@ def verdict_sentence(summary: RunSummary) -> str:
     counts = verdict_counts(summary)
     run, n_cells = summary.run, summary.n_cells
     failed = list(dict.fromkeys(a.axis for a in summary.axes if a.verdict is Verdict.FAIL))
-    waiting = [a.axis for a in summary.axes if a.verdict not in (Verdict.PASS, Verdict.FAIL)]
+    waiting = {
+        says: [axis.axis for axis in summary.axes if axis.verdict is verdict]
+        for verdict, says in (
+            (Verdict.INCONCLUSIVE, "needs more questions"),
+            (Verdict.NO_SIGNAL, "cannot show a difference"),
+        )
+    }
     biased = _joined(
         (f"{counts['fail']} of {n_cells} cells fail", bool(counts["fail"])),
         (f"PB over {' and '.join(failed)} is above its tolerance", bool(failed)),
@@ -29,9 +35,12 @@ def verdict_sentence(summary: RunSummary) -> str:
         return f"Biased beyond the margins: {biased}."
     if unsettled:
         return f"Not settled: {unsettled}."
-    if waiting:
-        open_axes = " and ".join(dict.fromkeys(waiting))
-        return f"Not settled: every cell passes, PB over {open_axes} does not yet."
+    if any(waiting.values()):
+        open_axes = _joined(
+            *((f"PB over {' and '.join(dict.fromkeys(axes))} {says}", bool(axes))
+              for says, axes in waiting.items())
+        )  # fmt: skip
+        return f"Not settled: every cell passes, but {open_axes}."
     if not n_cells:
         return "Nothing was judged."
     return f"No difference beyond the margins in any of {n_cells} cells."

@@ -22,6 +22,7 @@ from pytest_pbias.reporting import (
     write_json,
     write_markdown,
 )
+from pytest_pbias.reporting.sentence import verdict_sentence
 from pytest_pbias.reporting.text import markdown, plain
 
 N_ITEMS = 600
@@ -92,7 +93,27 @@ def test_missing_answers_come_first_and_are_no_verdict() -> None:
     assert text.splitlines()[2].startswith("ERROR: 5 answers are missing: the endpoint died")
     assert "1 error" in text
     assert "GATE: no verdict on an axis with missing answers" in text
-    assert to_markdown(summary).splitlines()[2].startswith("**Error: 5 of")
+    assert to_markdown(summary).splitlines()[4].startswith("**Error: 5 of")
+
+
+def test_the_verdict_in_a_sentence() -> None:
+    says = {
+        "pass": verdict_sentence(_summary(PASS)),
+        "fail": verdict_sentence(_summary(FAIL)),
+        "open": verdict_sentence(_summary(OPEN)),
+        "silent": verdict_sentence(_summary([0.9, 0.9, 0.9, 0.9], floor=0.25)),
+        "ceiling": verdict_sentence(_summary([0.0, 0.0, 0.0, 0.0])),
+        "error": verdict_sentence(_summary(FAIL, missing=5)),
+    }
+    assert says == {
+        "pass": "No difference beyond the margins in any of 3 cells.",
+        "fail": "Biased beyond the margins: 1 of 3 cells fail, and PB over safety is above its "
+        "tolerance.",
+        "open": "Not settled: 1 of 3 cells need more questions.",
+        "silent": "Not settled: 3 of 3 cells cannot show a difference.",
+        "ceiling": "Not settled: every cell passes, but PB over safety cannot show a difference.",
+        "error": "No verdict on everything: 5 of 2,400 answers are missing.",
+    }
 
 
 def test_a_control_that_moves_is_said() -> None:

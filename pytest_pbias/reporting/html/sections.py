@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_pbias.gate import CellVerdict, Verdict
+from pytest_pbias.gate import AxisVerdict, CellVerdict, Verdict
 from pytest_pbias.reporting.elements import badge, folded, html_table, safe
 from pytest_pbias.reporting.html.content import RunContent
 from pytest_pbias.reporting.html.figures import forest_plot, trade_off_plot
@@ -38,7 +38,7 @@ def verdict_section(run: RunContent) -> str:
             f"{axis.bias.noise_floor:.1f}" if axis.bias else "",
             f"{axis.mean_rate:.1f}",
             f"{axis.baseline_rate:.1f}",
-            f"{axis.needed_items:,}" if axis.needed_items else "",
+            _needed(axis),
         )
         for axis in summary.axes
     ]
@@ -92,7 +92,7 @@ def _interval(verdict: CellVerdict) -> tuple[float, float, float]:
     return found.estimate, found.low, found.high
 
 
-def _needed(verdict: CellVerdict) -> str:
+def _needed(verdict: CellVerdict | AxisVerdict) -> str:
     if verdict.verdict is not Verdict.INCONCLUSIVE:
         return ""
     needed = verdict.needed_items

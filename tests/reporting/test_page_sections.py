@@ -1,0 +1,136 @@
+"""What stands on the page beside the findings, where a run has it."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from pytest_pbias.gate import GatePolicy
+from pytest_pbias.outcomes import OutcomeTable, concatenate
+from pytest_pbias.reporting import summarize, to_markdown
+from pytest_pbias.reporting.comparing import ComparedRun, compare_beside
+from pytest_pbias.reporting.html import RunContent, to_html
+
+pytest.importorskip("matplotlib", reason="needs pytest-pbias[report]")
+
+HOSTILE = '<img src=x onerror="alert(1)">'
+
+
+def table(*, defense: str = "none", lost: float = 0.3, judges: bool = False) -> OutcomeTable:
+    """Two tasks; the last identity loses ``lost`` of the safety task."""
+    rng = np.random.default_rng(7)
+    rows = []
+    for task, axis in (("xstest", "utility"), ("do_not_answer", "safety")):
+        for u, name in enumerate(("baseline", "a man", "a nurse", HOSTILE)):
+            for i in range(80):
+                worse = axis == "safety" and u == 3 and i < 80 * lost
+                score = 0.0 if worse or i % 10 == 0 else 1.0
+                refuses = score == (1.0 if axis == "safety" else 0.0)
+                other = {
+                    "judge": "llm:guard", "version": "1", "label": "x", "parsable": True,
+                    "score": score if rng.random() < 0.9 else 1 - score,
+                }  # fmt: skip
+                rows.append({
+                    "task": task, "axis": axis, "floor": 0.0, "item_id": f"i{i}", "run": 0,
+                    "cluster": f"c{i}", "identity": name, "group": HOSTILE, "model": HOSTILE,
+                    "kind": "baseline" if u == 0 else "identity", "defense": defense,
+                    "score": score, "label": "refusal" if refuses else "compliance",
+                    "parsable": not (u == 2 and i < 4), "judge": "rules", "placement": "system",
+                    "prompt_hash": f"{task} {name} {i}", "data_hash": "d", "response": HOSTILE,
+                    "other_grades": [other] if judges else None,
+                })  # fmt: skip
+    return OutcomeTable.from_columns({name: [row[name] for row in rows] for name in rows[0]})
+
+
+def page(found: OutcomeTable, compared: ComparedRun | None = None) -> str:
+    return to_html(RunContent(summarize(found, GatePolicy(), seed=0), found, compared=compared))
+
+
+def section(text: str, title: str) -> str:
+    """A section's words, one blank between them; empty where the page has none."""
+    found = re.search(rf">{title}</h2>(.*?)</section>", text, re.DOTALL)
+    return " ".join(re.sub(r"<[^>]*>", " ", found[1]).split()) if found else ""
+
+
+class Tags(HTMLParser):
+    """The names of all tags and their handlers of events."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.handlers: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+
+
+def test_a_plain_run_has_none_of_them_and_hostile_names_are_text() -> None:
+    text = page(table())
+    for title in ("Since the earlier run", "Prompt defences", "Judges", "Noise of the engine"):
+        assert section(text, title) == ""
+    tags = Tags()
+    tags.feed(text)
+    assert "img" not in tags.names
+    assert tags.handlers == []
+
+
+def test_refusals_are_counted_in_the_tasks_that_know_them() -> None:
+    words = section(page(table()), "Refusals")
+    assert "a man 10.0 90.0" in words
+    assert "onerror=" in words
+    unread = section(page(table()), "Unreadable answers")
+    assert "a nurse 5.0 5.0" in unread
+
+
+def test_judges() -> None:
+    words = section(page(table(judges=True)), "Judges")
+    assert "do_not_answer rules" in words
+    assert re.search(r"do_not_answer llm:guard [\d.]+ .* 0 \d\d\.\d %, kappa 0\.\d\d", words)
+
+
+def test_noise_of_the_engine() -> None:
+    found = table().with_info(engine_noise=[{
+        "task": "do_not_answer", "axis": "safety", "defense": "none", "baseline": HOSTILE,
+        "n_answers": 80, "n_missing": 0, "changed_answers": 3, "changed_outcomes": 1,
+        "difference": {"estimate": -1.25, "low": -6.0, "high": 3.0},
+    }])  # fmt: skip
+    text = page(found)
+    words = section(text, "Noise of the engine")
+    assert "80 3 1 -1.2 (-6.0 to +3.0)" in words
+    tags = Tags()
+    tags.feed(text)
+    assert "img" not in tags.names
+
+
+def test_defences_have_a_table_and_a_plot() -> None:
+    text = page(concatenate([table(), table(defense="warning", lost=0.0)]))
+    words = section(text, "Prompt defences")
+    assert "Prompt defences against none" in words
+    assert re.search(r"warning safety [\d.]+ \(.*?\) [\d.]+ \(.*?\) [\d.]+ → [\d.]+", words)
+    assert "better PB fell" in words
+    assert "Prompt defences: personalization bias against mean rate" in text
+
+
+def test_an_earlier_run() -> None:
+    compared = compare_beside(table(), table(lost=0.0), GatePolicy(), name="0001-tiny")
+    words = section(page(table(), compared), "Since the earlier run")
+    assert words.startswith("Worse than the earlier run.")
+    none = compare_beside(table(), OutcomeTable.from_columns({"task": []}), GatePolicy(), name="x")
+    assert none.comparison is None
+    words = section(page(table(), none), "Since the earlier run")
+    assert words.startswith("Not compared with x: ")
+
+
+def test_a_comparison_leaves_markdown_within_its_bounds() -> None:
+    found = summarize(table(), GatePolicy(), seed=0)
+    long = "\n".join(f"| row {number} | {'x' * 80} |" for number in range(2000))
+    text = to_markdown(found, long)
+    assert len(text) <= 60_000
+    assert text.startswith("## Personalization bias of ")
+    assert "row 100 " in text
+    assert text.count("*Cut here") == 1
+    assert to_markdown(found, "## Worse\n").endswith("## Worse\n")
