@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pytest_pbias.cli import main
 from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.models.process import ServerProcess
 from pytest_pbias.outcomes import OutcomeTable
@@ -326,6 +327,19 @@ def test_nothing_keeps_anybody_out(scheme: str, open_page: Callable[..., Any]) -
     page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
     found = axe.Axe().run(page).response["violations"]
     assert [(one["id"], one["impact"], one["nodes"][0]["html"][:200]) for one in found] == []
+
+
+def test_a_comparison_on_a_page_of_its_own(browser: Any, release: Release) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing")
+    path = release.page.with_name("comparison.html")
+    store = str(release.page.with_name(".pbias"))
+    assert main(["compare", "v1", "latest", "--store", store, "--html", str(path)]) == 0
+    page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme="dark")
+    page.goto(path.as_uri())
+    assert page.get_by_role("heading", level=1).inner_text().endswith("worse")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert [one["id"] for one in axe.Axe().run(page).response["violations"]] == []
+    page.close()
 
 
 def test_the_page_can_be_used_with_the_keyboard(open_page: Callable[..., Any]) -> None:

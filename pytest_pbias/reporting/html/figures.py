@@ -97,8 +97,8 @@ def _finish(figure: Any, axes: Any, words: Words) -> str:
     svg = re.sub(r'(?<= id=")|(?<=href="#)|(?<=url\(#)', f"{name}-", svg)
     told = (
         f'role="img" aria-labelledby="{name}-title" aria-describedby="{name}-desc">'
-        f'<title id="{name}-title">{escape(plain(words.title))}</title>'
-        f'<desc id="{name}-desc">{escape(plain(words.description))}</desc>'
+        f'<title id="{name}-title">{_safe(words.title)}</title>'
+        f'<desc id="{name}-desc">{_safe(words.description)}</desc>'
     )
     svg = re.sub(
         r'<svg [^>]*viewBox="([^"]+)"[^>]*>',
@@ -106,8 +106,13 @@ def _finish(figure: Any, axes: Any, words: Words) -> str:
         svg,
         count=1,
     )
-    caption = f"<figcaption>{escape(plain(words.caption))}</figcaption>"
-    return f"<figure>{svg}{caption}</figure>"
+    caption = f"<figcaption>{_safe(words.caption)}</figcaption>"
+    scroll = f'<div class="scroll" tabindex="0" role="group" aria-label="{_safe(words.title)}">'
+    return f"<figure>{scroll}{svg}</div>{caption}</figure>"
+
+
+def _safe(text: str) -> str:
+    return escape(plain(text))
 
 
 @_settings()
@@ -136,6 +141,7 @@ def _forest_words(task: str, verdicts: Sequence[CellVerdict]) -> Words:
     found = Counter(verdict.verdict for verdict in verdicts)
     counts = ", ".join(f"{found[verdict]} {verdict.value}" for verdict in _LOOKS if found[verdict])
     marks = ", ".join(f"{_MARKS[verdict]}: {verdict.value}" for verdict in _LOOKS if found[verdict])
+    marks = marks.capitalize()
     return Words(
         f"{task}: difference of each identity from baseline",
         f"{len(verdicts)} cells: {counts}. The figures are in the table below.",
