@@ -1,9 +1,12 @@
 """What collecting costs beside the bare ``openai`` client, side by side on the same server.
 
-``python benchmarks/perf/collecting.py [--requests 16000] [--concurrency 256] [--latency 0 0.05]``
+``python benchmarks/perf/collecting.py [--requests 16000] [--concurrency 256] [--latency 0 0.05]
+[--peers PYTHON]``
 
 ``collector`` is the collector with its store; ``session`` a whole ``pytest`` run of 160 cells with
 everything from the start of Python: collection, grading, statistics, tables and reports.
+``--peers`` names a Python that has other harnesses (Inspect AI, lm-evaluation-harness); those it
+has are run as well, each from the start of Python.
 
 Each client runs in a process of its own, the server in another (on another core, where there are
 two), in turn, ``--repeat`` times; the least of each figure counts. Figures are CPU time of the
@@ -179,13 +182,51 @@ def server(latency: float, cores: list[int]) -> Iterator[str]:
         process.communicate("")
 
 
+def run_peer(python: str, name: str, url: str, arguments: argparse.Namespace) -> dict[str, float]:
+    """Figures of another harness on the same chats."""
+    command = [*pin(sorted(os.sched_getaffinity(0))[:2], -1), python]
+    command += [str(HERE.with_name("peers.py")), name, url]
+    command += [str(arguments.requests), str(arguments.concurrency)]
+    start = time.perf_counter()
+    # A process of its own that waits for the harness alone: its children's figures are no others'.
+    code = (
+        "import json, resource, subprocess, sys\n"
+        "subprocess.run(sys.argv[1:], stdout=2, check=True)\n"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+        "print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], stdout=subprocess.PIPE, text=True, check=True
+    )
+    cpu, peak = json.loads(done.stdout)
+    wall = time.perf_counter() - start
+    return {"cpu_ms": 1000 * cpu / arguments.requests, "wall_s": wall, "peak_mb": peak / 1024}
+
+
+def peers(python: str | None) -> list[str]:
+    """Those of the other harnesses that ``python`` has."""
+    if python is None:
+        return []
+    modules = {"lm_eval": "lm_eval", "inspect": "inspect_ai"}
+    code = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
+    return [
+        name
+        for name, module in modules.items()
+        if subprocess.run([python, "-c", code, module], check=False).returncode == 0
+    ]
+
+
 def measure(arguments: argparse.Namespace, latency: float) -> dict[str, dict[str, float]]:
     """Least figures of each client at one latency; runs are interleaved."""
     cores = sorted(os.sched_getaffinity(0))[:2]
     best: dict[str, dict[str, float]] = {}
     for _ in range(arguments.repeat):
-        for name in arguments.clients:
+        others = peers(arguments.peers)
+        for name in [*arguments.clients, *others]:
             with server(latency, cores) as url:
+                if name in others:
+                    best[name] = run_peer(arguments.peers, name, url, arguments)
+                    continue
                 command = [*pin(cores, -1), sys.executable, str(HERE), "--client", name]
                 command += ["--url", url, "--requests", str(arguments.requests)]
                 command += ["--concurrency", str(arguments.concurrency)]
@@ -204,6 +245,7 @@ def main() -> None:
     parser.add_argument("--latency", type=float, nargs="+", default=[0.0, 0.05])
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--clients", nargs="+", default=["bare", "collector", "session"])
+    parser.add_argument("--peers", help="a Python that has other harnesses")
     parser.add_argument("--client")
     parser.add_argument("--url")
     arguments = parser.parse_args()

@@ -60,10 +60,8 @@ def _verdict_line(summary: RunSummary) -> Line:
     cells = ", ".join(f"{counts[name]} {name}" for name in names if counts[name])
     red = counts["fail"] or any(axis.verdict is Verdict.FAIL for axis in summary.axes)
     style: Style = "red" if red or counts["error"] else ""
-    return (
-        f"pbias {plain(summary.run.model, 24)}: {gates or 'no gate'}; {cells or 'no cell'}",
-        style,
-    )
+    text = f"pbias {plain(summary.run.model, 24)}: {gates or 'no gate'}; {cells or 'no cell'}"
+    return text + ("; PARTIAL" if summary.run.partial else ""), style
 
 
 def _full(summary: RunSummary, verbosity: int, width: int) -> Iterator[Line]:

@@ -65,6 +65,32 @@ def test_asks_everything_once_and_nothing_on_a_rerun(
     assert (again.progress().cached, again.progress().state) == (700, "done")
 
 
+def test_requests_are_drawn_as_needed_and_sent_in_order(
+    serve: Any, store: Store, collect: Any, make_requests: Any, tmp_path: Path
+) -> None:
+    """A grid of any size is never held as a whole, and prompts that share a prefix go together."""
+    chat = serve(log=str(tmp_path / "log"), latency=0.005)
+    requests = make_requests(4000)
+    drawn = ahead = 0
+    collector: Any = None
+
+    def stream() -> Any:
+        nonlocal drawn, ahead
+        for request in requests:
+            drawn += 1
+            if collector is not None:
+                ahead = max(ahead, drawn - collector.progress().done)
+            yield request
+
+    collector = collect(stream(), chat.connect(), concurrency=32, total=4000)
+    assert collector.wait(keys_of(requests), timeout=120) == {}
+    assert drawn == 4000
+    assert ahead <= 2 * 512 + 32  # two chunks, and what is in flight
+    place = {request.messages[0]["content"]: n for n, request in enumerate(requests)}
+    sent = [place[line] for line in (tmp_path / "log").read_text().splitlines()]
+    assert max(abs(n - where) for n, where in enumerate(sent)) <= 2 * 32
+
+
 def test_every_kind_of_fault_is_retried_and_ends_answered(
     serve: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:

@@ -61,11 +61,12 @@ def test_a_plan_asks_nothing(
     assert server.requests() == 0
 
 
+@pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_spent_budget_is_an_error_and_a_larger_one_goes_on(
-    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+    suite: pytest.Pytester, faulty_server: Callable[..., Any], workers: str
 ) -> None:
     server = faulty_server(latency=0.01)
-    arguments = _arguments(server, "--pbias-concurrency=4", "--pbias-json=out.json")
+    arguments = _arguments(server, "--pbias-concurrency=4", "--pbias-json=out.json", "-n", workers)
     result = suite.runpytest_subprocess(*arguments, "--pbias-budget=3000tokens")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*the budget of 3,000 tokens is spent; run again*"])
@@ -75,7 +76,7 @@ def test_a_spent_budget_is_an_error_and_a_larger_one_goes_on(
     assert json.loads((suite.path / "out.json").read_text())["run"]["partial"]
     asked = server.requests()
     again = suite.runpytest_subprocess(*arguments)
-    again.stdout.no_fnmatch_line("*error, no verdict*")
+    again.stdout.no_fnmatch_line("* are missing (*")
     assert _stored(suite.path) == 400
     assert server.requests() - asked <= 400 - kept + 2  # and the list of models
 
@@ -112,4 +113,10 @@ def test_an_interrupted_run_reports_what_it_has(
     kept = _stored(suite.path)
     assert 40 <= kept < 400
     # What was in flight was finished and kept.
-    assert server.requests() - kept <= 4 + 2
+    asked = server.requests()
+    assert asked - kept <= 4 + 2
+    # The next run asks for the rest alone, and is whole.
+    subprocess.run(command, cwd=suite.path, stdout=subprocess.DEVNULL, check=False)
+    assert _stored(suite.path) == 400
+    assert server.requests() - asked <= 400 - kept + 2
+    assert not json.loads((suite.path / "out.json").read_text())["run"]["partial"]

@@ -1,0 +1,99 @@
+"""Whole sessions against endpoints that misbehave or die."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pytest_pbias.collecting import Store
+from pytest_pbias.models.embedded import data_dir
+from pytest_pbias.outcomes import OutcomeTable
+
+FAULTS = (
+    "429", "429-retry-after", "500", "503", "reset", "reset-after-headers", "truncated",
+    "no-choices", "html", "null", "utf8",
+)  # fmt: skip
+ROW = ("task", "identity", "item_id", "run", "response", "score", "label", "parsable", "error")
+
+
+def _command(server: Any, *more: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"),
+        *("--pbias-model=tiny", f"--pbias-base-url={server.url}", "--pbias-placement=system"),
+        *(f"--pbias-data-dir={data_dir()}", "--pbias-limit=60", *more),
+    ]
+
+
+def _rows(suite: pytest.Pytester, name: str) -> list[str]:
+    arrow = OutcomeTable.read(suite.path / name).arrow
+    columns = [arrow.column(column).to_pylist() for column in ROW]
+    return sorted(json.dumps(row) for row in zip(*columns, strict=True))
+
+
+@pytest.mark.slow
+def test_faults_change_no_row_of_the_table(
+    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+) -> None:
+    clean, faulty = faulty_server(), faulty_server(faults=dict.fromkeys(FAULTS, 0.05), seed=5)
+    for server, name in ((clean, "clean"), (faulty, "faulty")):
+        more = (f"--pbias-table={name}.parquet", f"--pbias-store={name}")
+        subprocess.run(
+            _command(server, *more), cwd=suite.path, stdout=subprocess.DEVNULL, check=False
+        )
+    assert faulty.requests() > clean.requests() + 40
+    rows = _rows(suite, "clean.parquet")
+    assert len(rows) == 600
+    assert _rows(suite, "faulty.parquet") == rows
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_an_endpoint_that_dies_is_one_error_within_half_a_minute(
+    suite: pytest.Pytester, faulty_server: Callable[..., Any], workers: str
+) -> None:
+    server = faulty_server(latency=0.1)
+    command = _command(server, "-n", workers, "--pbias-concurrency=4", "--pbias-json=out.json")
+    with subprocess.Popen(
+        command, cwd=suite.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        end = time.monotonic() + 60
+        while server.requests() < 80:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        os.kill(server.pid(), signal.SIGKILL)
+        start = time.monotonic()
+        said, _ = process.communicate(timeout=120)
+        took = time.monotonic() - start
+    assert process.returncode == pytest.ExitCode.TESTS_FAILED, said
+    # Half a minute to give up, and then the report on a machine that has other work as well.
+    assert took < 60
+    assert "PARTIAL: " in said
+    assert "error, no verdict" in said
+    assert "Traceback" not in said
+    report = json.loads((suite.path / "out.json").read_text())
+    assert report["run"]["partial"]
+    verdicts = [
+        cell["result"]
+        for task in report["statistics"]["tasks"]
+        for cell in task["cells"]
+        if cell["n_missing"]
+    ]
+    assert verdicts
+    assert set(verdicts) == {None}
+    kept = Store(suite.path / ".pbias" / "responses.sqlite").count()
+    assert kept >= 70
+    again = faulty_server()
+    more = [f"--pbias-base-url={again.url}", "--pbias-table=out.parquet"]
+    subprocess.run(
+        [*_command(again), *more], cwd=suite.path, stdout=subprocess.DEVNULL, check=False
+    )
+    # Another address is another endpoint: nothing of the dead one is taken for its answers.
+    assert again.requests() >= 600
