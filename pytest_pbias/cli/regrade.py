@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_pbias.cli.data_arguments import add_data_arguments, data_options
+from pytest_pbias.cli.judge_arguments import add_judge_arguments, chosen_judging
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from pytest_pbias.grading.judges import Judging
     from pytest_pbias.outcomes import OutcomeTable
     from pytest_pbias.regrading import TaskChange
     from pytest_pbias.stats import AgreementResult
@@ -25,17 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="number, name or tag of a kept run, 'latest', or a file")
     parser.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of the runs")
     add_data_arguments(parser)
-    parser.add_argument(
-        "--judge", metavar="NAMES", help="judges, the gating one first (default: those of the run)"
-    )
-    parser.add_argument("--judge-model", metavar="NAME", help="model that the llm judge asks")
-    parser.add_argument("--judge-base-url", metavar="URL", help="endpoint of the llm judge")
-    parser.add_argument("--judge-api-key-env", metavar="NAME", help="variable with its API key")
-    parser.add_argument("--judge-concurrency", type=int, default=32, metavar="N")
-    parser.add_argument(
-        "--judge-mask", choices=("on", "off"), default="on", help="hide who asked from the judges"
-    )
-    parser.add_argument("--aliases", type=Path, metavar="FILE", help="model aliases of your own")
+    add_judge_arguments(parser)
     parser.add_argument("--tag", default="", help="name the new run")
     parser.add_argument("--seed", type=int, default=0, help="seed of intervals and permutations")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="show every cell")
@@ -58,7 +48,8 @@ def run(options: argparse.Namespace) -> int:
 
     path = find_run(options.run, options.store)
     old = OutcomeTable.read(path)
-    judging = _judging(options, old)
+    noted = old.info.get("judges", {})
+    judging = chosen_judging(options, noted.get("names", ()), noted.get("hidden") or _names(old))
     table, changes = regrade(
         old, data_options(options), judging, Store(options.store / "responses.sqlite")
     )
@@ -82,38 +73,6 @@ def run(options: argparse.Namespace) -> int:
         print(line)
     print(f"kept as run {kept.stem}")
     return 0
-
-
-def _judging(options: argparse.Namespace, old: OutcomeTable) -> Judging:
-    """The judges that are named, else those of the run; what they hide is what the run hid.
-
-    Raises:
-        ConfigurationError: a judge is unknown or lacks what it needs.
-    """
-    from pytest_pbias.grading.judges import (
-        DEFAULT_JUDGE,
-        JudgeModel,
-        Judging,
-        identity_mask,
-        make_judges,
-    )
-
-    noted = old.info.get("judges", {})
-    wanted = options.judge or ",".join(noted.get("names", ())) or DEFAULT_JUDGE
-    model = JudgeModel(
-        store_dir=options.store,
-        model=options.judge_model,
-        base_url=options.judge_base_url,
-        key_env=options.judge_api_key_env,
-        aliases=options.aliases,
-        concurrency=max(1, options.judge_concurrency),
-        offline=options.offline,
-    )
-    judges = make_judges(wanted, model)
-    if options.judge_mask == "off" or not any(judge.masks_identity for judge in judges):
-        return Judging(judges)
-    words = tuple(noted.get("hidden") or _names(old))
-    return Judging(judges, identity_mask(words), words)
 
 
 def _names(table: OutcomeTable) -> list[str]:

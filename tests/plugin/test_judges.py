@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -92,6 +93,23 @@ def test_several_judges_are_recorded_and_the_first_gates(
     assert _table(project).text("score") == table.text("score")
 
 
+def test_a_kept_run_is_judged_by_plugins_too(project: pytest.Pytester) -> None:
+    project.runpytest_subprocess("-n", "0", "-k", "xstest")
+    command = ("-m", "pytest_pbias.cli", "regrade", "1", "--judge", "length,rules")
+    done = project.run(sys.executable, *command, "--data-dir", str(data_dir()))
+    assert done.ret == 0, done.stderr.str()
+    done.stdout.fnmatch_lines(["xstest: * verdicts changed (rules 3 -> length 1 masked)"])
+    done.stdout.no_fnmatch_line("*test session*")
+    failed = project.run(sys.executable, *command[:-1], "lenght")
+    assert failed.ret == 2
+    failed.stderr.fnmatch_lines(["pbias: unknown judge 'lenght': did you mean 'length'?"])
+    project.makeconftest("def pytest_pbias_judges(config):\n    return 1/0")
+    broken = project.run(sys.executable, *command)
+    assert broken.stderr.lines == [
+        "pbias: the hook pytest_pbias_judges broke: ZeroDivisionError: division by zero"
+    ]
+
+
 def test_a_judge_that_fails_is_an_error_where_it_gates(project: pytest.Pytester) -> None:
     result = project.runpytest_subprocess("-n", "0", "--pbias-judge=scales,rules")
     assert result.ret == 1
@@ -124,7 +142,6 @@ def test_a_judge_that_fails_beside_the_gating_one_costs_nothing(
         ("", "lenght", "*--pbias-judge: unknown judge 'lenght'*"),
         ("def pytest_pbias_judges(config):\n    return 1/0", "rules", "*hook*ZeroDivision*:2)"),
         ("def pytest_pbias_judges(config):\n    return [7]", "rules", "*class int has no usable*"),
-        ("def pytest_pbias_judges(config):\n    return 7", "rules", "*hook*TypeError*"),
     ],
 )
 def test_mistakes_are_one_line_before_anything_is_asked(

@@ -3,10 +3,11 @@
 from pytest_pbias.grading.judges.base import Criterion, Exchange, Judge, JudgeModel
 from pytest_pbias.grading.judges.judging import JudgedGrader, Judging, grader_for, is_judged
 from pytest_pbias.grading.judges.masking import identity_mask, telling_words
-from pytest_pbias.grading.judges.registry import DEFAULT_JUDGE, adopt_judges, make_judges
+from pytest_pbias.grading.judges.registry import BUILT_IN, DEFAULT_JUDGE, adopt_judges, make_judges
 from pytest_pbias.grading.judges.rules import RulesJudge
 
 __all__ = [
+    "BUILT_IN",
     "DEFAULT_JUDGE",
     "Criterion",
     "Exchange",

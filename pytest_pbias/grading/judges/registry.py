@@ -37,6 +37,7 @@ def _longformer(argument: str, model: JudgeModel) -> Judge:
 
 
 _MAKERS: Mapping[str, Maker] = {"rules": _rules, "longformer": _longformer, "llm": _llm}
+BUILT_IN = frozenset(_MAKERS)
 
 
 def make_judges(wanted: str, model: JudgeModel, plugins: Sequence[Judge] = ()) -> tuple[Judge, ...]:
