@@ -328,7 +328,7 @@ def main() -> None:
             options.model = random_model(work / "random-llama")
         elif options.model is None:
             ignore = shutil.ignore_patterns("runtime")
-            options.model = shutil.copytree(options.embedded, work / "embedded", ignore=ignore)
+            options.model = shutil.copytree(options.embedded, work / "small-llama", ignore=ignore)
         best: dict[str, Figures] = {}
         for _ in range(options.repeat):
             ceiling = offline(options, python, work)

@@ -29,8 +29,9 @@ class VllmSettings:
 
     @property
     def identifying(self) -> tuple[str, ...]:
-        """What may change answers: the arguments, and whether they are to repeat exactly."""
-        return (*self.arguments, *(["deterministic"] if self.deterministic else []))
+        """What may change answers: the arguments but for keys, and whether they must repeat."""
+        exact = ["deterministic"] if self.deterministic else []
+        return (*without_secrets(self.arguments), *exact)
 
 
 def find_vllm(command: str | None = None) -> str:

@@ -199,6 +199,8 @@ def _names(record: KeptServer) -> list[str]:
             f"{record.address}/v1/models", timeout=_HEALTH_SECONDS
         ) as answer:
             return [row["id"] for row in json.load(answer)["data"]]
+    except urllib.error.HTTPError as error:  # 401: it has a key, and names no models without
+        return [record.served_name] if error.code == 401 else []
     except (OSError, ValueError, KeyError, TypeError, urllib.error.URLError):
         return []
 

@@ -36,6 +36,7 @@ from pytest_pbias.models.vllm.weights import context_length
 
 START_SECONDS = 1800.0
 _POLL_SECONDS = 0.5
+_PATIENCE_SECONDS = 60.0  # with a kept server that does not answer
 _KEPT_ROOM = 2048  # tokens of context of a server that sessions to come will use
 
 
@@ -116,10 +117,13 @@ class VllmServer:
     def _check(self) -> None:
         """See that the server can be had, before anything is started."""
         check_device(self.command[0])
-        if self._settings.deterministic:
-            self._determinism = determinism(self.command[0], self._settings.arguments)
+        self._determine()
         if self._spec.hub is not None and not names(self._settings.arguments, "--download-dir"):
             check_obtainable(self._spec.hub, self._spec.revision)
+
+    def _determine(self) -> None:
+        if self._settings.deterministic:
+            self._determinism = determinism(self.command[0], self._settings.arguments)
 
     def _attach(self, say: Callable[[str], None]) -> bool:
         """Use the kept server of this model and arguments, where there is one."""
@@ -133,7 +137,7 @@ class VllmServer:
                 self._wait(say)
                 self._put_ready()
                 record = self._record
-            if record.healthy():
+            if _answers(record):
                 self._check_room(record)
                 say(f"vLLM: using the kept server (process {record.pid}, port {record.port})")
                 return True
@@ -223,6 +227,7 @@ class VllmServer:
     def _restart(self) -> None:
         at = self.command.index("--port") + 1
         self.command[at] = str(self._port)  # that of a kept server that was found
+        self._determine()
         self._ready = False
         self._record = None
         self._spawn(self._log.with_suffix(".restart.log"))
@@ -262,6 +267,18 @@ class VllmServer:
 
     def _trouble(self) -> str:
         return trouble(self._text(), self._path())
+
+
+def _answers(record: KeptServer) -> bool:
+    """Whether a kept server is well; one under another session's load may take its time."""
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while record.running():
+        if record.healthy():
+            return True
+        if time.monotonic() > end:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return False
 
 
 def _context(spec: ModelSpec) -> int | None:

@@ -57,6 +57,8 @@ def test_a_hub_id_is_pinned_to_its_commit_and_that_is_served(fake_command: str) 
     assert COMMIT in spec.served_identity
     same = resolve_model("org/small", vllm=VllmSettings(fake_command, ("--revision", COMMIT)))
     assert same.revision == COMMIT
+    keyed = resolve_model("org/small", vllm=VllmSettings(fake_command, ("--api-key", "secret")))
+    assert "secret" not in repr(keyed)
     with pytest.raises(ConfigurationError, match="has no revision 'v9'"):
         resolve_model("org/small", vllm=VllmSettings(fake_command, ("--revision=v9",)))
 

@@ -223,6 +223,17 @@ def test_sessions_that_start_together_share_one_server(
     assert _only().healthy()
 
 
+def test_one_that_is_slow_to_answer_is_not_given_up(serve: Callable[..., VllmServer]) -> None:
+    serve().stop()
+    record = _only()
+    (child,) = psutil.Process(record.pid).children()
+    child.suspend()
+    threading.Timer(2.5, child.resume).start()
+    server = serve()
+    assert server.base_url.startswith(record.address)
+    assert _only().pid == record.pid
+
+
 def test_a_kept_server_that_died_is_replaced(serve: Callable[..., VllmServer]) -> None:
     first = serve()
     first.stop()
