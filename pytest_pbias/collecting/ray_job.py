@@ -12,6 +12,7 @@ import contextlib
 import logging
 import math
 import os
+import socket
 import threading
 import time
 import warnings
@@ -40,6 +41,7 @@ LOCAL = "local"  # an address that starts a cluster of this machine alone
 _MOST_IN_BATCH = 32  # answers that wait for each other before they are durable
 _BATCHES_AT_ONCE = 4  # of one node
 _CHECK_SECONDS = 60.0
+_REACH_SECONDS = 10.0
 
 
 class RayEngine:
@@ -198,6 +200,7 @@ class RayEngine:
         import ray
 
         if not ray.is_initialized():
+            _check_reachable(self._address)
             address = None if self._address == LOCAL else self._address
             try:
                 ray.init(
@@ -257,6 +260,23 @@ class RayEngine:
             import ray
 
             ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """See that something listens there; Ray itself takes minutes to give up.
+
+    Raises:
+        InfrastructureError: nothing does.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:
+        return  # Ray finds such a cluster, or says at once that there is none
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise InfrastructureError(
+            f"--pbias-ray: no Ray cluster answers at {address}: {error}"
+        ) from None
 
 
 def _check_nodes(nodes: Sequence[str]) -> None:

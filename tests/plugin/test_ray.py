@@ -157,6 +157,7 @@ def _settled(server: Any) -> int:
         (["--pbias-model=embedded"], "serve 'embedded' on the cluster and give its address"),
         (["--pbias-base-url=http://127.0.0.1:9/v1", "--pbias-rpm=5"], "--pbias-rpm holds for one"),
         (["--pbias-base-url=http://127.0.0.1:9/v1", "--pbias-batch"], "--pbias-batch asks nothing"),
+        (["--pbias-base-url=http://127.0.0.1:9/v1", "--pbias-ray=http://a/b"], "is not an address"),
     ],
 )
 def test_what_does_not_go_with_a_cluster_is_one_line(
@@ -165,10 +166,23 @@ def test_what_does_not_go_with_a_cluster_is_one_line(
     pytest.importorskip("ray", reason="the extra 'ray' is not installed")
     model = [] if "--pbias-model=embedded" in options else ["--pbias-model=tiny"]
     result = suite.runpytest_subprocess(
-        *model, *options, "--pbias-ray=auto", f"--pbias-data-dir={data_dir()}"
+        *model, "--pbias-ray=auto", *options, f"--pbias-data-dir={data_dir()}"
     )
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: pbias: *{said}*"])
+
+
+def test_a_cluster_that_is_not_there_is_one_line(
+    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+) -> None:
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    server = faulty_server()
+    result = suite.runpytest_subprocess(
+        *(*SELECTED, f"--pbias-base-url={server.url}", "--pbias-ray=127.0.0.1:9"),
+        *("--pbias-limit=5", "-k", "gsm8k"),
+    )
+    result.stdout.fnmatch_lines(["*--pbias-ray: no Ray cluster answers at 127.0.0.1:9: *refused*"])
+    assert result.duration < 60
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 
 import pytest
 
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models import ModelSpec
 from pytest_pbias.plugin.options import read_flag, read_option
+
+_ADDRESS = re.compile(r"(ray://)?(\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5}")
 
 
 def read_ray(config: pytest.Config, model: ModelSpec) -> str | None:
@@ -22,6 +25,11 @@ def read_ray(config: pytest.Config, model: ModelSpec) -> str | None:
         return None
     if importlib.util.find_spec("ray") is None:
         raise ConfigurationError("--pbias-ray needs Ray: pip install 'pytest-pbias[ray]'")
+    if address not in ("auto", "local") and not _ADDRESS.fullmatch(address):
+        raise ConfigurationError(
+            f"--pbias-ray: {address!r} is not an address: give HOST:PORT, ray://HOST:PORT, auto, "
+            "or local"
+        )
     if model.base_url is None:
         raise ConfigurationError(
             "--pbias-ray: a server that a run starts answers on its own machine only; serve "
