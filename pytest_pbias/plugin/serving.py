@@ -27,7 +27,7 @@ def start_vllm(
     lost: Callable[[str], None],
     say: Callable[[str], None],
 ) -> VllmServer:
-    """Start vLLM with room for a prompt of ``longest_prompt`` characters and its answer.
+    """Start vLLM with room for a prompt of ``longest_prompt`` bytes and its answer.
 
     ``lost`` is told why, when the server has died for good; ``say`` how starting gets on.
 
@@ -38,7 +38,7 @@ def start_vllm(
         settings.model,
         settings.vllm,
         log=settings.store_dir / "logs" / f"vllm-{os.getpid()}.log",
-        # At most a token a character.
+        # At most a token a byte.
         longest=longest_prompt + settings.sampling.max_tokens + _TEMPLATE_TOKENS,
         lost=lost,
     )

@@ -45,9 +45,9 @@ class Work:
         return protocol.runs * sum(len(self.data[cell.task.name].items) for cell in cells)
 
     def longest_prompt(self, protocol: Protocol) -> int:
-        """Characters of the longest conversation that is planned."""
+        """Bytes of the longest conversation that is planned: no tokenizer makes more tokens."""
         return max(
-            sum(len(message["content"]) for message in request.messages)
+            sum(len(message["content"].encode("utf-8", "replace")) for message in request.messages)
             for request in self.requests(protocol)
         )
 

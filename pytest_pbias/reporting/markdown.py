@@ -11,10 +11,11 @@ from pytest_pbias.gate import Verdict
 from pytest_pbias.reporting.defenses import defense_table
 from pytest_pbias.reporting.json_report import write_text
 from pytest_pbias.reporting.judging import judge_table
+from pytest_pbias.reporting.noise import noise_table
 from pytest_pbias.reporting.readability import unparsable_notes
 from pytest_pbias.reporting.sentence import verdict_sentence
 from pytest_pbias.reporting.summary import RunSummary, TaskSummary, verdict_counts
-from pytest_pbias.reporting.text import markdown, probability, signed, unsigned
+from pytest_pbias.reporting.text import markdown, probability, server_line, signed, unsigned
 
 MOST_CHARACTERS = 60_000
 _MARKS = {
@@ -79,12 +80,14 @@ def _lines(summary: RunSummary) -> Iterator[str]:
     yield ""
     yield from judge_table(summary.judges)
     yield from unparsable_notes(summary.unparsable)
+    yield from noise_table(run.engine_noise)
     yield from defense_table(summary.defenses)
     yield from _cells(summary, Verdict.INCONCLUSIVE, "Inconclusive")
     yield (
         f"Rates and PB in percentage points. {run.n_rows:,} answers; alpha "
         f"{summary.policy.alpha:g} over {summary.n_cells} cells; identity in "
         f"{', '.join(run.placements) or 'no'} turn."
+        + (f" Served by {markdown(server_line(run.server))}." if run.server else "")
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pytest_pbias.reporting.text import Line, plain, signed
+from pytest_pbias.reporting.text import Line, markdown, plain, signed
 
 
 def noise_lines(noise: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
@@ -23,6 +23,23 @@ def noise_lines(noise: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
             yield f"  {_task(one):<20} {_change(one)}", ""
         if one["n_missing"]:
             yield f"  {_task(one)}: {int(one['n_missing']):,} pairs are not complete", "yellow"
+
+
+def noise_table(noise: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The check as Markdown; nothing where it was not asked for."""
+    if not noise:
+        return
+    yield "### A/A check: the baselines asked twice"
+    yield ""
+    yield "| task | second minus first | answers changed | outcomes changed | pairs |"
+    yield "| --- | --- | --- | --- | --- |"
+    for one in noise:
+        found = one["difference"]
+        shown = "" if found is None else signed(found["estimate"], found["low"], found["high"])
+        counts = [f"{int(one[name]):,}" for name in ("changed_answers", "changed_outcomes")]
+        cells = [_task(one), shown, *counts, f"{int(one['n_answers']):,}"]
+        yield "| " + " | ".join(markdown(cell) for cell in cells) + " |"
+    yield ""
 
 
 def _task(one: Mapping[str, Any]) -> str:
