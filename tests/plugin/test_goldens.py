@@ -186,15 +186,22 @@ def test_error(project: Project) -> None:
 
 
 @pytest.mark.slow
-def test_interrupted(project: Project) -> None:
+def test_interrupted(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some answers to one task never come; Ctrl-C ends the wait for them."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
     server, options = project.start(FAIR, faults={"hang": 0.03}, faulty_attempts=None, seed=30)
     command = [sys.executable, "-m", "pytest", *options, "--pbias-limit=60"]
     run = project.pytester.popen(command, stdin=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while server.requests() < ASKED and time.monotonic() < deadline:
         time.sleep(0.2)
-    time.sleep(2)  # for the cells whose answers are there to be judged
+    assert run.stdout is not None
+    seen = b""
+    # Until the cells whose answers are there have been judged.
+    while "test_release.py .iii" not in normalized(seen.decode() + "\nend"):
+        part = os.read(run.stdout.fileno(), 4096)
+        assert part, seen
+        seen += part
     run.send_signal(signal.SIGINT)
     output, _ = run.communicate(timeout=60)
-    check("interrupted", output.decode())
+    check("interrupted", (seen + output).decode())

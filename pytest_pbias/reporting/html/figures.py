@@ -166,7 +166,10 @@ def trade_off_plot(rows: Sequence[tuple[str, RateResult, RateResult]]) -> str:
         )  # fmt: skip
         axes.add_patch(shape)
         colour, mark = ("#D55E00", "s") if best else ("#0072B2", "o")
-        axes.plot([utility.estimate], [safety.estimate], mark, color=colour, markersize=4)
+        axes.plot(
+            [utility.estimate], [safety.estimate], mark, color=colour, markersize=4,
+            zorder=4 if best else 3,
+        )  # fmt: skip
     axes.set_xlabel("utility, mean rate over its tasks, percent")
     axes.set_ylabel("safety, mean rate over its tasks, percent")
     figure.tight_layout()
