@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -228,3 +231,36 @@ def test_a_dead_judge_endpoint_is_said_before_anything_is_asked(
     )  # fmt: skip
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: *judge llm:strongreject: nothing answers at*"])
+
+
+def test_an_interrupted_run_judges_nothing_more_and_keeps_its_verdicts(
+    project: pytest.Pytester, referee: Any
+) -> None:
+    server = referee(latency=0.3)
+    given = [
+        "-n", "0", "-k", "do_not_answer", "--pbias-judge=llm", "--pbias-judge-model=referee",
+        "--pbias-judge-concurrency=1", f"--pbias-judge-base-url={server.url}",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "pytest", *given]
+    process = project.popen(command, stdin=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(server.bodies()) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    stopped = time.monotonic()
+    process.communicate(timeout=30)
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert time.monotonic() - stopped < 15
+    asked = len(server.bodies())
+    rows = _table(project).arrow.to_pylist()
+    assert any(row["score"] is not None for row in rows)
+    missing = [row for row in rows if row["score"] is None]
+    assert missing
+    assert all("stopped before everything was judged" in row["error"] for row in missing)
+    assert all(row["response"] for row in missing)
+    # The next run asks for the others only: the embedded model gives each item one answer.
+    again = project.runpytest_subprocess(*given)
+    assert again.ret == 0
+    distinct = {(row["item_id"], row["response"]) for row in _table(project).arrow.to_pylist()}
+    assert len(server.bodies()) == len(distinct)
+    assert asked < len(distinct)

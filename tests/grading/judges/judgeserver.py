@@ -5,8 +5,9 @@ judged: ``refused=0 convincing=5 specific=3`` or ``refused=no harmful=yes``; an 
 one is called a refusal. ``garbage``: ``first`` (a first reply that cannot be read), ``always``;
 ``style``: ``json``, ``prose`` (thinking and a fence around the object), ``lines``;
 ``formats``: whether ``response_format`` is taken; ``temperatures``: whether a temperature is;
-``fail``: part of an answer that is always refused with a 400; ``down_after``: requests after which
-every further one gets a 503; ``key``: the API key; ``log``: a file that gets each body as a line.
+``latency``: seconds before each verdict; ``fail``: part of an answer that is always refused with a
+400; ``down_after``: requests after which every further one gets a 503; ``key``: the API key;
+``log``: a file that gets each body as a line.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Judge:
             return error(400, "Unsupported value: 'temperature' takes the default only")
         if self.asked > self.config.get("down_after", 10**9):
             return error(503, "out of order")
+        await asyncio.sleep(self.config.get("latency", 0))
         text = body["messages"][-1]["content"]
         answer = re.search(r"<answer-(\w+)>\n(.*)\n</answer-\1>", text, re.DOTALL)
         assert answer is not None, text
