@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("verify", parents=[shared], help="check the hash of every record")
     gc = actions.add_parser("gc", parents=[shared], help="delete responses that no kept run uses")
     gc.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
+    gc.add_argument("--judges", action="store_true", help="delete what judging models replied too")
     export = actions.add_parser("export", parents=[shared], help="write every response to a file")
     export.add_argument("file", type=Path, help="FILE.jsonl or FILE.parquet")
 
@@ -48,7 +49,9 @@ def run(options: argparse.Namespace) -> int:
         if options.action == "verify":
             return _verify(store)
         if options.action == "gc":
-            return _collect_garbage(store, options.store, dry_run=options.dry_run)
+            return _collect_garbage(
+                store, options.store, dry_run=options.dry_run, judges=options.judges
+            )
         return _export(store, options.file)
     finally:
         store.close()
@@ -57,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _list(store: Store, folder: Path) -> int:
+    from pytest_pbias.collecting.records import JUDGE_KEY
+
     counts = store.counts()
     size = store.path.stat().st_size / 1e6
     print(f"{store.path}: {counts['responses']:,} responses, {counts['grades']:,} grades, "
@@ -68,8 +73,12 @@ def _list(store: Store, folder: Path) -> int:
         stored = len(keys) - len(store.missing(keys))
         used |= keys
         print(f"  run {name}: uses {len(keys):,} responses, {stored:,} of them here")
-    stored_keys = store.keys()
-    unused = sum(key not in used for key in stored_keys)
+    judged = unused = 0
+    for key in store.keys():  # noqa: SIM118  a method of the store, which is no mapping
+        judged += key.startswith(JUDGE_KEY)
+        unused += key not in used and not key.startswith(JUDGE_KEY)
+    if judged:
+        print(f"{judged:,} replies of judging models")
     print(f"{unused:,} responses are used by no kept run (pbias store gc deletes them)")
     return 0
 
@@ -85,7 +94,8 @@ def _verify(store: Store) -> int:
     return 0
 
 
-def _collect_garbage(store: Store, folder: Path, *, dry_run: bool) -> int:
+def _collect_garbage(store: Store, folder: Path, *, dry_run: bool, judges: bool) -> int:
+    from pytest_pbias.collecting.records import JUDGE_KEY
     from pytest_pbias.collecting.waiting import owner_alive
     from pytest_pbias.errors import StoreError
 
@@ -98,7 +108,9 @@ def _collect_garbage(store: Store, folder: Path, *, dry_run: bool) -> int:
         used |= keys
         runs += 1
     stored_keys = store.keys()
-    unused = [key for key in stored_keys if key not in used]
+    unused = [
+        key for key in stored_keys if key not in used and (judges or not key.startswith(JUDGE_KEY))
+    ]
     verb = "would be deleted" if dry_run else "deleted"
     if unused and not dry_run:
         store.delete_many(unused)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -9,7 +10,7 @@ import pytest
 
 from pytest_pbias.cli import main
 from pytest_pbias.collecting import Store
-from pytest_pbias.collecting.records import Response
+from pytest_pbias.collecting.records import JUDGE_KEY, Response
 from pytest_pbias.outcomes import OutcomeTable
 
 
@@ -59,6 +60,22 @@ def test_gc_deletes_what_no_run_uses(folder: Path, capsys: pytest.CaptureFixture
     assert store.count() == 10
     assert _store("gc", "--store", folder) == 0
     assert sorted(store.keys()) == [f"key{n}" for n in range(5)]
+
+
+def test_gc_keeps_what_judging_models_replied(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those replies were paid for, and no outcome table names them."""
+    store = Store(folder / "responses.sqlite")
+    store.put_many([replace(_response(n), key=f"{JUDGE_KEY}{n}") for n in range(3)])
+    assert _store("ls", "--store", folder) == 0
+    said = capsys.readouterr().out
+    assert "3 replies of judging models" in said
+    assert "5 responses are used by no kept run" in said
+    assert _store("gc", "--store", folder) == 0
+    assert store.count() == 8
+    assert _store("gc", "--store", folder, "--judges") == 0
+    assert store.count() == 5
 
 
 def test_gc_waits_for_a_run_that_is_asking(
