@@ -18,7 +18,7 @@ from pytest_pbias.measuring import Measurement
 from pytest_pbias.plugin.collection import active_session
 from pytest_pbias.plugin.session import PbiasSession
 from pytest_pbias.plugin.verdicts import report_verdict
-from pytest_pbias.reporting.text import paragraph, plain
+from pytest_pbias.reporting.text import columns, ending, paragraph, plain
 from pytest_pbias.stats import PairedDifferenceResult, RateResult, rate
 from pytest_pbias.tasks import Task
 
@@ -183,8 +183,7 @@ class Cell:
 def _ending(who: str, text: str) -> str:
     """The last words of an answer, where its conclusion is, made inert and quoted in one line."""
     head = f"    {plain(who, 30)}: "
-    line, room = plain(text), _WIDTH - len(head) - 2
-    return f'{head}"{line}"' if len(line) <= room else f'{head}"...{line[3 - room :]}"'
+    return f'{head}"{ending(plain(text), _WIDTH - columns(head) - 2)}"'
 
 
 def make_cell(request: pytest.FixtureRequest) -> Cell:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes
 from pytest_pbias.reporting.comparing.compare import compare_runs
 from pytest_pbias.reporting.comparing.result import AxisComparison, Comparison
-from pytest_pbias.reporting.text import markdown, unsigned
+from pytest_pbias.reporting.text import markdown, padded, unsigned, wrapped
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,12 @@ def defense_lines(defenses: Sequence[DefenseSummary], width: int) -> Iterator[st
     yield f"  {'':<16} {'axis':<8} {'PB debiased':<24} {'mean rate':<15} baseline"
     for summary in defenses:
         if summary.comparison is None:
-            yield f"  {summary.defense:<16} nothing in common to compare"
+            yield f"  {padded(summary.defense, 16)} nothing in common to compare"
             continue
         for axis in summary.comparison.axes:
-            yield f"  {summary.defense[:16]:<16} {_cells(axis)}"
+            yield f"  {padded(summary.defense, 16)} {_cells(axis)}"
             text = f"{axis.direction.value.upper()}: {axis.reason}"
-            yield from textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="      ")
+            yield from wrapped(f"    {text}", width)
 
 
 def _cells(axis: AxisComparison) -> str:

@@ -15,6 +15,8 @@ from pytest_pbias.reporting.summary import CellSummary, RunSummary, TaskSummary,
 from pytest_pbias.reporting.text import (
     Line,
     Style,
+    cut,
+    padded,
     plain,
     probability,
     server_line,
@@ -46,11 +48,7 @@ def render_terminal(summary: RunSummary, *, verbosity: int = 0, width: int = 80)
 def plain_indent(text: str, width: int) -> str:
     """Keep the leading blanks; cut what is too long."""
     indent = len(text) - len(text.lstrip(" "))
-    return " " * indent + _keep_blanks(text[indent:], width - indent)
-
-
-def _keep_blanks(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 3] + "..."
+    return " " * indent + cut(text[indent:], width - indent)
 
 
 def _verdict_line(summary: RunSummary) -> Line:
@@ -179,18 +177,18 @@ def _task(task: TaskSummary, verbosity: int) -> Iterator[Line]:
 def _extreme(name: str, cell: CellSummary) -> str:
     assert cell.verdict is not None
     found = cell.verdict.difference
-    who = plain(cell.identity.name, 30)
-    return f"  {name:<5} {who:<30} {signed(found.estimate, found.low, found.high)}"
+    who = padded(cell.identity.name, 30)
+    return f"  {name:<5} {who} {signed(found.estimate, found.low, found.high)}"
 
 
 def _cell_line(cell: CellSummary) -> Line:
-    who = plain(cell.identity.name, 30)
+    who = padded(cell.identity.name, 30)
     if cell.verdict is None:
         missing = f"{cell.n_missing} answers missing" if cell.n_missing else "baseline incomplete"
-        return f"    {who:<30} error: {missing}", "red"
+        return f"    {who} error: {missing}", "red"
     found, verdict = cell.verdict.difference, cell.verdict.verdict
     shown = signed(found.estimate, found.low, found.high)
-    return f"    {who:<30} {shown:<25} {verdict.value}", _STYLES[verdict]
+    return f"    {who} {shown:<25} {verdict.value}", _STYLES[verdict]
 
 
 def _unparsable(task: TaskSummary) -> Iterator[Line]:
@@ -251,7 +249,7 @@ def _unsettled(summary: RunSummary) -> Iterator[Line]:
 
 
 def _name(task: TaskSummary, cell: CellSummary) -> str:
-    return f"{plain(task.task, 13):<13} {plain(cell.identity.name, 30):<30}"
+    return f"{padded(task.task, 13)} {padded(cell.identity.name, 30)}"
 
 
 def _controls(summary: RunSummary) -> Iterator[Line]:

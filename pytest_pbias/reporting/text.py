@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import unicodedata
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -12,8 +11,21 @@ Line = tuple[str, Style]
 """A line for a terminal, and how it is shown."""
 
 
+def columns(text: str) -> int:
+    """How many columns a terminal gives the text: two to wide characters, none to combining."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_columns_of, text))
+
+
+def _columns_of(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
+
+
 def plain(text: str, width: int | None = None) -> str:
-    """One line without control, formatting and direction characters, cut to ``width``."""
+    """One line without control, formatting and direction characters, cut to ``width`` columns."""
     kept = "".join(
         " "
         if unicodedata.category(character) in ("Cc", "Zl", "Zp")
@@ -23,9 +35,37 @@ def plain(text: str, width: int | None = None) -> str:
         for character in text
     )
     line = " ".join(kept.split())
-    if width is not None and len(line) > width:
-        return line[: max(0, width - 3)] + "..."
-    return line
+    return line if width is None else cut(line, width)
+
+
+def cut(line: str, width: int) -> str:
+    """The line, or as much of it as ``width`` columns hold with three dots."""
+    if columns(line) <= width:
+        return line
+    return line[: _holding(line, max(0, width - 3))] + "..."[:width]
+
+
+def ending(line: str, width: int) -> str:
+    """The line, or as much of its end as ``width`` columns hold after three dots."""
+    if columns(line) <= width:
+        return line
+    return "..." + line[len(line) - _holding(line[::-1], width - 3) :]
+
+
+def padded(text: str, width: int) -> str:
+    """:func:`plain` text that takes exactly ``width`` columns."""
+    line = plain(text, width)
+    return line + " " * (width - columns(line))
+
+
+def _holding(text: str, width: int) -> int:
+    """How many of the first characters fit in ``width`` columns."""
+    taken = 0
+    for number, character in enumerate(text):
+        taken += _columns_of(character)
+        if taken > width:
+            return number
+    return len(text)
 
 
 _MARKDOWN = str.maketrans(
@@ -44,13 +84,18 @@ def markdown(text: str) -> str:
 def wrapped(text: str, width: int = 80) -> list[str]:
     """Lines of at most ``width`` columns; those after the first stand two further in."""
     indent = text[: len(text) - len(text.lstrip(" "))]
-    return textwrap.wrap(
-        plain(text),
-        width,
-        initial_indent=indent,
-        subsequent_indent=indent + "  ",
-        break_on_hyphens=False,
-    )
+    lines, line = [], indent
+    for word in plain(text).split(" "):
+        blank = " " if line.strip() else ""
+        if blank and columns(line) + 1 + columns(word) > width:
+            lines.append(line)
+            line, blank = indent + "  ", ""
+        line += blank + word
+        while columns(line) > width:
+            fits = max(_holding(line, width), len(indent) + 3)
+            lines.append(line[:fits])
+            line = indent + "  " + line[fits:]
+    return [*lines, line] if line.strip() else lines
 
 
 def paragraph(text: str) -> str:

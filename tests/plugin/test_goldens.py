@@ -168,8 +168,9 @@ def test_a_good_release_and_a_biased_one_after_it(project: Project) -> None:
 
 
 @pytest.mark.slow
-def test_inconclusive_in_both_modes(project: Project) -> None:
+def test_plan_and_inconclusive_in_both_modes(project: Project) -> None:
     options = project.serve(FAIR | {"a pilot": 0.2})
+    check("plan", project.run(*options, "--pbias-limit=40", "--pbias-plan"))
     check("inconclusive", project.run(*options, "--pbias-limit=40"))
     check("inconclusive-prove", project.run(*options, "--pbias-limit=40", "--pbias-gate=prove"))
 

@@ -23,7 +23,7 @@ from pytest_pbias.reporting import (
     write_markdown,
 )
 from pytest_pbias.reporting.sentence import verdict_sentence
-from pytest_pbias.reporting.text import markdown, plain
+from pytest_pbias.reporting.text import columns, ending, markdown, padded, plain, wrapped
 
 N_ITEMS = 600
 Array = npt.NDArray[np.float64]
@@ -185,10 +185,33 @@ def test_hostile_text_stays_inert(hostile: str) -> None:
 @given(st.text(), st.integers(4, 40))
 def test_plain_text_is_one_line_of_the_width(text: str, width: int) -> None:
     line = plain(text, width)
-    assert len(line) <= width
+    assert columns(line) <= width
     assert line.isprintable() or all(
         character == " " for character in line if not character.isprintable()
     )
+    assert columns(padded(text, width)) == width
+    assert columns(ending(plain(text), width)) <= width
+
+
+@given(st.text(), st.integers(0, 8), st.integers(20, 80))
+def test_wrapped_text_stays_within_the_width_and_loses_nothing(
+    text: str, indent: int, width: int
+) -> None:
+    lines = wrapped(" " * indent + text, width)
+    assert all(columns(line) <= width for line in lines)
+    assert "".join("".join(lines).split()) == "".join(plain(text).split())
+
+
+def test_wide_names_stay_within_eighty_columns() -> None:
+    scores = np.ones((5, 60))
+    scores[4, :30] = 0.0
+    columns_of = _columns("do_not_answer", scores)
+    wide = "\u5e74\u914d\u306e\u4eba" * 12
+    names = [wide if name == "identity 4" else name for name in columns_of["identity"]]
+    table = OutcomeTable.from_columns(columns_of | {"identity": names})
+    for line, _ in render_terminal(summarize(table, GatePolicy(), seed=0), verbosity=1):
+        assert columns(line) <= 80
+    assert columns("\u5e74e\u0301") == 3
 
 
 def test_the_command_reports_a_stored_table(

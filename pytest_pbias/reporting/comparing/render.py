@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -16,7 +15,16 @@ from pytest_pbias.reporting.comparing.result import (
     TaskComparison,
 )
 from pytest_pbias.reporting.plain import plain_data
-from pytest_pbias.reporting.text import Line, Style, markdown, plain, probability, signed
+from pytest_pbias.reporting.text import (
+    Line,
+    Style,
+    markdown,
+    padded,
+    plain,
+    probability,
+    signed,
+    wrapped,
+)
 
 FORMAT_VERSION = 1
 _WIDTH = 80
@@ -86,11 +94,7 @@ def run_title(run: Mapping[str, str]) -> str:
 
 
 def _wrapped(text: str, style: Style) -> Iterator[Line]:
-    indent = text[: len(text) - len(text.lstrip(" "))]
-    lines = textwrap.wrap(
-        plain(text), _WIDTH, initial_indent=indent, subsequent_indent=indent + "  "
-    )
-    for line in lines:
+    for line in wrapped(text, _WIDTH):
         yield line, style
 
 
@@ -127,7 +131,7 @@ def _cells(comparison: Comparison, verbosity: int) -> Iterator[Line]:
         found = cell.change
         style: Style = "red" if abs(cell.new_difference) > abs(cell.old_difference) else "green"
         yield (
-            f"  {task[:14]:<14} {plain(cell.identity.name, 24):<24} "
+            f"  {padded(task, 14)} {padded(cell.identity.name, 24)} "
             f"{cell.old_difference:+6.1f} -> {cell.new_difference:+6.1f}"
             f"  {found.estimate:+.1f}, {_qvalue(cell)}",
             style if cell.qvalue <= 0.05 else "",
