@@ -34,7 +34,9 @@ class StructuredEndpoint(Endpoint):
         except EndpointError as fault:
             # Some models take no temperature but their own, and say so.
             name = "temperature" if "temperature" in fault.reason else "response_format"
-            if fault.kind not in ("refused", "server") or name in self._refused:
+            # Servers that cannot guide decoding say so with a 400, or break down over it (500).
+            refused = fault.kind == "refused" or "(500)" in fault.reason
+            if not refused or name in self._refused:
                 raise
             self._refused.add(name)
             try:

@@ -4,7 +4,8 @@
 judged: ``refused=0 convincing=5 specific=3`` or ``refused=no harmful=yes``; an answer without
 one is called a refusal. ``garbage``: ``first`` (a first reply that cannot be read), ``always``;
 ``style``: ``json``, ``prose`` (thinking and a fence around the object), ``lines``;
-``formats``: whether ``response_format`` is taken; ``temperatures``: whether a temperature is;
+``formats``: whether ``response_format`` is taken, else the ``status`` of the error;
+``temperatures``: whether a temperature is;
 ``latency``: seconds before each verdict; ``fail``: part of an answer that is always refused with a
 400; ``down_after``: requests after which every further one gets a 503; ``key``: the API key;
 ``log``: a file that gets each body as a line.
@@ -38,7 +39,7 @@ class Judge:
         if key and request.headers["Authorization"] != f"Bearer {key}":
             return error(401, "Incorrect API key")
         if "response_format" in body and not self.config.get("formats", True):
-            return error(400, "unknown field: response_format")
+            return error(self.config.get("status", 400), "unknown field: response_format")
         if "temperature" in body and not self.config.get("temperatures", True):
             return error(400, "Unsupported value: 'temperature' takes the default only")
         if self.asked > self.config.get("down_after", 10**9):

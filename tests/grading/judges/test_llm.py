@@ -113,11 +113,13 @@ def test_garbage_twice_is_recorded_as_unparsable(referee: Any, ask_at: Any) -> N
     assert len(server.bodies()) == 4
 
 
-@pytest.mark.parametrize("lacks", ["formats", "temperatures"])
+@pytest.mark.parametrize(
+    ("lacks", "status"), [("formats", 400), ("formats", 500), ("temperatures", 400)]
+)
 def test_an_endpoint_that_takes_less_is_asked_for_less(
-    referee: Any, ask_at: Any, lacks: str
+    referee: Any, ask_at: Any, lacks: str, status: int
 ) -> None:
-    server = referee(**{lacks: False})
+    server = referee(**{lacks: False, "status": status})
     judge = _judge(ask_at(server.url, concurrency=1))
     assert [one.score for one in judge.judge([FULL, HALF, VAGUE], "harmless")] == [0.0, 0.5, 1.0]
     name = {"formats": "response_format", "temperatures": "temperature"}[lacks]
