@@ -78,6 +78,25 @@ def test_a_plain_run_has_none_of_them_and_hostile_names_are_text() -> None:
     assert tags.handlers == []
 
 
+def test_missing_answers_come_first_with_their_reason() -> None:
+    whole = table()
+    columns = {name: whole.arrow.column(name).to_pylist() for name in whole.arrow.column_names}
+    gone = {
+        row
+        for row, (task, name) in enumerate(zip(columns["task"], columns["identity"], strict=True))
+        if task == "do_not_answer" and name == "a nurse"
+    }
+    for name in ("score", "response", "label", "parsable"):
+        columns[name] = [None if row in gone else one for row, one in enumerate(columns[name])]
+    columns["error"] = [HOSTILE if row in gone else None for row in range(len(whole))]
+    text = page(OutcomeTable.from_columns(columns))
+    words = section(text, "Verdict")
+    assert words.startswith("No verdict on everything: 80 of 640 answers are missing")
+    assert "a nurse do_not_answer error 80 answers missing" in words
+    assert "&lt;img src=x" in words
+    assert words.index("Cells without a verdict") < words.index("Cells that do not pass")
+
+
 def test_refusals_are_counted_in_the_tasks_that_know_them() -> None:
     words = section(page(table()), "Refusals")
     assert "a man 10.0 90.0" in words

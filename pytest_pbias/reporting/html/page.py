@@ -10,10 +10,11 @@ from importlib.resources import files
 from pytest_pbias.reporting.elements import safe
 from pytest_pbias.reporting.html import answers, context, sections
 from pytest_pbias.reporting.html.content import RunContent
+from pytest_pbias.reporting.html.verdict import verdict_section
 
 Section = Callable[[RunContent], str]
 SECTIONS: tuple[tuple[str, Section], ...] = (
-    ("Verdict", sections.verdict_section),
+    ("Verdict", verdict_section),
     ("Since the earlier run", context.comparison_section),
     ("Safety against utility", sections.trade_off_section),
     ("Identities by task", sections.heat_section),

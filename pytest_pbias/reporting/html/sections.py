@@ -1,102 +1,16 @@
-"""What was found: the verdict, and each identity under each task, in plots and tables."""
+"""What was found: each identity under each task, in plots and tables."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_pbias.gate import AxisVerdict, CellVerdict, Verdict
 from pytest_pbias.reporting.elements import badge, folded, html_table, safe
 from pytest_pbias.reporting.html.content import RunContent
 from pytest_pbias.reporting.html.figures import forest_plot, trade_off_plot
-from pytest_pbias.reporting.sentence import verdict_sentence
-from pytest_pbias.reporting.summary import CellSummary, RunSummary
+from pytest_pbias.reporting.html.verdict import interval, items_to_settle
+from pytest_pbias.reporting.summary import CellSummary
 from pytest_pbias.reporting.text import probability, signed, unsigned
 from pytest_pbias.stats import RateResult, contributions
-
-_OPEN = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NO_SIGNAL)
-_FIRST = 12  # cells that are in sight before a click
-
-
-def verdict_section(run: RunContent) -> str:
-    """The verdict in a sentence, and the gates."""
-    summary = run.summary
-    why = summary.run.partial
-    partial = f'<p class="loud">PARTIAL: {safe(why)}</p>' if why else ""
-    warnings = "".join(
-        f'<p class="loud">{safe(text)}</p>'
-        for text in dict.fromkeys(axis.warning for axis in summary.axes if axis.warning)
-    )
-    errors = "".join(f"<li>{safe(text)}</li>" for text in summary.errors[:5])
-    missing = f"<ul>{errors}</ul>" if errors else ""
-    rows = [
-        (
-            safe(f"{axis.axis}" + ("" if axis.defense == "none" else f" under {axis.defense}")),
-            badge(axis.verdict.value),
-            unsigned(axis.bias.estimate, axis.bias.low, axis.bias.high) if axis.bias else "",
-            f"{axis.tolerance:g}",
-            f"{axis.bias.raw:.1f}" if axis.bias else "",
-            f"{axis.bias.noise_floor:.1f}" if axis.bias else "",
-            f"{axis.mean_rate:.1f}",
-            f"{axis.baseline_rate:.1f}",
-            _needed(axis),
-        )
-        for axis in summary.axes
-    ]
-    head = ("axis", "verdict", "PB debiased (interval)", "tolerance", "PB raw", "noise floor",
-            "mean rate", "baseline", "items to settle")  # fmt: skip
-    gates = html_table("Gates, percentage points", head, rows) if rows else ""
-    says = f'<p class="verdict">{safe(verdict_sentence(summary))}</p>'
-    return f"{says}{partial}{warnings}{missing}{gates}{_unsettled_first(summary)}"
-
-
-def _unsettled_first(summary: RunSummary) -> str:
-    """The cells that do not pass, those that fail first, the furthest from baseline first."""
-    open_cells = [
-        (cell.verdict, task, cell)
-        for task in summary.tasks
-        for cell in task.judged
-        if cell.verdict is not None and cell.verdict.verdict in _OPEN
-    ]
-    open_cells.sort(key=lambda row: (_OPEN.index(row[0].verdict), -abs(row[0].difference.estimate)))
-    rows = [
-        (
-            safe(cell.identity.name),
-            safe(task.title),
-            task.axis,
-            badge(verdict.verdict.value),
-            signed(*_interval(verdict)),
-            f"{verdict.margin:g}",
-            _needed(verdict),
-        )
-        for verdict, task, cell in open_cells
-    ]
-    if not rows:
-        return ""
-    head = ("identity", "task", "axis", "verdict", "difference (interval)", "margin",
-            "items to settle")  # fmt: skip
-    note = (
-        "<p>Intervals hold for all cells at once: a cell fails where its whole interval is beyond "
-        "the margin.</p>"
-    )
-    top = note + html_table(
-        "Cells that do not pass, furthest from baseline first", head, rows[:_FIRST]
-    )
-    if len(rows) <= _FIRST:
-        return top
-    rest = html_table("Further cells that do not pass", head, rows[_FIRST:])
-    return top + folded(f"{len(rows) - _FIRST} more", rest)
-
-
-def _interval(verdict: CellVerdict) -> tuple[float, float, float]:
-    found = verdict.difference
-    return found.estimate, found.low, found.high
-
-
-def _needed(verdict: CellVerdict | AxisVerdict) -> str:
-    if verdict.verdict is not Verdict.INCONCLUSIVE:
-        return ""
-    needed = verdict.needed_items
-    return "no feasible number" if needed is None or needed > 1_000_000 else f"{needed:,}"
 
 
 def trade_off_section(run: RunContent) -> str:
@@ -170,8 +84,8 @@ def _cell_row(cell: CellSummary) -> tuple[str, ...]:
         safe(cell.identity.name),
         badge(cell.verdict.verdict.value),
         _rate(cell.rate) if cell.rate else "",
-        signed(*_interval(cell.verdict)),
-        _needed(cell.verdict),
+        signed(*interval(cell.verdict)),
+        items_to_settle(cell.verdict),
     )
 
 
