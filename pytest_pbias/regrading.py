@@ -28,7 +28,8 @@ class TaskChange:
 
     The vectors have one entry an answer: its item, its identity, the verdict it had and the one it
     has now: ``yes`` for a score of at least 0.5, ``no`` below, or ``unparsable``. ``changed``
-    counts the answers whose label or score changed.
+    counts the answers whose label or score changed; where another judge graded them before, those
+    whose verdict did.
     """
 
     task: str
@@ -121,8 +122,12 @@ def _regrade_task(
         columns["other_grades"][row] = [
             grade_to_plain(one.name, one.version, given[place]) for one, given in others
         ] or None
-        new_verdicts.append(_verdict(grade.score, grade.parsable))
-        changed += (old["label"][n], old["score"][n]) != (grade.label, grade.score)
+        verdict = _verdict(grade.score, grade.parsable)
+        new_verdicts.append(verdict)
+        if old["judge"][n] == first.name:
+            changed += (old["label"][n], old["score"][n]) != (grade.label, grade.score)
+        else:  # each judge has labels of its own
+            changed += _verdict(old["score"][n], old["parsable"][n]) != verdict
     judges = {f"{old['judge'][n] or 'unknown'} {old['judge_version'][n] or '?'}" for n in answered}
     return TaskChange(
         task=task.name,

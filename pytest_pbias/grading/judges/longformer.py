@@ -148,6 +148,7 @@ class LongformerJudge:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
         from transformers.utils import logging
 
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # untyped in transformers
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped in transformers
         tokenizer = AutoTokenizer.from_pretrained(self._path)
         model = AutoModelForSequenceClassification.from_pretrained(self._path)
