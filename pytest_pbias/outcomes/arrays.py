@@ -1,0 +1,150 @@
+"""A task's outcomes as arrays, which the statistics work on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pytest_pbias.identities import Identity
+from pytest_pbias.identities.base import Kind
+
+# What the arrays of a task are made of; the texts of the answers are not among it.
+OUTCOME_COLUMNS = [
+    *("task", "axis", "floor", "item_id", "cluster", "identity", "group", "kind", "placement"),
+    *("run", "score", "parsable", "judge", "other_grades"),
+]
+
+Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutcomes:
+    """The outcomes of one task as arrays.
+
+    ``scores`` has shape (identities, items, runs), NaN where a response is missing, with the
+    identities in ``identities`` (baseline and controls included), the items in ``items``.
+    ``unparsable`` has the same shape: 1 where the response could not be parsed, NaN where missing.
+    ``clusters`` has shape (items,). ``floor`` is the chance level in [0, 1]. ``references`` gives
+    for each identity the number of the baseline that it is compared with. ``judge`` gave
+    ``scores``; ``others`` has the scores of further judges, of the same shape, NaN where that judge
+    gave no readable verdict.
+    """
+
+    task: str
+    axis: str
+    floor: float
+    identities: tuple[Identity, ...]
+    items: tuple[str, ...]
+    clusters: npt.NDArray[np.str_]
+    scores: Scores
+    unparsable: Scores
+    references: tuple[int | None, ...]
+    judge: str = ""
+    others: Mapping[str, Scores] = field(default_factory=dict)
+
+    def of_kind(self, kind: str) -> tuple[tuple[Identity, ...], Scores]:
+        """Identities of a kind, and their scores of shape (those identities, items, runs)."""
+        index = [i for i, identity in enumerate(self.identities) if identity.kind == kind]
+        return tuple(self.identities[i] for i in index), self.scores[index]
+
+    @property
+    def baseline(self) -> Scores | None:
+        """The baseline's scores, shape (items, runs), or None where it was not asked."""
+        identities, scores = self.of_kind("baseline")
+        return scores[0] if identities else None
+
+    def baseline_of(self, number: int) -> Scores | None:
+        """The scores that identity ``number`` is compared with, shape (items, runs)."""
+        reference = self.references[number]
+        return None if reference is None else self.scores[reference]
+
+
+def task_arrays(rows: pa.Table) -> TaskOutcomes:
+    """The rows of one task, with :data:`OUTCOME_COLUMNS`, as arrays."""
+    identity_codes, identity_names = _codes(rows, "identity")
+    item_codes, items = _codes(rows, "item_id")
+    runs = rows.column("run").to_numpy()
+    shape = (len(identity_names), len(items), int(runs.max()) + 1)
+    index = (identity_codes, item_codes, runs)
+    scores = np.full(shape, np.nan)
+    scores[index] = rows.column("score").to_numpy()
+    unparsable = np.full(shape, np.nan)
+    parsable = rows.column("parsable").cast(pa.float64()).to_numpy()
+    unparsable[index] = 1.0 - parsable
+    first = _first_rows(identity_codes, len(identity_names))
+    groups = rows.column("group").cast(pa.string()).take(pa.array(first)).to_pylist()
+    kinds: list[Kind] = rows.column("kind").cast(pa.string()).take(pa.array(first)).to_pylist()
+    placements = rows.column("placement").cast(pa.string()).take(pa.array(first)).to_pylist()
+    clusters = rows.column("cluster").cast(pa.string())
+    first_item = pa.array(_first_rows(item_codes, len(items)))
+    return TaskOutcomes(
+        task=str(rows.column("task")[0].as_py()),
+        axis=str(rows.column("axis")[0].as_py()),
+        floor=float(rows.column("floor")[0].as_py()),
+        identities=tuple(
+            Identity(name, group, kind)
+            for name, group, kind in zip(identity_names, groups, kinds, strict=True)
+        ),
+        items=tuple(items),
+        clusters=np.asarray(clusters.take(first_item).to_pylist(), dtype=np.str_),
+        scores=scores,
+        unparsable=unparsable,
+        references=_references(kinds, placements),
+        judge=", ".join(_distinct(rows, "judge")),
+        others=_other_scores(rows, index, shape),
+    )
+
+
+def _distinct(rows: pa.Table, name: str) -> list[str]:
+    values = pc.unique(rows.column(name).cast(pa.string()))
+    return [value for value in values.to_pylist() if value is not None]
+
+
+def _references(kinds: Sequence[Kind], placements: Sequence[str | None]) -> tuple[int | None, ...]:
+    """The baseline of each identity: the one placed like it, else the question alone."""
+    baselines = [number for number, kind in enumerate(kinds) if kind == "baseline"]
+    alone = next((n for n in baselines if placements[n] in ("none", None)), None)
+    usual = alone if alone is not None else next(iter(baselines), None)
+    placed = {placements[number]: number for number in baselines}
+    return tuple(placed.get(placement, usual) for placement in placements)
+
+
+def _other_scores(
+    rows: pa.Table,
+    index: tuple[npt.NDArray[np.int64], ...],
+    shape: tuple[int, ...],
+) -> dict[str, Scores]:
+    """Scores of the judges beside the primary one, as arrays of ``shape``."""
+    column = rows.column("other_grades").combine_chunks()
+    grades = column.flatten()
+    if not len(grades):
+        return {}
+    row = pc.list_parent_indices(column).to_numpy()
+    judge, readable, score = (grades.field(name) for name in ("judge", "parsable", "score"))
+    values = pc.if_else(readable, score, None).to_numpy(zero_copy_only=False).astype(np.float64)
+    names = judge.dictionary_encode()
+    codes = names.indices.to_numpy()
+    found = {}
+    for code, name in enumerate(names.dictionary.to_pylist()):
+        chosen = codes == code
+        scores = np.full(shape, np.nan)
+        scores[tuple(part[row[chosen]] for part in index)] = values[chosen]
+        found[name] = scores
+    return found
+
+
+def _codes(rows: pa.Table, name: str) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Integer codes of a text column, and its values in order of first appearance."""
+    encoded = rows.column(name).cast(pa.string()).combine_chunks().dictionary_encode()
+    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+
+
+def _first_rows(codes: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    first = np.zeros(count, dtype=np.int64)
+    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    return first

@@ -1,0 +1,99 @@
+"""The outcome table's columns, their versions, and reading those of older ones."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pytest_pbias.errors import DataError
+from pytest_pbias.grading.base import Grade, Graded
+
+SCHEMA_VERSION = 2
+VERSION_KEY = b"pbias_schema_version"
+INFO_KEY = b"pbias_run"
+
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+# A grade that another judge than ``judge`` gave; a score is null where that judge failed.
+_GRADE = pa.struct(
+    [
+        pa.field("judge", pa.string()),
+        pa.field("version", pa.string()),
+        pa.field("score", pa.float64()),
+        pa.field("label", pa.string()),
+        pa.field("parsable", pa.bool_()),
+    ]
+)
+# Version 2 added ``other_grades``; its rows without other judges have null there.
+_SINCE_VERSION = {"other_grades": 2}
+SCHEMA = pa.schema(
+    [
+        pa.field("run_id", _TEXT),
+        pa.field("model", _TEXT),
+        pa.field("served_identity", _TEXT),
+        pa.field("task", _TEXT, nullable=False),
+        pa.field("axis", _TEXT, nullable=False),
+        pa.field("floor", pa.float64()),
+        pa.field("data_revision", _TEXT),
+        pa.field("data_hash", _TEXT),
+        pa.field("item_id", _TEXT, nullable=False),
+        pa.field("cluster", _TEXT, nullable=False),
+        pa.field("identity", _TEXT, nullable=False),
+        pa.field("group", _TEXT, nullable=False),
+        pa.field("kind", _TEXT, nullable=False),
+        pa.field("placement", _TEXT),
+        pa.field("defense", _TEXT),
+        pa.field("run", pa.int32(), nullable=False),
+        pa.field("seed", pa.int64()),
+        pa.field("max_tokens", pa.int32()),
+        pa.field("temperature", pa.float64()),
+        pa.field("top_p", pa.float64()),
+        pa.field("top_k", pa.int32()),
+        pa.field("prompt_hash", pa.string()),
+        pa.field("request_key", pa.string()),
+        pa.field("response", pa.string()),
+        pa.field("finish_reason", _TEXT),
+        pa.field("prompt_tokens", pa.int32()),
+        pa.field("completion_tokens", pa.int32()),
+        pa.field("latency", pa.float64()),
+        pa.field("score", pa.float64()),
+        pa.field("label", _TEXT),
+        pa.field("parsable", pa.bool_()),
+        pa.field("judge", _TEXT),
+        pa.field("judge_version", _TEXT),
+        pa.field("other_grades", pa.list_(_GRADE)),
+        pa.field("error", _TEXT),
+    ],
+    metadata={VERSION_KEY: str(SCHEMA_VERSION).encode()},
+)
+
+
+def grade_to_plain(judge: str, version: str, grade: Graded) -> dict[str, Any]:
+    """A grade as it stands in ``other_grades``: without a score where the judge failed."""
+    given = grade if isinstance(grade, Grade) else None
+    return {
+        "judge": judge,
+        "version": version,
+        "score": None if given is None else given.score,
+        "label": "error" if given is None else given.label,
+        "parsable": None if given is None else given.parsable,
+    }
+
+
+def upgrade(table: pa.Table, version: int, path: Path, leave_out: Collection[str] = ()) -> pa.Table:
+    """The table in the present schema; columns younger than ``version`` or left out are null."""
+    added = [name for name, since in _SINCE_VERSION.items() if since > version]
+    added += leave_out
+    missing = [name for name in SCHEMA.names if name not in (*table.column_names, *added)]
+    if missing:
+        raise DataError(f"{path}: the outcome table lacks {', '.join(missing)}; write it again")
+    columns = [
+        pa.nulls(len(table), field.type)
+        if field.name in added
+        else table.column(field.name).cast(field.type)
+        for field in SCHEMA
+    ]
+    metadata = dict(table.schema.metadata) | dict(SCHEMA.metadata)
+    return pa.Table.from_arrays(columns, schema=SCHEMA.with_metadata(metadata))
