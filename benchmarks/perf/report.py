@@ -6,14 +6,14 @@ Python counted. ``--profile`` says where the time of the HTML report goes.
 
 Measured on two shared cores, CPython 3.11; before is when the answers were read whole:
 
-=========  =======  ==========  ===========  ==============
-form       wall, s  peak, GB    before, s    before, GB
-=========  =======  ==========  ===========  ==============
-terminal       4.7        0.58          7.5            2.20
-json           4.8        0.58          8.4            2.20
-markdown       4.5        0.58         13.0            2.20
-html          10.9        0.79         16.1            2.58
-=========  =======  ==========  ===========  ==============
+=========  =======  ======  ========  ==========  ==========
+form       wall, s  CPU, s  peak, GB  CPU before  GB before
+=========  =======  ======  ========  ==========  ==========
+terminal       4.7     3.6      0.58         7.0        2.20
+json           4.8     3.2      0.58         5.6        2.20
+markdown       4.5     3.0      0.58         6.9        2.20
+html          10.9     7.2      0.79        12.4        2.58
+=========  =======  ======  ========  ==========  ==========
 
 The target is 20 s and 2 GB.
 """

@@ -8,6 +8,7 @@ import platform
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -290,7 +291,7 @@ class PbiasSession:
             "partial": self._partial(),
             "server": served_facts(self.store, self.settings.model),
             "engine_noise": self._engine_noise(),
-            "versions": {"pytest-pbias": __version__, "python": platform.python_version()},
+            "versions": _versions(),
         }
 
     def _engine_noise(self) -> list[dict[str, Any]]:
@@ -359,6 +360,12 @@ class PbiasSession:
 
 def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
+
+
+def _versions() -> dict[str, str]:
+    """What the figures depend on."""
+    known = {"pytest-pbias": __version__, "python": platform.python_version()}
+    return known | {name: version(name) for name in ("numpy", "scipy", "pyarrow", "openai")}
 
 
 def _shown(path: Path) -> Path:

@@ -285,6 +285,7 @@ def _what_was_measured(reader: Reader, release: Release) -> None:
     assert facts["served identity"] == run["served_identity"]
     assert facts["judges"] == ", ".join(run["judges"])
     assert f"max_tokens: {run['sampling']['max_tokens']}" in facts["sampling"]
+    assert f"numpy: {np.__version__}" in facts["versions"]
     data = {row["task"]: row["hash of the items"] for row in reader.rows(section, "Data")}
     assert data == release.json["statistics"]["data"]
 

@@ -17,7 +17,7 @@ from pytest_pbias.reporting.html.content import RunContent
 from pytest_pbias.reporting.text import signed, unsigned
 
 _NOT_FACTS = {"data", "revisions", "engine_noise", "judge_costs"}
-_NOT_INFO = {"questions", "engine_noise", "cost", "partial", "server", "policy"}
+_NOT_INFO = {"kept", "questions", "engine_noise", "cost", "partial", "server", "policy"}
 
 
 def comparison_section(run: RunContent) -> str:
@@ -116,6 +116,8 @@ def provenance_section(run: RunContent) -> str:
         for name, value in info.items()
         if name not in facts and name not in _NOT_INFO and value not in (None, "", {}, [])
     }
+    kept = info.get("kept", {})
+    facts |= {name: kept[name] for name in ("commit", "tag") if kept.get(name)}
     facts |= {f"policy: {name}": value for name, value in asdict(summary.policy).items() if value}
     data = [
         (safe(task), safe(summary.run.revisions.get(task, "")), _hash(digest))
@@ -154,7 +156,7 @@ def _value(value: object) -> str:
         return safe(", ".join(f"{name}: {_plain(one)}" for name, one in value.items()))
     if isinstance(value, list | tuple):
         return safe(", ".join(_plain(one) for one in value))
-    return safe(value)
+    return f"{value:,}" if isinstance(value, int) and value >= 10_000 else safe(value)
 
 
 def _plain(value: object) -> str:
