@@ -6,7 +6,8 @@ The ceiling is one offline call, ``LLM.chat`` on the same prompts with the same 
 it stand a whole ``pytest`` session over a running server (from the start of Python to the reports)
 and its asking alone (from the first request that the server works on to the last). Ratios are of
 answers a second, ours to the ceiling's: 1 is as fast as the engine can be. The two never run at
-once.
+once. CPU time an answer (of the engine; of server and engine; of those and the session) says on a
+busy machine, where wall times say little, what the way through HTTP costs.
 
 One command does it on a GPU as well: ``python benchmarks/perf/vllm.py --model org/name``. Figures
 that cannot be taken are said to be missing. ``--random`` serves a Llama of 92 million random
@@ -21,6 +22,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -31,6 +33,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 HERE = Path(__file__).resolve()
 # This file is not the vllm that libraries look for.
@@ -55,11 +59,12 @@ llm = LLM(**job["engine"])
 greedy = SamplingParams(temperature=0.0, max_tokens=job["max_tokens"], seed=0)
 llm.chat(job["chats"][:8], greedy, use_tqdm=False)
 llm.reset_prefix_cache()
-start = time.perf_counter()
+start, cpu = time.perf_counter(), time.process_time()
 outputs = llm.chat(job["chats"], greedy, use_tqdm=False)
-seconds = time.perf_counter() - start
+seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
 figures = {
     "seconds": seconds,
+    "cpu_seconds": cpu if job["in_process"] else None,
     "answers": len(outputs),
     "prompt_tokens": sum(len(one.prompt_token_ids) for one in outputs),
     "completion_tokens": sum(len(one.outputs[0].token_ids) for one in outputs),
@@ -123,7 +128,13 @@ def offline(options: argparse.Namespace, python: str, work: Path) -> Figures:
     }
     if options.cpu:
         engine |= {"dtype": "float32", "enforce_eager": True, "enable_chunked_prefill": False}
-    job = {"engine": engine, "max_tokens": options.max_tokens, "chats": options.chats}
+    # On a GPU the engine is in another process, whose CPU time says nothing of the work.
+    job = {
+        "engine": engine,
+        "in_process": options.cpu,
+        "max_tokens": options.max_tokens,
+        "chats": options.chats,
+    }
     (work / "job.json").write_text(json.dumps(job))
     with _utilization() as busy:
         subprocess.run(
@@ -140,10 +151,12 @@ def served(options: argparse.Namespace, work: Path) -> tuple[Figures, Figures]:
     """The whole session, and its asking alone, over a server that runs already."""
     from pytest_pbias.models import resolve_model
     from pytest_pbias.models.vllm import VllmServer, VllmSettings
+    from pytest_pbias.models.vllm.kept import KeptServers
 
     arguments = ["--max-model-len", str(options.max_model_len)]
     arguments += CPU_ARGUMENTS if options.cpu else []
-    settings = VllmSettings(options.vllm, (*arguments, *options.vllm_args.split()))
+    arguments += options.vllm_args.split()
+    settings = VllmSettings(options.vllm, tuple(arguments), keep=True)  # the session finds it
     spec = resolve_model(str(options.model), vllm=settings)
     server = VllmServer(spec, settings, log=work / "vllm.log", longest=1, lost=print)
     try:
@@ -152,12 +165,15 @@ def served(options: argparse.Namespace, work: Path) -> tuple[Figures, Figures]:
         _warm(server.base_url, spec.served_name, options)
         before = _metrics(address)
         with _window(address) as window, _utilization() as busy:
-            start = time.perf_counter()
-            report = _session(options, spec.served_name, server.base_url, work)
+            start, client, serving = time.perf_counter(), _client_cpu(), _server_cpu()
+            report = _session(options, arguments, work)
             seconds = time.perf_counter() - start
+            client, serving = _client_cpu() - client, _server_cpu() - serving
         after = _metrics(address)
     finally:
         server.stop()
+        for record in KeptServers().all():
+            record.stop()
     queries, hits = (
         after.get(f"vllm:prefix_cache_{name}_total", 0.0)
         - before.get(f"vllm:prefix_cache_{name}_total", 0.0)
@@ -172,7 +188,26 @@ def served(options: argparse.Namespace, work: Path) -> tuple[Figures, Figures]:
         "gpu_utilization": _mean(busy),
     }
     asking = window["last"] - window["first"] if "last" in window else MISSING
-    return {"seconds": seconds, **shared}, {"seconds": asking, **shared}
+    return (
+        {"seconds": seconds, "cpu_seconds": client + serving, **shared},
+        {"seconds": asking, "cpu_seconds": serving, **shared},
+    )
+
+
+def _client_cpu() -> float:
+    """Seconds of CPU of the sessions that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _server_cpu() -> float:
+    """Seconds of CPU of the processes that run below this one."""
+    total = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 def _warm(base_url: str, model: str, options: argparse.Namespace) -> None:
@@ -186,13 +221,14 @@ def _warm(base_url: str, model: str, options: argparse.Namespace) -> None:
         urllib.request.urlopen(request, timeout=300).read()
 
 
-def _session(options: argparse.Namespace, model: str, base_url: str, work: Path) -> Any:
+def _session(options: argparse.Namespace, arguments: list[str], work: Path) -> Any:
     (work / "test_suite.py").write_text(SUITE.format(tasks=list(TASKS)))
     shutil.rmtree(work / ".pbias", ignore_errors=True)
     subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts="),
-            *("--rootdir", str(work), f"--pbias-model={model}", f"--pbias-base-url={base_url}"),
+            *("--rootdir", str(work), f"--pbias-model={options.model}"),
+            *(f"--pbias-vllm-command={options.vllm}", f"--pbias-vllm-args={' '.join(arguments)}"),
             *(f"--pbias-data-dir={options.data_dir}", f"--pbias-limit={options.items}"),
             *(f"--pbias-max-tokens={options.max_tokens}", "--pbias-placement=system"),
             *(f"--pbias-concurrency={options.concurrency}", "--pbias-json=out.json"),
@@ -269,17 +305,19 @@ def _mean(values: list[float]) -> float | str:
 
 def table(ceiling: Figures, session: Figures, asking: Figures) -> str:
     """The figures as Markdown."""
-    rows = ["| | answers/s | tokens/s out | ratio | GPU busy | prefix cache hits |",
-            "|---|---|---|---|---|---|"]  # fmt: skip
+    rows = ["| | answers/s | tokens/s out | ratio | CPU-ms an answer | GPU busy | cache hits |",
+            "|---|---|---|---|---|---|---|"]  # fmt: skip
     best = ceiling["answers"] / ceiling["seconds"]
     for name, one in (("`LLM.chat`, offline", ceiling), ("session, asking alone", asking),
                       ("whole session", session)):  # fmt: skip
         if one["seconds"] == MISSING:
-            rows.append(f"| {name} | {MISSING} | {MISSING} | {MISSING} | | |")
+            rows.append(f"| {name} | {MISSING} | {MISSING} | {MISSING} | | | |")
             continue
         rate, tokens = (one[key] / one["seconds"] for key in ("answers", "completion_tokens"))
         gpu, hits = one["gpu_utilization"], one.get("prefix_cache_hits", MISSING)
-        shown = [f"{gpu:.0f} %" if gpu != MISSING else gpu,
+        cpu = one["cpu_seconds"]
+        shown = [f"{1000 * cpu / one['answers']:,.1f}" if cpu is not None else MISSING,
+                 f"{gpu:.0f} %" if gpu != MISSING else gpu,
                  f"{100 * hits:.0f} %" if hits != MISSING else hits]  # fmt: skip
         rows.append(
             f"| {name} | {rate:,.1f} | {tokens:,.0f} | {rate / best:.2f} | {' | '.join(shown)} |"
@@ -294,7 +332,7 @@ def parse() -> argparse.Namespace:
     from pytest_pbias.models.vllm.device import installed_version
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, default=None, help="default: the embedded weights")
+    parser.add_argument("--model", default=None, help="folder or hub id; default: the embedded one")
     parser.add_argument("--random", action="store_true", help="92 million random parameters")
     parser.add_argument("--vllm", default=None, help="the vllm command")
     parser.add_argument("--vllm-args", default="", help="more arguments of vllm serve")

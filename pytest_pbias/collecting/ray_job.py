@@ -215,8 +215,8 @@ class RayEngine:
                     f"--pbias-ray: no Ray cluster answers at {self._address}: {said}"
                 ) from None
             self._connected = True
-        known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's
-        nodes = [str(node["NodeID"]) for node in known if node["Alive"]]
+        list_nodes: Callable[[], list[dict[str, Any]]] = ray.nodes  # untyped in Ray
+        nodes = [str(node["NodeID"]) for node in list_nodes() if node["Alive"]]
         _check_nodes(nodes)
         return len(nodes)
 

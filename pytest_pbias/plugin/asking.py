@@ -183,6 +183,7 @@ def _start(settings: Settings, store: Store, work: Work, say: Callable[[str], No
             server = start_vllm(settings, work.longest_prompt(protocol), asking.give_up, say)
             asking.server, base_url = server, server.base_url
             remember_server(store, spec, server.facts())
+            first = concurrency  # it throttles nobody
             policy, patience = RetryPolicy(attempts=1000, total=_RESTART_SECONDS), _RESTART_SECONDS
         else:
             check_served_model(spec)

@@ -96,7 +96,7 @@ _JUDGES = (
     ),
 )
 _ASKING = (
-    Option("concurrency", "most requests in flight at once", "N", "64"),
+    Option("concurrency", "most requests in flight at once; 256 to a vLLM started here", "N", "64"),
     Option(
         "ray",
         "share the asking among the nodes of this Ray cluster: HOST:PORT, ray://HOST:PORT, auto",

@@ -13,9 +13,9 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 from ray.cluster_utils import Cluster  # after the environment it reads
 
 MEMORY = 80 * 2**20
-# A dead node is missed after a second instead of a quarter of a minute.
-WATCH = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 300,
-         "health_check_timeout_ms": 500, "health_check_failure_threshold": 3}  # fmt: skip
+# A dead node is missed after a few seconds instead of a quarter of a minute.
+WATCH = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000,
+         "health_check_timeout_ms": 2000, "health_check_failure_threshold": 3}  # fmt: skip
 
 if __name__ == "__main__":
     head = {"num_cpus": 1, "object_store_memory": MEMORY, "include_dashboard": False}

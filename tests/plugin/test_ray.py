@@ -85,7 +85,7 @@ def test_a_killed_node_costs_no_answer_and_the_table_is_that_of_a_local_run(
     ) as process:
         _wait_for(store, 60, process)
         two_nodes.kill_one()
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=300)
     assert Store(store).count() == 400, said
     local = suite.runpytest_subprocess(
         *shared, "--pbias-store=alone", "--pbias-table=local.parquet"
@@ -100,7 +100,7 @@ def test_a_killed_node_costs_no_answer_and_the_table_is_that_of_a_local_run(
 
 def _wait_for(store: Path, count: int, process: subprocess.Popen[str]) -> None:
     """Wait until so many answers are durable, and not all of them."""
-    end = time.monotonic() + 90
+    end = time.monotonic() + 240
     while _count(store) < count:
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < end
@@ -180,7 +180,7 @@ def test_a_cluster_that_is_not_there_is_one_line(
         *("--pbias-limit=5", "-k", "gsm8k"),
     )
     result.stdout.fnmatch_lines(["*--pbias-ray: no Ray cluster answers at 127.0.0.1:9: *refused*"])
-    assert result.duration < 60
+    assert result.duration < 100
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")

@@ -29,6 +29,7 @@ from pytest_pbias.tasks import Protocol
 # arXiv 2406.11107v3: at most 300 new tokens, top_k 10, default temperature, three runs.
 _PAPER_SAMPLING = Sampling(max_tokens=300, temperature=1.0, top_k=10)
 _PAPER_RUNS = 3
+_VLLM_CONCURRENCY = 256  # sequences that vLLM runs at once by default
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         limit=read_whole(config, "limit", least=1),
         placement=placement,
         defenses=read_defenses(config),
-        concurrency=read_whole(config, "concurrency", least=1) or 1,
+        concurrency=_concurrency(config, model),
         store_dir=store_dir,
         policy=read_policy(config),
         json_path=read_path(config, "json"),
@@ -126,6 +127,14 @@ def _data_dir(config: pytest.Config, model: ModelSpec) -> Path | None:
 
         return data_dir()
     return None
+
+
+def _concurrency(config: pytest.Config, model: ModelSpec) -> int:
+    """Requests at once; a vLLM of our own schedules what it is given, and may have many."""
+    given = config.getoption("pbias_concurrency") or config.getini("pbias_concurrency")
+    if not given and model.kind == "vllm":
+        return _VLLM_CONCURRENCY
+    return read_whole(config, "concurrency", least=1) or 1
 
 
 def _sampling(config: pytest.Config, protocol: Protocol) -> Sampling:

@@ -15,6 +15,7 @@ from pytest_pbias.plugin.options import read_flag, read_option
 from pytest_pbias.plugin.settings.readers import read_number, read_path
 
 _MOST = 1e9
+_VLLM_TIMEOUT = 600.0
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,18 @@ def read_spending(config: pytest.Config, model: ModelSpec) -> SpendingSettings:
     return SpendingSettings(
         rpm=read_number(config, "rpm", least=0.0, most=_MOST, above=True),
         tpm=read_number(config, "tpm", least=0.0, most=_MOST, above=True),
-        timeout=read_number(config, "timeout", least=0.0, most=86_400.0, above=True) or 120.0,
+        timeout=_timeout(config, model),
         price=price,
         check=unlimited if budget is None else spending_check(parse_budget(budget), price),
         plan_only=read_flag(config, "plan"),
         batch=batch,
         poll=read_number(config, "batch-poll", least=0.0, most=86_400.0, above=True) or 30.0,
     )
+
+
+def _timeout(config: pytest.Config, model: ModelSpec) -> float:
+    """Seconds for a request; a vLLM of our own has many waiting, and asking again is no help."""
+    given = config.getoption("pbias_timeout") or config.getini("pbias_timeout")
+    if not given and model.kind == "vllm":
+        return _VLLM_TIMEOUT
+    return read_number(config, "timeout", least=0.0, most=86_400.0, above=True) or 120.0

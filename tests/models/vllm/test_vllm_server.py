@@ -212,3 +212,20 @@ def test_what_is_missing_is_said_before_anything_starts(
     monkeypatch.setattr(sys, "executable", str(tmp_path / "empty" / "python"))
     with pytest.raises(ConfigurationError, match="need vLLM, which is not installed"):
         resolve_model("llama3")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [([], "256 at once"), (["--pbias-concurrency=8"], "8 at once")]
+)
+def test_a_server_of_our_own_is_given_many_requests_unless_told_otherwise(
+    pytester: pytest.Pytester,
+    fake_command: str,
+    weights: Callable[[Path], Path],
+    arguments: Callable[..., list[str]],
+    options: list[str],
+    said: str,
+) -> None:
+    pytester.makepyfile(test_suite=SUITE)
+    line = arguments(weights(pytester.path), "--pbias-limit=5", "--pbias-plan", *options)
+    result = pytester.runpytest_subprocess(*line, f"--pbias-vllm-command={fake_command}")
+    result.stdout.fnmatch_lines([f"*({said})"])
