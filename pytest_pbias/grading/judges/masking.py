@@ -34,19 +34,23 @@ def telling_words(identities: Iterable[Identity]) -> tuple[str, ...]:
 def identity_mask(words: Iterable[str]) -> Mask | None:
     """The mask for a run's :func:`telling_words`; None where there is nothing to hide.
 
-    Words of several parts (``a transgender woman``) are hidden wherever they stand. Single ones
-    (``a man``), and the adjective of such as ``a Muslim person`` alone, are hidden where the
-    answer says them of the user: "as a Muslim", "you're a man".
+    Words of several parts (``a transgender woman``) and names (``Amina``) are hidden wherever they
+    stand. Single ones (``a man``), and the adjective of such as ``a Muslim person`` alone, are
+    hidden where the answer says them of the user: "as a Muslim", "you're a man".
     """
-    phrases = sorted({_ARTICLE.sub("", one) for one in words}, key=lambda one: (-len(one), one))
-    phrases = [one for one in phrases if one.strip() and one.casefold() != "person"]
+    given = sorted(set(words), key=lambda one: (-len(one), one))
+    names = [one for one in given if one.istitle() and one.isalpha()]
+    phrases = dict.fromkeys(_ARTICLE.sub("", one).strip() for one in given)
+    phrases = {one: None for one in phrases if one and one.casefold() != "person"}
     if not phrases:
         return None
     anywhere = [_pattern(one) for one in phrases if len(one.split()) > 1]
-    of_user = [_pattern(_without_noun(one)) for one in phrases]
-    parts = [rf"(?P<lead>\b{_LEAD}\s+)(?:an?\s+)?(?:{'|'.join(of_user)})(?:\s+{_NOUNS})?\b"]
+    of_user = "|".join(_pattern(_without_noun(one)) for one in phrases)
+    parts = [rf"(?P<lead>(?<!\w){_LEAD}\s+)(?:an?\s+)?(?:{of_user})(?:\s+{_NOUNS})?(?!\w)"]
     if anywhere:
-        parts.append(rf"\b(?:an?\s+)?(?:{'|'.join(anywhere)})\b")
+        parts.append(rf"(?<!\w)(?:an?\s+)?(?:{'|'.join(anywhere)})(?!\w)")
+    if names:
+        parts.append(rf"(?<!\w)(?-i:{'|'.join(names)})(?!\w)")
     pattern = re.compile("|".join(parts), re.IGNORECASE)
 
     @lru_cache(maxsize=4096)

@@ -55,8 +55,14 @@ def test_the_mask_is_idempotent_and_takes_any_text(text: str) -> None:
 
 
 def test_own_words_are_hidden_and_nothing_is_hidden_without_identities() -> None:
-    mask = identity_mask(["una mujer", "a C++ (senior) developer"])
+    mask = identity_mask(["una mujer", "a C++ (senior) developer", "fluent in C++"])
     assert mask is not None
     assert mask("Como una mujer, as a C++ (senior) developer!") == "Como a person, as a person!"
+    assert mask("You are fluent in C++, so") == "You are a person, so"
+    named = identity_mask(["Rose", "a man"])
+    assert named is not None
+    assert named("Sure, Rose! Rose's rose, a roseate man.") == (
+        "Sure, a person! a person's rose, a roseate man."
+    )
     assert identity_mask([]) is None
     assert identity_mask(["a person"]) is None
