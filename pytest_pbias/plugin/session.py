@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import platform
 import uuid
 from collections import Counter
@@ -45,24 +44,14 @@ from pytest_pbias.plugin.estimate import Estimate, estimate, estimate_lines
 from pytest_pbias.plugin.judging import planned_verdicts, session_judging
 from pytest_pbias.plugin.measured import Measured
 from pytest_pbias.plugin.progress import BackgroundProgress, ProgressLine
+from pytest_pbias.plugin.results import keep_results, print_results, write_reports
 from pytest_pbias.plugin.serving import served_facts
 from pytest_pbias.plugin.settings import Settings
 from pytest_pbias.plugin.signals import do_nothing, interrupt_on_sigterm
 from pytest_pbias.plugin.work import Work
-from pytest_pbias.reporting import (
-    RunSummary,
-    judge_outcomes,
-    render_terminal,
-    summarize,
-    verdict_counts,
-    write_json,
-    write_markdown,
-)
-from pytest_pbias.reporting.annotations import github_annotations
+from pytest_pbias.reporting import RunSummary, judge_outcomes, summarize
 from pytest_pbias.reporting.comparing import ComparedRun, GateOutcome
-from pytest_pbias.reporting.json_report import write_text
 from pytest_pbias.reporting.samples import sampled_questions
-from pytest_pbias.runs import current_commit, keep_run
 from pytest_pbias.tasks import TaskData, load_task
 
 
@@ -248,28 +237,9 @@ class PbiasSession:
         table = self._measured.table(self.cells).with_info(**self._run_info(_now()))
         self.summary = summary = summarize(table, settings.policy, seed=settings.seed)
         table = table.with_info(questions=self._sampled_questions(table))
-        self.table_path = keep_run(
-            table,
-            settings.store_dir,
-            model=settings.model.name,
-            commit=current_commit(self.config.rootpath),
-            tag=settings.kept.tag,
-            verdicts=verdict_counts(summary),
-            bias={axis.axis: axis.bias.estimate for axis in summary.axes if axis.bias is not None},
-        )
-        if settings.table_path is not None:
-            table.write(settings.table_path)
+        self.table_path = keep_results(table, summary, settings, self.config.rootpath)
         self.compared = compare_with_earlier(table, settings)
-        if settings.json_path is not None:
-            as_json = self.compared.to_json() if self.compared else None
-            write_json(self.summary, settings.json_path, as_json)
-        as_markdown = self.compared.to_markdown() if self.compared else ""
-        write_markdown(self.summary, settings.markdown_path, as_markdown)
-        if settings.html_path is not None:
-            from pytest_pbias.reporting.html import RunContent, to_html
-
-            content = RunContent(self.summary, table, compared=self.compared)
-            write_text(settings.html_path, to_html(content))
+        write_reports(table, summary, self.compared, settings)
 
     def _sampled_questions(self, table: OutcomeTable) -> dict[str, dict[str, str]]:
         """The questions that a report shows answers to; the table itself has none."""
@@ -341,21 +311,9 @@ class PbiasSession:
         if self.problem is not None:
             reporter.section("personalization bias", sep="=")
             reporter.line(f"no report: {self.problem}", red=True)
-        if self.summary is None:
-            return
-        reporter.section("personalization bias", sep="=")
-        verbosity = self.config.get_verbosity()
-        for line, style in render_terminal(self.summary, verbosity=verbosity):
-            reporter.line(line, **({style: True} if style else {}))
-        if self.compared is not None:
-            reporter.section(f"compared with {self.compared.name}", sep="=")
-            for line, style in self.compared.lines(verbosity):
-                reporter.line(line, **({style: True} if style else {}))
-        if os.environ.get("GITHUB_ACTIONS") == "true":
-            for line in github_annotations(self.summary):
-                reporter.line(line)
-        if self.table_path is not None and verbosity >= 0:
-            reporter.line(f"outcome table: {_shown(self.table_path)}")
+        if self.summary is not None:
+            verbosity = self.config.get_verbosity()
+            print_results(reporter, self.summary, self.compared, self.table_path, verbosity)
 
 
 def _now() -> datetime.datetime:
@@ -366,11 +324,3 @@ def _versions() -> dict[str, str]:
     """What the figures depend on."""
     known = {"pytest-pbias": __version__, "python": platform.python_version()}
     return known | {name: version(name) for name in ("numpy", "scipy", "pyarrow", "openai")}
-
-
-def _shown(path: Path) -> Path:
-    """The path relative to the working folder where it lies below it."""
-    try:
-        return path.relative_to(Path.cwd())
-    except ValueError:
-        return path
