@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize
+from scipy import optimize, special
 from scipy import stats as sps
 
 from pytest_pbias.stats.arrays import Array, Labels, cluster_codes, table_means
@@ -256,7 +256,7 @@ class SumOfSquaresLaw:
         directions = max(1.0, self.noise**2 / self.noise_squared / 4)
         spread = everywhere**2 / (self.freedom * directions) + along**2 / self.freedom
         freedom = (everywhere + along) ** 2 / spread
-        return float(sps.t.sf(sps.norm.isf(tail), freedom))
+        return float(special.stdtr(freedom, float(special.ndtri(tail))))
 
     def limit(self, observed: float, tail: float) -> float:
         """The effect at which ``observed`` or more has probability ``tail``; at least 0."""
@@ -274,8 +274,8 @@ class SumOfSquaresLaw:
 def _noncentral_tail(value: float, freedom: float, shift: float) -> float:
     """P(noncentral chi-square >= value)."""
     if shift == 0.0:
-        return float(sps.chi2.sf(value, freedom))
+        return float(special.chdtrc(freedom, value))
     if shift > _FAR:  # the noncentral law is slow and inexact there; its central match is not
         stretch = 1.0 + shift / (freedom + shift)
-        return float(sps.chi2.sf(value / stretch, (freedom + shift) / stretch))
+        return float(special.chdtrc((freedom + shift) / stretch, value / stretch))
     return float(sps.ncx2.sf(value, freedom, shift))
