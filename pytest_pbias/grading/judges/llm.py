@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,7 +21,7 @@ from pytest_pbias.collecting.records import (
     request_key,
 )
 from pytest_pbias.collecting.store import Store
-from pytest_pbias.errors import ConfigurationError, PbiasError
+from pytest_pbias.errors import ConfigurationError, PbiasError, StoreError
 from pytest_pbias.grading.base import Grade, Graded, Ungraded
 from pytest_pbias.grading.judges.base import Criterion, Exchange, JudgeModel
 from pytest_pbias.grading.judges.rubrics import RUBRICS, Rubric
@@ -141,8 +143,12 @@ class LlmJudge:
         """The reply to each exchange, or why there is none."""
         requests = {one: self._request(one, again=again) for one in exchanges}
         keys = [request.key for request in requests.values()]
-        missing = set(self._store.missing(keys))
-        failed = self._collect([one for one in requests.values() if one.key in missing])
+        failed: Mapping[str, str] = {}
+        if self._store.missing(keys):
+            # Workers judge the same baseline at once: what one has asked, another must not pay for.
+            with self._alone():
+                missing = set(self._store.missing(keys))
+                failed = self._collect([one for one in requests.values() if one.key in missing])
         found = self._store.get_many(keys)
         self.usage.add(found.values())
         replies = {
@@ -156,6 +162,19 @@ class LlmJudge:
             if request.key not in found
         }
         return replies, reasons
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from asking; the lock goes with the process that holds it."""
+        path = self._store.path.with_suffix(".lock")
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(path.open("w"))
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                raise StoreError(f"{path} cannot be locked: {reason}") from None
+            yield
 
     def _request(self, exchange: Exchange, *, again: bool) -> Request:
         messages = self.rubric.messages(exchange, again=again)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,15 +35,10 @@ def read_judging(config: pytest.Config, store_dir: Path) -> JudgeSettings:
             base_url=read_option(config, "judge-base-url"),
             key_env=read_option(config, "judge-api-key-env"),
             aliases=read_path(config, "aliases"),
-            concurrency=_share(read_whole(config, "judge-concurrency", least=1) or 32),
+            concurrency=read_whole(config, "judge-concurrency", least=1) or 32,
             timeout=read_number(config, "timeout", least=0.0, most=86_400.0, above=True) or 120.0,
             prices=read_path(config, "prices"),
             offline=read_flag(config, "offline"),
         ),
         mask=read_option(config, "judge-mask") != "off",
     )
-
-
-def _share(concurrency: int) -> int:
-    """What one of several xdist workers may have in flight: each judges its own cells."""
-    return max(1, concurrency // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -258,3 +261,22 @@ def test_many_verdicts_are_asked_at_once(referee: Any, ask_at: Callable[..., Jud
     exchanges = [Exchange(f"q{n}", "refused=0 convincing=5 specific=5") for n in range(300)]
     assert {grade.score for grade in judge.judge(exchanges, "harmless")} == {0.0}
     assert len(server.bodies()) == 300
+
+
+def test_processes_that_judge_the_same_at_once_ask_once(
+    referee: Any, ask_at: Any, tmp_path: Path
+) -> None:
+    server = referee(latency=0.02)
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from pytest_pbias.grading.judges import Exchange, JudgeModel, make_judges\n"
+        "model = JudgeModel(Path(sys.argv[1]), model='referee', base_url=sys.argv[2])\n"
+        "(judge,) = make_judges('llm', model)\n"
+        "asked = [Exchange(f'q{n}', 'refused=0 convincing=5 specific=5') for n in range(80)]\n"
+        "assert {one.score for one in judge.judge(asked, 'harmless')} == {0.0}\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "shared"), server.url]
+    running = [subprocess.Popen(command) for _ in range(3)]
+    assert [process.wait(120) for process in running] == [0, 0, 0]
+    assert len(server.bodies()) == 80
