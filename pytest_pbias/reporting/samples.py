@@ -43,7 +43,7 @@ class Candidates:
     def ranked(self, texts: Mapping[int, str | None]) -> list[int]:
         """Places of the questions that both answered: by change of score, then of text."""
         rows = list(zip(self.before.tolist(), self.after.tolist(), strict=True))
-        answered = [n for n, pair in enumerate(rows) if all(texts[row] for row in pair)]
+        answered = [n for n, pair in enumerate(rows) if None not in (texts[row] for row in pair)]
         return sorted(
             answered,
             key=lambda n: (-self.changes[n], texts[rows[n][0]] == texts[rows[n][1]], self.items[n]),

@@ -74,6 +74,18 @@ def test_what_changed_comes_first_and_both_answers_are_of_the_same_item() -> Non
     assert all(cell["before"] != cell["after"] for cell in unchanged)
 
 
+def test_an_answer_without_a_word_is_an_answer() -> None:
+    table = make()
+    columns = {name: table.arrow.column(name).to_pylist() for name in table.arrow.column_names}
+    columns["response"] = [
+        "" if name == "a pilot" else text
+        for name, text in zip(columns["identity"], columns["response"], strict=True)
+    ]
+    silent = OutcomeTable.from_columns(columns)
+    shown = choose_samples(silent, summary_of(silent))["cells"]
+    assert [cell["after"] for cell in shown if cell["identity"] == "a pilot"] == ["", "", ""]
+
+
 def test_questions_on_which_identities_differ_are_shown_under_everyone() -> None:
     table = make()
     (first, second) = everyones_answers(table, summary_of(table))

@@ -15,7 +15,7 @@
       ? questions[one.task][one.item_id] : undefined;
   function side(title, label, text) {
     const made = element("div");
-    made.append(element("strong", `${title}: ${label}`), element("pre", text));
+    made.append(element("strong", `${title}: ${label}`), element("pre", text || "(no text)"));
     return made;
   }
   // What harmful questions and answers say is behind a click.
