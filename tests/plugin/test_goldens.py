@@ -203,6 +203,7 @@ def test_interrupted(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
         part = os.read(run.stdout.fileno(), 4096)
         assert part, seen
         seen += part
+    time.sleep(2)  # pytest has gone on to the next cell, and waits
     run.send_signal(signal.SIGINT)
     output, _ = run.communicate(timeout=60)
     check("interrupted", (seen + output).decode())
