@@ -24,7 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("verify", parents=[shared], help="check the hash of every record")
     gc = actions.add_parser("gc", parents=[shared], help="delete responses that no kept run uses")
     gc.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
-    gc.add_argument("--judges", action="store_true", help="delete what judging models replied too")
     export = actions.add_parser("export", parents=[shared], help="write every response to a file")
     export.add_argument("file", type=Path, help="FILE.jsonl or FILE.parquet")
 
@@ -49,9 +48,7 @@ def run(options: argparse.Namespace) -> int:
         if options.action == "verify":
             return _verify(store)
         if options.action == "gc":
-            return _collect_garbage(
-                store, options.store, dry_run=options.dry_run, judges=options.judges
-            )
+            return _collect_garbage(store, options.store, dry_run=options.dry_run)
         return _export(store, options.file)
     finally:
         store.close()
@@ -60,27 +57,34 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _list(store: Store, folder: Path) -> int:
-    from pytest_pbias.collecting.records import JUDGE_KEY
-
     counts = store.counts()
     size = store.path.stat().st_size / 1e6
     print(f"{store.path}: {counts['responses']:,} responses, {counts['grades']:,} grades, "
           f"{size:,.1f} MB")  # fmt: skip
     if counts["quarantine"]:
         print(f"{counts['quarantine']:,} damaged records set aside")
+    replies = folder / "judgements.sqlite"
+    if replies.is_file():
+        print(f"{replies}: {_count(replies):,} replies of judging models, which gc leaves alone")
     used: set[str] = set()
     for name, keys in _keys_by_run(folder):
         stored = len(keys) - len(store.missing(keys))
         used |= keys
         print(f"  run {name}: uses {len(keys):,} responses, {stored:,} of them here")
-    judged = unused = 0
-    for key in store.keys():  # noqa: SIM118  a method of the store, which is no mapping
-        judged += key.startswith(JUDGE_KEY)
-        unused += key not in used and not key.startswith(JUDGE_KEY)
-    if judged:
-        print(f"{judged:,} replies of judging models")
+    stored_keys = store.keys()
+    unused = sum(key not in used for key in stored_keys)
     print(f"{unused:,} responses are used by no kept run (pbias store gc deletes them)")
     return 0
+
+
+def _count(path: Path) -> int:
+    from pytest_pbias.collecting.store import Store
+
+    store = Store(path, read_only=True)
+    try:
+        return store.count()
+    finally:
+        store.close()
 
 
 def _verify(store: Store) -> int:
@@ -94,8 +98,7 @@ def _verify(store: Store) -> int:
     return 0
 
 
-def _collect_garbage(store: Store, folder: Path, *, dry_run: bool, judges: bool) -> int:
-    from pytest_pbias.collecting.records import JUDGE_KEY
+def _collect_garbage(store: Store, folder: Path, *, dry_run: bool) -> int:
     from pytest_pbias.collecting.waiting import owner_alive
     from pytest_pbias.errors import StoreError
 
@@ -108,9 +111,7 @@ def _collect_garbage(store: Store, folder: Path, *, dry_run: bool, judges: bool)
         used |= keys
         runs += 1
     stored_keys = store.keys()
-    unused = [
-        key for key in stored_keys if key not in used and (judges or not key.startswith(JUDGE_KEY))
-    ]
+    unused = [key for key in stored_keys if key not in used]
     verb = "would be deleted" if dry_run else "deleted"
     if unused and not dry_run:
         store.delete_many(unused)

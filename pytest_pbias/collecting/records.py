@@ -9,9 +9,6 @@ from functools import lru_cache
 
 from pytest_pbias.identities.placement import Message
 
-# Keys of what a judging model replied begin with this: no outcome table names them.
-JUDGE_KEY = "judge:"
-
 
 @dataclass(frozen=True, slots=True)
 class Sampling:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,7 +9,7 @@ import pytest
 
 from pytest_pbias.cli import main
 from pytest_pbias.collecting import Store
-from pytest_pbias.collecting.records import JUDGE_KEY, Response
+from pytest_pbias.collecting.records import Response
 from pytest_pbias.outcomes import OutcomeTable
 
 
@@ -53,6 +52,18 @@ def test_ls_says_what_is_there_and_what_uses_it(
     assert "5 responses are used by no kept run" in said
 
 
+def test_replies_of_judging_models_are_counted_and_kept(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replies = Store(folder / "judgements.sqlite")
+    replies.put_many([_response(n) for n in range(3)])
+    assert _store("ls", "--store", folder) == 0
+    assert "judgements.sqlite: 3 replies of judging models" in capsys.readouterr().out
+    assert _store("gc", "--store", folder) == 0
+    assert replies.count() == 3
+    replies.close()
+
+
 def test_gc_deletes_what_no_run_uses(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _store("gc", "--store", folder, "--dry-run") == 0
     assert "5 responses that none of 1 kept runs uses would be deleted" in capsys.readouterr().out
@@ -60,22 +71,6 @@ def test_gc_deletes_what_no_run_uses(folder: Path, capsys: pytest.CaptureFixture
     assert store.count() == 10
     assert _store("gc", "--store", folder) == 0
     assert sorted(store.keys()) == [f"key{n}" for n in range(5)]
-
-
-def test_gc_keeps_what_judging_models_replied(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Those replies were paid for, and no outcome table names them."""
-    store = Store(folder / "responses.sqlite")
-    store.put_many([replace(_response(n), key=f"{JUDGE_KEY}{n}") for n in range(3)])
-    assert _store("ls", "--store", folder) == 0
-    said = capsys.readouterr().out
-    assert "3 replies of judging models" in said
-    assert "5 responses are used by no kept run" in said
-    assert _store("gc", "--store", folder) == 0
-    assert store.count() == 8
-    assert _store("gc", "--store", folder, "--judges") == 0
-    assert store.count() == 5
 
 
 def test_gc_waits_for_a_run_that_is_asking(

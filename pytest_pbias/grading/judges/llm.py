@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from pytest_pbias.collecting.collector import Collector
 from pytest_pbias.collecting.cost import find_price
 from pytest_pbias.collecting.records import (
-    JUDGE_KEY,
     Request,
     Response,
     Sampling,
@@ -181,7 +180,7 @@ class LlmJudge:
         judge = f"judge {self.name} {self.version} at {self.spec.served_identity}"
         attempt = int(again)
         key = request_key(judge, prompt_hash(messages), _SAMPLING, seed=0, run=attempt)
-        return Request(f"{JUDGE_KEY}{key}", messages, _SAMPLING, attempt)
+        return Request(key, messages, _SAMPLING, attempt)
 
     def _collect(self, requests: Sequence[Request]) -> Mapping[str, str]:
         """Ask what the store lacks; the reasons of those that finally failed, by key."""
