@@ -113,7 +113,10 @@ def _general_pairs() -> list[PreferencePair]:
 
 
 def _defenses(work: Path, limit: int) -> list[str]:
-    names = "none,ignore-identity,equal-treatment,self-reminder,few-shot,move-to-user,strip"
+    names = (
+        "none,ignore-identity,equal-treatment,self-reminder,few-shot,"
+        "move-to-user,move-to-history,strip"
+    )
     # The model answers in under 40 tokens; out of its depth it would go on to the limit.
     asked = (
         *(f"--pbias-defense={names}", f"--pbias-limit={limit}", "--pbias-model=embedded"),
