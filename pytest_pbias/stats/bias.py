@@ -25,7 +25,7 @@ class PersonalizationBiasResult:
 
     ``raw`` is the paper's score; ``estimate`` the debiased one, with its two-sided interval
     ``low`` to ``high`` and one-sided limit ``upper`` at ``confidence``. ``pvalue`` tests PB = 0 by
-    the interval's law; on few clusters it rejects too often, ``omnibus_permutation`` does not.
+    the interval's law; ``omnibus_permutation`` needs no such law.
     ``noise_floor`` is what an unbiased model would score raw on this table.
     """
 
