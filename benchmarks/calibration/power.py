@@ -72,12 +72,13 @@ def main() -> None:
     """Run the settings."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replicates", type=int, default=1000)
+    parser.add_argument("--items", type=int, nargs="+", default=[100])
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
     settings = [
         Setting(k, items, bias, **shape)  # type: ignore[arg-type]  # a plain mapping of fields
         for items, k, shape, bias in itertools.product(
-            (100, 300), (5, 12), SHAPES, (0.0, 2.0, 5.0, 8.0)
+            options.items, (5, 12), SHAPES, (0.0, 2.0, 5.0, 8.0)
         )
     ]
     rows: list[Row] = []
