@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -67,12 +68,14 @@ def test_solutions_with_one_operator_changed_fail(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("pytest_pbias.grading.sandbox.backends.CPU_SECONDS", 1)
     rng = np.random.default_rng(7)
     mutants = {}
+    # Endless loops make this slow: one in four, and all of them by PBIAS_ALL_MUTANTS=1.
+    step = 1 if os.environ.get("PBIAS_ALL_MUTANTS") else 4
     for number, row in enumerate(_rows()):
         source = mutate(row["code"], rng)
-        if source is not None:
+        if source is not None and number % step == 0:
             mutants[number] = source
     grades = _grade(mutants)
     survived = sum(grade.label == "correct" for grade in grades.values())
     print(f"{len(mutants)} mutants, {survived} survived: {1 - survived / len(mutants):.3f} fail")
-    assert len(mutants) >= 700
+    assert len(mutants) >= 700 // step
     assert survived / len(mutants) <= 0.10
