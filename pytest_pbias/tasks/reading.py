@@ -7,6 +7,7 @@ into one, says no line of a malformed file, and takes a second to import.
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -62,14 +63,14 @@ class _File:
 def _read_file(path: Path, source: LocalSource) -> _File:
     """The rows of one file; a value that a row lacks is None, text stays as the file has it."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise DataError(f"{path}, line {line}: not UTF-8 text ({error.reason})") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     if source.format == "csv":
-        return _read_csv(path, source)
+        return _read_csv(path, text, source)
     if source.format == "jsonl":
         lines = enumerate(text.split("\n"), start=1)
         return _same_columns(
@@ -100,26 +101,24 @@ def _parse_json(path: Path, text: str, first_line: int) -> Any:
         raise DataError(f"{path}, line {first_line}: cannot be read as JSON: {error}") from None
 
 
-def _read_csv(path: Path, source: LocalSource) -> _File:
+def _read_csv(path: Path, text: str, source: LocalSource) -> _File:
     """Everything as text: an answer "None" or "1.0" must stay what the file says."""
     rows: list[Row] = []
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, strict=True)
-        columns = source.header
-        try:
-            for row in reader:
-                if not columns:
-                    columns = tuple(row)
-                    continue
-                if row and len(row) != len(columns):
-                    raise DataError(
-                        f"{path}, line {reader.line_num}: {len(row)} columns, "
-                        f"expected {len(columns)}"
-                    )
-                if row:
-                    rows.append(dict(zip(columns, row, strict=True)))
-        except csv.Error as error:
-            raise DataError(f"{path}, line {reader.line_num}: {error}") from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    columns = source.header
+    try:
+        for row in reader:
+            if not columns:
+                columns = tuple(row)
+                continue
+            if row and len(row) != len(columns):
+                raise DataError(
+                    f"{path}, line {reader.line_num}: {len(row)} columns, expected {len(columns)}"
+                )
+            if row:
+                rows.append(dict(zip(columns, row, strict=True)))
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}") from None
     return _File(tuple(columns), tuple(rows))
 
 
