@@ -14,12 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-QUESTION = "Which of these is right? (A) one (B) two (C) three (D) four. " * 6
+from collecting import messages  # the script beside this one
 
 
 def _chat(number: int) -> tuple[str, str]:
-    system = f"You are a helpful assistant. I am person {number % 40}."
-    return system, f"Question {number}. {QUESTION}"
+    system, user = messages(number)
+    return system["content"], user["content"]
 
 
 def inspect(url: str, requests: int, concurrency: int) -> None:
