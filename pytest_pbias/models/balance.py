@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pytest_pbias.identities.placement import Message
@@ -120,6 +120,12 @@ class Balanced:
     async def aclose(self) -> None:
         """Close the connections."""
         await asyncio.gather(*(member.endpoint.aclose() for member in self._members))
+
+
+def balanced(endpoints: Iterable[Endpoint]) -> Endpoint | Balanced:
+    """The endpoint where there is one, else all of them asked as one."""
+    every = list(endpoints)
+    return every[0] if len(every) == 1 else Balanced(every)
 
 
 def _next(members: Sequence[_Member]) -> _Member:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, near_matches
 from pytest_pbias.identities.placement import Message
-from pytest_pbias.models.balance import Balanced
+from pytest_pbias.models.balance import Balanced, balanced
 from pytest_pbias.models.client import Endpoint
 from pytest_pbias.models.replies import EndpointError
 from pytest_pbias.models.spec import ModelSpec
@@ -38,11 +38,10 @@ def open_endpoint(
     if url is None:
         raise ConfigurationError(f"model {spec.name!r} has no server yet: pass --pbias-base-url")
     urls = (url, *spec.more_urls) if base_url is None else (url,)
-    endpoints = [
+    return balanced(
         Endpoint(one, spec.served_name, spec.api_key(), concurrency=concurrency, timeout=timeout)
         for one in urls
-    ]
-    return endpoints[0] if len(endpoints) == 1 else Balanced(endpoints)
+    )
 
 
 def check_served_model(spec: ModelSpec, *, base_url: str | None = None) -> None:

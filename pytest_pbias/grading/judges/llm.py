@@ -27,8 +27,8 @@ from pytest_pbias.grading.judges.rubrics import RUBRICS, Rubric
 from pytest_pbias.models import ModelSpec, resolve_model
 
 if TYPE_CHECKING:
-    from pytest_pbias.grading.judges.endpoint import StructuredEndpoint
     from pytest_pbias.models.balance import Balanced
+    from pytest_pbias.models.client import Endpoint
 
 KEY_ENV = "PBIAS_JUDGE_API_KEY"
 DEFAULT_RUBRIC = "strongreject"
@@ -203,11 +203,11 @@ class LlmJudge:
         self._dead = collector.end_reason
         return {key: failure.reason for key, failure in failures.items()}
 
-    def _connect(self) -> StructuredEndpoint | Balanced:
+    def _connect(self) -> Endpoint | Balanced:
         from pytest_pbias.grading.judges.endpoint import StructuredEndpoint
-        from pytest_pbias.models.balance import Balanced
+        from pytest_pbias.models.balance import balanced
 
-        endpoints = [
+        return balanced(
             StructuredEndpoint(
                 url,
                 self.spec.served_name,
@@ -217,8 +217,7 @@ class LlmJudge:
                 response_format=self.rubric.response_format(),
             )
             for url in (self.spec.base_url, *self.spec.more_urls)
-        ]
-        return endpoints[0] if len(endpoints) == 1 else Balanced(endpoints)
+        )
 
 
 def make_llm_judge(argument: str, model: JudgeModel) -> LlmJudge:
