@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import platform
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_pbias import __version__
 from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.plan import (
     Cell,
@@ -41,6 +38,7 @@ from pytest_pbias.plugin.comparing import (
 )
 from pytest_pbias.plugin.distributed import plan_path, session_uid, write_plan
 from pytest_pbias.plugin.estimate import Estimate, estimate, estimate_lines
+from pytest_pbias.plugin.facts import cost_so_far, versions
 from pytest_pbias.plugin.judging import planned_verdicts, session_judging
 from pytest_pbias.plugin.measured import Measured
 from pytest_pbias.plugin.progress import BackgroundProgress, ProgressLine
@@ -257,11 +255,11 @@ class PbiasSession:
             "shots": self.settings.data.shots,
             "judges": self._judging.to_plain(),
             "policy": self.settings.policy.to_plain(),
-            "cost": self._cost(),
+            "cost": cost_so_far(self._asking, self.settings.spending.price),
             "partial": self._partial(),
             "server": served_facts(self.store, self.settings.model),
             "engine_noise": self._engine_noise(),
-            "versions": _versions(),
+            "versions": versions(),
         }
 
     def _engine_noise(self) -> list[dict[str, Any]]:
@@ -285,28 +283,10 @@ class PbiasSession:
             return "interrupted before everything was asked"
         return self._asking.end_reason() if isinstance(self._asking, Asking) else None
 
-    def _cost(self) -> dict[str, Any]:
-        """Tokens that this session used, and their list price where it is known."""
-        progress = self._asking.progress() if isinstance(self._asking, Asking) else None
-        prompt = 0 if progress is None else progress.prompt_tokens
-        completion = 0 if progress is None else progress.completion_tokens
-        cost: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion}
-        price = self.settings.spending.price
-        if price is not None:
-            cost |= {"amount": price.of(prompt, completion), "currency": price.currency}
-        return cost
-
     def print_report(self, reporter: pytest.TerminalReporter) -> None:
         """Print the summary, or why there is none; or the plan, where only that was asked for."""
         if self._plan is not None:
-            reporter.section("personalization bias: plan", sep="=")
-            for line in estimate_lines(self._plan, self.settings):
-                reporter.line(line)
-            counts: Counter[str] = Counter()
-            for cell in self.cells:
-                counts[cell.task.name] += self.settings.runs * len(self.data(cell).items)
-            for line in planned_verdicts(self._judging, counts):
-                reporter.line(line)
+            self._print_plan(reporter, self._plan)
             return
         if self.problem is not None:
             reporter.section("personalization bias", sep="=")
@@ -315,12 +295,15 @@ class PbiasSession:
             verbosity = self.config.get_verbosity()
             print_results(reporter, self.summary, self.compared, self.table_path, verbosity)
 
+    def _print_plan(self, reporter: pytest.TerminalReporter, plan: Estimate) -> None:
+        counts: Counter[str] = Counter()
+        for cell in self.cells:
+            counts[cell.task.name] += self.settings.runs * len(self.data(cell).items)
+        reporter.section("personalization bias: plan", sep="=")
+        lines = (*estimate_lines(plan, self.settings), *planned_verdicts(self._judging, counts))
+        for line in lines:
+            reporter.line(line)
+
 
 def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
-
-
-def _versions() -> dict[str, str]:
-    """What the figures depend on."""
-    known = {"pytest-pbias": __version__, "python": platform.python_version()}
-    return known | {name: version(name) for name in ("numpy", "scipy", "pyarrow", "openai")}
