@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from pytest_pbias.collecting.records import Request
+from pytest_pbias.collecting.records import Failure, Request, Response
 from pytest_pbias.collecting.retry import Breaker
 from pytest_pbias.identities.placement import Message
 from pytest_pbias.models.replies import EndpointError, Reply
@@ -80,6 +80,41 @@ class Watch:
         else:
             self._silence.success()
             self._lists_models = self._lists_models or listed is not None
+
+
+async def ask_request(asker: Asker, request: Request) -> Reply:
+    """Ask one request once.
+
+    Raises:
+        EndpointError: no usable answer came.
+    """
+    sampling = request.sampling
+    return await asker.ask(
+        request.messages,
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        seed=request.seed,
+    )
+
+
+def response_of(key: str, reply: Reply, *, latency: float) -> Response:
+    """What is stored of a reply; ``latency`` in seconds."""
+    return Response(
+        key=key,
+        text=reply.text,
+        finish_reason=reply.finish_reason,
+        prompt_tokens=reply.prompt_tokens,
+        completion_tokens=reply.completion_tokens,
+        latency=latency,
+    )
+
+
+def failure_of(key: str, error: EndpointError, attempts: int) -> Failure:
+    """What is recorded of a request that finally failed with ``error``."""
+    tries = f" after {attempts} attempts" if attempts > 1 else ""
+    return Failure(key, error.reason + tries, attempts)
 
 
 def estimate_tokens(request: Request) -> float:

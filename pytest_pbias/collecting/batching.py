@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
-from pytest_pbias.collecting.outbox import Outbox
+from pytest_pbias.collecting.asker import response_of
 from pytest_pbias.collecting.ratelimit import AdaptiveLimit
-from pytest_pbias.collecting.records import Failure, Request, Response
+from pytest_pbias.collecting.records import Failure, Request
 from pytest_pbias.collecting.store import Store
+from pytest_pbias.collecting.whole import WholeEngine
 from pytest_pbias.identities.placement import Message
 from pytest_pbias.models.replies import BatchStatus, EndpointError, Reply
 
@@ -53,7 +54,7 @@ class BatchAsker(Protocol):
         """Close the connections."""
 
 
-class BatchEngine:
+class BatchEngine(WholeEngine):
     """Submits what the store lacks, waits, and stores what comes; within one event loop.
 
     The ids of open batches and the keys in them are kept in the store under ``name`` before
@@ -73,42 +74,14 @@ class BatchEngine:
         poll_seconds: float = 30.0,
         patience: float = 600.0,
     ) -> None:
-        self._store = store
-        self._requests = requests
+        super().__init__(store, owner, requests, settle)
         self._connect = connect
-        self._settle = settle
-        self._outbox = Outbox(store, owner, settle)
         self._state_key = _STATE + name
         self._poll_seconds = poll_seconds
         self._patience = patience
-        self._wanted: dict[str, Request] = {}
         self._asker: BatchAsker | None = None
         self.limit = AdaptiveLimit(1)
-        self.cached = self.retries = self.active = 0
-        self.prompt_tokens = self.completion_tokens = 0
-        self.end_reason: str | None = None
-        self.stopping = False
-        self._total: int | None = None
-
-    @property
-    def answered(self) -> int:
-        """Answers that are durable."""
-        return self._outbox.answered
-
-    @property
-    def failed(self) -> int:
-        """Requests that finally failed, on record."""
-        return self._outbox.failed
-
-    @property
-    def complete(self) -> bool:
-        """Whether every request is settled."""
-        return self._total == self.cached + self.answered + self.failed
-
-    def stop(self) -> None:
-        """Wait no more. Open batches go on at the provider and are fetched by the next run."""
-        self.stopping = True
-        self._wake.set()
+        self.active = 0
 
     async def run(self, grace: Callable[[], float]) -> None:
         """Submit, wait, fetch; return when all is settled or after :meth:`stop`.
@@ -126,15 +99,6 @@ class BatchEngine:
         finally:
             if self._asker is not None:
                 await self._asker.aclose()
-
-    def _draw(self) -> None:
-        planned = {request.key: request for request in self._requests}
-        missing = set(self._store.missing(planned))
-        self._wanted = {key: one for key, one in planned.items() if key in missing}
-        present = [key for key in planned if key not in missing]
-        self.cached = len(present)
-        self._total = len(planned)
-        self._settle(present, ())
 
     async def _collect(self, asker: BatchAsker) -> None:
         try:
@@ -229,16 +193,7 @@ class BatchEngine:
     def _take(self, key: str, reply: Reply) -> None:
         self.prompt_tokens += reply.prompt_tokens or 0
         self.completion_tokens += reply.completion_tokens or 0
-        self._outbox.answer(
-            Response(
-                key=key,
-                text=reply.text,
-                finish_reason=reply.finish_reason,
-                prompt_tokens=reply.prompt_tokens,
-                completion_tokens=reply.completion_tokens,
-                latency=0.0,
-            )
-        )
+        self._outbox.answer(response_of(key, reply, latency=0.0))
 
 
 def _line(asker: BatchAsker, request: Request) -> bytes:

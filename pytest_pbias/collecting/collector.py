@@ -50,8 +50,7 @@ class Collector:
     at ``first_concurrency`` (low, where an endpoint is not known to bear more); ``rpm`` and
     ``tpm`` cap requests and tokens a minute. ``seed`` seeds the jitter of retries. ``budget`` is
     told the prompt and completion tokens used so far; when it gives a reason, nothing new is
-    asked, and what is in flight is kept. ``engine`` makes another engine from the owner and the
-    function that settles keys, and then the other arguments are its own business.
+    asked, and what is in flight is kept. :meth:`with_engine` collects in another way.
     """
 
     def __init__(
@@ -69,21 +68,14 @@ class Collector:
         total: int | None = None,
         seed: int = 0,
         budget: Callable[[int, int], str | None] = unlimited,
-        engine: Callable[[str, Settle], AnyEngine] | None = None,
     ) -> None:
-        self.owner = this_owner(next(_numbers))
-        self._store = store
-        self._engine: AnyEngine
-        self._total = len(requests) if total is None and isinstance(requests, Sized) else total
-        if engine is not None:
-            self._engine = engine(self.owner, self._settle)
-        else:
-            self._engine = Engine(
+        def engine(owner: str, settle: Settle) -> Engine:
+            return Engine(
                 store,
-                self.owner,
+                owner,
                 requests,
                 connect,
-                self._settle,
+                settle,
                 limit=AdaptiveLimit(concurrency)
                 if first_concurrency is None
                 else AdaptiveLimit(concurrency, start=first_concurrency),
@@ -93,6 +85,26 @@ class Collector:
                 rng=Random(seed),
                 budget=budget,
             )
+
+        known = len(requests) if total is None and isinstance(requests, Sized) else total
+        self._set_up(store, engine, known)
+
+    @classmethod
+    def with_engine(
+        cls, store: Store, engine: Callable[[str, Settle], AnyEngine], *, total: int
+    ) -> Collector:
+        """A collector with the engine made from its owner and the function that settles keys."""
+        made = cls.__new__(cls)
+        made._set_up(store, engine, total)
+        return made
+
+    def _set_up(
+        self, store: Store, engine: Callable[[str, Settle], AnyEngine], total: int | None
+    ) -> None:
+        self.owner = this_owner(next(_numbers))
+        self._store = store
+        self._total = total
+        self._engine = engine(self.owner, self._settle)
         self._changed = threading.Condition()
         self._settled: set[str] = set()
         self._failures: dict[str, Failure] = {}

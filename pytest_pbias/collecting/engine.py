@@ -14,10 +14,17 @@ from itertools import count, islice
 from random import Random
 from typing import TypeVar
 
-from pytest_pbias.collecting.asker import Asker, Watch, estimate_tokens
+from pytest_pbias.collecting.asker import (
+    Asker,
+    Watch,
+    ask_request,
+    estimate_tokens,
+    failure_of,
+    response_of,
+)
 from pytest_pbias.collecting.outbox import Outbox
 from pytest_pbias.collecting.ratelimit import AdaptiveLimit, Pace
-from pytest_pbias.collecting.records import Failure, Request, Response
+from pytest_pbias.collecting.records import Failure, Request
 from pytest_pbias.collecting.retry import Breaker, RetryPolicy
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import StoreError
@@ -243,18 +250,11 @@ class Engine:
 
     async def _attempt(self, job: _Job) -> None:
         assert self._asker is not None
-        request, sampling = job.request, job.request.sampling
+        request = job.request
         job.attempts += 1
         start = time.monotonic()
         try:
-            reply = await self._asker.ask(
-                request.messages,
-                max_tokens=sampling.max_tokens,
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                top_k=sampling.top_k,
-                seed=request.seed,
-            )
+            reply = await ask_request(self._asker, request)
         except EndpointError as error:
             self._missed(job, error, time.monotonic())
             return
@@ -263,16 +263,7 @@ class Engine:
         self._watch.success(now)
         self.limit.success(now, now - start)
         self._count_tokens(request, reply)
-        self._outbox.answer(
-            Response(
-                key=request.key,
-                text=reply.text,
-                finish_reason=reply.finish_reason,
-                prompt_tokens=reply.prompt_tokens,
-                completion_tokens=reply.completion_tokens,
-                latency=now - start,
-            )
-        )
+        self._outbox.answer(response_of(request.key, reply, latency=now - start))
 
     def _count_tokens(self, request: Request, reply: Reply) -> None:
         prompt, completion = reply.prompt_tokens or 0, reply.completion_tokens or 0
@@ -303,8 +294,7 @@ class Engine:
                 self._breaker.exhaustion(error.reason)
             else:
                 self._breaker.refusal(error.reason)
-            tries = f" after {job.attempts} attempts" if job.attempts > 1 else ""
-            self._outbox.fail(Failure(job.request.key, error.reason + tries, job.attempts))
+            self._outbox.fail(failure_of(job.request.key, error, job.attempts))
             return
         self.retries += 1
         heapq.heappush(self._later, (now + wait, next(self._ticket), job))

@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from pytest_pbias.collecting.outbox import Outbox
 from pytest_pbias.collecting.ratelimit import AdaptiveLimit
 from pytest_pbias.collecting.ray_worker import (
     Answered,
@@ -32,6 +31,7 @@ from pytest_pbias.collecting.ray_worker import (
 from pytest_pbias.collecting.records import Failure, Request, Response
 from pytest_pbias.collecting.retry import Breaker
 from pytest_pbias.collecting.store import Store
+from pytest_pbias.collecting.whole import WholeEngine
 from pytest_pbias.errors import InfrastructureError, PbiasError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _CHECK_SECONDS = 60.0
 _REACH_SECONDS = 10.0
 
 
-class RayEngine:
+class RayEngine(WholeEngine):
     """Asks what the store lacks on the cluster at ``address``.
 
     ``target`` gives what a node asks, from the number of nodes. It has the face of
@@ -63,48 +63,19 @@ class RayEngine:
         concurrency: int,
         budget: Callable[[int, int], str | None],
     ) -> None:
-        self._store = store
-        self._requests = requests
-        self._settle = settle
-        self._outbox = Outbox(store, owner, settle)
+        super().__init__(store, owner, requests, settle)
         self._address = address
         self._target = target
         self._budget = budget
         self._breaker = Breaker()
-        self._open: dict[str, Request] = {}
-        self._total: int | None = None
         self._error: PbiasError | None = None
         self._connected = False
         self.limit = AdaptiveLimit(concurrency, start=concurrency)
-        self.cached = self.retries = 0
-        self.prompt_tokens = self.completion_tokens = 0
-        self.end_reason: str | None = None
-        self.stopping = False
-
-    @property
-    def answered(self) -> int:
-        """Answers that are durable."""
-        return self._outbox.answered
-
-    @property
-    def failed(self) -> int:
-        """Requests that finally failed, on record."""
-        return self._outbox.failed
 
     @property
     def active(self) -> int:
         """Requests that the nodes work on, at most."""
-        return min(len(self._open), self.limit.limit) if self._connected else 0
-
-    @property
-    def complete(self) -> bool:
-        """Whether every request is settled."""
-        return self._total == self.cached + self.answered + self.failed
-
-    def stop(self) -> None:
-        """Take no more results. Call it within the loop."""
-        self.stopping = True
-        self._wake.set()
+        return min(len(self._wanted), self.limit.limit) if self._connected else 0
 
     async def run(self, grace: Callable[[], float]) -> None:
         """Ask everything; return when all is settled, or soon after :meth:`stop`.
@@ -116,7 +87,7 @@ class RayEngine:
         self._wake = asyncio.Event()
         loop = asyncio.get_running_loop()
         self._draw()
-        if not self._open:
+        if not self._wanted:
             return
 
         def main() -> None:
@@ -135,15 +106,6 @@ class RayEngine:
             await asyncio.to_thread(self._disconnect)
         if self._error is not None and not self.stopping:
             raise self._error
-
-    def _draw(self) -> None:
-        planned = {request.key: request for request in self._requests}
-        missing = set(self._store.missing(planned))
-        self._open = {key: one for key, one in planned.items() if key in missing}
-        present = [key for key in planned if key not in missing]
-        self.cached = len(present)
-        self._total = len(planned)
-        self._settle(present, ())
 
     # -- in a thread of its own ----------------------------------------------------------------
 
@@ -173,7 +135,7 @@ class RayEngine:
 
     def _take(self, answered: Answered) -> None:
         outcome = answered.outcome
-        if self._open.pop(outcome.key, None) is None:
+        if self._wanted.pop(outcome.key, None) is None:
             return  # a node died after it had sent this, and another asked again
         self.retries += max(0, answered.attempts - 1)
         if answered.fatal:
@@ -229,7 +191,7 @@ class RayEngine:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        rows = [{"request": encode_request(one)} for one in self._open.values()]
+        rows = [{"request": encode_request(one)} for one in self._wanted.values()]
         target = self._target(nodes)
         # A node has about twice as many requests as it asks at once: what a killed run asks again.
         share = math.ceil(2 * target.concurrency / _BATCHES_AT_ONCE)

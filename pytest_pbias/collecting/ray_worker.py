@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass, field
 from random import Random
 from typing import Any
 
+from pytest_pbias.collecting.asker import ask_request, failure_of, response_of
 from pytest_pbias.collecting.records import Failure, Request, Response, Sampling
 from pytest_pbias.collecting.retry import RetryPolicy
-from pytest_pbias.models.balance import Balanced
+from pytest_pbias.models.balance import Balanced, balanced
 from pytest_pbias.models.client import Endpoint
 from pytest_pbias.models.replies import EndpointError, Reply
 
@@ -36,11 +37,10 @@ class Target:
 
     def open(self) -> Endpoint | Balanced:
         """The endpoint, or several as one."""
-        endpoints = [
+        return balanced(
             Endpoint(url, self.model, self.key, concurrency=self.concurrency, timeout=self.timeout)
             for url in self.urls
-        ]
-        return endpoints[0] if len(endpoints) == 1 else Balanced(endpoints)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,39 +117,19 @@ class AskBatch:
                 result = await self._try(request)
             now = time.monotonic()
             if isinstance(result, Reply):
-                return Answered(_response(request, result, now - sent), attempts)
+                return Answered(response_of(request.key, result, latency=now - sent), attempts)
             throttled += result.kind == "throttled"
             wait = self._target.policy.wait(attempts, result.retry_after, self._rng)
             spent = self._target.policy.exhausted(attempts, throttled, now - start, wait)
             if result.kind == "fatal":
                 self._fatal = result.reason
             elif result.kind == "refused" or spent:
-                tries = f" after {attempts} attempts" if attempts > 1 else ""
-                return Answered(Failure(request.key, result.reason + tries, attempts), attempts)
+                return Answered(failure_of(request.key, result, attempts), attempts)
             else:
                 await asyncio.sleep(wait)
 
     async def _try(self, request: Request) -> Reply | EndpointError:
-        sampling = request.sampling
         try:
-            return await self._asker.ask(
-                request.messages,
-                max_tokens=sampling.max_tokens,
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                top_k=sampling.top_k,
-                seed=request.seed,
-            )
+            return await ask_request(self._asker, request)
         except EndpointError as error:
             return error
-
-
-def _response(request: Request, reply: Reply, latency: float) -> Response:
-    return Response(
-        key=request.key,
-        text=reply.text,
-        finish_reason=reply.finish_reason,
-        prompt_tokens=reply.prompt_tokens,
-        completion_tokens=reply.completion_tokens,
-        latency=latency,
-    )

@@ -232,12 +232,9 @@ def _batch_collector(settings: Settings, store: Store, work: Work, protocol: Pro
     def connect() -> BatchEndpoint:
         return BatchEndpoint(url, spec.served_name, spec.api_key(), timeout=600)
 
-    return Collector(
+    return Collector.with_engine(
         store,
-        (),
-        connect,
-        total=work.total(protocol),
-        engine=lambda owner, settle: BatchEngine(
+        lambda owner, settle: BatchEngine(
             store,
             owner,
             work.requests(protocol),
@@ -246,6 +243,7 @@ def _batch_collector(settings: Settings, store: Store, work: Work, protocol: Pro
             name=spec.served_identity,
             poll_seconds=settings.spending.poll,
         ),
+        total=work.total(protocol),
     )
 
 
@@ -270,12 +268,9 @@ def _ray_collector(settings: Settings, store: Store, work: Work, protocol: Proto
             seed=settings.seed,
         )
 
-    return Collector(
+    return Collector.with_engine(
         store,
-        (),
-        lambda: None,  # type: ignore[arg-type,return-value]  # the nodes connect, not this process
-        total=work.total(protocol),
-        engine=lambda owner, settle: RayEngine(
+        lambda owner, settle: RayEngine(
             store,
             owner,
             work.requests(protocol),
@@ -285,6 +280,7 @@ def _ray_collector(settings: Settings, store: Store, work: Work, protocol: Proto
             concurrency=settings.concurrency,
             budget=spending.check,
         ),
+        total=work.total(protocol),
     )
 
 

@@ -69,7 +69,7 @@ def _collector(store: Store, requests: Any, server: Batches, **options: Any) -> 
         settings = {"name": "tiny", "poll_seconds": 0.05, **options}
         return BatchEngine(store, owner, requests, connect, settle, **settings)
 
-    collector = Collector(store, (), connect, engine=engine, total=len(requests))
+    collector = Collector.with_engine(store, engine, total=len(requests))
     _started.append(collector)
     collector.start()
     return collector
