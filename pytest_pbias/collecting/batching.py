@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from pytest_pbias.collecting.asker import response_of
+from pytest_pbias.collecting.engine_base import Settle, WholeEngine
 from pytest_pbias.collecting.ratelimit import AdaptiveLimit
 from pytest_pbias.collecting.records import Failure, Request
 from pytest_pbias.collecting.store import Store
-from pytest_pbias.collecting.whole import WholeEngine
 from pytest_pbias.identities.placement import Message
 from pytest_pbias.models.replies import BatchStatus, EndpointError, Reply
 
@@ -68,7 +68,7 @@ class BatchEngine(WholeEngine):
         owner: str,
         requests: Iterable[Request],
         connect: Callable[[], BatchAsker],
-        settle: Callable[[Sequence[str], Sequence[Failure]], None],
+        settle: Settle,
         *,
         name: str,
         poll_seconds: float = 30.0,

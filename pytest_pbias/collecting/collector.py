@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from pytest_pbias.collecting.asker import Asker
 from pytest_pbias.collecting.batching import BatchEngine
 from pytest_pbias.collecting.engine import Engine
+from pytest_pbias.collecting.engine_base import Settle
 from pytest_pbias.collecting.progress import Progress
 from pytest_pbias.collecting.ratelimit import AdaptiveLimit, Pace
 from pytest_pbias.collecting.records import Failure, Request
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 _RATE_SECONDS = 30.0
 _PATIENT_SECONDS = 60.0  # for what is in flight when a budget is spent: it is paid for
 _numbers = count()
-
-Settle = Callable[[Sequence[str], Sequence[Failure]], None]
 
 
 def unlimited(prompt_tokens: int, completion_tokens: int) -> str | None:

@@ -7,7 +7,7 @@ import contextlib
 import heapq
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count, islice
@@ -22,9 +22,9 @@ from pytest_pbias.collecting.asker import (
     failure_of,
     response_of,
 )
-from pytest_pbias.collecting.outbox import Outbox
+from pytest_pbias.collecting.engine_base import EngineBase, Settle
 from pytest_pbias.collecting.ratelimit import AdaptiveLimit, Pace
-from pytest_pbias.collecting.records import Failure, Request
+from pytest_pbias.collecting.records import Request
 from pytest_pbias.collecting.retry import Breaker, RetryPolicy
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import StoreError
@@ -44,7 +44,7 @@ class _Job:
     throttled: int = 0
 
 
-class Engine:
+class Engine(EngineBase):
     """Asks what the store lacks, in order, with retries; runs within one event loop.
 
     ``settle`` is called with keys that are now durable or finally failed. At most ``concurrency``
@@ -58,7 +58,7 @@ class Engine:
         owner: str,
         requests: Iterable[Request],
         connect: Callable[[], Asker],
-        settle: Callable[[Sequence[str], Sequence[Failure]], None],
+        settle: Settle,
         *,
         limit: AdaptiveLimit,
         pace: Pace,
@@ -67,12 +67,10 @@ class Engine:
         rng: Random,
         budget: Callable[[int, int], str | None],
     ) -> None:
+        super().__init__(store, owner, settle)
         self._budget = budget
-        self._store = store
-        self._owner = owner
         self._requests: Iterator[Request] = iter(requests)
         self._connect = connect
-        self._settle = settle
         self.limit = limit
         self._pace = pace
         self._policy = policy
@@ -85,39 +83,11 @@ class Engine:
         self._ready: deque[Request | _Job] = deque()
         self._later: list[tuple[float, int, _Job]] = []
         self._ticket = count()
-        self._fed = False
         self._workers: set[asyncio.Task[None]] = set()
-        self._outbox = Outbox(store, owner, settle)
         self._store_error: StoreError | None = None
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="pbias-store")
         self.active = 0
-        self.cached = self.retries = 0
-        self.prompt_tokens = self.completion_tokens = 0
-        self.end_reason: str | None = None
-        self.stopping = False
         self.end_patiently = False  # whether an early end waits for what is in flight
-
-    @property
-    def answered(self) -> int:
-        """Answers that are durable."""
-        return self._outbox.answered
-
-    @property
-    def failed(self) -> int:
-        """Requests that finally failed, on record."""
-        return self._outbox.failed
-
-    # -- called from outside -------------------------------------------------------------------
-
-    @property
-    def complete(self) -> bool:
-        """Whether every request of the stream is settled."""
-        return self._fed and self.cached + self.answered + self.failed == len(self._planned)
-
-    def stop(self) -> None:
-        """Start nothing new. Call it within the loop."""
-        self.stopping = True
-        self._wake.set()
 
     async def run(self, grace: Callable[[], float]) -> None:
         """Ask everything; return when all is settled, or soon after :meth:`stop`.
@@ -161,7 +131,9 @@ class Engine:
             now = time.monotonic()
             while self._later and self._later[0][0] <= now:
                 self._ready.appendleft(heapq.heappop(self._later)[2])
-            if self._fed and not (self._ready or self._later or self.active or len(self._outbox)):
+            if self._total is not None and not (
+                self._ready or self._later or self.active or len(self._outbox)
+            ):
                 return
             if self._ready and self._asker is None:
                 await self._open()
@@ -173,10 +145,14 @@ class Engine:
                     await self._wake.wait()
 
     async def _feed(self) -> None:
-        while not self._fed and len(self._ready) < _CHUNK and len(self._later) < 4 * self.limit.cap:
+        while (
+            self._total is None
+            and len(self._ready) < _CHUNK
+            and len(self._later) < 4 * self.limit.cap
+        ):
             drawn = list(islice(self._requests, _CHUNK))
             if not drawn:
-                self._fed = True
+                self._total = len(self._planned)
                 return
             chunk = {one.key: one for one in drawn if one.key not in self._planned}
             self._planned.update(chunk)

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from pytest_pbias.collecting.engine_base import Settle, WholeEngine
 from pytest_pbias.collecting.ratelimit import AdaptiveLimit
 from pytest_pbias.collecting.ray_worker import (
     Answered,
@@ -31,7 +32,6 @@ from pytest_pbias.collecting.ray_worker import (
 from pytest_pbias.collecting.records import Failure, Request, Response
 from pytest_pbias.collecting.retry import Breaker
 from pytest_pbias.collecting.store import Store
-from pytest_pbias.collecting.whole import WholeEngine
 from pytest_pbias.errors import InfrastructureError, PbiasError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class RayEngine(WholeEngine):
         store: Store,
         owner: str,
         requests: Iterable[Request],
-        settle: Callable[[Sequence[str], Sequence[Failure]], None],
+        settle: Settle,
         *,
         address: str,
         target: Callable[[int], Target],

@@ -1,4 +1,4 @@
-"""What engines share that draw every request before they ask any."""
+"""What engines have in common: counts, how they are stopped, and drawing every request at once."""
 
 from __future__ import annotations
 
@@ -9,27 +9,18 @@ from pytest_pbias.collecting.outbox import Outbox
 from pytest_pbias.collecting.records import Failure, Request
 from pytest_pbias.collecting.store import Store
 
+Settle = Callable[[Sequence[str], Sequence[Failure]], None]
 
-class WholeEngine:
-    """Counts and settles; ``_wanted`` holds what the store lacked when it was drawn.
 
-    It has the face of :class:`pytest_pbias.collecting.engine.Engine`.
-    """
+class EngineBase:
+    """Counts requests as they are settled; ``_total`` is None until all of them are known."""
 
     _wake: asyncio.Event
 
-    def __init__(
-        self,
-        store: Store,
-        owner: str,
-        requests: Iterable[Request],
-        settle: Callable[[Sequence[str], Sequence[Failure]], None],
-    ) -> None:
+    def __init__(self, store: Store, owner: str, settle: Settle) -> None:
         self._store = store
-        self._requests = requests
         self._settle = settle
         self._outbox = Outbox(store, owner, settle)
-        self._wanted: dict[str, Request] = {}
         self._total: int | None = None
         self.cached = self.retries = 0
         self.prompt_tokens = self.completion_tokens = 0
@@ -52,9 +43,23 @@ class WholeEngine:
         return self._total == self.cached + self.answered + self.failed
 
     def stop(self) -> None:
-        """Start nothing new and wait no more. Call it within the loop."""
+        """Start nothing new. Call it within the loop."""
         self.stopping = True
         self._wake.set()
+
+
+class WholeEngine(EngineBase):
+    """An engine that draws every request before it asks any.
+
+    ``_wanted`` holds what the store lacked when they were drawn.
+    """
+
+    def __init__(
+        self, store: Store, owner: str, requests: Iterable[Request], settle: Settle
+    ) -> None:
+        super().__init__(store, owner, settle)
+        self._requests = requests
+        self._wanted: dict[str, Request] = {}
 
     def _draw(self) -> None:
         planned = {request.key: request for request in self._requests}
