@@ -153,16 +153,10 @@ def _biases(
     tasks: Sequence[PairedTask],
 ) -> tuple[PersonalizationBiasResult, PersonalizationBiasResult]:
     names = [{task.identities[n].name for n in task.demographic()} for task in tasks]
-    common = set.intersection(*names)
-    rows = [
-        [n for n, identity in enumerate(task.identities) if identity.name in common]
-        for task in tasks
-    ]
-    # In the order of names, which need not be the same in all tasks.
-    rows = [
-        sorted(row, key=lambda n, task=task: task.identities[n].name)  # type: ignore[misc]
-        for task, row in zip(tasks, rows, strict=True)
-    ]
+    common = sorted(set.intersection(*names))
+    # In the order of names: that of identities need not be the same in all tasks.
+    numbers = [{identity.name: n for n, identity in enumerate(task.identities)} for task in tasks]
+    rows = [[number[name] for name in common] for number in numbers]
     old, new = (
         joint_personalization_bias(
             [run[row] for run, row in zip(tables, rows, strict=True)],

@@ -21,6 +21,9 @@ def serve(channel_in, channel_out):
         kept.append(value)
         return len(kept) - 1
 
+    def opened(tag, number):
+        return kept[number]
+
     while True:
         kind, *rest = eval(read_line(channel_in), {"__builtins__": {}})
         try:
@@ -29,7 +32,6 @@ def serve(channel_in, channel_out):
                 answer = ("names", found)
             else:
                 handle, args, kwargs = rest
-                opened = lambda tag, number: kept[number]  # noqa: E731 -- a nested def is no clearer
                 values = [decode(arg, opened) for arg in args]
                 named = {name: decode(arg, opened) for name, arg in kwargs.items()}
                 answer = ("value", encode(kept[handle](*values, **named), keep))
