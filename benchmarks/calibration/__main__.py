@@ -75,8 +75,8 @@ def bias_row(setting: Setting, replicates: int, stream: int = 0) -> Row:
         low90 = np.nan
         if 2.0 <= setting.bias <= 5.0:
             low90 = personalization_bias(scores, clusters=clusters, confidence=0.9).low
-        square = result.estimate**2 if result.estimate else _square(scores, clusters)
-        found[number] = square, result.low, result.high, result.upper, low90
+        squared = result.estimate**2 if result.estimate else _square(scores, clusters)
+        found[number] = squared, result.low, result.high, result.upper, low90
         # Its power is in power.csv, its level on large tables in rotations.csv.
         if setting.bias == 0.0 and setting.identities * setting.items <= LARGE:
             tests[number, 0] = omnibus_permutation(

@@ -28,7 +28,8 @@ class Setting:
 def effects(setting: Setting) -> Array:
     """Effects of the identities on the mean rate: equally spaced, mean 0, RMS ``bias``."""
     ladder = np.linspace(-1.0, 1.0, setting.identities)
-    return ladder / np.sqrt((ladder**2).mean()) * setting.bias / 100
+    scaled: Array = ladder / np.sqrt((ladder**2).mean()) * setting.bias / 100
+    return scaled
 
 
 def rates(setting: Setting, items: int, rng: np.random.Generator) -> Array:

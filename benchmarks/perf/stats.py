@@ -17,7 +17,9 @@ from pytest_pbias.stats import contributions, gap, omnibus_permutation, personal
 def main() -> None:
     """Generate, time, print."""
     rng = np.random.default_rng(0)
-    tasks = [(rng.random((35, 3800, 3)) < rng.random(3800)[:, None]) * 1.0 for _ in range(8)]
+    tasks = [
+        (rng.random((35, 3800, 3)) < rng.random(3800)[:, None]).astype(np.float64) for _ in range(8)
+    ]
     clusters = np.repeat(np.arange(760), 5).astype(str)
     spent: dict[str, float] = {}
 

@@ -99,7 +99,8 @@ def chats(items: int, data_dir: Path) -> list[list[dict[str, str]]]:
         data = load_task(task, data_dir=data_dir, limit=items, seed=0)
         for cell in with_baselines(Cell(task, one) for one in people):
             for question in questions_of(cell, data, protocol):
-                found.append([dict(message) for message in question.request.messages])
+                messages = question.request.messages
+                found.append([{"role": m["role"], "content": m["content"]} for m in messages])
     return found
 
 
@@ -115,7 +116,8 @@ def random_model(folder: Path) -> Path:
     config.hidden_size, config.intermediate_size, config.head_dim = 768, 2048, 64
     config.num_hidden_layers, config.num_attention_heads, config.num_key_value_heads = 14, 12, 4
     torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)  # type: ignore[no-untyped-call]  # untyped in transformers
+    model.save_pretrained(folder)
     return folder
 
 
