@@ -8,10 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, special
-from scipy import stats as sps
 
 from pytest_pbias.stats.arrays import Array, Labels, cluster_codes, table_means
+from pytest_pbias.stats.distributions import (
+    chi_square_sf,
+    noncentral_chi_square_sf,
+    normal_isf,
+    student_sf,
+)
+from pytest_pbias.stats.roots import crossing
 
 # Under so many clusters nothing tells effect from noise: simulated, the lower limit then errs up
 # to 0.87 of the time (2 clusters) and 0.06 (4), instead of 0.025.
@@ -256,7 +261,7 @@ class SumOfSquaresLaw:
         directions = max(1.0, self.noise**2 / self.noise_squared / 4)
         spread = everywhere**2 / (self.freedom * directions) + along**2 / self.freedom
         freedom = (everywhere + along) ** 2 / spread
-        return float(special.stdtr(freedom, float(special.ndtri(tail))))
+        return student_sf(normal_isf(tail), freedom)
 
     def limit(self, observed: float, tail: float) -> float:
         """The effect at which ``observed`` or more has probability ``tail``; at least 0."""
@@ -267,15 +272,14 @@ class SumOfSquaresLaw:
         high = max(observed, self.noise)
         while self.upper_tail(observed, high) < tail:
             high *= 2.0
-        found = optimize.brentq(lambda effect: self.upper_tail(observed, effect) - tail, 0.0, high)
-        return float(found)
+        return crossing(lambda effect: self.upper_tail(observed, effect) - tail, 0.0, high)
 
 
 def _noncentral_tail(value: float, freedom: float, shift: float) -> float:
     """P(noncentral chi-square >= value)."""
     if shift == 0.0:
-        return float(special.chdtrc(freedom, value))
+        return chi_square_sf(value, freedom)
     if shift > _FAR:  # the noncentral law is slow and inexact there; its central match is not
         stretch = 1.0 + shift / (freedom + shift)
-        return float(special.chdtrc((freedom + shift) / stretch, value / stretch))
-    return float(sps.ncx2.sf(value, freedom, shift))
+        return chi_square_sf(value / stretch, (freedom + shift) / stretch)
+    return noncentral_chi_square_sf(value, freedom, shift)

@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scipy import optimize
-
 from pytest_pbias.stats.bias import SumOfSquaresLaw
+from pytest_pbias.stats.roots import crossing
 
 _MOST_ITEMS = 10_000_000
 
@@ -101,7 +100,7 @@ def _quantile(law: SumOfSquaresLaw, effect: float, tail: float) -> float:
     high = law.noise + effect
     while law.upper_tail(high, effect) > tail:
         high *= 2
-    return float(optimize.brentq(lambda x: law.upper_tail(x, effect) - tail, 0.0, high))
+    return crossing(lambda x: law.upper_tail(x, effect) - tail, 0.0, high)
 
 
 def _least(chance: Callable[[float], float], power: float) -> int:

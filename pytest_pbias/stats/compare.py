@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats as sps
 
 from pytest_pbias.stats.arrays import (
     NO_VARIANCE,
@@ -21,6 +20,7 @@ from pytest_pbias.stats.arrays import (
     table_means,
 )
 from pytest_pbias.stats.bias import PersonalizationBiasResult, joint_personalization_bias
+from pytest_pbias.stats.distributions import student_isf, student_sf
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +186,9 @@ def difference_in_differences(
         robust = float(sums @ sums) / n**2 * sums.size / (sums.size - 1)
         variance, degrees = max((robust, sums.size - 1), (plain, n - 1))
         error = math.sqrt(variance)
-        half = float(sps.t.isf(tail, degrees)) * error
+        half = student_isf(tail, degrees) * error
         if variance > NO_VARIANCE:
-            pvalue = float(2 * sps.t.sf(abs(estimate) / error, degrees))
+            pvalue = 2 * student_sf(abs(estimate) / error, degrees)
         else:
             pvalue = sign_pvalue(sums.size)
     else:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats as sps
 
 from pytest_pbias.stats.arrays import Array, Labels, cluster_codes, table_means
 from pytest_pbias.stats.bias import PersonalizationBiasResult, personalization_bias
+from pytest_pbias.stats.distributions import student_isf
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def gap(
     tail = (1 - confidence) / (identities * (identities - 1))
     # Equal differences on all items show no variance; what n items can leave unseen still bounds.
     unseen = 1 - tail ** (1 / items)
-    reach = np.maximum(float(sps.t.isf(tail, groups - 1)) * spread, unseen)
+    reach = np.maximum(student_isf(tail, groups - 1) * spread, unseen)
     difference = rates[:, None] - rates[None, :]
     return GapResult(
         100 * float(difference.max()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy import stats as sps
+from pytest_pbias.stats.distributions import normal_isf
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def corrected_rate(
     se, sp = audit.true_positive / positives, audit.true_negative / negatives
     if se + sp <= 1.0:
         raise ValueError("the judge is no better than chance in the audit; rates cannot be fixed")
-    z = float(sps.norm.isf((1 - confidence) / 2))
+    z = normal_isf((1 - confidence) / 2)
     estimate = (judged_positive / n + sp - 1) / (se + sp - 1)
     m = n + z * z
     p = (judged_positive + z * z / 2) / m

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize
-from scipy import stats as sps
 
 from pytest_pbias.stats.arrays import (
     NO_VARIANCE,
@@ -18,6 +16,8 @@ from pytest_pbias.stats.arrays import (
     observed_clusters,
     sign_pvalue,
 )
+from pytest_pbias.stats.distributions import fair_binomial_cdf, normal_isf, student_isf, student_sf
+from pytest_pbias.stats.roots import crossing
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def tango_interval(
     ``gains`` and ``losses`` are the discordant pairs (Statistics in Medicine 17:891-908, 1998);
     counts may be fractional.
     """
-    z = float(sps.norm.isf((1 - confidence) / 2))
+    z = normal_isf((1 - confidence) / 2)
     estimate = (gains - losses) / n
 
     def score(delta: float) -> float:
@@ -124,8 +124,7 @@ def tango_interval(
     def solve(target: float, start: float, end: float) -> float:
         if (score(end) - target) * (score(start) - target) > 0:
             return end
-        found = optimize.brentq(lambda d: max(min(score(d), 1e9), -1e9) - target, start, end)
-        return float(found)
+        return crossing(lambda d: max(min(score(d), 1e9), -1e9) - target, start, end)
 
     edge = 1.0 - 1e-12
     low = -1.0 if estimate <= -edge else solve(z, estimate, -edge)
@@ -139,8 +138,11 @@ def mcnemar_midp(gains: int, losses: int) -> float:
     if discordant == 0:
         return 1.0
     smaller = min(gains, losses)
-    binomial = sps.binom(discordant, 0.5)
-    return float(min(1.0, 2.0 * binomial.cdf(smaller) - binomial.pmf(smaller)))
+    # Twice P(at most so many) less P(exactly so many).
+    return min(
+        1.0,
+        fair_binomial_cdf(smaller, discordant) + fair_binomial_cdf(smaller - 1, discordant),
+    )
 
 
 def robust_interval(
@@ -166,7 +168,7 @@ def robust_interval(
     if degrees < 1:
         return -1.0, 1.0, 1.0
     standard_error = math.sqrt(variance)
-    quantile = float(sps.t.isf((1 - confidence) / 2, degrees))
+    quantile = student_isf((1 - confidence) / 2, degrees)
     effective = n * min(1.0, simple / variance)
     spread = float(np.abs(difference).mean())
     gains, losses = (spread + mean) / 2 * effective, (spread - mean) / 2 * effective
@@ -176,4 +178,4 @@ def robust_interval(
     half = quantile * standard_error
     low = max(-1.0, min(mean - half, guard_low))
     high = min(1.0, max(mean + half, guard_high))
-    return low, high, float(2 * sps.t.sf(abs(mean) / standard_error, degrees))
+    return low, high, 2 * student_sf(abs(mean) / standard_error, degrees)

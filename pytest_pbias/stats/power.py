@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats as sps
 
 from pytest_pbias.stats.arrays import Labels
+from pytest_pbias.stats.distributions import normal_isf, normal_ppf
 from pytest_pbias.stats.paired import PairedDifferenceResult, paired_difference
 
 
@@ -62,8 +62,8 @@ def plan_power(
         raise ValueError(f"an effect of {beyond:g} points is not beyond the margin of {margin:g}")
     share = 2 * p * (1 - p) if discordance is None else discordance
     cells = n_identities * n_tasks
-    z = float(sps.norm.isf(alpha / (2 * cells)))
-    both, one = float(sps.norm.ppf((1 + power) / 2)), float(sps.norm.ppf(power))
+    z = normal_isf(alpha / (2 * cells))
+    both, one = normal_ppf((1 + power) / 2), normal_ppf(power)
     # Even identical answers leave a score interval of about 2 z^2 / (2 n) on either side.
     silent = z * z / (margin / 100)
     changed = max(share, abs(beyond) / 100)
@@ -96,8 +96,8 @@ def minimum_detectable_effect(
     """
     confidence = 1 - alpha / max(1, n_cells)
     found = paired_difference(cell, reference, clusters=clusters, confidence=confidence)
-    z = float(sps.norm.isf((1 - confidence) / 2))
-    return margin + found.half_width * (1 + float(sps.norm.ppf(power)) / z)
+    z = normal_isf((1 - confidence) / 2)
+    return margin + found.half_width * (1 + normal_ppf(power) / z)
 
 
 def required_items(result: PairedDifferenceResult, *, margin: float) -> int | None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats as sps
 
 from pytest_pbias.stats.arrays import (
     NO_VARIANCE,
@@ -16,6 +15,7 @@ from pytest_pbias.stats.arrays import (
     item_means,
     observed_clusters,
 )
+from pytest_pbias.stats.distributions import normal_isf
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def wilson_interval(successes: float, n: float, *, confidence: float = 0.95) -> 
     """
     if not (n > 0 and -1e-9 <= successes <= n + 1e-9):
         raise ValueError(f"need 0 <= successes <= n and n > 0, got {successes} of {n}")
-    z = float(sps.norm.isf((1 - confidence) / 2))
+    z = normal_isf((1 - confidence) / 2)
     p = min(max(successes / n, 0.0), 1.0)
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))

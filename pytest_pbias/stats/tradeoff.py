@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats as sps
 
 from pytest_pbias.stats.arrays import Array
+from pytest_pbias.stats.distributions import chi_square_ppf
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def confidence_ellipse(
     The two axes are asked on different items, so the errors are independent and the ellipse is
     parallel to the axes; its radius is the square root of chi-square's quantile on 2 degrees.
     """
-    radius = math.sqrt(float(sps.chi2.ppf(confidence, 2)))
+    radius = math.sqrt(chi_square_ppf(confidence, 2))
     return Ellipse(utility, safety, radius * utility_error, radius * safety_error)
 
 
