@@ -26,9 +26,13 @@ def test_nothing_to_adjust_is_no_error() -> None:
 
 
 @given(PVALUES)
-def test_holm_is_statsmodels(pvalues: list[float]) -> None:
-    expected = multipletests(pvalues, method="holm")[1]
-    np.testing.assert_allclose(holm(pvalues), expected, atol=1e-15)
+def test_holm_steps_down(pvalues: list[float]) -> None:
+    expected = dict.fromkeys(range(len(pvalues)), 0.0)
+    reached = 0.0
+    for left, i in zip(range(len(pvalues), 0, -1), np.argsort(pvalues), strict=True):
+        reached = max(reached, min(1.0, left * pvalues[i]))
+        expected[int(i)] = reached
+    np.testing.assert_allclose(holm(pvalues), list(expected.values()), atol=1e-12)
 
 
 @given(PVALUES)
