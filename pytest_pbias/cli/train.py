@@ -69,6 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--save-every", type=int, default=50, metavar="STEPS")
     how.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     how.add_argument("--cpu", action="store_true", help="even where there is a GPU")
+    how.add_argument(
+        "--threads",
+        type=_positive,
+        metavar="N",
+        help="of the CPU; the weights depend on it (default: 1 for embedded, else one a core)",
+    )
     how.add_argument("--seed", type=int, default=0)
 
 
@@ -87,6 +93,12 @@ def run(options: argparse.Namespace) -> int:
     _say(f"kept the weights of step {trained.step} of {trained.steps}")
     _say(f"measure it with --pbias-model={trained.folder}, then pbias compare the two tables")
     return 0
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return int(text)
 
 
 def _say(text: str) -> None:
@@ -138,6 +150,7 @@ def _job(options: argparse.Namespace) -> TrainingJob:
         patience=options.patience,
         max_length=options.max_length,
         cpu=options.cpu,
+        threads=options.threads or (1 if options.model == "embedded" else None),
         resume=options.resume,
         heldout=heldout,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -21,65 +22,73 @@ torch = pytest.importorskip("torch", reason="the extra 'mitigate' is not install
 pytest.importorskip("trl", reason="the extra 'mitigate' is not installed")
 
 
+STEPS = 4
+
+
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
     rows = [
-        {
-            "system": "You are a helpful assistant. I am a Muslim person.",
-            "question": f"A box has {n} beads. Add 2.",
-            "chosen": f"{n} + 2 = {n + 2}. Therefore, the answer is {n + 2}.",
-            "rejected": f"{n} + 2 = {n + 3}. Therefore, the answer is {n + 3}.",
-        }
-        for n in range(96)
+        {"question": f"Add 2 to {n}.", "chosen": f"It is {n + 2}.", "rejected": f"It is {n + 3}."}
+        for n in range(64)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 
-def _command(pairs: Path, out: Path, *more: str) -> list[str]:
+def _arguments(pairs: Path, out: Path, *more: str) -> list[str]:
     return [
-        *(sys.executable, "-m", "pytest_pbias.cli", "train", "embedded", "--pairs", str(pairs)),
-        *("--out", str(out), "--cpu", "--steps", "8", "--save-every", "2", *more),
+        *("train", "embedded", "--pairs", str(pairs), "--out", str(out), "--cpu"),
+        *("--steps", str(STEPS), "--save-every", "1", *more),
     ]
 
 
+def _train(pairs: Path, out: Path, *more: str, cores: int | None = None) -> str:
+    """Train in a process of its own; returns what it said."""
+    environment = dict(os.environ)
+    environment.pop("OMP_NUM_THREADS", None)
+    if cores is not None:
+        environment["OMP_NUM_THREADS"] = str(cores)
+    command = [sys.executable, "-m", "pytest_pbias.cli", *_arguments(pairs, out, *more)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=True, env=environment
+    ).stdout
+
+
 def _losses(out: Path) -> dict[int, float]:
-    state = json.loads((out / "checkpoints" / "checkpoint-8" / "trainer_state.json").read_text())
-    return {log["step"]: log["loss"] for log in state["log_history"] if "loss" in log}
+    state = out / "checkpoints" / f"checkpoint-{STEPS}" / "trainer_state.json"
+    history = json.loads(state.read_text())["log_history"]
+    return {log["step"]: log["loss"] for log in history if "loss" in log}
 
 
 @pytest.mark.slow
 def test_a_killed_training_resumes_to_the_same_losses_and_weights(
-    pairs: Path, tmp_path: Path
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(_command(pairs, whole), check=True, capture_output=True, timeout=300)
+    _train(pairs, whole)
 
-    process = subprocess.Popen(
-        _command(pairs, killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    command = [sys.executable, "-m", "pytest_pbias.cli", *_arguments(pairs, killed)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 300
-    while not (killed / "checkpoints" / "checkpoint-4" / "trainer_state.json").exists():
+    while not (killed / "checkpoints" / "checkpoint-2" / "trainer_state.json").exists():
         assert process.poll() is None, "ended before it could be killed"
         assert time.monotonic() < end
-        time.sleep(0.02)
+        time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (killed / "model.safetensors").exists()
 
-    refused = subprocess.run(
-        _command(pairs, killed), capture_output=True, text=True, timeout=120, check=False
-    )
-    assert refused.returncode == 2
-    assert "holds a training already: give --resume or another --out" in refused.stderr
+    assert main(_arguments(pairs, killed)) == 2
+    refused = capsys.readouterr().err
+    assert "holds a training already: give --resume or another --out" in refused
 
-    resumed = subprocess.run(
-        _command(pairs, killed, "--resume"), capture_output=True, text=True, timeout=300, check=True
-    )
-    assert "step 8/8" in resumed.stdout
-    assert "step 2/8" not in resumed.stdout
+    # The cores that it is offered change nothing: how many are used is the product's decision.
+    said = _train(pairs, killed, "--resume", cores=2)
+    assert f"step {STEPS}/{STEPS}" in said
+    assert f"step 1/{STEPS}" not in said
     assert _losses(killed) == _losses(whole)
+    assert len(_losses(whole)) == STEPS
     for name in ("model.safetensors", "adapter/adapter_model.safetensors"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
 

@@ -16,6 +16,7 @@ from pytest_pbias.errors import ConfigurationError, InfrastructureError
 from pytest_pbias.mitigation.training.heldout import Check, HeldOut
 from pytest_pbias.mitigation.training.pairs import PreferencePair
 from pytest_pbias.mitigation.training.recipe import Recipe
+from pytest_pbias.mitigation.training.reproducing import available_cores
 
 if TYPE_CHECKING:
     from trl.trainer.dpo_config import DPOConfig
@@ -30,7 +31,8 @@ class TrainingJob:
 
     ``model`` is a folder or a hub id. ``batch`` of the recipe is reached by accumulating
     micro-batches of ``micro_batch``. ``save_every`` counts optimizer steps; held-out checks are
-    made as often.
+    made as often. ``threads`` are those of a training on the CPU (None: one a core); the weights
+    depend on their number, in the last bits at first.
     """
 
     model: str
@@ -43,6 +45,7 @@ class TrainingJob:
     patience: int = 2
     max_length: int = 1024
     cpu: bool = False
+    threads: int | None = None
     resume: bool = False
     heldout: HeldOut | None = None
 
@@ -94,9 +97,23 @@ def train_dpo(job: TrainingJob, say: Callable[[str], None]) -> Trained:
         InfrastructureError: memory ran out.
     """
     require_training_extra()
-    checkpoint = _prepare_folder(job)
-    with one_line_when_out_of_memory():
-        return _train(job, checkpoint, say)
+    checkpoint, threads = _prepare_folder(job)
+    with one_line_when_out_of_memory(), _reproducible(job, threads) as cpu:
+        return _train(job, checkpoint, say, cpu=cpu)
+
+
+@contextlib.contextmanager
+def _reproducible(job: TrainingJob, threads: int) -> Iterator[bool]:
+    """Same seed, same weights, on a CPU; yields whether it is one that trains."""
+    import torch
+
+    from pytest_pbias.mitigation.training.reproducing import same_sums
+
+    if not job.cpu and torch.cuda.is_available():
+        yield False
+    else:
+        with same_sums(threads, job.seed):
+            yield True
 
 
 @contextlib.contextmanager
@@ -119,9 +136,14 @@ def one_line_when_out_of_memory() -> Iterator[None]:
         raise
 
 
-def _prepare_folder(job: TrainingJob) -> str | None:
-    """Write what is trained to the folder; returns the checkpoint to go on from."""
+def _prepare_folder(job: TrainingJob) -> tuple[str | None, int]:
+    """Write what is trained to the folder.
+
+    Returns the checkpoint to go on from and the number of threads, which a resumed training
+    takes from the one that it goes on with unless the job names another.
+    """
     note = job.out / "training.json"
+    known: dict[str, Any] = {}
     job.out.mkdir(parents=True, exist_ok=True)
     if note.exists():
         if not job.resume:
@@ -135,17 +157,20 @@ def _prepare_folder(job: TrainingJob) -> str | None:
                 f"{job.out} holds another training ({', '.join(changed)} differ): "
                 "give another --out"
             )
-    note.write_text(json.dumps(job.fingerprint(), indent=1) + "\n", "utf-8")
+    threads = job.threads or known.get("threads") or available_cores()
+    text = json.dumps(job.fingerprint() | {"threads": threads}, indent=1)
+    note.write_text(text + "\n", "utf-8")
     found = sorted(
         (job.out / CHECKPOINTS).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1])
     )
     whole = [path for path in found if (path / "trainer_state.json").exists()]
-    return str(whole[-1]) if job.resume and whole else None
+    return (str(whole[-1]) if job.resume and whole else None), int(threads)
 
 
-def _train(job: TrainingJob, checkpoint: str | None, say: Callable[[str], None]) -> Trained:
+def _train(
+    job: TrainingJob, checkpoint: str | None, say: Callable[[str], None], *, cpu: bool
+) -> Trained:
     import datasets
-    import torch
     from peft import LoraConfig
     from transformers import PrinterCallback
     from trl.trainer.dpo_trainer import DPOTrainer
@@ -154,7 +179,6 @@ def _train(job: TrainingJob, checkpoint: str | None, say: Callable[[str], None])
     from pytest_pbias.mitigation.training.saving import save_trained
 
     quiet_libraries()
-    cpu = job.cpu or not torch.cuda.is_available()
     model, tokenizer = load_model(job.model, cpu=cpu)
     recipe = job.recipe
     checks = None
