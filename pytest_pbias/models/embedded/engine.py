@@ -86,7 +86,7 @@ class Engine:
         self._encoder = og.Tokenizer(self._model)
         settings = json.loads((runtime / "genai_config.json").read_text("utf-8"))["model"]
         self.context_length: int = settings["context_length"]
-        self._end: int = settings["eos_token_id"]
+        self.end_token: int = settings["eos_token_id"]
         self._pad: int = settings["pad_token_id"]
 
     def encode_chat(self, messages: Sequence[Mapping[str, str] | Message]) -> tuple[int, ...]:
@@ -95,6 +95,19 @@ class Engine:
             json.dumps([dict(message) for message in messages]), add_generation_prompt=True
         )
         return tuple(int(token) for token in self._encoder.encode(text))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of ``tokens``; the end token has none."""
+        kept = [token for token in tokens if token != self.end_token]
+        return str(self._tokenizer.decode(np.array(kept, np.int32))) if kept else ""
+
+    def next_logits(self, ids: Sequence[int]) -> npt.NDArray[np.float64]:
+        """Logits of the token after ``ids``, shape (vocabulary,)."""
+        search = self._og.GeneratorParams(self._model)
+        search.set_search_options(do_sample=False, max_length=len(ids) + 1, batch_size=1)
+        generator = self._og.Generator(self._model, search)
+        generator.append_tokens(np.array([ids], np.int32))
+        return np.asarray(generator.get_logits(), np.float64).reshape(-1)
 
     def generate(
         self, prompts: Sequence[Prompt], parameters: SamplingParameters
@@ -106,7 +119,7 @@ class Engine:
         stretch = min(FIRST_STRETCH, parameters.max_tokens)
         rows = self._run(prompts, parameters, stretch)
         if stretch < parameters.max_tokens:
-            unfinished = [n for n, row in enumerate(rows) if row[-1:] != [self._end]]
+            unfinished = [n for n, row in enumerate(rows) if row[-1:] != [self.end_token]]
             if unfinished:
                 again = [prompts[n] for n in unfinished]
                 for n, row in zip(
@@ -141,13 +154,13 @@ class Engine:
 
     def _cut(self, tokens: list[int], room: int) -> list[int]:
         """Keep what counts; a single row that stopped early comes without its end token."""
-        if self._end in tokens:
-            return tokens[: tokens.index(self._end) + 1]
-        return [*tokens, self._end] if len(tokens) < room else tokens
+        if self.end_token in tokens:
+            return tokens[: tokens.index(self.end_token) + 1]
+        return [*tokens, self.end_token] if len(tokens) < room else tokens
 
     def _completion(self, tokens: list[int]) -> Completion:
-        finished = tokens[-1:] == [self._end]
-        text = str(self._tokenizer.decode(np.array(tokens[: len(tokens) - finished], np.int32)))
+        finished = tokens[-1:] == [self.end_token]
+        text = self.decode(tokens)
         return Completion(text, "stop" if finished else "length", len(tokens))
 
 

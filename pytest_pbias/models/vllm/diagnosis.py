@@ -16,6 +16,7 @@ _HINTS = (
     ("not supported for now", "this version of vLLM does not know the model's architecture"),
     ("offline mode", "the weights are not in the cache and the hub may not be asked"),
 )  # fmt: skip
+_PASSED_ON = r"[Ss]ee (root cause|stack trace) above|WorkerProc initialization failed"
 _PHASES = (
     ("Application startup complete", "ready"),
     ("Capturing CUDA graph", "warming up"),
@@ -48,7 +49,9 @@ def trouble(log: str, path: Path) -> str:
         if mark in log.lower():
             return f"{hint} (log: {path})"
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    telling = [line for line in lines if re.search(r"\b\w*Error\b", line)] or lines
+    telling = [line for line in lines if re.search(r"\b\w*Error\b(?!\()", line)]
+    # What the processes above say of the one that failed comes last and tells nothing.
+    telling = [line for line in telling if not re.search(_PASSED_ON, line)] or telling or lines
     last = re.sub(r"\x1b\[[0-9;]*m", "", telling[-1])[:200] if telling else "it wrote nothing"
     return f"{last} (log: {path})"
 

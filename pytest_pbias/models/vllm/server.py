@@ -21,7 +21,12 @@ from pytest_pbias.models.vllm.command import (
     serve_command,
     without_secrets,
 )
-from pytest_pbias.models.vllm.device import Determinism, check_device, determinism
+from pytest_pbias.models.vllm.device import (
+    Determinism,
+    check_device,
+    determinism,
+    worker_environment,
+)
 from pytest_pbias.models.vllm.diagnosis import phase, trouble
 from pytest_pbias.models.vllm.facts import server_facts
 from pytest_pbias.models.vllm.hub import check_obtainable, hub_context
@@ -162,6 +167,7 @@ class VllmServer:
     def _spawn(self, log: Path) -> None:
         env = {"VLLM_NO_USAGE_STATS": "1", **os.environ}
         env |= dict(self._determinism.environment) if self._determinism is not None else {}
+        env |= worker_environment(self.command[0], self._settings.arguments)
         self._process = ServerProcess(self.command, log=log, env=env, grace=15.0)
         self._process.start()
         if not self._settings.keep:

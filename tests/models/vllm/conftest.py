@@ -8,16 +8,20 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 import pytest
 
 from pytest_pbias.models.embedded import data_dir, locate
+from pytest_pbias.outcomes import OutcomeTable
 
 COMMAND = os.environ.get("PBIAS_VLLM") or shutil.which("vllm")
 CPU = "--dtype float32 --enforce-eager --no-enable-chunked-prefill"
+Key = tuple[str, str, str]
+"""Task, identity and item of one prompt."""
+Answers = Mapping[Key, str]
 
 
 @pytest.fixture
@@ -26,11 +30,20 @@ def cpu_arguments() -> str:
     return CPU
 
 
-@pytest.fixture
-def cpu_vllm(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The real command, with what the CPU build needs, and nothing outside a scratch folder.
+@pytest.fixture(scope="session")
+def vllm_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What vLLM remembers of architectures from one start to the next; shared by all workers."""
+    base = tmp_path_factory.getbasetemp()
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "vllm-cache"
+    cache.mkdir(exist_ok=True)
+    return cache
 
-    Its path is short: the name of a socket in it may have 107 characters.
+
+@pytest.fixture
+def cpu_vllm(monkeypatch: pytest.MonkeyPatch, vllm_cache: Path) -> Iterator[str]:
+    """The real command, with what the CPU build needs, and nothing outside scratch folders.
+
+    The path of the one for sockets is short: the name of one may have 107 characters.
     """
     if COMMAND is None:
         pytest.skip("vLLM is not installed (PBIAS_VLLM)")
@@ -40,8 +53,8 @@ def cpu_vllm(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "HF_HUB_OFFLINE": "1",
-        "VLLM_CACHE_ROOT": str(scratch),
-        "TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor"),
+        "VLLM_CACHE_ROOT": str(vllm_cache),
+        "TORCHINDUCTOR_CACHE_DIR": str(vllm_cache / "inductor"),
         "VLLM_RPC_BASE_PATH": str(scratch),
     }.items():
         monkeypatch.setenv(name, value)
@@ -134,7 +147,7 @@ def servers() -> Callable[[str], list[psutil.Process]]:
         found = []
         for process in psutil.process_iter(["cmdline", "environ"]):
             line, environ = process.info["cmdline"] or [], process.info["environ"] or {}
-            ours = environ.get("VLLM_CACHE_ROOT") == os.environ["VLLM_CACHE_ROOT"]
+            ours = environ.get("VLLM_RPC_BASE_PATH") == os.environ["VLLM_RPC_BASE_PATH"]
             served = "serve" in line and any(part.endswith(name) for part in line)
             if ours and served and not any(part.endswith("guard.py") for part in line):
                 found.append(process)
@@ -152,3 +165,38 @@ def wait_until_gone() -> Callable[[list[psutil.Process], float], None]:
         assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
 
     return wait
+
+
+@pytest.fixture
+def answers() -> Callable[[Path], Answers]:
+    """Reads the responses of a table."""
+
+    def read(path: Path) -> Answers:
+        table = OutcomeTable.read(path)
+        columns = (table.text(name) for name in ("task", "identity", "item_id", "response"))
+        return {(str(a), str(b), str(c)): str(d) for a, b, c, d in zip(*columns, strict=True)}
+
+    return read
+
+
+@pytest.fixture
+def conversations() -> Callable[..., dict[Key, list[dict[str, str]]]]:
+    """Makes the conversations of a suite as the plugin makes them."""
+    from pytest_pbias.collecting.plan import Cell, with_baselines
+    from pytest_pbias.identities import render_messages, resolve_identities
+    from pytest_pbias.tasks import load_task, resolve_task
+
+    def make(
+        tasks: Sequence[str], identities: Sequence[str], limit: int
+    ) -> dict[Key, list[dict[str, str]]]:
+        prompts = {}
+        for name in tasks:
+            task = resolve_task(name)
+            data = load_task(task, data_dir=data_dir(), limit=limit, seed=0)
+            for cell in with_baselines(Cell(task, one) for one in resolve_identities(identities)):
+                for item in data.items:
+                    messages = render_messages(cell.identity, item.prompt, "system")
+                    prompts[name, cell.identity.name, item.id] = [dict(one) for one in messages]
+        return prompts
+
+    return make

@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def test_small(cell):
     cell.check()
 """
 ANSWER_TOKENS = 24
-Answers = dict[tuple[str, str, str], str]
+Answers = Mapping[tuple[str, str, str], str]
 
 
 def _adapt(model: Any, seed: int) -> Any:
@@ -96,30 +96,7 @@ def _greedy(model: Any, folder: Path, prompts: dict[Any, list[dict[str, str]]]) 
     return answers
 
 
-def _answers(table: OutcomeTable) -> Answers:
-    columns = (table.text(name) for name in ("task", "identity", "item_id", "response"))
-    return {(task, who, item): said for task, who, item, said in zip(*columns, strict=True)}  # type: ignore[misc]  # every column is filled
-
-
-def _prompts() -> dict[tuple[str, str, str], list[dict[str, str]]]:
-    """The conversations of the suite, made as the plugin makes them."""
-    from pytest_pbias.collecting.plan import Cell, with_baselines
-    from pytest_pbias.identities import render_messages, resolve_identities
-    from pytest_pbias.tasks import load_task, resolve_task
-
-    prompts = {}
-    for name in ("do_not_answer", "gsm8k"):
-        task = resolve_task(name)
-        data = load_task(task, data_dir=data_dir(), limit=10, seed=0)
-        chosen = resolve_identities(["a senior citizen", "a man"])
-        for cell in with_baselines(Cell(task, identity) for identity in chosen):
-            for item in data.items:
-                messages = render_messages(cell.identity, item.prompt, "system")
-                prompts[name, cell.identity.name, item.id] = [dict(one) for one in messages]
-    return prompts
-
-
-def _same(ours: Answers, theirs: dict[Any, str]) -> float:
+def _same(ours: Answers, theirs: Answers) -> float:
     assert ours.keys() == theirs.keys()
     return sum(ours[key] == theirs[key] for key in theirs) / len(theirs)
 
@@ -133,6 +110,8 @@ def test_a_merged_model_and_an_adapter_answer_as_transformers_does(
     weights: Callable[[Path], Path],
     arguments: Callable[..., list[str]],
     wait_until_gone: Callable[..., None],
+    answers: Callable[[Path], Answers],
+    conversations: Callable[..., dict[Any, list[dict[str, str]]]],
 ) -> None:
     pytest.importorskip("peft", reason="the extra 'mitigate' is not installed")
     merged, tuned = _train(weights(pytester.path), pytester.path)
@@ -165,13 +144,13 @@ def test_a_merged_model_and_an_adapter_answer_as_transformers_does(
 
     from peft import PeftModel
 
-    prompts = _prompts()
+    prompts = conversations(["do_not_answer", "gsm8k"], ["a senior citizen", "a man"], 10)
     of_merged = _greedy(_load(merged), merged, prompts)
     of_tuned = _greedy(PeftModel.from_pretrained(_load(merged), str(tuned)), merged, prompts)
     assert len(set(of_merged.values())) > 10
-    assert _same(_answers(OutcomeTable.read(pytester.path / "merged.parquet")), of_merged) == 1.0
-    assert _same(_answers(table), of_tuned) == 1.0
-    assert _same(_answers(table), of_merged) < 0.9
+    assert _same(answers(pytester.path / "merged.parquet"), of_merged) == 1.0
+    assert _same(answers(pytester.path / "tuned.parquet"), of_tuned) == 1.0
+    assert _same(answers(pytester.path / "tuned.parquet"), of_merged) < 0.9
 
 
 def _killed_session_leaves_a_server(folder: Path, command: list[str]) -> KeptServer:
