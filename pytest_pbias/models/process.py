@@ -31,7 +31,8 @@ class ServerProcess:
     """A server command in a process group of its own, writing to ``log``.
 
     It is ended with all its children by :meth:`stop`, by leaving the ``with`` block, and by the
-    death of this process in any way, SIGKILL included (a guard process sees to that).
+    death of this process in any way, SIGKILL included (a guard process sees to that). The variable
+    ``folder``, where it is given and not set yet, names a folder that lasts as long as the server.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class ServerProcess:
         log: Path,
         env: Mapping[str, str] | None = None,
         grace: float = 5.0,
+        folder: str = "",
     ) -> None:
         self.command = list(command)
         self.log = Path(log)
         self._env = dict(os.environ if env is None else env)
         self._grace = grace
+        self._folder = "" if folder in self._env else folder
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -58,7 +61,10 @@ class ServerProcess:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             with self.log.open("wb") as out:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-I", str(_GUARD), str(self._grace), *self.command],
+                    [
+                        *(sys.executable, "-I", str(_GUARD), str(self._grace), self._folder),
+                        *self.command,
+                    ],
                     stdin=subprocess.PIPE,
                     stdout=out,
                     stderr=subprocess.STDOUT,

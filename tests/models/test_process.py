@@ -137,3 +137,59 @@ def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
     server = ServerProcess(["true"], log=tmp_path / "file" / "log")
     with pytest.raises(InfrastructureError, match="cannot start true: log file"):
         server.start()
+
+
+MEMORY = """
+    import mmap, os, sys, time
+    for name in sys.argv[1:]:
+        with open(name, "a+b") as file:
+            if not file.tell():
+                file.truncate(4096)
+            kept = [mmap.mmap(file.fileno(), 4096), *globals().get("kept", [])]
+    open(os.environ["SOCKETS"] + "/a-socket", "w").close()
+    print("has", os.environ["SOCKETS"], flush=True)
+    time.sleep(100)
+"""
+
+
+@pytest.mark.parametrize("grace", [1.0, 0.0])
+def test_shared_memory_and_folder_go_with_the_server(tmp_path: Path, grace: float) -> None:
+    shared = Path("/dev/shm")
+    if not shared.is_dir():
+        pytest.skip("no shared memory in the file system")
+    own, old, common = (shared / f"pbias-test-{os.getpid()}-{name}" for name in ("a", "b", "c"))
+    old.write_bytes(bytes(4096))
+    time.sleep(1.5)  # what is older than the server by more than a second is not its own
+    try:
+        server = ServerProcess(
+            [*python(MEMORY), str(own), str(old), str(common)],
+            log=tmp_path / "log",
+            grace=grace,
+            folder="SOCKETS",
+        )
+        with server:
+            folder = Path(server.wait_ready(r"^has (.+)$", 20)[1])
+            assert (folder / "a-socket").exists()
+            reader = subprocess.Popen(
+                [*python("import mmap, sys\nf = open(sys.argv[1], 'r+b')\n"
+                         "m = mmap.mmap(f.fileno(), 0)\nprint('has', flush=True)\ninput()"),
+                 str(common)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            )  # fmt: skip
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == b"has\n"
+        assert [own.exists(), old.exists(), common.exists()] == [False, True, True]
+        assert not folder.exists()
+        reader.communicate(b"\n")
+    finally:
+        for path in (own, old, common):
+            path.unlink(missing_ok=True)
+
+
+def test_a_folder_that_is_set_already_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOCKETS", str(tmp_path))
+    with ServerProcess(python(MEMORY), log=tmp_path / "log", folder="SOCKETS") as server:
+        assert server.wait_ready(r"^has (.+)$", 20)[1] == str(tmp_path)
+    assert (tmp_path / "a-socket").exists()

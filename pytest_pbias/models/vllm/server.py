@@ -168,7 +168,9 @@ class VllmServer:
         env = {"VLLM_NO_USAGE_STATS": "1", **os.environ}
         env |= dict(self._determinism.environment) if self._determinism is not None else {}
         env |= worker_environment(self.command[0], self._settings.arguments)
-        self._process = ServerProcess(self.command, log=log, env=env, grace=15.0)
+        self._process = ServerProcess(
+            self.command, log=log, env=env, grace=15.0, folder="VLLM_RPC_BASE_PATH"
+        )
         self._process.start()
         if not self._settings.keep:
             return

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -40,14 +39,10 @@ def vllm_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def cpu_vllm(monkeypatch: pytest.MonkeyPatch, vllm_cache: Path) -> Iterator[str]:
-    """The real command, with what the CPU build needs, and nothing outside scratch folders.
-
-    The path of the one for sockets is short: the name of one may have 107 characters.
-    """
+def cpu_vllm(monkeypatch: pytest.MonkeyPatch, vllm_cache: Path, tmp_path: Path) -> str:
+    """The real command, with what the CPU build needs."""
     if COMMAND is None:
         pytest.skip("vLLM is not installed (PBIAS_VLLM)")
-    scratch = Path(tempfile.mkdtemp(prefix="pbias-"))
     for name, value in {
         "OMP_NUM_THREADS": "1",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -55,11 +50,10 @@ def cpu_vllm(monkeypatch: pytest.MonkeyPatch, vllm_cache: Path) -> Iterator[str]
         "HF_HUB_OFFLINE": "1",
         "VLLM_CACHE_ROOT": str(vllm_cache),
         "TORCHINDUCTOR_CACHE_DIR": str(vllm_cache / "inductor"),
-        "VLLM_RPC_BASE_PATH": str(scratch),
+        "PBIAS_TEST": str(tmp_path),  # by which what it starts is known
     }.items():
         monkeypatch.setenv(name, value)
-    yield COMMAND
-    shutil.rmtree(scratch, ignore_errors=True)
+    return COMMAND
 
 
 @pytest.fixture(autouse=True)
@@ -147,7 +141,7 @@ def servers() -> Callable[[str], list[psutil.Process]]:
         found = []
         for process in psutil.process_iter(["cmdline", "environ"]):
             line, environ = process.info["cmdline"] or [], process.info["environ"] or {}
-            ours = environ.get("VLLM_RPC_BASE_PATH") == os.environ["VLLM_RPC_BASE_PATH"]
+            ours = environ.get("PBIAS_TEST") == os.environ["PBIAS_TEST"]
             served = "serve" in line and any(part.endswith(name) for part in line)
             if ours and served and not any(part.endswith("guard.py") for part in line):
                 found.append(process)

@@ -29,4 +29,6 @@ def test_what_is_passed_on_is_better_than_nothing() -> None:
 def test_the_last_line_stands_in_for_an_error() -> None:
     assert trouble("one\n\x1b[31mtwo\x1b[0m\n\n", LOG) == "two (log: vllm.log)"
     assert trouble("", LOG) == "it wrote nothing (log: vllm.log)"
-    assert trouble("huggingface: GatedRepoError, gated repo\n", LOG).startswith("the model is gated")
+    assert trouble("huggingface: GatedRepoError, gated repo\n", LOG).startswith(
+        "the model is gated"
+    )
