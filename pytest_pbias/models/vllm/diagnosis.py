@@ -16,7 +16,7 @@ _HINTS = (
     ("not supported for now", "this version of vLLM does not know the model's architecture"),
     ("offline mode", "the weights are not in the cache and the hub may not be asked"),
 )  # fmt: skip
-_PASSED_ON = r"[Ss]ee (root cause|stack trace) above|WorkerProc initialization failed"
+_PASSED_ON = "root cause|WorkerProc initialization failed|Internal Server Error"
 _PHASES = (
     ("Application startup complete", "ready"),
     ("Capturing CUDA graph", "warming up"),

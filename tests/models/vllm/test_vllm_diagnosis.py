@@ -13,6 +13,8 @@ FAILED = f"""\
 (EngineCore pid=7) ERROR 11-21 11:43:05 [core.py:1510] {CAUSE}
 {CAUSE}
     raise RuntimeError(
+EngineDeadError: EngineCore encountered an issue. See stack trace (above) for the root cause.
+INFO:     127.0.0.1:46950 - "POST /v1/chat/completions HTTP/1.1" 500 Internal Server Error
 RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {{}}
 """
 
