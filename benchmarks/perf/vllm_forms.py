@@ -53,6 +53,9 @@ json.dump([one.outputs[0].text for one in llm.chat(job["chats"], greedy, use_tqd
           open(sys.argv[2], "w"))
 """
 GROUP = 32
+"""Weights that share a scale, of those of 4 bits."""
+SHOWN = 20
+"""Answers that differ and are shown."""
 Key = tuple[str, str, str]
 """Task, identity and item of one prompt."""
 Answers = dict[Key, str]
@@ -262,12 +265,12 @@ def compared(options: argparse.Namespace, ours: Answers, theirs: Answers) -> dic
         raise SystemExit("the session did not ask what it should")
     differing = [key for key in theirs if ours[key] != theirs[key]]
     engine, prompts = Engine(locate()), chats(options)
-    found = [parting(engine, prompts[key], theirs[key], ours[key]) for key in differing]
+    found = [parting(engine, prompts[key], theirs[key], ours[key]) for key in differing[:SHOWN]]
     return {
         "same": len(theirs) - len(differing),
         "prompts": len(theirs),
         "partings": [
-            f"{' / '.join(key)}: {one}" for key, one in zip(differing, found, strict=True)
+            f"{' / '.join(key)}: {one}" for key, one in zip(differing, found, strict=False)
         ],
     }
 
@@ -285,8 +288,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             model = quantized(options.model, options.work / f"{form.bits}-bits", form.bits)
             expected = offline(options, model)
         figures = session(options, model, form, name)
-        if "table" in figures:
-            ours = answers(figures.pop("table"))
+        if not figures.get("missing", 1):
+            ours = answers(figures["table"])
             if form.bits is not None:
                 figures["as_float"] = sum(ours[key] == reference[key] for key in reference)
                 same = sum(ours[key] == expected[key] for key in expected)
