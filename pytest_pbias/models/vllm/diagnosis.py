@@ -33,6 +33,7 @@ _STATED = {
     "device": r"\bdevice_config=(\w+)",
     "max_model_len": r"\bmax_seq_len=(\d+)",
     "tensor_parallel_size": r"\btensor_parallel_size=(\d+)",
+    "pipeline_parallel_size": r"\bpipeline_parallel_size=(\d+)",
     "data_parallel_size": r"\bdata_parallel_size=(\d+)",
     "prefix_caching": r"\benable_prefix_caching=(\w+)",
 }
