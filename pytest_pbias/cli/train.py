@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_pbias.mitigation.training.dpo import TrainingJob
+    from pytest_pbias.mitigation.training.job import TrainingJob
     from pytest_pbias.mitigation.training.mining import Split
     from pytest_pbias.mitigation.training.pairs import PreferencePair
     from pytest_pbias.mitigation.training.recipe import Recipe
@@ -102,15 +102,19 @@ def _positive(text: str) -> int:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    from pytest_pbias.mitigation.training.processes import Processes
+
+    if Processes.launched().leads:
+        print(text, flush=True)
 
 
 def _job(options: argparse.Namespace) -> TrainingJob:
     from pytest_pbias.errors import ConfigurationError
-    from pytest_pbias.mitigation.training.dpo import TrainingJob
     from pytest_pbias.mitigation.training.heldout import hold_out
+    from pytest_pbias.mitigation.training.job import TrainingJob
     from pytest_pbias.mitigation.training.mining import Split
     from pytest_pbias.mitigation.training.pairs import write_pairs
+    from pytest_pbias.mitigation.training.processes import Processes
     from pytest_pbias.outcomes import OutcomeTable
     from pytest_pbias.reporting.comparing import of_one_defense
     from pytest_pbias.runs import find_run
@@ -138,7 +142,8 @@ def _job(options: argparse.Namespace) -> TrainingJob:
             leave_out=options.leave_out,
         )
     pairs = _pairs(options, table, data, split)
-    write_pairs(pairs, options.out / "pairs.jsonl")
+    if Processes.launched().leads:
+        write_pairs(pairs, options.out / "pairs.jsonl")
     return TrainingJob(
         model=_weights(options.model),
         pairs=pairs,

@@ -12,6 +12,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from pytest_pbias.mitigation.training.heldout import Check, HeldOut, respond
+from pytest_pbias.mitigation.training.processes import Processes
 
 
 class ProgressLines(TrainerCallback):
@@ -62,6 +63,7 @@ class HeldOutChecks(TrainerCallback):
         *,
         every: int,
         patience: int,
+        processes: Processes,
         say: Callable[[str], None],
     ) -> None:
         self._heldout = heldout
@@ -69,6 +71,7 @@ class HeldOutChecks(TrainerCallback):
         self._path = path
         self._every = every
         self._patience = patience
+        self._processes = processes
         self._say = say
         self.checks: list[Check] = []
 
@@ -117,10 +120,10 @@ class HeldOutChecks(TrainerCallback):
         return control
 
     def _check(self, state: TrainerState, model: Any) -> None:
-        responses = respond(model, self._tokenizer, self._heldout)
+        responses = respond(model, self._tokenizer, self._heldout, self._processes)
         check = self._heldout.check(state.global_step, responses)
         self.checks.append(check)
-        if state.is_world_process_zero:
+        if self._processes.leads:
             text = "".join(json.dumps(asdict(check)) + "\n" for check in self.checks)
             self._path.write_text(text, "utf-8")
             self._say(

@@ -3,63 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.util
-import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_pbias.errors import ConfigurationError, InfrastructureError
-from pytest_pbias.mitigation.training.heldout import Check, HeldOut
+from pytest_pbias.mitigation.training.heldout import Check
+from pytest_pbias.mitigation.training.job import CHECKPOINTS, TrainingJob, prepare_folder
 from pytest_pbias.mitigation.training.pairs import PreferencePair
-from pytest_pbias.mitigation.training.recipe import Recipe
-from pytest_pbias.mitigation.training.reproducing import available_cores
+from pytest_pbias.mitigation.training.processes import Processes
 
 if TYPE_CHECKING:
     from trl.trainer.dpo_config import DPOConfig
 
-CHECKPOINTS = "checkpoints"
 _NEEDED = ("torch", "transformers", "trl", "peft", "accelerate")
-
-
-@dataclass(frozen=True)
-class TrainingJob:
-    """What to train, on what, how, and where to.
-
-    ``model`` is a folder or a hub id. ``batch`` of the recipe is reached by accumulating
-    micro-batches of ``micro_batch``. ``save_every`` counts optimizer steps; held-out checks are
-    made as often. ``threads`` are those of a training on the CPU (None: one a core); the weights
-    depend on their number, in the last bits at first.
-    """
-
-    model: str
-    pairs: tuple[PreferencePair, ...]
-    recipe: Recipe
-    out: Path
-    seed: int = 0
-    micro_batch: int | None = None
-    save_every: int = 50
-    patience: int = 2
-    max_length: int = 1024
-    cpu: bool = False
-    threads: int | None = None
-    resume: bool = False
-    heldout: HeldOut | None = None
-
-    def fingerprint(self) -> dict[str, Any]:
-        """What a resumed training must have in common with the one it goes on with."""
-        digest = hashlib.sha256(repr(self.pairs).encode("utf-8", "replace")).hexdigest()
-        return {
-            "model": self.model,
-            "pairs": digest,
-            "n_pairs": len(self.pairs),
-            "recipe": json.loads(json.dumps(asdict(self.recipe))),
-            "seed": self.seed,
-            "max_length": self.max_length,
-        }
 
 
 @dataclass(frozen=True)
@@ -97,9 +57,10 @@ def train_dpo(job: TrainingJob, say: Callable[[str], None]) -> Trained:
         InfrastructureError: memory ran out.
     """
     require_training_extra()
-    checkpoint, threads = _prepare_folder(job)
+    processes = Processes.launched()
+    checkpoint, threads = prepare_folder(job, processes)
     with one_line_when_out_of_memory(), _reproducible(job, threads) as cpu:
-        return _train(job, checkpoint, say, cpu=cpu)
+        return _train(job, checkpoint, say, cpu=cpu, processes=processes)
 
 
 @contextlib.contextmanager
@@ -136,39 +97,13 @@ def one_line_when_out_of_memory() -> Iterator[None]:
         raise
 
 
-def _prepare_folder(job: TrainingJob) -> tuple[str | None, int]:
-    """Write what is trained to the folder.
-
-    Returns the checkpoint to go on from and the number of threads, which a resumed training
-    takes from the one that it goes on with unless the job names another.
-    """
-    note = job.out / "training.json"
-    known: dict[str, Any] = {}
-    job.out.mkdir(parents=True, exist_ok=True)
-    if note.exists():
-        if not job.resume:
-            raise ConfigurationError(
-                f"{job.out} holds a training already: give --resume or another --out"
-            )
-        known = json.loads(note.read_text("utf-8"))
-        changed = [key for key, value in job.fingerprint().items() if known.get(key) != value]
-        if changed:
-            raise ConfigurationError(
-                f"{job.out} holds another training ({', '.join(changed)} differ): "
-                "give another --out"
-            )
-    threads = job.threads or known.get("threads") or available_cores()
-    text = json.dumps(job.fingerprint() | {"threads": threads}, indent=1)
-    note.write_text(text + "\n", "utf-8")
-    found = sorted(
-        (job.out / CHECKPOINTS).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1])
-    )
-    whole = [path for path in found if (path / "trainer_state.json").exists()]
-    return (str(whole[-1]) if job.resume and whole else None), int(threads)
-
-
 def _train(
-    job: TrainingJob, checkpoint: str | None, say: Callable[[str], None], *, cpu: bool
+    job: TrainingJob,
+    checkpoint: str | None,
+    say: Callable[[str], None],
+    *,
+    cpu: bool,
+    processes: Processes,
 ) -> Trained:
     import datasets
     from peft import LoraConfig
@@ -189,11 +124,12 @@ def _train(
             job.out / "checks.jsonl",
             every=job.save_every,
             patience=job.patience,
+            processes=processes,
             say=say,
         )
     trainer = DPOTrainer(
         model,
-        args=_arguments(job, cpu=cpu),
+        args=_arguments(job, cpu=cpu, processes=processes),
         train_dataset=datasets.Dataset.from_list(_rows(job.pairs)),
         processing_class=tokenizer,
         peft_config=LoraConfig(
@@ -209,7 +145,7 @@ def _train(
     state = trainer.state
     best = checks.best if checks is not None else None
     step = state.global_step if best is None else best.step
-    if trainer.is_world_process_zero():
+    if processes.leads:
         kept = job.out / CHECKPOINTS / f"checkpoint-{step}"
         save_trained(trainer.model, tokenizer, job.model, job.out, step=step, checkpoint=kept)
     losses = [(log["step"], log["loss"]) for log in state.log_history if "loss" in log]
@@ -236,15 +172,15 @@ def _rows(pairs: Sequence[PreferencePair]) -> list[dict[str, Any]]:
     ]
 
 
-def _arguments(job: TrainingJob, *, cpu: bool) -> DPOConfig:
+def _arguments(job: TrainingJob, *, cpu: bool, processes: Processes) -> DPOConfig:
     from trl.trainer.dpo_config import DPOConfig
 
     recipe = job.recipe
-    micro = min(job.micro_batch or recipe.batch, recipe.batch)
-    return DPOConfig(
+    micro, accumulated = processes.batching(recipe.batch, job.micro_batch)
+    arguments = DPOConfig(
         output_dir=str(job.out / CHECKPOINTS),
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=-(-recipe.batch // micro),
+        gradient_accumulation_steps=accumulated,
         num_train_epochs=recipe.epochs,
         max_steps=recipe.steps or -1,
         learning_rate=recipe.learning_rate,
@@ -265,6 +201,9 @@ def _arguments(job: TrainingJob, *, cpu: bool) -> DPOConfig:
         disable_tqdm=True,
         dataloader_pin_memory=not cpu,
     )
+    # Left alone, the trainer spreads one process over all GPUs and multiplies the batch by them.
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments
 
 
 def quiet_libraries() -> None:

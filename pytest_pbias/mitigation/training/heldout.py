@@ -13,6 +13,7 @@ from pytest_pbias.errors import DataError
 from pytest_pbias.grading import grader_for, require_grades
 from pytest_pbias.identities import BASELINE, Identity, render_messages
 from pytest_pbias.mitigation.training.mining import Split
+from pytest_pbias.mitigation.training.processes import Processes
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.stats import joint_personalization_bias
 from pytest_pbias.tasks import Item, Task, TaskData, resolve_task
@@ -126,14 +127,29 @@ def _task(name: str) -> Task:
         raise DataError(f"the run's task {name!r} is unknown: {error}") from None
 
 
-def respond(model: Any, tokenizer: Any, heldout: HeldOut, *, batch: int = 64) -> list[str]:
-    """Greedy answers of a transformers model to the held-out chats, in their order."""
-    import torch
+def respond(
+    model: Any, tokenizer: Any, heldout: HeldOut, processes: Processes, *, batch: int = 64
+) -> list[str]:
+    """Greedy answers of a transformers model to the held-out chats, in their order.
 
+    Each process answers a share; all get every answer, and so come to the same decisions.
+    """
     texts = [
         tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         for chat in heldout.chats()
     ]
+
+    def answer(share: Sequence[str]) -> list[str]:
+        return _generate(model, tokenizer, share, max_tokens=heldout.max_tokens, batch=batch)
+
+    return processes.shared(texts, answer)
+
+
+def _generate(
+    model: Any, tokenizer: Any, texts: Sequence[str], *, max_tokens: int, batch: int
+) -> list[str]:
+    import torch
+
     order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
     answers = [""] * len(texts)
     side, tokenizer.padding_side = tokenizer.padding_side, "left"
@@ -151,7 +167,7 @@ def respond(model: Any, tokenizer: Any, heldout: HeldOut, *, batch: int = 64) ->
                 return_token_type_ids=False,
             ).to(model.device)
             with torch.no_grad():
-                made = model.generate(**given, max_new_tokens=heldout.max_tokens, do_sample=False)
+                made = model.generate(**given, max_new_tokens=max_tokens, do_sample=False)
             new = made[:, given["input_ids"].shape[1] :]
             found = tokenizer.batch_decode(new, skip_special_tokens=True)
             for number, text in zip(chosen, found, strict=True):

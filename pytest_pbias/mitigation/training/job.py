@@ -1,0 +1,93 @@
+"""What to train, on what, and the folder that one training owns."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.mitigation.training.heldout import HeldOut
+from pytest_pbias.mitigation.training.pairs import PreferencePair
+from pytest_pbias.mitigation.training.processes import Processes
+from pytest_pbias.mitigation.training.recipe import Recipe
+from pytest_pbias.mitigation.training.reproducing import available_cores
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What to train, on what, how, and where to.
+
+    ``model`` is a folder or a hub id. ``batch`` of the recipe is reached by accumulating
+    micro-batches of ``micro_batch``, in all processes together. ``save_every`` counts optimizer
+    steps; held-out checks are made as often. ``threads`` are those of a process that trains on the
+    CPU (None: one a core); the weights depend on their number, in the last bits at first.
+    """
+
+    model: str
+    pairs: tuple[PreferencePair, ...]
+    recipe: Recipe
+    out: Path
+    seed: int = 0
+    micro_batch: int | None = None
+    save_every: int = 50
+    patience: int = 2
+    max_length: int = 1024
+    cpu: bool = False
+    threads: int | None = None
+    resume: bool = False
+    heldout: HeldOut | None = None
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What a resumed training must have in common with the one it goes on with."""
+        digest = hashlib.sha256(repr(self.pairs).encode("utf-8", "replace")).hexdigest()
+        return {
+            "model": self.model,
+            "pairs": digest,
+            "n_pairs": len(self.pairs),
+            "recipe": json.loads(json.dumps(asdict(self.recipe))),
+            "seed": self.seed,
+            "max_length": self.max_length,
+        }
+
+
+def prepare_folder(job: TrainingJob, processes: Processes) -> tuple[str | None, int]:
+    """Write what is trained to the folder, in the process that leads.
+
+    Returns the checkpoint to go on from and the number of threads, which a resumed training
+    takes from the one that it goes on with unless the job names another.
+
+    Raises:
+        ConfigurationError: the folder holds a training that this one does not go on with.
+    """
+    note = job.out / "training.json"
+    known: dict[str, Any] = {}
+    job.out.mkdir(parents=True, exist_ok=True)
+    if note.exists():
+        if processes.leads and not job.resume:
+            raise ConfigurationError(
+                f"{job.out} holds a training already: give --resume or another --out"
+            )
+        known = json.loads(note.read_text("utf-8"))
+        changed = [key for key, value in job.fingerprint().items() if known.get(key) != value]
+        if processes.leads and changed:
+            raise ConfigurationError(
+                f"{job.out} holds another training ({', '.join(changed)} differ): "
+                "give another --out"
+            )
+    share = max(1, available_cores() // processes.here)
+    threads = job.threads or known.get("threads") or share
+    if processes.leads:
+        text = json.dumps(job.fingerprint() | {"threads": threads}, indent=1)
+        part = note.with_suffix(".part")  # the other processes read the note at any moment
+        part.write_text(text + "\n", "utf-8")
+        part.replace(note)
+    found = sorted(
+        (job.out / CHECKPOINTS).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1])
+    )
+    complete = [path for path in found if (path / "trainer_state.json").exists()]
+    return (str(complete[-1]) if job.resume and complete else None), int(threads)
