@@ -175,7 +175,9 @@ def _pairs(
 
     if options.pairs is not None:
         people = [who for who in paper_identities() if who.name not in options.leave_out]
-        pairs = apply_variant(read_pairs(options.pairs), options.variant, people, seed=options.seed)
+        pairs = apply_variant(
+            read_pairs(options.pairs, _say), options.variant, people, seed=options.seed
+        )
     else:
         assert table is not None
         mined = mine_pairs(table, data, split, leave_out=options.leave_out, anchors=options.anchors)

@@ -12,7 +12,7 @@ import pytest
 
 from pytest_pbias.errors import DataError
 from pytest_pbias.identities import Identity
-from pytest_pbias.mitigation.training.pairs import apply_variant, read_pairs, write_pairs
+from pytest_pbias.mitigation.training.pairs import VARIANTS, apply_variant, read_pairs, write_pairs
 
 ROW = {"system": "Be brief.", "question": "Why?", "chosen": "Because.", "rejected": "No."}
 NURSE = Identity("a nurse", "Custom")
@@ -36,6 +36,43 @@ def test_every_format_gives_the_same_pairs(tmp_path: Path, suffix: str) -> None:
         ("user", "Why?"),
     ]
     assert (pair.chosen, pair.rejected) == ("Because.", "No.")
+
+
+ORCA = [
+    {"system": "", "question": "Is a whale a fish?", "chosen": "No, a mammal.", "rejected": "Yes."},
+    {"system": "Be brief.", "question": "Name a colour.", "chosen": "Red.", "rejected": "I can't."},
+    {"system": "Be brief.", "question": "Say hi.", "chosen": "Hi.", "rejected": "Hi."},
+    {"system": "", "question": "Go on.", "chosen": " ", "rejected": "Where?"},
+]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_the_columns_of_orca_dpo_pairs_with_its_blank_systems_and_useless_rows(
+    tmp_path: Path, suffix: str
+) -> None:
+    said: list[str] = []
+    pairs = read_pairs(_write(tmp_path / f"orca{suffix}", [dict(row) for row in ORCA]), said.append)
+    assert [[(turn["role"], turn["content"]) for turn in pair.messages] for pair in pairs] == [
+        [("user", "Is a whale a fish?")],
+        [("system", "Be brief."), ("user", "Name a colour.")],
+    ]
+    assert [(pair.chosen, pair.rejected) for pair in pairs] == [
+        ("No, a mammal.", "Yes."),
+        ("Red.", "I can't."),
+    ]
+    assert said == ["2 of 4 rows left out: an answer is blank or both are the same"]
+    roles = [
+        [
+            [turn["role"] for turn in pair.messages]
+            for pair in apply_variant(pairs, kind, [NURSE], seed=0)
+        ]
+        for kind in VARIANTS
+    ]
+    assert roles == [
+        [["user"], ["system", "user"]],
+        [["user"], ["user"]],
+        [["system", "user"], ["system", "user"]],
+    ]
 
 
 def test_chat_messages_are_read_too_and_written_pairs_come_back(tmp_path: Path) -> None:
@@ -69,8 +106,8 @@ def test_the_papers_variants(tmp_path: Path) -> None:
     [
         ([{"question": "Why?", "chosen": "a"}], "no column rejected; there are: question, chosen"),
         ([{"text": "x", "chosen": "a", "rejected": "b"}], r"no column question \(or prompt\)"),
-        ([ROW, ROW | {"chosen": ""}], "row 2: chosen is not a non-empty text"),
-        ([ROW | {"chosen": "No."}], "row 1: chosen and rejected are the same"),
+        ([ROW | {"chosen": 3}, ROW | {"chosen": 4}], "row 1: chosen is not a text"),
+        ([ROW | {"chosen": "No."}], "in every row an answer is blank or both are the same"),
         ([ROW | {"question": ""}], "row 1: question is neither a text nor chat messages"),
         ([ROW | {"system": 3}], "row 1: system is not a text"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -35,14 +35,18 @@ class PreferencePair:
     identity: str = ""
 
 
-def read_pairs(source: str) -> tuple[PreferencePair, ...]:
+def read_pairs(
+    source: str, say: Callable[[str], None] = lambda _: None
+) -> tuple[PreferencePair, ...]:
     """Read pairs from a local file (JSONL, JSON, Parquet, CSV) or from the hub.
 
     Columns: ``chosen``, ``rejected``, and ``question`` or ``prompt`` (a text, or a list of chat
-    messages); ``system`` is optional.
+    messages); ``system`` is optional. Rows that prefer nothing (an answer is blank, or both are the
+    same) are left out, and ``say`` receives their number: published sets have a few.
 
     Raises:
-        DataError: the file cannot be read, lacks a column, or has a malformed row.
+        DataError: the file cannot be read, lacks a column, has a malformed row, or no row that
+            prefers anything.
     """
     rows, columns = _rows(source)
     asked = next((name for name in _PROMPTS if name in columns), None)
@@ -53,9 +57,16 @@ def read_pairs(source: str) -> tuple[PreferencePair, ...]:
         raise DataError(
             f"pairs {source}: no column {', '.join(missing)}; there are: {', '.join(columns)}"
         )
-    pairs = tuple(_pair(row, asked, f"pairs {source}, row {n}") for n, row in enumerate(rows, 1))
-    if not pairs:
+    read = [_pair(row, asked, f"pairs {source}, row {n}") for n, row in enumerate(rows, 1)]
+    if not read:
         raise DataError(f"pairs {source}: there are no rows")
+    pairs = tuple(
+        pair for pair in read if pair.chosen and pair.rejected and pair.chosen != pair.rejected
+    )
+    if not pairs:
+        raise DataError(f"pairs {source}: in every row an answer is blank or both are the same")
+    if left_out := len(read) - len(pairs):
+        say(f"{left_out:,} of {len(read):,} rows left out: an answer is blank or both are the same")
     return pairs
 
 
@@ -92,8 +103,6 @@ def _first(error: BaseException) -> str:
 
 def _pair(row: Mapping[str, Any], asked: str, where: str) -> PreferencePair:
     chosen, rejected = (_answer(row[name], name, where) for name in ("chosen", "rejected"))
-    if chosen == rejected:
-        raise DataError(f"{where}: chosen and rejected are the same text")
     system = row.get("system")
     if system is not None and not isinstance(system, str):
         raise DataError(f"{where}: system is not a text")
@@ -120,9 +129,9 @@ def _messages(value: Any, asked: str, where: str) -> tuple[Message, ...]:
 def _answer(value: Any, name: str, where: str) -> str:
     if isinstance(value, list) and value and isinstance(value[-1], dict):
         value = value[-1].get("content")
-    if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{where}: {name} is not a non-empty text")
-    return value
+    if not isinstance(value, str):
+        raise DataError(f"{where}: {name} is not a text")
+    return value if value.strip() else ""
 
 
 def apply_variant(
