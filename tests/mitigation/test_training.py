@@ -17,6 +17,7 @@ from pytest_pbias.cli import main
 from pytest_pbias.errors import ConfigurationError, InfrastructureError
 from pytest_pbias.mitigation.training.dpo import one_line_when_out_of_memory, require_training_extra
 from pytest_pbias.mitigation.training.heldout import Check
+from pytest_pbias.mitigation.training.reproducing import same_sums
 
 torch = pytest.importorskip("torch", reason="the extra 'mitigate' is not installed")
 pytest.importorskip("trl", reason="the extra 'mitigate' is not installed")
@@ -97,6 +98,24 @@ def test_a_killed_training_resumes_to_the_same_losses_and_weights(
     spec = resolve_model(str(whole))
     assert spec.kind == "embedded"
     assert spec.served_identity != resolve_model("embedded").served_identity
+
+
+def test_sums_are_ordered_while_training_and_settings_come_back() -> None:
+    def settings() -> tuple[int, bool, bool]:
+        return (
+            torch.get_num_threads(),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+
+    before = settings()
+    drawn = []
+    for _ in range(2):
+        with same_sums(threads=1, seed=7):
+            assert settings() == (1, True, True)
+            drawn.append(torch.rand(3).tolist())
+    assert drawn[0] == drawn[1]
+    assert settings() == before
 
 
 def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
