@@ -144,9 +144,10 @@ def _count(store: Path) -> int:
 
 @pytest.mark.slow
 @pytest.mark.vllm
-def test_nothing_is_left_behind_when_pytest_is_killed(
+def test_nothing_of_several_workers_is_left_behind_when_pytest_is_killed(
     pytester: pytest.Pytester,
     cpu_vllm: str,
+    cpu_arguments: str,
     weights: Callable[[Path], Path],
     arguments: Callable[..., list[str]],
     servers: Callable[[str], list[psutil.Process]],
@@ -154,24 +155,50 @@ def test_nothing_is_left_behind_when_pytest_is_killed(
 ) -> None:
     model = weights(pytester.path)
     pytester.makepyfile(test_suite=SUITE)
+    before = _shared_memory()
+    two = f"--pbias-vllm-args={cpu_arguments} --tensor-parallel-size 2"
     process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", *arguments(model, "--pbias-limit=100")],
+        [sys.executable, "-m", "pytest", *arguments(model, "--pbias-limit=100", two)],
         cwd=pytester.path,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
-    end = time.monotonic() + 120
-    while not servers("small-llama"):
-        assert process.poll() is None
+    end = time.monotonic() + 240
+    workers: list[psutil.Process] = []
+    while len(workers) < 2 or _shared_memory() <= before:  # they have found each other
+        assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < end
         time.sleep(0.1)
+        below = [one for server in servers("small-llama") for one in _below(server)]
+        workers = [one for one in below if any("Worker_TP" in word for word in _line(one))]
     (server,) = servers("small-llama")
-    while not (engine := server.children(recursive=True)):
+    everything = [server, *_below(server)]
+    process.kill()
+    process.communicate()
+    wait_until_gone(everything, 40)
+    assert not servers("small-llama")
+    while _shared_memory() > before:  # the guard removes it when all have ended
         assert time.monotonic() < end
         time.sleep(0.1)
-    process.kill()
-    process.wait()
-    wait_until_gone([server, *engine], 40)
-    assert not servers("small-llama")
+
+
+def _shared_memory() -> set[Path]:
+    return set(Path("/dev/shm").glob("vllm_*"))
+
+
+def _below(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 @pytest.mark.slow
