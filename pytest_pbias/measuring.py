@@ -140,10 +140,9 @@ def _graded(
 
 def outcome_rows(measurement: Measurement, *, run_id: str, model: str) -> OutcomeTable:
     """The outcome table's rows of one cell."""
-    length = len(measurement.questions)
-    constant = _constant_columns(measurement, run_id=run_id, model=model)
-    columns: dict[str, list[Any]] = {name: [value] * length for name, value in constant.items()}
-    return OutcomeTable.from_columns(columns | _varying_columns(measurement))
+    return OutcomeTable.from_columns(
+        _varying_columns(measurement), _constant_columns(measurement, run_id=run_id, model=model)
+    )
 
 
 def cell_margins(cells: Iterable[Cell]) -> dict[str, dict[str, float]]:

@@ -5,7 +5,9 @@ a versioned schema; a table of a newer version is refused, never guessed at.
 """
 
 from pytest_pbias.outcomes.arrays import Scores, TaskOutcomes
+from pytest_pbias.outcomes.conversion import numbers, row_numbers, scalar, text_array
 from pytest_pbias.outcomes.schema import SCHEMA, SCHEMA_VERSION, grade_to_plain
+from pytest_pbias.outcomes.spool import Spool
 from pytest_pbias.outcomes.table import OutcomeTable, concatenate, stored_texts
 
 __all__ = [
@@ -13,8 +15,13 @@ __all__ = [
     "SCHEMA_VERSION",
     "OutcomeTable",
     "Scores",
+    "Spool",
     "TaskOutcomes",
     "concatenate",
     "grade_to_plain",
+    "numbers",
+    "row_numbers",
+    "scalar",
     "stored_texts",
+    "text_array",
 ]

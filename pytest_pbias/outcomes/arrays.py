@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from pytest_pbias.identities import Identity
 from pytest_pbias.identities.base import Kind
+from pytest_pbias.outcomes.conversion import numbers, row_numbers, scalar
 
 # What the arrays of a task are made of; the texts of the answers are not among it.
 OUTCOME_COLUMNS = [
@@ -68,20 +69,18 @@ def task_arrays(rows: pa.Table) -> TaskOutcomes:
     """The rows of one task, with :data:`OUTCOME_COLUMNS`, as arrays."""
     identity_codes, identity_names = _codes(rows, "identity")
     item_codes, items = _codes(rows, "item_id")
-    runs = rows.column("run").to_numpy()
+    runs = numbers(rows.column("run"))
     shape = (len(identity_names), len(items), int(runs.max()) + 1)
     index = (identity_codes, item_codes, runs)
     scores = np.full(shape, np.nan)
-    scores[index] = rows.column("score").to_numpy()
+    scores[index] = numbers(rows.column("score"))
     unparsable = np.full(shape, np.nan)
-    parsable = rows.column("parsable").cast(pa.float64()).to_numpy()
-    unparsable[index] = 1.0 - parsable
+    unparsable[index] = 1.0 - numbers(rows.column("parsable"))
     first = _first_rows(identity_codes, len(identity_names))
-    groups = rows.column("group").cast(pa.string()).take(pa.array(first)).to_pylist()
-    kinds: list[Kind] = rows.column("kind").cast(pa.string()).take(pa.array(first)).to_pylist()
-    placements = rows.column("placement").cast(pa.string()).take(pa.array(first)).to_pylist()
-    clusters = rows.column("cluster").cast(pa.string())
-    first_item = pa.array(_first_rows(item_codes, len(items)))
+    of_identities = rows.select(["group", "kind", "placement"]).take(row_numbers(first))
+    groups, kinds, placements = (column.to_pylist() for column in of_identities.columns)
+    first_item = row_numbers(_first_rows(item_codes, len(items)))
+    clusters = rows.column("cluster").take(first_item)
     return TaskOutcomes(
         task=str(rows.column("task")[0].as_py()),
         axis=str(rows.column("axis")[0].as_py()),
@@ -91,7 +90,7 @@ def task_arrays(rows: pa.Table) -> TaskOutcomes:
             for name, group, kind in zip(identity_names, groups, kinds, strict=True)
         ),
         items=tuple(items),
-        clusters=np.asarray(clusters.take(first_item).to_pylist(), dtype=np.str_),
+        clusters=np.asarray(clusters.to_pylist(), dtype=np.str_),
         scores=scores,
         unparsable=unparsable,
         references=_references(kinds, placements),
@@ -124,11 +123,11 @@ def _other_scores(
     grades = column.flatten()
     if not len(grades):
         return {}
-    row = pc.list_parent_indices(column).to_numpy()
+    row = numbers(pc.list_parent_indices(column))
     judge, readable, score = (grades.field(name) for name in ("judge", "parsable", "score"))
-    values = pc.if_else(readable, score, None).to_numpy(zero_copy_only=False).astype(np.float64)
+    values = numbers(pc.if_else(readable, score, scalar(None, pa.float64())))
     names = judge.dictionary_encode()
-    codes = names.indices.to_numpy()
+    codes = numbers(names.indices)
     found = {}
     for code, name in enumerate(names.dictionary.to_pylist()):
         chosen = codes == code
@@ -141,7 +140,7 @@ def _other_scores(
 def _codes(rows: pa.Table, name: str) -> tuple[npt.NDArray[np.int64], list[str]]:
     """Integer codes of a text column, and its values in order of first appearance."""
     encoded = rows.column(name).cast(pa.string()).combine_chunks().dictionary_encode()
-    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+    return numbers(encoded.indices).astype(np.int64), encoded.dictionary.to_pylist()
 
 
 def _first_rows(codes: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,52 @@ import pyarrow.parquet as pq
 
 from pytest_pbias.errors import DataError
 from pytest_pbias.outcomes.arrays import OUTCOME_COLUMNS, TaskOutcomes, task_arrays
+from pytest_pbias.outcomes.conversion import arrow_array, repeated, row_numbers, scalar
 from pytest_pbias.outcomes.schema import INFO_KEY, SCHEMA, SCHEMA_VERSION, VERSION_KEY, upgrade
+from pytest_pbias.outcomes.spool import LONG, Spool, Spooled
+
+_GROUP_ROWS = 8192  # at least, of a table that is written from a spool
 
 
 class OutcomeTable:
-    """Outcomes of a run, backed by an Arrow table with :data:`SCHEMA`."""
+    """Outcomes of a run, backed by an Arrow table with :data:`SCHEMA`.
 
-    def __init__(self, table: pa.Table) -> None:
+    With ``spooled`` the Arrow table lacks the long columns (``spool.LONG``): those of all its rows
+    in order are there, and are read for :meth:`texts_at` and :meth:`write`. Tables made of
+    its rows, such as :meth:`of_defense`, are without them.
+    """
+
+    def __init__(self, table: pa.Table, spooled: Sequence[Spooled] = ()) -> None:
         self.arrow = table
+        self.spooled = tuple(spooled)
 
     @classmethod
-    def from_columns(cls, columns: Mapping[str, Sequence[Any]]) -> OutcomeTable:
-        """Build a table from one list a column; columns not given are null."""
-        length = len(columns["task"])
+    def from_columns(
+        cls, columns: Mapping[str, Sequence[Any]], constants: Mapping[str, Any] | None = None
+    ) -> OutcomeTable:
+        """Build a table from one sequence a column, and values that are the same in every row.
+
+        Columns not given are null.
+
+        Raises:
+            DataError: the texts take more than 2 GB.
+        """
+        length, same = len(next(iter(columns.values()))), constants or {}
         arrays = [
-            pa.array(columns.get(field.name, [None] * length), type=field.type) for field in SCHEMA
+            arrow_array(columns[field.name], field.type)
+            if field.name in columns
+            else repeated(same.get(field.name), length, field.type)
+            for field in SCHEMA
         ]
         return cls(pa.Table.from_arrays(arrays, schema=SCHEMA))
+
+    def spooled_to(self, spool: Spool) -> OutcomeTable:
+        """The same table with its long columns kept in ``spool``.
+
+        Raises:
+            StoreError: the disk is full, or the folder cannot be written.
+        """
+        return OutcomeTable(self.arrow.drop_columns(list(LONG)), [spool.put(self.arrow)])
 
     def __len__(self) -> int:
         return int(self.arrow.num_rows)
@@ -46,14 +75,34 @@ class OutcomeTable:
         """The same table with facts of the run added; each value must be JSON."""
         metadata = dict(self.arrow.schema.metadata or {})
         metadata[INFO_KEY] = json.dumps(self.info | values, sort_keys=True).encode()
-        return OutcomeTable(self.arrow.replace_schema_metadata(metadata))
+        return OutcomeTable(self.arrow.replace_schema_metadata(metadata), self.spooled)
 
     def write(self, path: Path) -> None:
         """Write the table as Parquet."""
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(path.suffix + ".part")
-        pq.write_table(self.arrow, partial, compression="zstd")
+        schema = SCHEMA.with_metadata(self.arrow.schema.metadata)
+        with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+            for rows in self._whole_rows():
+                writer.write_table(rows)
         partial.replace(path)
+
+    def _whole_rows(self) -> Iterator[pa.Table]:
+        """All rows with all columns, a part in memory at a time."""
+        if not self.spooled:
+            yield self.arrow
+            return
+        start, parts = 0, list[Spooled]()
+        for number, part in enumerate(self.spooled, 1):
+            parts.append(part)
+            length = sum(one.length for one in parts)
+            if length >= _GROUP_ROWS or number == len(self.spooled):
+                rows = self.arrow.slice(start, length)
+                long = pa.Table.from_batches([one.read() for one in parts])
+                columns = [(long if name in LONG else rows).column(name) for name in SCHEMA.names]
+                schema = SCHEMA.with_metadata(self.arrow.schema.metadata)
+                yield pa.Table.from_arrays(columns, schema=schema)
+                start, parts = start + length, []
 
     @classmethod
     def read_info(cls, path: Path) -> dict[str, Any]:
@@ -98,10 +147,14 @@ class OutcomeTable:
 
     def texts_at(self, name: str, rows: npt.NDArray[np.intp]) -> list[str | None]:
         """The values of a text column in the rows with these numbers."""
-        return list(self.arrow.column(name).take(pa.array(rows)).to_pylist())
+        if self.spooled and name in LONG:
+            return _texts_of((one.read() for one in self.spooled), name, rows)
+        return list(self.arrow.column(name).take(row_numbers(rows)).to_pylist())
 
     def text(self, name: str) -> list[str | None]:
         """One column as a list of strings."""
+        if self.spooled and name in LONG:
+            return self.texts_at(name, np.arange(len(self)))
         return list(self.arrow.column(name).to_pylist())
 
     def unique(self, name: str) -> tuple[str, ...]:
@@ -121,10 +174,10 @@ class OutcomeTable:
         """The rows that were asked under one prompt defence."""
         if self.defenses() == (defense,):
             return self
-        return OutcomeTable(self.arrow.filter(pc.equal(self._defense_column(), defense)))
+        return OutcomeTable(self.arrow.filter(pc.equal(self._defense_column(), scalar(defense))))
 
     def _defense_column(self) -> pa.ChunkedArray:
-        return pc.fill_null(self.arrow.column("defense").cast(pa.string()), "none")
+        return pc.fill_null(self.arrow.column("defense").cast(pa.string()), scalar("none"))
 
     def errors(self) -> tuple[str, ...]:
         """The distinct reasons why responses are missing."""
@@ -142,18 +195,28 @@ class OutcomeTable:
                 "choose one of them"
             )
         used = self.arrow.select(OUTCOME_COLUMNS)
-        return task_arrays(used.filter(pc.equal(used.column("task").cast(pa.string()), task)))
+        return task_arrays(
+            used.filter(pc.equal(used.column("task").cast(pa.string()), scalar(task)))
+        )
 
 
 def stored_texts(path: Path, name: str, rows: npt.NDArray[np.intp]) -> list[str | None]:
     """The values of a text column of a stored table in these rows, a batch in memory at a time."""
+    batches = pq.ParquetFile(path).iter_batches(columns=[name], batch_size=16_384)
+    return _texts_of(batches, name, rows)
+
+
+def _texts_of(
+    batches: Iterable[pa.RecordBatch], name: str, rows: npt.NDArray[np.intp]
+) -> list[str | None]:
+    """The values of a text column in these rows of the stacked batches."""
     order = np.argsort(rows, kind="stable")
     wanted = rows[order]
     found: list[str | None] = []
     start = 0
-    for batch in pq.ParquetFile(path).iter_batches(columns=[name], batch_size=16_384):
+    for batch in batches:
         first, last = np.searchsorted(wanted, [start, start + len(batch)])
-        found += batch.column(0).take(pa.array(wanted[first:last] - start)).to_pylist()
+        found += batch.column(name).take(row_numbers(wanted[first:last] - start)).to_pylist()
         start += len(batch)
     texts: list[str | None] = [None] * len(rows)
     for place, text in zip(order.tolist(), found, strict=True):
@@ -163,5 +226,7 @@ def stored_texts(path: Path, name: str, rows: npt.NDArray[np.intp]) -> list[str 
 
 def concatenate(tables: Iterable[OutcomeTable]) -> OutcomeTable:
     """Stack tables of the same schema in the order given."""
-    stacked = pa.concat_tables([table.arrow for table in tables])
-    return OutcomeTable(stacked.unify_dictionaries().combine_chunks())
+    parts = list(tables)
+    stacked = pa.concat_tables([table.arrow for table in parts])
+    spooled = [one for table in parts for one in table.spooled]
+    return OutcomeTable(stacked.unify_dictionaries().combine_chunks(), spooled)

@@ -66,7 +66,12 @@ class PbiasSession:
         self.cells: tuple[Cell, ...] = ()
         self._data: dict[str, TaskData] = {}
         self._run_id = f"{_now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-        self._measured = Measured(self._measure, run_id=self._run_id, model=settings.model.name)
+        self._measured = Measured(
+            self._measure,
+            run_id=self._run_id,
+            model=settings.model.name,
+            folder=settings.store_dir,
+        )
         self._asking: Asking | Waiting | None = None
         self._progress = ProgressLine(config)
         self._background: BackgroundProgress | None = None

@@ -13,7 +13,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes
+from pytest_pbias.outcomes import (
+    OutcomeTable,
+    TaskOutcomes,
+    numbers,
+    row_numbers,
+    scalar,
+    text_array,
+)
 from pytest_pbias.reporting.summary import RunSummary, TaskSummary
 
 Rows = npt.NDArray[np.intp]
@@ -161,24 +168,26 @@ def _answered(table: OutcomeTable, summary: RunSummary) -> Iterator[tuple[TaskSu
         return
     first = table.defenses()[0]
     columns, of_first = table.arrow, table.of_defense(first)
-    defense = pc.fill_null(columns.column("defense").cast(pa.string()), "none")
-    usable = pc.and_(pc.equal(columns.column("run"), 0), pc.is_valid(columns.column("score")))
-    numbers = np.flatnonzero(pc.and_(usable, pc.equal(defense, first)).to_numpy())
-    task_names = columns.column("task").take(pa.array(numbers)).cast(pa.string())
+    defense = pc.fill_null(columns.column("defense").cast(pa.string()), scalar("none"))
+    usable = pc.and_(
+        pc.equal(columns.column("run"), scalar(0, pa.int32())), pc.is_valid(columns.column("score"))
+    )
+    found = np.flatnonzero(numbers(pc.and_(usable, pc.equal(defense, scalar(first)))))
+    task_names = columns.column("task").take(row_numbers(found)).cast(pa.string())
     for task in summary.tasks:
-        mine = numbers[pc.equal(task_names, task.task).to_numpy()]
+        mine = found[numbers(pc.equal(task_names, scalar(task.task))).astype(np.bool_)]
         if task.defense == first and mine.size:
             outcomes = of_first.task_outcomes(task.task)
             yield task, _TaskRows(outcomes, _row_numbers(table, outcomes, mine))
 
 
-def _row_numbers(table: OutcomeTable, outcomes: TaskOutcomes, numbers: Rows) -> Rows:
+def _row_numbers(table: OutcomeTable, outcomes: TaskOutcomes, places: Rows) -> Rows:
     names = [identity.name for identity in outcomes.identities]
-    taken = table.arrow.select(["identity", "item_id"]).take(pa.array(numbers))
+    taken = table.arrow.select(["identity", "item_id"]).take(row_numbers(places))
     who, item = (
-        pc.index_in(taken.column(name).cast(pa.string()), value_set=pa.array(values)).to_numpy()
+        numbers(pc.index_in(taken.column(name).cast(pa.string()), value_set=text_array(values)))
         for name, values in (("identity", names), ("item_id", outcomes.items))
     )
     rows = np.full((len(names), len(outcomes.items)), -1, dtype=np.intp)
-    rows[who, item] = numbers
+    rows[who, item] = places
     return rows

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pytest_pbias.gate import (
     AxisOutcomes,
@@ -20,7 +22,7 @@ from pytest_pbias.gate import (
     judge_cell,
 )
 from pytest_pbias.identities import Identity
-from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes
+from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes, scalar
 from pytest_pbias.reporting.defenses import (
     DefenseSummary,
     outcomes_by_defense,
@@ -274,9 +276,16 @@ def _run_info(table: OutcomeTable) -> RunInfo:
         return "; ".join(table.unique(name))
 
     def tokens(name: str) -> int:
-        return int(np.nansum(table.arrow.column(name).to_pandas().to_numpy(dtype=float)))
+        return int(pc.sum(table.arrow.column(name)).as_py() or 0)
 
-    tasks = table.arrow.select(["task", "data_hash", "data_revision"]).to_pandas().drop_duplicates()
+    def of_tasks(name: str) -> dict[str, str]:
+        tasks = table.arrow.column("task").cast(pa.string())
+        column = table.arrow.column(name)
+        return {
+            task: str(column[pc.index(tasks, scalar(task)).as_py()].as_py())
+            for task in table.tasks()
+        }
+
     sampling = table.arrow.select(["temperature", "top_p", "top_k", "max_tokens"])
     first = sampling.slice(0, 1).to_pylist()
     return RunInfo(
@@ -284,8 +293,8 @@ def _run_info(table: OutcomeTable) -> RunInfo:
         model=single("model"),
         served_identity=single("served_identity"),
         placements=tuple(name for name in table.unique("placement") if name != "none"),
-        data={str(row.task): str(row.data_hash) for row in tasks.itertuples()},
-        revisions={str(row.task): str(row.data_revision) for row in tasks.itertuples()},
+        data=of_tasks("data_hash"),
+        revisions=of_tasks("data_revision"),
         judges=tuple(sorted(set(table.unique("judge")))),
         sampling=first[0] if first else {},
         n_rows=len(table),

@@ -21,7 +21,7 @@ PROTOCOL = Protocol("weights:1", "system", Sampling(), runs=1, seed=0)
 def test_cells_that_were_dropped_are_read_again_and_the_table_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_WHOLE", 2)
+    monkeypatch.setattr(module, "_WHOLE", 16)
     task = resolve_task("mmlu")
     data = load_task(task, data_dir=data_dir(), limit=8)
     people = [one for one in default_identities() if one.kind == "identity"][:4]
@@ -39,7 +39,7 @@ def test_cells_that_were_dropped_are_read_again_and_the_table_is_whole(
         measurements.append(cell.identity.name)
         return measure_cell(cell, data, PROTOCOL, store, {})
 
-    kept = Measured(measure, run_id="r", model="m")
+    kept = Measured(measure, run_id="r", model="m", folder=tmp_path)
     first = kept.get(cells[0])
     assert kept.get(cells[0]) is first
     assert kept.missing(cells) == 8  # the last was never answered
@@ -55,8 +55,8 @@ def test_cells_that_were_dropped_are_read_again_and_the_table_is_whole(
     store.close()
 
 
-def test_no_cells_are_an_empty_table() -> None:
+def test_no_cells_are_an_empty_table(tmp_path: Path) -> None:
     def measure(cell: Cell) -> Measurement:
         raise AssertionError(cell)
 
-    assert len(Measured(measure, run_id="", model="").table([])) == 0
+    assert len(Measured(measure, run_id="", model="", folder=tmp_path).table([])) == 0

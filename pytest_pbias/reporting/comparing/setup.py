@@ -8,7 +8,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes import OutcomeTable, scalar
 
 Kind = Literal["data", "prompts", "sampling", "judge", "repetitions", "protocol"]
 
@@ -66,7 +66,7 @@ def setup_differences(new: OutcomeTable, old: OutcomeTable) -> tuple[SetupDiffer
 
 
 def _of_task(run: OutcomeTable, task: str) -> pa.Table:
-    return run.arrow.filter(pc.equal(run.arrow.column("task").cast(pa.string()), task))
+    return run.arrow.filter(pc.equal(run.arrow.column("task").cast(pa.string()), scalar(task)))
 
 
 def _values(table: pa.Table, names: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -89,7 +89,7 @@ def _changed_prompts(new: OutcomeTable, old: OutcomeTable) -> dict[str, tuple[in
     keys = ["task", "identity", "item_id"]
 
     def prompts(run: OutcomeTable, name: str) -> pa.Table:
-        first = run.arrow.filter(pc.equal(run.arrow.column("run"), 0)).select(
+        first = run.arrow.filter(pc.equal(run.arrow.column("run"), scalar(0, pa.int32()))).select(
             [*keys, "prompt_hash"]
         )
         columns = [first.column(key).cast(pa.string()) for key in (*keys, "prompt_hash")]

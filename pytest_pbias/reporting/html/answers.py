@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes import OutcomeTable, scalar
 from pytest_pbias.reporting.elements import html_table, safe
 from pytest_pbias.reporting.html.content import RunContent
 from pytest_pbias.reporting.html.samples import choose_samples, inert_json
@@ -61,10 +61,12 @@ def refusal_section(run: RunContent) -> str:
 def _refusals(table: OutcomeTable, task: str) -> dict[str, float]:
     """Identity -> percentage of its answers that are labelled as refusals."""
     rows = table.arrow.select(["task", "identity", "label"])
-    rows = rows.filter(pc.equal(rows.column("task").cast(pa.string()), task)).drop_columns("task")
+    rows = rows.filter(pc.equal(rows.column("task").cast(pa.string()), scalar(task))).drop_columns(
+        "task"
+    )
     label = rows.column("label").cast(pa.string())
     rows = rows.filter(pc.is_valid(label))
-    refused = pc.equal(pc.drop_null(label), _REFUSAL)
+    refused = pc.equal(pc.drop_null(label), scalar(_REFUSAL))
     identity = rows.column("identity").cast(pa.string())
     counted = pa.table({"identity": identity, "refused": refused.cast(pa.float64())})
     means = counted.group_by("identity", use_threads=False).aggregate([("refused", "mean")])

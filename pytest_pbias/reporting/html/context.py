@@ -10,6 +10,7 @@ from dataclasses import asdict
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pytest_pbias.outcomes import scalar
 from pytest_pbias.reporting.comparing import comparison_tables
 from pytest_pbias.reporting.defense_plot import defense_plot
 from pytest_pbias.reporting.elements import badge, html_table, safe
@@ -139,7 +140,9 @@ def _prompts(run: RunContent) -> list[tuple[str, str, str]]:
     table, rows = run.table.arrow, []
     tasks = table.column("task").cast(pa.string())
     for task in run.table.tasks():
-        chats = pc.drop_null(pc.unique(table.column("prompt_hash").filter(pc.equal(tasks, task))))
+        chats = pc.drop_null(
+            pc.unique(table.column("prompt_hash").filter(pc.equal(tasks, scalar(task))))
+        )
         if len(chats):
             text = "".join(sorted(chats.to_pylist()))
             digest = hashlib.sha256(text.encode()).hexdigest()
