@@ -7,7 +7,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, TypeAlias
@@ -105,7 +105,7 @@ class Collector:
         self._total = total
         self._engine = engine(self.owner, self._settle)
         self._changed = threading.Condition()
-        self._settled: set[str] = set()
+        self._awaited: list[set[str]] = []  # of each call of wait, what is still open
         self._failures: dict[str, Failure] = {}
         self._state = "new"
         self._error: PbiasError | None = None
@@ -139,27 +139,49 @@ class Collector:
             PbiasError: what ``connect`` or the request stream raised.
             TimeoutError: ``timeout`` seconds ran out.
         """
-        open_keys = set(keys)
-        failed: dict[str, Failure] = {}
         end = None if timeout is None else time.monotonic() + timeout
+        with self._awaiting(keys) as open_keys:
+            failed = self._wait(open_keys, end, timeout)
+            if open_keys:
+                if self._error is not None:
+                    raise self._error
+                reason = self._engine.end_reason or "never asked: collecting was stopped before"
+                missing = self._store.missing(open_keys)
+                failed |= {key: Failure(key, reason, 0) for key in missing}
+        return failed
+
+    @contextlib.contextmanager
+    def _awaiting(self, keys: Iterable[str]) -> Iterator[set[str]]:
+        """Those of ``keys`` that are not stored, less what is settled while the block lasts."""
+        wanted = list(keys)
+        open_keys = set(wanted)
+        with self._changed:
+            self._awaited.append(open_keys)
+        try:
+            # Only now: what is settled from here on is taken off by the other thread.
+            stored = set(wanted) - set(self._store.missing(wanted))
+            with self._changed:
+                open_keys.difference_update(stored)
+            yield open_keys
+        finally:
+            with self._changed:
+                self._awaited = [one for one in self._awaited if one is not open_keys]
+
+    def _wait(
+        self, open_keys: set[str], end: float | None, timeout: float | None
+    ) -> dict[str, Failure]:
+        """Wait until ``open_keys`` is empty or collecting has ended; return those that failed."""
+        failed: dict[str, Failure] = {}
         with self._changed:
             while True:
-                open_keys -= self._settled
                 failed |= {key: self._failures[key] for key in open_keys if key in self._failures}
-                open_keys -= failed.keys()
+                open_keys.difference_update(failed)
                 if not open_keys or self._state in ("done", "stopped"):
-                    break
+                    return failed
                 left = None if end is None else end - time.monotonic()
                 if left is not None and left <= 0:
                     raise TimeoutError(f"{len(open_keys)} responses did not arrive in {timeout} s")
                 self._changed.wait(left)
-        if open_keys:
-            if self._error is not None:
-                raise self._error
-            reason = self._engine.end_reason or "never asked: collecting was stopped before"
-            missing = self._store.missing(open_keys)
-            failed |= {key: Failure(key, reason, 0) for key in missing}
-        return failed
 
     def stop(self, grace: float = 5.0) -> None:
         """Ask nothing more, wait at most ``grace`` seconds for what is in flight, and end."""
@@ -214,9 +236,11 @@ class Collector:
 
     def _settle(self, keys: Sequence[str], failures: Sequence[Failure]) -> None:
         with self._changed:
-            self._settled.update(keys)
+            for open_keys in self._awaited:
+                open_keys.difference_update(keys)
             self._failures.update((failure.key, failure) for failure in failures)
-            self._changed.notify_all()
+            if failures or not all(self._awaited):
+                self._changed.notify_all()
 
     def _main(self) -> None:
         state = "stopped"

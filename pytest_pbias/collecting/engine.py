@@ -7,7 +7,7 @@ import contextlib
 import heapq
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count, islice
@@ -24,7 +24,7 @@ from pytest_pbias.collecting.asker import (
 )
 from pytest_pbias.collecting.engine_base import EngineBase, Settle
 from pytest_pbias.collecting.ratelimit import AdaptiveLimit, Pace
-from pytest_pbias.collecting.records import Request
+from pytest_pbias.collecting.records import Failure, Request
 from pytest_pbias.collecting.retry import Breaker, RetryPolicy
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import StoreError
@@ -67,7 +67,8 @@ class Engine(EngineBase):
         rng: Random,
         budget: Callable[[int, int], str | None],
     ) -> None:
-        super().__init__(store, owner, settle)
+        super().__init__(store, owner, self._settled)
+        self._tell = settle
         self._budget = budget
         self._requests: Iterator[Request] = iter(requests)
         self._connect = connect
@@ -79,7 +80,11 @@ class Engine(EngineBase):
         self._rng = rng
         self._asker: Asker | None = None
         self._watch: Watch | None = None
-        self._planned: set[str] = set()
+        self._drawn = 0
+        # Keys that were drawn: those that are not settled, and those that failed. What is in the
+        # store is looked up there, so that memory does not grow with the plan.
+        self._open: set[str] = set()
+        self._given_up: set[str] = set()
         self._ready: deque[Request | _Job] = deque()
         self._later: list[tuple[float, int, _Job]] = []
         self._ticket = count()
@@ -136,7 +141,7 @@ class Engine(EngineBase):
             ):
                 return
             if self._ready and self._asker is None:
-                await self._open()
+                await self._connect_once()
             self._spawn(now)
             self._check_alive(now)
             self._wake.clear()
@@ -152,10 +157,13 @@ class Engine(EngineBase):
         ):
             drawn = list(islice(self._requests, _CHUNK))
             if not drawn:
-                self._total = len(self._planned)
+                self._total = self._drawn
                 return
-            chunk = {one.key: one for one in drawn if one.key not in self._planned}
-            self._planned.update(chunk)
+            known = self._open | self._given_up
+            chunk = {one.key: one for one in drawn if one.key not in known}
+            self._drawn += len(drawn)
+            self.cached += len(drawn) - len(chunk)
+            self._open.update(chunk)
             keys = list(chunk)
             missing = set(await self._on_disk(self._store.missing, keys))
             self._ready.extend(one for one in chunk.values() if one.key in missing)
@@ -164,7 +172,14 @@ class Engine(EngineBase):
             if present:
                 self._settle(present, ())
 
-    async def _open(self) -> None:
+    def _settled(self, keys: Sequence[str], failures: Sequence[Failure]) -> None:
+        self._open.difference_update(keys)
+        for failure in failures:
+            self._open.discard(failure.key)
+            self._given_up.add(failure.key)
+        self._tell(keys, failures)
+
+    async def _connect_once(self) -> None:
         self._asker = await asyncio.to_thread(self._connect)
         self._watch = Watch(self._asker, self._breaker, self._patience)
         await self._watch.probe()

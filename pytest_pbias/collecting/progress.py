@@ -10,6 +10,7 @@ class Progress:
     """A snapshot. ``rate`` in answers a second, ``eta`` in seconds (None where unknown).
 
     ``done`` counts settled keys: answered now, found in the store (``cached``), or ``failed``.
+    What is planned twice is asked once, and counts as found the second time.
     ``total`` is None while the length of the request stream is unknown.
     """
 

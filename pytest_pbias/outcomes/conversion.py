@@ -6,7 +6,8 @@ and half a second of every session. What these functions make is the same (tests
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +19,17 @@ import pyarrow.compute as pc
 from pytest_pbias.errors import DataError
 
 _MOST_BYTES = 2**31 - 1  # Arrow's offsets into texts have 32 bits
+
+
+@contextmanager
+def frugal_memory() -> Iterator[None]:
+    """Arrow takes memory from the C library meanwhile: its own allocator holds on to 20 MB."""
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
 
 
 def arrow_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:

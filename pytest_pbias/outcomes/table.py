@@ -20,6 +20,12 @@ from pytest_pbias.outcomes.schema import INFO_KEY, SCHEMA, SCHEMA_VERSION, VERSI
 from pytest_pbias.outcomes.spool import LONG, Spool, Spooled
 
 _GROUP_ROWS = 8192  # at least, of a table that is written from a spool
+# Small pages, and no attempt at a dictionary of hashes or answers, take a third less memory.
+_PARQUET: dict[str, Any] = {
+    "compression": "zstd",
+    "data_page_size": 2**17,
+    "use_dictionary": [field.name for field in SCHEMA if pa.types.is_dictionary(field.type)],
+}
 
 
 class OutcomeTable:
@@ -82,7 +88,7 @@ class OutcomeTable:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(path.suffix + ".part")
         schema = SCHEMA.with_metadata(self.arrow.schema.metadata)
-        with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        with pq.ParquetWriter(partial, schema, **_PARQUET) as writer:
             for rows in self._whole_rows():
                 writer.write_table(rows)
         partial.replace(path)

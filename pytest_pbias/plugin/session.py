@@ -23,7 +23,7 @@ from pytest_pbias.errors import InfrastructureError, PbiasError
 from pytest_pbias.gate import AxisVerdict
 from pytest_pbias.grading import Judging, cannot_grade
 from pytest_pbias.measuring import Measurement, measure_cell
-from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes import OutcomeTable, frugal_memory
 from pytest_pbias.plugin.again import baselines, compare_again, keys_again
 from pytest_pbias.plugin.asking import (
     Asking,
@@ -165,6 +165,7 @@ class PbiasSession:
             seed=self.settings.seed,
         )
 
+    @frugal_memory()
     def measure(self, cell: Cell) -> Measurement:
         """Wait for a cell's responses, then grade them."""
         return self._measured.get(cell)
@@ -180,6 +181,7 @@ class PbiasSession:
         failures, graders = self._asking.failures(keys), self._judging.graders(cell.task)
         return measure_cell(cell, data, protocol, self.store, failures, graders, questions)
 
+    @frugal_memory()
     def judge_axis(self, axis: str, defense: str) -> AxisVerdict:
         """Judge PB under a defence over the axis's tasks, on identities that were asked them all.
 
@@ -197,6 +199,7 @@ class PbiasSession:
         outcomes = [table.task_outcomes(task) for task in table.tasks()]
         return judge_outcomes(axis, outcomes, self.settings.policy)
 
+    @frugal_memory()
     def judge_comparison(self) -> GateOutcome:
         """Judge the session against the earlier run by the expression of the options.
 
@@ -235,6 +238,7 @@ class PbiasSession:
         except PbiasError as error:
             self.problem = str(error)
 
+    @frugal_memory()
     def _write_results(self) -> None:
         settings = self.settings
         table = self._measured.table(self.cells).with_info(**self._run_info(_now()))
