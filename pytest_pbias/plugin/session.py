@@ -165,7 +165,6 @@ class PbiasSession:
             seed=self.settings.seed,
         )
 
-    @frugal_memory()
     def measure(self, cell: Cell) -> Measurement:
         """Wait for a cell's responses, then grade them."""
         return self._measured.get(cell)
