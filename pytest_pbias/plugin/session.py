@@ -216,6 +216,12 @@ class PbiasSession:
 
     def finish(self) -> None:
         """Stop asking; in the asking process, write the table and the reports."""
+        try:
+            self._finish()
+        finally:
+            self._measured.close()
+
+    def _finish(self) -> None:
         if not isinstance(self._asking, Asking):
             return
         if self._background is not None:

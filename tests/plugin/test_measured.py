@@ -52,6 +52,7 @@ def test_cells_that_were_dropped_are_read_again_and_the_table_is_whole(
     assert table.info["margins"] == {"mmlu": {people[1].name: 2.5}}
     again = kept.table(cells[2:0:-1])
     assert again.unique("identity") == (people[2].name, people[1].name)
+    kept.close()
     store.close()
 
 

@@ -231,6 +231,30 @@ def test_cell_offers_what_a_test_may_assert_on(pytester: pytest.Pytester) -> Non
     )
 
 
+def test_a_session_imports_nothing_heavy(
+    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+) -> None:
+    """Each of these takes 25 to 110 MB and up to a second, and no session needs it."""
+    heavy = ("pandas", "scipy.stats", "scipy.optimize", "statsmodels", "datasets", "matplotlib")
+    suite.makeconftest(
+        f"""
+        import sys
+
+        def pytest_unconfigure():
+            print("loaded:", [name for name in {heavy!r} if name in sys.modules])
+        """
+    )
+    result = suite.runpytest_subprocess(
+        "--pbias-model=tiny",
+        f"--pbias-base-url={faulty_server().url}",
+        f"--pbias-data-dir={data_dir()}",
+        "--pbias-limit=30",
+        "--pbias-json=out.json",
+    )
+    result.stdout.fnmatch_lines(["loaded: []"])
+    assert _report(suite)["run"]["n_missing"] == 0
+
+
 # Twenty rounds are run by hand before a release: PBIAS_KILL_ROUNDS=20.
 KILL_ROUNDS = int(os.environ.get("PBIAS_KILL_ROUNDS", "4"))
 PROBES = 2  # requests with which a session looks at an endpoint that it does not know
