@@ -1,12 +1,13 @@
 """What collecting costs beside the bare ``openai`` client, side by side on the same server.
 
 ``python benchmarks/perf/collecting.py [--requests 16000] [--concurrency 256] [--latency 0 0.05]
-[--peers PYTHON]``
+[--peers PYTHON] [--larger 160000]``
 
 ``collector`` is the collector with its store; ``session`` a whole ``pytest`` run of 160 cells with
 everything from the start of Python: collection, grading, statistics, tables and reports.
 ``--peers`` names a Python that has other harnesses (Inspect AI, lm-evaluation-harness); those it
-has are run as well, each from the start of Python.
+has are run as well, each from the start of Python. ``--larger`` runs the session once more with so
+many requests (a multiple of 16,000) and no latency, and compares its memory.
 
 Each client runs in a process of its own, the server in another (on another core, where there are
 two), in turn, ``--repeat`` times; the least of each figure counts. Figures are CPU time of the
@@ -216,6 +217,31 @@ def peers(python: str | None) -> list[str]:
     ]
 
 
+def run_client(
+    name: str, url: str, requests: int, arguments: argparse.Namespace
+) -> dict[str, float]:
+    """Figures of one of our clients, in a process of its own."""
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    command = [*pin(cores, -1), sys.executable, str(HERE), "--client", name]
+    command += ["--url", url, "--requests", str(requests)]
+    command += ["--concurrency", str(arguments.concurrency)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    figures: dict[str, float] = json.loads(done.stdout)
+    return figures
+
+
+def compare_memory(arguments: argparse.Namespace) -> None:
+    """Print the peak memory of a session of ``--larger`` requests beside that of ``--requests``."""
+    cores, peaks = sorted(os.sched_getaffinity(0))[:2], []
+    for requests in (arguments.requests, arguments.larger):
+        with server(0.0, cores) as url:
+            peaks.append(run_client("session", url, requests, arguments)["peak_mb"])
+    print(
+        f"session of {arguments.larger} requests: {peaks[1]:.0f} MB, {peaks[1] / peaks[0]:.2f}x "
+        f"the {peaks[0]:.0f} MB of {arguments.requests}"
+    )
+
+
 def measure(arguments: argparse.Namespace, latency: float) -> dict[str, dict[str, float]]:
     """Least figures of each client at one latency; runs are interleaved."""
     cores = sorted(os.sched_getaffinity(0))[:2]
@@ -227,11 +253,7 @@ def measure(arguments: argparse.Namespace, latency: float) -> dict[str, dict[str
                 if name in others:
                     best[name] = run_peer(arguments.peers, name, url, arguments)
                     continue
-                command = [*pin(cores, -1), sys.executable, str(HERE), "--client", name]
-                command += ["--url", url, "--requests", str(arguments.requests)]
-                command += ["--concurrency", str(arguments.concurrency)]
-                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            figures: dict[str, float] = json.loads(done.stdout)
+                figures = run_client(name, url, arguments.requests, arguments)
             seen = best.setdefault(name, figures)
             best[name] = {key: min(seen[key], value) for key, value in figures.items()}
     return best
@@ -246,6 +268,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--clients", nargs="+", default=["bare", "collector", "session"])
     parser.add_argument("--peers", help="a Python that has other harnesses")
+    parser.add_argument("--larger", type=int, help="requests of a session whose memory to compare")
     parser.add_argument("--client")
     parser.add_argument("--url")
     arguments = parser.parse_args()
@@ -264,6 +287,8 @@ def main() -> None:
                 f"  {figures['wall_s']:6.2f} s ({ratios['wall_s']:.2f}x)"
                 f"  {figures['peak_mb']:5.0f} MB"
             )
+    if arguments.larger:
+        compare_memory(arguments)
 
 
 if __name__ == "__main__":
