@@ -124,7 +124,7 @@ class Connections:
             self._check_version(connection, version)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA cache_size=-1000")
+            connection.execute("PRAGMA cache_size=-500")
             if version == 0:
                 self._create(connection)
         except BaseException:

@@ -19,7 +19,7 @@ from pytest_pbias.outcomes.conversion import arrow_array, repeated, row_numbers,
 from pytest_pbias.outcomes.schema import INFO_KEY, SCHEMA, SCHEMA_VERSION, VERSION_KEY, upgrade
 from pytest_pbias.outcomes.spool import LONG, Spool, Spooled
 
-_GROUP_ROWS = 8192  # at least, of a table that is written from a spool
+_GROUP_ROWS = 1024  # at least, of a table that is written from a spool
 # Small pages, and no attempt at a dictionary of hashes or answers, take a third less memory.
 _PARQUET: dict[str, Any] = {
     "compression": "zstd",

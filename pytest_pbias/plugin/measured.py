@@ -16,7 +16,7 @@ from pytest_pbias.outcomes import OutcomeTable, Spool, concatenate
 
 # Questions of the cells that are kept whole: prompts take many times the room of rows. Tests look
 # at a cell and its baseline only; a cell that is asked for again later is read from the store anew.
-_WHOLE = 1000
+_WHOLE = 500
 
 
 class Measured:

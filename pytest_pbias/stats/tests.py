@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pytest_pbias.stats.arrays import Array, Labels, cluster_codes, table_means
 from pytest_pbias.stats.distributions import chi_square_sf
 
-_CHUNK_CELLS = 4_000_000
+_CHUNK_CELLS = 500_000
 _EXACT_UP_TO = 20_000
 _FAST_ABOVE = 20_000_000
 _MERGED = 128
