@@ -235,4 +235,4 @@ def concatenate(tables: Iterable[OutcomeTable]) -> OutcomeTable:
     parts = list(tables)
     stacked = pa.concat_tables([table.arrow for table in parts])
     spooled = [one for table in parts for one in table.spooled]
-    return OutcomeTable(stacked.unify_dictionaries().combine_chunks(), spooled)
+    return OutcomeTable(stacked.unify_dictionaries(), spooled)  # copies codes, no texts
