@@ -18,6 +18,7 @@ from pytest_pbias.errors import ConfigurationError, InfrastructureError
 from pytest_pbias.mitigation.training.dpo import one_line_when_out_of_memory, require_training_extra
 from pytest_pbias.mitigation.training.heldout import Check
 from pytest_pbias.mitigation.training.reproducing import same_sums
+from pytest_pbias.models.embedded import locate
 
 torch = pytest.importorskip("torch", reason="the extra 'mitigate' is not installed")
 pytest.importorskip("trl", reason="the extra 'mitigate' is not installed")
@@ -62,6 +63,18 @@ def _losses(out: Path) -> dict[int, float]:
     return {log["step"]: log["loss"] for log in history if "loss" in log}
 
 
+def _distance(one: Path, other: Path) -> float:
+    """How far the weights of two models are from each other (root of the sum of squares)."""
+    from safetensors.torch import load_file
+
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (one, other))
+    assert ours.keys() == theirs.keys()
+    return (
+        float(sum(((ours[name].double() - theirs[name].double()) ** 2).sum() for name in ours))
+        ** 0.5
+    )
+
+
 @pytest.mark.slow
 def test_a_killed_training_resumes_to_the_same_losses_and_weights(
     pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -88,10 +101,11 @@ def test_a_killed_training_resumes_to_the_same_losses_and_weights(
     said = _train(pairs, killed, "--resume", cores=2)
     assert f"step {STEPS}/{STEPS}" in said
     assert f"step 1/{STEPS}" not in said
-    assert _losses(killed) == _losses(whole)
     assert len(_losses(whole)) == STEPS
-    for name in ("model.safetensors", "adapter/adapter_model.safetensors"):
-        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+    # Bit by bit here; some machine may add in another order. Without its optimizer's state the
+    # training goes on to losses that differ in the second digit.
+    assert _losses(killed) == pytest.approx(_losses(whole), rel=1e-4)
+    assert _distance(killed, whole) < 0.05 * _distance(whole, locate())
 
     from pytest_pbias.models import resolve_model
 
