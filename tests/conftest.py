@@ -1,4 +1,4 @@
-"""Fixtures of several folders of tests: an endpoint that judges."""
+"""Fixtures of several folders of tests: an endpoint that judges. Properties have no deadline."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from pytest_pbias.grading.judges import JudgeModel
 from pytest_pbias.models.process import ServerProcess
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("untimed", settings(), deadline=None)
+settings.load_profile("untimed")
 
 SERVER = Path(__file__).parent / "grading" / "judges" / "judgeserver.py"
 

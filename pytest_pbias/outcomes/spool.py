@@ -57,11 +57,12 @@ class Spool:
         try:
             if self._file is None:
                 self._folder.mkdir(parents=True, exist_ok=True)
-                unnamed = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  until close()
+                # Without a buffer, which would keep what did not fit and try it again later.
+                unnamed = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115  until close()
                 self._file = self._open.enter_context(unnamed)
-            start = self._file.seek(0, 2)
-            self._file.write(content)
-            self._file.flush()
+            start, left = self._file.seek(0, 2), memoryview(content)
+            while left:
+                left = left[self._file.write(left) :]
         except OSError as error:
             raise self._error(error) from None
         return Spooled(self, start, content.size, len(table))
