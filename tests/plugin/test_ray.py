@@ -22,6 +22,11 @@ CLUSTER = Path(__file__).parents[1] / "collecting" / "raycluster.py"
 KEY = "a-key-that-no-file-may-hold"
 SELECTED = ["--pbias-model=tiny", f"--pbias-data-dir={data_dir()}", "-p", "no:cacheprovider"]
 
+# Looked for, not imported: pytester forgets what a test imports, and to import its parts in C a
+# second time ends the process.
+INSTALLED = importlib.util.find_spec("ray") is not None
+needs_ray = pytest.mark.skipif(not INSTALLED, reason="the extra 'ray' is not installed")
+
 
 @dataclass
 class TwoNodes:
@@ -67,13 +72,13 @@ def _rows(path: Path) -> list[tuple[Any, ...]]:
 
 @pytest.mark.slow
 @pytest.mark.ray
+@needs_ray
 def test_a_killed_node_costs_no_answer_and_the_table_is_that_of_a_local_run(
     suite: pytest.Pytester,
     faulty_server: Callable[..., Any],
     two_nodes: TwoNodes,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     server = faulty_server(latency=0.1, key=KEY, faults={"503": 0.1})
     shared = [*SELECTED, f"--pbias-base-url={server.url}", "--pbias-limit=40"]
@@ -118,10 +123,10 @@ def _count(store: Path) -> int:
 
 @pytest.mark.slow
 @pytest.mark.ray
+@needs_ray
 def test_a_killed_run_is_resumed_by_what_is_missing(
     suite: pytest.Pytester, faulty_server: Callable[..., Any]
 ) -> None:
-    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
     server = faulty_server(latency=0.1)
     command = [sys.executable, "-m", "pytest", *SELECTED, f"--pbias-base-url={server.url}"]
     command += ["--pbias-limit=20", "--pbias-ray=local", "--pbias-concurrency=4", "-Werror"]
@@ -149,6 +154,7 @@ def _settled(server: Any) -> int:
     return now
 
 
+@needs_ray
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -161,7 +167,6 @@ def _settled(server: Any) -> int:
 def test_what_does_not_go_with_a_cluster_is_one_line(
     suite: pytest.Pytester, options: list[str], said: str
 ) -> None:
-    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
     model = [] if "--pbias-model=embedded" in options else ["--pbias-model=tiny"]
     result = suite.runpytest_subprocess(
         *model, "--pbias-ray=auto", *options, f"--pbias-data-dir={data_dir()}"
@@ -170,10 +175,10 @@ def test_what_does_not_go_with_a_cluster_is_one_line(
     result.stderr.fnmatch_lines([f"ERROR: pbias: *{said}*"])
 
 
+@needs_ray
 def test_a_cluster_that_is_not_there_is_one_line(
     suite: pytest.Pytester, faulty_server: Callable[..., Any]
 ) -> None:
-    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
     server = faulty_server()
     result = suite.runpytest_subprocess(
         *(*SELECTED, f"--pbias-base-url={server.url}", "--pbias-ray=127.0.0.1:9"),
@@ -183,7 +188,7 @@ def test_a_cluster_that_is_not_there_is_one_line(
     assert result.duration < 100
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
+@pytest.mark.skipif(INSTALLED, reason="Ray is installed")
 def test_a_missing_extra_is_one_line(suite: pytest.Pytester) -> None:
     result = suite.runpytest_subprocess(
         "--pbias-model=tiny", "--pbias-base-url=http://127.0.0.1:9/v1", "--pbias-ray=auto"
