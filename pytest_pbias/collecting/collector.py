@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import threading
 import time
 from collections import deque
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     AnyEngine: TypeAlias = Engine | BatchEngine | RayEngine
 
 _RATE_SECONDS = 30.0
+_TICK_SECONDS = 0.25
 _PATIENT_SECONDS = 60.0  # for what is in flight when a budget is spent: it is paid for
 _numbers = count()
 
@@ -128,20 +130,32 @@ class Collector:
         self._samples.append((time.monotonic(), 0))
         self._thread.start()
 
-    def wait(self, keys: Iterable[str], timeout: float | None = None) -> dict[str, Failure]:
+    def wait(
+        self,
+        keys: Iterable[str],
+        timeout: float | None = None,
+        tick: Callable[[Progress], None] | None = None,
+    ) -> dict[str, Failure]:
         """Block until each of ``keys`` is durably stored or failed; return those that failed.
 
         When collecting has ended early (stopped, endpoint dead, key rejected), all that is still
-        missing is returned as failed, with that one reason.
+        missing is returned as failed, with that one reason. ``tick`` is told the progress four
+        times a second meanwhile.
 
         Raises:
             StoreError: the store failed.
             PbiasError: what ``connect`` or the request stream raised.
             TimeoutError: ``timeout`` seconds ran out.
         """
-        end = None if timeout is None else time.monotonic() + timeout
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        failed: dict[str, Failure] = {}
         with self._awaiting(keys) as open_keys:
-            failed = self._wait(open_keys, end, timeout)
+            pause = math.inf if tick is None else _TICK_SECONDS
+            while not self._wait(open_keys, failed, min(end, time.monotonic() + pause)):
+                if time.monotonic() >= end:
+                    raise TimeoutError(f"{len(open_keys)} responses did not arrive in {timeout} s")
+                if tick is not None:
+                    tick(self.progress())
             if open_keys:
                 if self._error is not None:
                     raise self._error
@@ -167,21 +181,21 @@ class Collector:
             with self._changed:
                 self._awaited = [one for one in self._awaited if one is not open_keys]
 
-    def _wait(
-        self, open_keys: set[str], end: float | None, timeout: float | None
-    ) -> dict[str, Failure]:
-        """Wait until ``open_keys`` is empty or collecting has ended; return those that failed."""
-        failed: dict[str, Failure] = {}
+    def _wait(self, open_keys: set[str], failed: dict[str, Failure], end: float) -> bool:
+        """Move what failed from ``open_keys`` to ``failed``; whether nothing is left to wait for.
+
+        That is so when ``open_keys`` is empty or collecting has ended. At ``end`` it gives up.
+        """
         with self._changed:
             while True:
                 failed |= {key: self._failures[key] for key in open_keys if key in self._failures}
                 open_keys.difference_update(failed)
                 if not open_keys or self._state in ("done", "stopped"):
-                    return failed
-                left = None if end is None else end - time.monotonic()
-                if left is not None and left <= 0:
-                    raise TimeoutError(f"{len(open_keys)} responses did not arrive in {timeout} s")
-                self._changed.wait(left)
+                    return True
+                left = end - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(None if left == math.inf else left)
 
     def stop(self, grace: float = 5.0) -> None:
         """Ask nothing more, wait at most ``grace`` seconds for what is in flight, and end."""

@@ -21,7 +21,6 @@ from pytest_pbias.plugin.serving import remember_server, start_embedded, start_v
 from pytest_pbias.plugin.settings import Settings
 from pytest_pbias.plugin.work import Work
 
-_TICK_SECONDS = 0.25
 _START_SECONDS = START_SECONDS + 60.0
 _EMBEDDED_CONCURRENCY = 96
 _RESTART_SECONDS = 900.0  # that a vLLM server which died may take to come back
@@ -42,15 +41,8 @@ class Asking:
 
     def wait(self, keys: Sequence[str], tick: Callable[[Progress], None] | None = None) -> None:
         """Block until every response has arrived or finally failed, ticking the while."""
-        collector = self.collector
-        while collector is not None:
-            try:
-                self._failed |= collector.wait(keys, timeout=_TICK_SECONDS if tick else None)
-            except TimeoutError:
-                if tick is not None:
-                    tick(collector.progress())
-            else:
-                return
+        if self.collector is not None:
+            self._failed |= self.collector.wait(keys, tick=tick)
 
     def failures(self, keys: Iterable[str]) -> dict[str, str]:
         """The reasons of those that failed."""
