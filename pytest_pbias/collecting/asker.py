@@ -82,23 +82,6 @@ class Watch:
             self._lists_models = self._lists_models or listed is not None
 
 
-async def ask_request(asker: Asker, request: Request) -> Reply:
-    """Ask one request once.
-
-    Raises:
-        EndpointError: no usable answer came.
-    """
-    sampling = request.sampling
-    return await asker.ask(
-        request.messages,
-        max_tokens=sampling.max_tokens,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        seed=request.seed,
-    )
-
-
 def response_of(key: str, reply: Reply, *, latency: float) -> Response:
     """What is stored of a reply; ``latency`` in seconds."""
     return Response(

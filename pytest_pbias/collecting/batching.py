@@ -197,19 +197,10 @@ class BatchEngine(WholeEngine):
 
 
 def _line(asker: BatchAsker, request: Request) -> bytes:
-    sampling = request.sampling
-    body = asker.body(
-        request.messages,
-        max_tokens=sampling.max_tokens,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        seed=request.seed,
-    )
     row = {
         "custom_id": request.key,
         "method": "POST",
         "url": "/v1/chat/completions",
-        "body": body,
+        "body": asker.body(request.messages, **request.parameters()),
     }
     return json.dumps(row, separators=(",", ":")).encode()

@@ -17,7 +17,6 @@ from typing import TypeVar
 from pytest_pbias.collecting.asker import (
     Asker,
     Watch,
-    ask_request,
     estimate_tokens,
     failure_of,
     response_of,
@@ -159,8 +158,11 @@ class Engine(EngineBase):
             if not drawn:
                 self._total = self._drawn
                 return
-            known = self._open | self._given_up
-            chunk = {one.key: one for one in drawn if one.key not in known}
+            chunk = {
+                one.key: one
+                for one in drawn
+                if one.key not in self._open and one.key not in self._given_up
+            }
             self._drawn += len(drawn)
             self.cached += len(drawn) - len(chunk)
             self._open.update(chunk)
@@ -245,7 +247,7 @@ class Engine(EngineBase):
         job.attempts += 1
         start = time.monotonic()
         try:
-            reply = await ask_request(self._asker, request)
+            reply = await self._asker.ask(request.messages, **request.parameters())
         except EndpointError as error:
             self._missed(job, error, time.monotonic())
             return

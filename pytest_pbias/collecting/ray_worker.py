@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from random import Random
 from typing import Any
 
-from pytest_pbias.collecting.asker import ask_request, failure_of, response_of
+from pytest_pbias.collecting.asker import failure_of, response_of
 from pytest_pbias.collecting.records import Failure, Request, Response, Sampling
 from pytest_pbias.collecting.retry import RetryPolicy
 from pytest_pbias.models.balance import Balanced, balanced
@@ -130,6 +130,6 @@ class AskBatch:
 
     async def _try(self, request: Request) -> Reply | EndpointError:
         try:
-            return await ask_request(self._asker, request)
+            return await self._asker.ask(request.messages, **request.parameters())
         except EndpointError as error:
             return error

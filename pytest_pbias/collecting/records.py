@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from typing import TypedDict
 
 from pytest_pbias.identities.placement import Message
 
@@ -20,6 +21,16 @@ class Sampling:
     top_k: int = 0
 
 
+class ChatParameters(TypedDict):
+    """Sampling parameters and seed under the names that askers take them by."""
+
+    max_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    seed: int
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One chat completion to ask, with the key its response is stored under."""
@@ -28,6 +39,17 @@ class Request:
     messages: tuple[Message, ...]
     sampling: Sampling
     seed: int
+
+    def parameters(self) -> ChatParameters:
+        """What an endpoint is told beside the messages."""
+        sampling = self.sampling
+        return {
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
+            "seed": self.seed,
+        }
 
 
 @dataclass(frozen=True, slots=True)
