@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.plan import Cell, Protocol, questions_of
 from pytest_pbias.engine_noise import EngineNoise, engine_noise
-from pytest_pbias.grading import Grader
+from pytest_pbias.grading import Judging
 from pytest_pbias.measuring import Measurement, measure_cell
 from pytest_pbias.tasks import TaskData
 
@@ -32,18 +32,21 @@ def keys_again(
 
 
 def compare_again(
-    first: Measurement,
+    firsts: Iterable[Measurement],
     store: Store,
     failures: Callable[[Iterable[str]], Mapping[str, str]],
-    graders: Sequence[Grader],
+    judging: Judging,
     *,
     alpha: float,
-) -> EngineNoise:
-    """Compare a baseline with what the store has of its second asking.
+) -> list[EngineNoise]:
+    """Compare baselines with what the store has of their second asking.
 
-    The first of ``graders`` gives the scores, as it did those of ``first``.
+    The first of a task's graders gives the scores, as it did those of ``firsts``.
     """
-    protocol = first.protocol.again()
-    keys = keys_again((first.cell,), {first.cell.task.name: first.data}, first.protocol)
-    second = measure_cell(first.cell, first.data, protocol, store, failures(keys), graders[:1])
-    return engine_noise(first, second, confidence=1 - alpha)
+    found = []
+    for first in firsts:
+        protocol, graders = first.protocol.again(), judging.graders(first.cell.task)
+        keys = keys_again((first.cell,), {first.cell.task.name: first.data}, first.protocol)
+        second = measure_cell(first.cell, first.data, protocol, store, failures(keys), graders[:1])
+        found.append(engine_noise(first, second, confidence=1 - alpha))
+    return found

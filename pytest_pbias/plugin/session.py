@@ -280,16 +280,11 @@ class PbiasSession:
         """What the A/A check found, baseline by baseline."""
         if not isinstance(self._asking, Asking):
             return []
-        return [
-            compare_again(
-                self.measure(cell),
-                self.store,
-                self._asking.failures,
-                self._judging.graders(cell.task),
-                alpha=self.settings.policy.alpha,
-            ).to_plain()
-            for cell in self._again
-        ]
+        failures, alpha = self._asking.failures, self.settings.policy.alpha
+        found = compare_again(
+            map(self.measure, self._again), self.store, failures, self._judging, alpha=alpha
+        )
+        return [noise.to_plain() for noise in found]
 
     def _partial(self) -> str | None:
         """Why answers are missing that the run was to have, or None."""
