@@ -72,7 +72,8 @@ def scalar(value: Any, kind: pa.DataType | None = None) -> pa.Scalar:
 
 def row_numbers(rows: npt.NDArray[np.integer[Any]]) -> pa.Array:
     """Row numbers, to take from a table."""
-    return _plain(np.ascontiguousarray(rows, dtype=np.int64), pa.int64())
+    content = pa.py_buffer(np.ascontiguousarray(rows, dtype=np.int64))
+    return pa.Array.from_buffers(pa.int64(), len(rows), [None, content])
 
 
 def _coded(values: Sequence[str | None], kind: pa.DataType) -> pa.Array:
@@ -108,12 +109,7 @@ def text_array(values: Sequence[str | None]) -> pa.Array:
     np.cumsum([len(part) for part in parts], out=ends[1:])
     if ends[-1] > _MOST_BYTES:
         raise DataError("the answers of one cell take more than 2 GB; ask fewer items at once")
-    offsets = pa.py_buffer(ends.astype(np.int32))
-    return _with_nulls(values, pa.string(), offsets, pa.py_buffer(b"".join(parts)))
-
-
-def _plain(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
-    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
+    return _with_nulls(values, pa.string(), ends.astype(np.int32), b"".join(parts))
 
 
 def _with_nulls(values: Sequence[Any], kind: pa.DataType, *buffers: Any) -> pa.Array:
