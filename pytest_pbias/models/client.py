@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
 
+import httpx2
 from openai import (
     DEFAULT_CONNECTION_LIMITS,
     APIConnectionError,
@@ -57,21 +58,31 @@ class Endpoint:
             max_keepalive_connections=concurrency + 2,
             keepalive_expiry=60.0,
         )
+        tls = httpx2.create_ssl_context()
+        connect_timeout = min(_CONNECT_SECONDS, timeout)
         http = DefaultAioHttpClient(
+            verify=tls,
             limits=limits,
-            timeout=Timeout(timeout, connect=min(_CONNECT_SECONDS, timeout)),
+            timeout=Timeout(timeout, connect=connect_timeout),
             follow_redirects=False,
         )
         self._client = AsyncOpenAI(
             base_url=base_url, api_key=api_key, max_retries=0, http_client=http
         )
-        self._chats = ChatPost(self._client, http)
+        self._chats = ChatPost(
+            self._client,
+            tls,
+            connections=concurrency + 2,
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+        )
 
     def __repr__(self) -> str:
         return f"Endpoint({self.base_url!r}, {self.model!r})"
 
     async def aclose(self) -> None:
         """Close the connections."""
+        await self._chats.aclose()
         await self._client.close()
 
     async def ask(
@@ -156,12 +167,14 @@ class Endpoint:
 
     async def _post(self, body: dict[str, Any]) -> object:
         try:
-            async with asyncio.timeout(self._timeout):
-                answer = await self._chats.send(body)
-            if answer.is_success:
-                return answer.json()
+            answer = await self._chats.send(body)
         except Exception as error:
             raise self._fault(error) from None
+        if answer.is_success:
+            try:
+                return answer.json()
+            except ValueError:
+                raise EndpointError("malformed", "the answer is not valid JSON") from None
         said = answer.error_body()
         code = said.get("code") if isinstance(said, dict) else None
         raise self._status_fault(answer.status, code, said, answer.headers)
@@ -173,7 +186,7 @@ class Endpoint:
             )
         if isinstance(error, TimeoutError):
             return EndpointError("timeout", f"no answer within {self._timeout:g} s")
-        if isinstance(error, ValueError):  # invalid JSON or UTF-8
+        if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)):
             return EndpointError("malformed", "the answer is not valid JSON")
         root: BaseException = error
         while (cause := root.__cause__ or root.__context__) is not None and cause is not root:

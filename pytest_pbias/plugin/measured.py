@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pytest_pbias.collecting.plan import Cell
+from pytest_pbias.errors import InfrastructureError
 from pytest_pbias.measuring import Measurement, cell_margins, outcome_rows
 from pytest_pbias.outcomes import OutcomeTable, Spool, concatenate
 
@@ -72,6 +73,21 @@ class Measured:
         table = concatenate(self._rows[cell] for cell in wanted)
         margins = cell_margins(wanted)
         return table.with_info(margins=margins) if margins else table
+
+    def complete_table(self, cells: Iterable[Cell], which: str = "") -> OutcomeTable:
+        """The outcome table of these cells, where all their answers are there.
+
+        ``which`` says after "responses" in the error of which.
+
+        Raises:
+            InfrastructureError: responses are missing.
+        """
+        wanted = list(cells)
+        if missing := self.missing(wanted):
+            those = f"1 response{which} is" if missing == 1 else f"{missing} responses{which} are"
+            again = "it" if missing == 1 else "these"
+            raise InfrastructureError(f"{those} missing; run again to ask for {again} alone")
+        return self.table(wanted)
 
 
 def _length(measurement: Measurement) -> int:

@@ -190,11 +190,7 @@ class PbiasSession:
         cells = [
             cell for cell in self.cells if cell.task.axis == axis and cell.defense.name == defense
         ]
-        if missing := self._measured.missing(cells):
-            raise InfrastructureError(
-                f"{missing} responses to {axis} tasks are missing; run again to ask for these alone"
-            )
-        table = self._measured.table(cells)
+        table = self._measured.complete_table(cells, f" to {axis} tasks")
         outcomes = [table.task_outcomes(task) for task in table.tasks()]
         return judge_outcomes(axis, outcomes, self.settings.policy)
 
@@ -205,11 +201,7 @@ class PbiasSession:
         Raises:
             PbiasError: responses are missing, or the runs cannot be compared.
         """
-        if missing := self._measured.missing(self.cells):
-            raise InfrastructureError(
-                f"{missing} responses are missing; run again to ask for these alone"
-            )
-        table = self._measured.table(self.cells)
+        table = self._measured.complete_table(self.cells)
         return judge_against_earlier(
             table.with_info(protocol=self.settings.protocol), self.settings
         )

@@ -8,6 +8,7 @@ import pytest
 from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.plan import Cell, Protocol, questions_of
 from pytest_pbias.collecting.records import Response, Sampling
+from pytest_pbias.errors import InfrastructureError
 from pytest_pbias.identities import default_identities
 from pytest_pbias.measuring import Measurement, measure_cell
 from pytest_pbias.models.embedded import data_dir
@@ -52,6 +53,17 @@ def test_cells_that_were_dropped_are_read_again_and_the_table_is_whole(
     assert table.info["margins"] == {"mmlu": {people[1].name: 2.5}}
     again = kept.table(cells[2:0:-1])
     assert again.unique("identity") == (people[2].name, people[1].name)
+    assert kept.complete_table(cells[:2]).text("run_id") == ["r"] * 16
+    with pytest.raises(InfrastructureError, match=r"^8 responses to all are missing; .* these "):
+        kept.complete_table(cells, " to all")
+    store.put_many(
+        Response(question.request.key, "Answer: A", "stop", 1, 1, 0.1)
+        for question in list(questions_of(cells[3], data, PROTOCOL))[1:]
+    )
+    later = Measured(measure, run_id="r", model="m", folder=tmp_path)
+    with pytest.raises(InfrastructureError, match=r"^1 response is missing; run again .* it alone"):
+        later.complete_table(cells)
+    later.close()
     kept.close()
     store.close()
 
