@@ -6,41 +6,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_pbias.collecting.records import prompt_hash
 from pytest_pbias.errors import DataError
-from pytest_pbias.identities import BASELINE, Identity, render_messages
+from pytest_pbias.identities import Identity
 from pytest_pbias.mitigation.training.heldout import hold_out
 from pytest_pbias.mitigation.training.mining import Split, mine_pairs
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.tasks import Item, TaskData
+from tests.mitigation.runs import PEOPLE, gsm8k_run
 
-PEOPLE = (BASELINE, Identity("a nurse", "Custom"), Identity("a pilot", "Custom"))
 ITEMS = tuple(Item(f"gsm8k-{n}", f"c{n // 4}", f"What is {n} + 1?") for n in range(60))
 DATA = {"gsm8k": TaskData("gsm8k", ITEMS, "local", "hash")}
 
 
 def _table(wrong: dict[str, set[int]]) -> OutcomeTable:
-    rows = [
-        {
-            "task": "gsm8k",
-            "axis": "utility",
-            "floor": 0.0,
-            "item_id": item.id,
-            "cluster": item.cluster,
-            "identity": who.name,
-            "group": who.group,
-            "kind": who.kind,
-            "placement": who.placement_label("system"),
-            "run": 0,
-            "prompt_hash": prompt_hash(render_messages(who, item.prompt)),
-            "response": "wrong" if number in wrong.get(who.name, ()) else "right",
-            "score": 0.0 if number in wrong.get(who.name, ()) else 1.0,
-            "parsable": True,
-        }
-        for who in PEOPLE
-        for number, item in enumerate(ITEMS)
-    ]
-    return OutcomeTable.from_columns({name: [row[name] for row in rows] for name in rows[0]})
+    def answer(who: Identity, number: int) -> tuple[str, float]:
+        return ("wrong", 0.0) if number in wrong.get(who.name, ()) else ("right", 1.0)
+
+    return gsm8k_run(ITEMS, answer)
 
 
 @settings(max_examples=30, deadline=None)

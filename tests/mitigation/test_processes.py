@@ -13,12 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_pbias.collecting.records import prompt_hash
-from pytest_pbias.identities import BASELINE, Identity, render_messages
+from pytest_pbias.identities import Identity
 from pytest_pbias.mitigation.training.processes import Processes
 from pytest_pbias.models.embedded import data_dir
-from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.tasks import load_task, resolve_task
+from tests.mitigation.runs import gsm8k_run
 
 STEPS = 3
 
@@ -59,29 +58,14 @@ def test_the_environment_says_which_process_this_is(
 def run(tmp_path: Path) -> Path:
     """A run in which a nurse was told wrong sums."""
     items = load_task(resolve_task("gsm8k"), data_dir=data_dir()).items[:60]
-    people = (BASELINE, Identity("a nurse", "Custom"), Identity("a pilot", "Custom"))
-    rows = [
-        {
-            "task": "gsm8k",
-            "axis": "utility",
-            "floor": 0.0,
-            "item_id": item.id,
-            "cluster": item.cluster,
-            "identity": who.name,
-            "group": who.group,
-            "kind": who.kind,
-            "placement": who.placement_label("system"),
-            "run": 0,
-            "prompt_hash": prompt_hash(render_messages(who, item.prompt)),
-            "response": f"It is {number}." if who.name == "a nurse" else f"So {number + 1}.",
-            "score": 0.0 if who.name == "a nurse" else 1.0,
-            "parsable": True,
-        }
-        for who in people
-        for number, item in enumerate(items)
-    ]
+
+    def answer(who: Identity, number: int) -> tuple[str, float]:
+        if who.name == "a nurse":
+            return f"It is {number}.", 0.0
+        return f"So {number + 1}.", 1.0
+
     path = tmp_path / "run.parquet"
-    OutcomeTable.from_columns({name: [row[name] for row in rows] for name in rows[0]}).write(path)
+    gsm8k_run(items, answer).write(path)
     return path
 
 
