@@ -212,8 +212,11 @@ class Engine(EngineBase):
     def _take(self, now: float) -> _Job:
         ready = self._ready.popleft()
         job = ready if isinstance(ready, _Job) else _Job(ready, now)
-        self._pace.started(now, estimate_tokens(job.request))
+        self._pace.started(now, self._estimate(job.request))
         return job
+
+    def _estimate(self, request: Request) -> float:
+        return estimate_tokens(request) if self._pace.counts_tokens else 0.0
 
     # -- asking --------------------------------------------------------------------------------
 
@@ -263,7 +266,7 @@ class Engine(EngineBase):
         self.prompt_tokens += prompt
         self.completion_tokens += completion
         actual = prompt + completion if reply.prompt_tokens is not None else None
-        self._pace.correct(estimate_tokens(request), actual)
+        self._pace.correct(self._estimate(request), actual)
         spent = self._budget(self.prompt_tokens, self.completion_tokens)
         if spent is not None and self.end_reason is None:
             self.end_reason, self.end_patiently = spent, True

@@ -96,6 +96,11 @@ class Pace:
         self._balance = 0.0
         self._seen: float | None = None
 
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether estimates of tokens matter."""
+        return self._refill > 0
+
     def wait(self, now: float) -> float:
         """Seconds until a request may start; 0 where it may start now."""
         wait = max(0.0, self._next - now) if self._gap else 0.0

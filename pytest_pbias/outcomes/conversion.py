@@ -114,8 +114,10 @@ def text_array(values: Sequence[str | None]) -> pa.Array:
 
 def _with_nulls(values: Sequence[Any], kind: pa.DataType, *buffers: Any) -> pa.Array:
     """An array of these buffers, null where a value is None."""
-    valid = np.fromiter((value is not None for value in values), dtype=np.bool_, count=len(values))
-    n_null = len(values) - int(valid.sum())
-    bitmap = pa.py_buffer(np.packbits(valid, bitorder="little")) if n_null else None
+    n_null, bitmap = 0, None
+    if None in values:
+        valid = np.fromiter((one is not None for one in values), dtype=np.bool_, count=len(values))
+        n_null = len(values) - int(valid.sum())
+        bitmap = pa.py_buffer(np.packbits(valid, bitorder="little"))
     data = [pa.py_buffer(buffer) for buffer in buffers]
     return pa.Array.from_buffers(kind, len(values), [bitmap, *data], null_count=n_null)
