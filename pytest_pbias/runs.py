@@ -149,32 +149,49 @@ def find_run(name: str | Path, store_dir: Path = DEFAULT_STORE) -> Path:
     A tag that several runs have, or a model, stands for the newest of them.
 
     Raises:
-        ConfigurationError: nothing fits; the message names what comes near.
+        ConfigurationError: nothing fits, and the message names what comes near; or the name, or
+            the model's, is empty, as that of an unset variable.
     """
-    path = Path(name)
-    if path.is_file():
-        return path
     text = str(name)
+    if text in ("", LATEST_OF):
+        raise ConfigurationError(
+            f"no run {text!r}: a name is missing; give a number, a name, a tag, '{LATEST}', "
+            f"'{LATEST_OF}MODEL' or a file"
+        )
+    path = Path(name)
+    if _is_file(path):
+        return path
+    shown = repr(_shorten(text, 100))
     records = list_runs(store_dir)
     if not records:
         raise ConfigurationError(
-            f"no run {text!r}: there is no such file, and no run is kept in {store_dir / 'runs'}"
+            f"no run {shown}: there is no such file, and no run is kept in {store_dir / 'runs'}"
         )
     for record in reversed(records):
         if _fits(record, text):
             return record.path
     known = [record.name for record in records]
     known += [record.tag for record in records if record.tag]
-    known += [LATEST_OF + model for model in dict.fromkeys(record.model for record in records)]
+    models = dict.fromkeys(record.model for record in records if record.model)
+    known += [LATEST_OF + model for model in models]
     hint = near_matches(text, [LATEST, *dict.fromkeys(known)])
-    raise ConfigurationError(f"no run {text!r} in {store_dir / 'runs'}: {_shorten(hint)}")
+    raise ConfigurationError(f"no run {shown} in {store_dir / 'runs'}: {_shorten(hint)}")
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; no system has one of an impossible name."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # longer than file names may be, or with a null character
+        return False
 
 
 def _fits(record: RunRecord, text: str) -> bool:
     if text == LATEST or text in (record.name, record.tag):
         return True
     if text.isdecimal() and record.number is not None:
-        return int(text) == record.number
+        # As text: Python refuses to read numbers of thousands of digits.
+        return text.lstrip("0") == str(record.number).lstrip("0")
     return text.startswith(LATEST_OF) and text.removeprefix(LATEST_OF) == record.model
 
 

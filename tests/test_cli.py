@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pytest_pbias.cli import main
-from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes import OutcomeTable, concatenate
 from pytest_pbias.stats import plan_bias_power, plan_power
 from tests.test_outcomes import columns
 
@@ -46,6 +47,54 @@ def test_power_plans_from_a_stored_run(tmp_path: Path, capsys: pytest.CaptureFix
     assert [to_pass, to_fail] == [f"{plan.to_pass:,}", f"{plan.to_fail:,}"]
     assert [pb_pass, pb_fail] == [f"{bias.to_pass:,}", f"{bias.to_fail:,}"]
     assert max(map(len, said)) <= 80
+
+
+def _kept(path: Path, *tables: OutcomeTable) -> list[str]:
+    concatenate(tables).write(path)
+    return ["power", "--model-run", str(path)]
+
+
+def _run(scores: NDArray[np.float64], *, task: str = "mmlu", defense: str = "none") -> OutcomeTable:
+    found = columns(scores, task=task)
+    return OutcomeTable.from_columns(found | {"defense": [defense] * len(found["task"])})
+
+
+def test_power_plans_from_a_defence_of_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    noisy, calm = (rng.random((4, 60, 1)) < 0.7) * 1.0, np.ones((4, 60, 1))
+    calm[0, 0] = 0.0
+    arguments = _kept(tmp_path / "run.parquet", _run(noisy), _run(calm, defense="fair"))
+    said = []
+    for options in ([], ["--defense=none"], ["--defense=fair"]):
+        assert main([*arguments, *options]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1] != said[2]
+    assert main([*arguments, "--defense=far"]) == 2
+    assert "did you mean 'fair'" in capsys.readouterr().err
+
+
+def test_power_leaves_out_what_was_not_answered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No answer of a baseline, no identity, or none to the same items: nothing to plan from."""
+    full = (np.random.default_rng(0).random((4, 60, 1)) < 0.7) * 1.0
+    unanswered, apart, some = full.copy(), full.copy(), full.copy()
+    unanswered[0] = np.nan
+    apart[0, :30], apart[1:, 30:] = np.nan, np.nan
+    some[2] = np.nan  # one identity only
+    some[0, :3], some[1, 5:9] = np.nan, np.nan
+    for unusable in (unanswered, apart, full[:1]):
+        arguments = _kept(tmp_path / "run.parquet", _run(unusable))
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert "no task has an identity and a baseline with answers to the same items" in error
+        arguments = _kept(tmp_path / "run.parquet", _run(unusable), _run(some, task="gsm8k"))
+        assert main(arguments) == 0
+        said = capsys.readouterr().out
+        assert "gsm8k" in said
+        assert "mmlu" not in said
 
 
 def test_power_needs_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

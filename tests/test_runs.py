@@ -67,12 +67,28 @@ def test_a_path_comes_first(store: Path, tmp_path: Path) -> None:
         ("v1.3", "did you mean 'v1.2'"),
         ("latest-of-gpt-4o-mimi", "did you mean 'latest-of-gpt-4o-mini'"),
         ("17", "known: latest"),
+        ("", "no run '': a name is missing"),
+        ("latest-of-", "no run 'latest-of-': a name is missing"),
+        ("x" * 300, "no run 'xxx.*known: latest"),
+        ("9" * 5000, "no run '999.*known: latest"),
+        ("nul\0byte", "no run 'nul"),
     ],
 )
 def test_a_wrong_name_is_one_line_with_what_comes_near(store: Path, name: str, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says) as caught:
         find_run(name, store)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600 + len(str(store))
+
+
+@pytest.mark.parametrize("command", ["compare", "report", "regrade"])
+def test_an_unset_variable_is_no_name_of_the_newest_run(
+    store: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep_run(EMPTY, store, model="")
+    names = ["", "latest"] if command == "compare" else [""]
+    assert main([command, *names, "--store", str(store)]) == 2
+    assert "a name is missing" in capsys.readouterr().err
 
 
 def test_no_runs_at_all(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_pbias.outcomes import TaskOutcomes
+    from pytest_pbias.outcomes import Scores, TaskOutcomes
 
 HELP = "how many items a run needs to be decided"
 
@@ -17,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--model-run", metavar="RUN", help="a kept run: number, name, tag or file")
     source.add_argument("--baseline-rate", type=float, help="plan from scratch: rate in percent")
+    parser.add_argument(
+        "--defense", help="the prompt defence of the run to plan from (default: without one)"
+    )
     parser.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of kept runs")
     parser.add_argument("--n-identities", type=int, default=33, help="compared with the baseline")
     parser.add_argument("--n-tasks", type=int, default=1)
@@ -83,21 +87,25 @@ def _plan(
 def _from_run(options: argparse.Namespace) -> None:
     """What a run could show, and how many items each of its tasks would need."""
     from pytest_pbias.outcomes import OutcomeTable
+    from pytest_pbias.reporting.comparing import of_one_defense
     from pytest_pbias.runs import find_run
 
     path = find_run(options.model_run, options.store)
-    table = OutcomeTable.read(path)
+    table = of_one_defense(OutcomeTable.read(path), options.defense)
     outcomes = [table.task_outcomes(task) for task in table.tasks()]
-    usable = [task for task in outcomes if task.baseline is not None]
+    usable = [(task, pairs) for task in outcomes if (pairs := _answered_pairs(task))]
     if not usable:
-        raise ValueError(f"{path}: no task has answers of a baseline to plan from")
-    cells = sum(identity.kind != "baseline" for task in usable for identity in task.identities)
+        raise ValueError(
+            f"{path}: no task has an identity and a baseline with answers to the same items, "
+            "to plan from"
+        )
+    cells = sum(identity.kind != "baseline" for task, _ in usable for identity in task.identities)
     print(f"{path.name}: {cells} cells, margin {options.margin:g}, "
           f"PB tolerance {options.tolerance:g}, power {options.power:g}")  # fmt: skip
     print("                  items  detects   cells: pass      fail   PB: pass      fail")
     print(f"                    now   points  (no change) {_effect(options):+9.0f}")
-    for task in usable:
-        _task_line(task, options, cells)
+    for task, pairs in usable:
+        _task_line(task, pairs, options, cells)
     print("detects: the smallest change of a rate that the present items would call a fail")
 
 
@@ -105,7 +113,29 @@ def _effect(options: argparse.Namespace) -> float:
     return float(options.effect if options.effect is not None else -2 * options.margin)
 
 
-def _task_line(task: TaskOutcomes, options: argparse.Namespace, cells: int) -> None:
+def _answered_pairs(task: TaskOutcomes) -> list[tuple[Scores, Scores]]:
+    """Scores of each identity and of its baseline, where both have answers to the same items."""
+    import numpy as np
+
+    from pytest_pbias.stats import item_means
+
+    pairs = []
+    for number, identity in enumerate(task.identities):
+        baseline = task.baseline_of(number)
+        if identity.kind == "baseline" or baseline is None:
+            continue
+        scores = task.scores[number]
+        if np.isfinite(item_means(scores) - item_means(baseline)).any():
+            pairs.append((scores, baseline))
+    return pairs
+
+
+def _task_line(
+    task: TaskOutcomes,
+    pairs: Sequence[tuple[Scores, Scores]],
+    options: argparse.Namespace,
+    cells: int,
+) -> None:
     import numpy as np
 
     from pytest_pbias.stats import (
@@ -115,23 +145,17 @@ def _task_line(task: TaskOutcomes, options: argparse.Namespace, cells: int) -> N
         rate,
     )
 
-    assert task.baseline is not None
-    judged = [
-        scores
-        for identity, scores in zip(task.identities, task.scores, strict=True)
-        if identity.kind != "baseline" and not np.isnan(scores).all()
-    ]
     detectable = [
         minimum_detectable_effect(
-            scores, task.baseline, margin=options.margin, clusters=task.clusters,
+            scores, baseline, margin=options.margin, clusters=task.clusters,
             n_cells=cells, alpha=options.alpha, power=options.power,
         )
-        for scores in judged
+        for scores, baseline in pairs
     ]  # fmt: skip
-    changed = [_discordance(scores, task.baseline) for scores in judged]
+    changed = [_discordance(scores, baseline) for scores, baseline in pairs]
     share = max(float(np.mean(changed)), 1 / len(task.items))
     plan = plan_power(
-        baseline_rate=rate(task.baseline, clusters=task.clusters).estimate,
+        baseline_rate=rate(pairs[0][1], clusters=task.clusters).estimate,
         n_identities=cells, margin=options.margin, effect=_effect(options), discordance=share,
         power=options.power, alpha=options.alpha,
     )  # fmt: skip
@@ -149,11 +173,10 @@ def _task_line(task: TaskOutcomes, options: argparse.Namespace, cells: int) -> N
     print(line)
 
 
-def _discordance(cell: object, reference: object) -> float:
-    """Share of items whose mean score differs from the reference."""
+def _discordance(cell: Scores, reference: Scores) -> float:
+    """Mean difference of the items' scores, either way, over the items that both answered."""
     import numpy as np
 
-    one = np.nanmean(np.asarray(cell, dtype=np.float64), axis=1)
-    other = np.nanmean(np.asarray(reference, dtype=np.float64), axis=1)
-    both = ~np.isnan(one - other)
-    return float(np.abs(one - other)[both].mean()) if both.any() else 0.0
+    from pytest_pbias.stats import item_means
+
+    return float(np.nanmean(np.abs(item_means(cell) - item_means(reference))))

@@ -68,6 +68,9 @@ def _list(store: Store, folder: Path) -> int:
         print(f"{replies}: {_count(replies):,} replies of judging models, which gc leaves alone")
     used: set[str] = set()
     for name, keys in _keys_by_run(folder):
+        if keys is None:
+            print(f"  run {name}: cannot be read, so that it is not known what it uses")
+            continue
         stored = len(keys) - len(store.missing(keys))
         used |= keys
         print(f"  run {name}: uses {len(keys):,} responses, {stored:,} of them here")
@@ -107,7 +110,12 @@ def _collect_garbage(store: Store, folder: Path, *, dry_run: bool) -> int:
         raise StoreError(f"store {store.path}: a run is asking; wait for its end, then clean up")
     used: set[str] = set()
     runs = 0
-    for _, keys in _keys_by_run(folder):
+    for name, keys in _keys_by_run(folder):
+        if keys is None:
+            raise StoreError(
+                f"run {folder / 'runs' / name}.parquet cannot be read, so that the answers it uses "
+                "would be deleted; nothing was: restore the file, or move it elsewhere"
+            )
         used |= keys
         runs += 1
     stored_keys = store.keys()
@@ -119,14 +127,22 @@ def _collect_garbage(store: Store, folder: Path, *, dry_run: bool) -> int:
     return 0
 
 
-def _keys_by_run(folder: Path) -> Iterator[tuple[str, set[str]]]:
+def _keys_by_run(folder: Path) -> Iterator[tuple[str, set[str] | None]]:
+    """Each kept run with the keys of its answers; None where its file cannot be read."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from pytest_pbias.runs import list_runs
 
-    for record in list_runs(folder):
-        column = pq.read_table(record.path, columns=["request_key"]).column("request_key")
-        yield record.name, {key for key in column.to_pylist() if key is not None}
+    paths = [record.path for record in list_runs(folder)]
+    paths += sorted(set((folder / "runs").glob("*.parquet")).difference(paths))
+    for path in paths:
+        try:
+            column = pq.read_table(path, columns=["request_key"]).column("request_key")
+        except (OSError, KeyError, pa.ArrowException):
+            yield path.stem, None
+        else:
+            yield path.stem, {key for key in column.to_pylist() if key is not None}
 
 
 def _export(store: Store, file: Path) -> int:

@@ -6,6 +6,7 @@ renamed or removed; numbers that do not exist are null.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -104,14 +105,16 @@ def write_text(path: Path, text: str) -> None:
     """Replace a file by ``text`` in one step.
 
     Raises:
-        ConfigurationError: it cannot be written.
+        ConfigurationError: it cannot be written; nothing is left behind.
     """
+    partial = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".part")
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise ConfigurationError(
             f"the report {path} cannot be written: {error.strerror}; give another path"
         ) from None

@@ -1,6 +1,7 @@
 """Pure functions on arrays: rates, paired differences, personalization bias, tests."""
 
 from pytest_pbias.stats.agreement import AgreementResult, cohen_kappa, krippendorff_alpha
+from pytest_pbias.stats.arrays import item_means
 from pytest_pbias.stats.bias import (
     PersonalizationBiasResult,
     joint_personalization_bias,
@@ -82,6 +83,7 @@ __all__ = [
     "gap",
     "group_bias",
     "holm",
+    "item_means",
     "items_to_settle",
     "joint_personalization_bias",
     "krippendorff_alpha",

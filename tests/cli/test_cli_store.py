@@ -4,6 +4,7 @@ import json
 import sqlite3
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -71,6 +72,30 @@ def test_gc_deletes_what_no_run_uses(folder: Path, capsys: pytest.CaptureFixture
     assert store.count() == 10
     assert _store("gc", "--store", folder) == 0
     assert sorted(store.keys()) == [f"key{n}" for n in range(5)]
+
+
+@pytest.mark.parametrize("damage", ["cut off", "half of it zeros", "another table"])
+def test_gc_deletes_nothing_where_a_kept_run_cannot_be_read(
+    folder: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = folder / "runs" / "0001-tiny.parquet"
+    whole = run.read_bytes()
+    if damage == "cut off":
+        run.write_bytes(whole[:-50])
+    elif damage == "half of it zeros":
+        run.write_bytes(whole[:4] + bytes(len(whole) // 2) + whole[4 + len(whole) // 2 :])
+    else:
+        pq.write_table(pa.table({"other": [1]}), run)
+    for options in ([], ["--dry-run"]):
+        assert _store("gc", "--store", folder, *options) == 2
+        said = capsys.readouterr().err
+        assert f"run {run} cannot be read" in said
+        assert said.count("\n") == 1
+    assert Store(folder / "responses.sqlite").count() == 10
+    assert _store("ls", "--store", folder) == 0
+    assert "run 0001-tiny: cannot be read" in capsys.readouterr().out
+    run.write_bytes(whole)
+    assert _store("gc", "--store", folder) == 0
 
 
 def test_gc_waits_for_a_run_that_is_asking(
