@@ -85,7 +85,13 @@ class Cell:
         return self._measurement.unparsable
 
     def verdict(self, margin: float | None = None) -> CellVerdict:
-        """Judge the difference from the baseline against ``margin`` (percentage points)."""
+        """Judge the difference from the baseline against ``margin`` (percentage points).
+
+        Raises:
+            ValueError: the margin is not above 0 and at most 100.
+        """
+        if margin is not None and not 0 < margin <= 100:
+            raise ValueError(f"margin={margin}: a margin is above 0 and at most 100 points")
         policy = self._session.settings.policy
         if margin is None:
             margin = self._measurement.cell.margin
@@ -125,6 +131,7 @@ class Cell:
             f"{note}{verdict.reason}: {self.task.name}, {self.identity.name}",
             mode=self._session.settings.policy.mode,
             details=self._changed(found.estimate < 0) if failed else (),
+            subject={"task": self.task.name, "identity": self.identity.name},
             figures={
                 "rate": found.rate,
                 "baseline_rate": found.reference_rate,
@@ -177,6 +184,8 @@ class Cell:
             verdict.verdict,
             f"{self.task.name}, baseline: {verdict.reason}",
             mode=policy.mode,
+            # No difference was judged: a run of nothing else has not passed a gate.
+            recorded="signal" if verdict.verdict is Verdict.PASS else None,
         )
 
 

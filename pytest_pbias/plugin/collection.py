@@ -57,7 +57,7 @@ def refuse(config: pytest.Config, reason: str) -> None:
         raise pytest.Collector.CollectError(f"pbias: {reason}")
     config.stash.setdefault(_REFUSED, reason)
     if not config.pluginmanager.has_plugin(_PLUGIN_NAME):
-        config.pluginmanager.register(SessionHooks(), _PLUGIN_NAME)
+        config.pluginmanager.register(SessionHooks(config), _PLUGIN_NAME)
 
 
 def _cells_of(mark: pytest.Mark, where: str) -> list[Cell]:
@@ -130,7 +130,7 @@ def activate(config: pytest.Config, default_model: str | None = None) -> PbiasSe
         session = PbiasSession(config, settings, default_model)
         config.stash[SESSION] = session
         if not config.pluginmanager.has_plugin(_PLUGIN_NAME):
-            config.pluginmanager.register(SessionHooks(), _PLUGIN_NAME)
+            config.pluginmanager.register(SessionHooks(config), _PLUGIN_NAME)
     return session
 
 
@@ -150,6 +150,9 @@ _PLUGIN_NAME = "pbias-session"
 
 class SessionHooks:
     """Hooks of a run that measures; registered when the first test asks for a cell."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_collection_modifyitems(
@@ -189,6 +192,12 @@ class SessionHooks:
         if report.skipped and properties.get("pbias_verdict") in ("inconclusive", "no signal"):
             return "inconclusive", "i", ("INCONCLUSIVE", {"yellow": True})
         return None
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note what a cell was judged by, in this process or in a worker."""
+        pbias = active_session(self._config)
+        if pbias is not None:
+            pbias.checked.note(report)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_pbias.collecting.plan import Cell
 from pytest_pbias.errors import PbiasError
-from pytest_pbias.gate import AxisVerdict, Verdict
+from pytest_pbias.gate import AxisVerdict
 from pytest_pbias.identities import Identity
 from pytest_pbias.plugin.verdicts import report_verdict
 from pytest_pbias.reporting.text import paragraph
@@ -44,30 +44,29 @@ class GateItem(pytest.Item):
         self.axis = axis
         self.defense = defense
 
-    def runtest(self) -> None:
-        """Wait for the axis's cells, then judge; red only as the gate's mode says."""
+    def setup(self) -> None:
+        """Wait for the axis's cells and judge; missing answers are an error, not a failure."""
         from pytest_pbias.plugin.collection import active_session
 
         session = active_session(self.config)
         assert session is not None
         try:
-            verdict: AxisVerdict = session.judge_axis(self.axis, self.defense)
+            self._verdict: AxisVerdict = session.judge_axis(self.axis, self.defense)
         except PbiasError as error:
-            raise GateBrokenError(str(error)) from None
+            pytest.fail(paragraph(f"error, no verdict: {error}"), pytrace=False)
+        self._mode = session.settings.policy.mode
+
+    def runtest(self) -> None:
+        """End with the verdict; red only as the gate's mode says."""
+        verdict = self._verdict
         under = "" if self.defense == "none" else f" under {self.defense}"
         report_verdict(
             self,
             verdict.verdict,
             f"{verdict.reason}: {self.axis}{under}",
-            mode=session.settings.policy.mode,
+            mode=self._mode,
             figures=_figures(verdict),
         )
-
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """One line for a broken gate; pytest's own form otherwise."""
-        if isinstance(excinfo.value, GateBrokenError):
-            return paragraph(f"error, no verdict: {excinfo.value}")
-        return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[str, None, str]:
         """Where the item stands: nowhere in a file."""
@@ -80,10 +79,3 @@ def _figures(verdict: AxisVerdict) -> dict[str, float]:
         bias = verdict.bias
         figures |= {"pb": bias.estimate, "low": bias.low, "high": bias.high, "pb_raw": bias.raw}
     return figures
-
-
-class GateBrokenError(Exception):
-    """Infrastructure failed; there is no verdict."""
-
-
-__all__ = ["GateBrokenError", "GateItem", "Verdict", "append_gates"]

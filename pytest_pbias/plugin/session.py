@@ -40,6 +40,7 @@ from pytest_pbias.plugin.distributed import plan_path, session_uid, write_plan
 from pytest_pbias.plugin.estimate import Estimate, estimate, estimate_lines
 from pytest_pbias.plugin.facts import cost_so_far, versions
 from pytest_pbias.plugin.judging import planned_verdicts, session_judging
+from pytest_pbias.plugin.margins import CheckedMargins
 from pytest_pbias.plugin.measured import Measured
 from pytest_pbias.plugin.progress import BackgroundProgress, ProgressLine
 from pytest_pbias.plugin.results import keep_results, print_results, write_reports
@@ -77,6 +78,7 @@ class PbiasSession:
         self._background: BackgroundProgress | None = None
         self._store: Store | None = None
         self._judging = Judging()
+        self.checked = CheckedMargins()
         self.table_path: Path | None = None
         self.summary: RunSummary | None = None
         self.compared: ComparedRun | None = None
@@ -126,8 +128,9 @@ class PbiasSession:
             PbiasError: the data, the store or the endpoint cannot be used.
         """
         gradable = [cell for cell in cells if cannot_grade(cell.task) is None]
-        require_distinct_names(gradable)
-        self.cells = with_baselines(gradable)
+        planned = with_baselines(gradable)
+        require_distinct_names(planned)
+        self.cells = planned
         if not self.cells:
             return
         self._judging = session_judging(self.config, self.settings.judging, self.cells)
@@ -266,7 +269,11 @@ class PbiasSession:
             "server": served_facts(self.store, self.settings.model),
             "engine_noise": self._engine_noise(),
             "versions": versions(),
-        }
+        } | self._own_margins()
+
+    def _own_margins(self) -> dict[str, Any]:
+        margins = self.checked.of(self.cells, self.settings.policy)
+        return {"margins": margins} if margins else {}
 
     def _engine_noise(self) -> list[dict[str, Any]]:
         """What the A/A check found, baseline by baseline."""

@@ -22,12 +22,15 @@ def report_verdict(
     message: str,
     *,
     mode: Literal["detect", "prove"],
+    recorded: str | None = None,
     figures: Mapping[str, float] | None = None,
+    subject: Mapping[str, str] | None = None,
     details: Sequence[str] = (),
 ) -> None:
     """Record a verdict on the item and end the test accordingly.
 
-    The verdict and its ``figures`` become properties of the item, ``pbias_NAME`` in JUnit XML.
+    The verdict (under ``recorded`` where that is given), its ``figures`` and what it is about, the
+    ``subject``, become properties of the item, ``pbias_NAME`` in JUnit XML.
     ``details`` are lines for a failure, at most 80 columns wide as the rest of it.
 
     Raises:
@@ -35,7 +38,8 @@ def report_verdict(
         Inconclusive: the verdict is inconclusive in ``detect`` mode.
     """
     __tracebackhide__ = True
-    properties = {"pbias_verdict": verdict.value}
+    properties = {"pbias_verdict": recorded or verdict.value}
+    properties |= {f"pbias_{name}": text for name, text in (subject or {}).items()}
     properties |= {f"pbias_{name}": f"{value:.6g}" for name, value in (figures or {}).items()}
     others = [pair for pair in item.user_properties if pair[0] not in properties]
     item.user_properties[:] = [*others, *properties.items()]

@@ -233,7 +233,7 @@ def _summarize_task(
         else None,
         mean_rate=100 * float(np.nanmean(scores)) if np.isfinite(scores).any() else None,
         cells=tuple(
-            _summarize_cell(task, number, policy, n_cells if complete_baseline else 0)
+            _summarize_cell(task, number, policy, n_cells)
             for number, identity in enumerate(task.identities)
             if identity.kind != "baseline"
         ),
@@ -252,7 +252,7 @@ def _summarize_cell(
     scores, baseline = task.scores[number], task.baseline_of(number)
     missing = int(np.isnan(scores).sum())
     verdict = None
-    if n_cells and baseline is not None and not missing:
+    if baseline is not None and not np.isnan(baseline).any() and not missing:
         verdict = judge_cell(
             scores,
             baseline,

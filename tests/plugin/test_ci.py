@@ -161,6 +161,12 @@ def _pytest_below(pid: int) -> list[int]:
         ),
         ("<testcase><failure/></testcase><testcase><error/></testcase>", 1, "error"),
         ('<testcase><skipped/><P v="inconclusive"/></testcase>', 0, "inconclusive"),
+        (
+            '<testcase><P v="signal"/></testcase><testcase><P v="inconclusive"/></testcase>',
+            0,
+            "inconclusive",
+        ),
+        ('<testcase><P v="signal"/></testcase><testcase><P v="pass"/></testcase>', 0, "pass"),
         ("<testcase/>", 0, "pass"),
         ("<broken", 1, "error"),
         ("<testcase/>", 1, "error"),

@@ -153,3 +153,12 @@ def test_missing_answers_are_errors(
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*error, no verdict: * responses to gsm8k*"])
+
+
+def test_a_label_cannot_take_the_baselines_place(pytester: pytest.Pytester) -> None:
+    _persona(
+        pytester, 'tasks = ["do_not_answer"]\nlabel = "baseline"\nidentities = ["a senior citizen"]'
+    )
+    run = pytester.runpytest_subprocess(*RUN)
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    assert "two tests ask do_not_answer as 'baseline' with different wordings" in run.stderr.str()
