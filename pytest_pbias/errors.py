@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_MOST_SHOWN = 100  # characters of a name in an error
+
 
 class PbiasError(Exception):
     """Base of every error this package raises on purpose; its text is a single line."""
@@ -26,11 +28,25 @@ class StoreError(InfrastructureError):
     """The response store cannot be read or written."""
 
 
+def quoted(value: object) -> str:
+    """A value as an error shows it, a text in quotes; of a long one the beginning only."""
+    if isinstance(value, str):
+        return repr(_cut(value))
+    try:
+        return _cut(repr(value))
+    except ValueError:  # Python writes out no number of thousands of digits
+        return f"{type(value).__name__} too long to show"
+
+
 def near_matches(name: str, known: Iterable[str]) -> str:
     """Return a hint such as ``did you mean 'a nurse'?`` or the list of known names."""
     names = list(known)
     by_fold = {candidate.casefold(): candidate for candidate in names}
-    close = get_close_matches(name.casefold(), by_fold, n=3, cutoff=0.6)
+    close = get_close_matches(_cut(name).casefold(), by_fold, n=3, cutoff=0.6)
     if close:
-        return "did you mean " + " or ".join(repr(by_fold[match]) for match in close) + "?"
-    return "known: " + ", ".join(names)
+        return "did you mean " + " or ".join(quoted(by_fold[match]) for match in close) + "?"
+    return "known: " + ", ".join(map(_cut, names))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 3] + "..."

@@ -15,6 +15,7 @@ from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import InfrastructureError
 from pytest_pbias.grading import Grade, Graded, Grader, Ungraded, grader_for
 from pytest_pbias.grading.keeping import grade_kept
+from pytest_pbias.models.replies import TOO_MANY_TOKENS
 from pytest_pbias.outcomes import OutcomeTable, grade_to_plain
 from pytest_pbias.tasks import TaskData
 
@@ -186,10 +187,12 @@ def _varying_columns(measurement: Measurement) -> dict[str, list[Any]]:
         "seed": [question.request.seed for question in questions],
         "prompt_hash": [question.prompt_hash for question in questions],
         "request_key": [question.request.key for question in questions],
-        "response": [_clean(response) for response in responses],
+        "response": [response and response.text for response in responses],
         "finish_reason": [response and response.finish_reason for response in responses],
-        "prompt_tokens": [response and response.prompt_tokens for response in responses],
-        "completion_tokens": [response and response.completion_tokens for response in responses],
+        "prompt_tokens": [response and _count(response.prompt_tokens) for response in responses],
+        "completion_tokens": [
+            response and _count(response.completion_tokens) for response in responses
+        ],
         "latency": [response and response.latency for response in responses],
         "score": [grade and grade.score for grade in grades],
         "label": [grade and grade.label for grade in grades],
@@ -216,8 +219,6 @@ def _other_grades(measurement: Measurement) -> list[list[dict[str, Any]] | None]
     ]
 
 
-def _clean(response: Response | None) -> str | None:
-    """Arrow takes valid UTF-8 only; a lone surrogate in an answer becomes a question mark."""
-    if response is None:
-        return None
-    return response.text.encode("utf-8", "replace").decode("utf-8")
+def _count(tokens: int | None) -> int | None:
+    """A token count as an endpoint reported it; one that no answer can have counts as none."""
+    return tokens if tokens is not None and 0 <= tokens < TOO_MANY_TOKENS else None

@@ -169,7 +169,8 @@ def _rows(store: Store) -> Iterator[list[dict[str, object]]]:
         found = store.get_many(chunk)
         rows = [asdict(found[key]) for key in chunk if key in found]
         for row in rows:
-            row["text"] = str(row["text"]).encode("utf-8", "replace").decode()
+            for name in ("text", "finish_reason"):
+                row[name] = str(row[name]).encode("utf-8", "replace").decode()
         yield rows
 
 

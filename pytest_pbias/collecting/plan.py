@@ -59,11 +59,14 @@ class Protocol:
 
     def again(self) -> Protocol:
         """The same, seeds included, asked a second time: only the numbers of the runs differ."""
-        return replace(self, first_run=_AGAIN)
+        return replace(self, first_run=MOST_RUNS)
 
 
-# No protocol has so many runs; the number is part of request keys, so it must never change.
-_AGAIN = 1_000_000
+MOST_RUNS = 1_000_000
+"""The most runs of a protocol: those of a second asking are numbered from here.
+
+The number is part of request keys, so it must never change.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,11 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
-from pytest_pbias.errors import ConfigurationError, near_matches
+from pytest_pbias.errors import ConfigurationError, near_matches, quoted
 from pytest_pbias.identities.base import BASELINE, Identity
+
+# The zero-width joiner and non-joiner: Persian, Hindi and emoji are spelled with them.
+_JOINERS = dict.fromkeys((0x200C, 0x200D))
 
 
 @cache
@@ -54,7 +57,7 @@ def resolve_identities(names: Iterable[str], *, group: str = "Custom") -> tuple[
     unknown word is taken for a mistyped name.
 
     Raises:
-        ConfigurationError: a name is empty, not text, or a mistyped catalogue name.
+        ConfigurationError: a name is empty, no printable text, or a mistyped catalogue name.
     """
     known = {identity.name: identity for identity in default_identities()}
     by_group: dict[str, list[Identity]] = {}
@@ -72,12 +75,19 @@ def _resolve_one(
 ) -> Iterable[Identity]:
     if not isinstance(name, str) or not name.strip():
         raise ConfigurationError(
-            f"identity {name!r} is not a non-empty text; "
+            f"identity {quoted(name)} is not a non-empty text; "
             "give words that complete \"I am ...\", such as 'a nurse'"
         )
     if "\n" in name or "\r" in name:
-        raise ConfigurationError(f"identity {name!r} spans several lines; give one line of text")
+        raise ConfigurationError(
+            f"identity {quoted(name)} spans several lines; give one line of text"
+        )
     cleaned = " ".join(name.split())
+    if not cleaned.translate(_JOINERS).isprintable():
+        raise ConfigurationError(
+            f"identity {quoted(name)} has characters that are no text (control or direction "
+            "characters); give printable ones"
+        )
     if cleaned in known:
         return (known[cleaned],)
     if cleaned in by_group:
@@ -85,7 +95,7 @@ def _resolve_one(
     if " " not in cleaned:
         hint = near_matches(cleaned, [*known, *by_group])
         raise ConfigurationError(
-            f"unknown identity {cleaned!r}: {hint} "
+            f"unknown identity {quoted(cleaned)}: {hint} "
             '(an identity of your own has at least two words, such as "a nurse")'
         )
     return (Identity(cleaned, group),)

@@ -26,11 +26,10 @@ from openai import (
 
 from pytest_pbias.identities.placement import Message
 from pytest_pbias.models.posting import ChatPost
-from pytest_pbias.models.replies import EndpointError, Reply
+from pytest_pbias.models.replies import TOO_MANY_TOKENS, EndpointError, Reply
 
 _CONNECT_SECONDS = 10.0
 _RETRY_STATUS = {408, 409, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
-_LARGEST_COUNT = 2**53
 
 
 class Endpoint:
@@ -254,7 +253,7 @@ def parse_completion(data: object) -> Reply:
 
 def _count(usage: object, field: str) -> int | None:
     value = usage.get(field) if isinstance(usage, dict) else None
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST_COUNT:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < TOO_MANY_TOKENS:
         return value
     return None
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from pytest_pbias.errors import ConfigurationError, InfrastructureError, near_matches
+from pytest_pbias.errors import ConfigurationError, InfrastructureError, near_matches, quoted
 from pytest_pbias.identities.placement import Message
 from pytest_pbias.models.balance import Balanced, balanced
 from pytest_pbias.models.client import Endpoint
@@ -66,7 +66,7 @@ def check_served_model(spec: ModelSpec, *, base_url: str | None = None) -> None:
     if served is not None and spec.served_name not in served:
         hint = near_matches(spec.served_name, served)
         raise ConfigurationError(
-            f"{base_url or spec.base_url} does not serve {spec.served_name!r}: {hint}"
+            f"{base_url or spec.base_url} does not serve {quoted(spec.served_name)}: {hint}"
         )
 
 

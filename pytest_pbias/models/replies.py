@@ -7,6 +7,9 @@ from typing import Literal
 
 FaultKind = Literal["throttled", "server", "timeout", "connection", "malformed", "refused", "fatal"]
 
+TOO_MANY_TOKENS = 2**31
+"""A token count from here on is an endpoint's mistake; the outcome table has 32 bits for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pytest_pbias.errors import ConfigurationError, near_matches
+from pytest_pbias.errors import ConfigurationError, near_matches, quoted
 from pytest_pbias.models.spec import DEFAULT_KEY_ENV, ModelSpec
 from pytest_pbias.models.vllm import VllmSettings, find_vllm, weights_identity
 from pytest_pbias.models.vllm.adapter import read_adapter
@@ -229,8 +229,8 @@ def normalize_base_url(base_url: str) -> str:
 def _unknown(name: str, aliases: dict[str, Alias]) -> str:
     hint = near_matches(name, [EMBEDDED, *aliases])
     return (
-        f"unknown model {name!r}: {hint} (any name goes with --pbias-base-url, for a model that "
-        "a server of yours serves)"
+        f"unknown model {quoted(name)}: {hint} (any name goes with --pbias-base-url, "
+        "for a model that a server of yours serves)"
     )
 
 
@@ -281,7 +281,9 @@ def _alias(name: str, entry: Any, text: str, source: str) -> Alias:
     for key, value in entry.items():
         if key not in _FIELDS:
             hint = near_matches(key, _FIELDS)
-            raise _malformed(text, source, key, f"model {name!r}: unknown entry {key!r}: {hint}")
+            raise _malformed(
+                text, source, key, f"model {name!r}: unknown entry {quoted(key)}: {hint}"
+            )
         if not isinstance(value, str) or not value.strip():
             raise _malformed(text, source, key, f"model {name!r}: {key} must be a non-empty text")
     if ("hub" in entry) == ("served_name" in entry):

@@ -80,6 +80,8 @@ def _coded(values: Sequence[str | None], kind: pa.DataType) -> pa.Array:
     """Texts as codes into their distinct values, in order of first appearance."""
     known: dict[str, int] = {}
     codes = [0 if value is None else known.setdefault(value, len(known)) for value in values]
+    if any(_in_utf8(value).decode() != value for value in known):  # two may become the same
+        return _coded([value and _in_utf8(value).decode() for value in values], kind)
     indices = _with_nulls(values, kind.index_type, np.asarray(codes, dtype=np.int32))
     return pa.DictionaryArray.from_arrays(indices, text_array(list(known)))
 
@@ -101,15 +103,22 @@ def numbers(column: pa.ChunkedArray | pa.Array) -> npt.NDArray[Any]:
 def text_array(values: Sequence[str | None]) -> pa.Array:
     """Texts as an array of strings, None as null.
 
+    A lone surrogate, which an endpoint's JSON can hold, becomes a question mark.
+
     Raises:
         DataError: they take more than 2 GB.
     """
-    parts = [b"" if value is None else value.encode() for value in values]
+    parts = [b"" if value is None else _in_utf8(value) for value in values]
     ends = np.zeros(len(parts) + 1, dtype=np.int64)
     np.cumsum([len(part) for part in parts], out=ends[1:])
     if ends[-1] > _MOST_BYTES:
         raise DataError("the answers of one cell take more than 2 GB; ask fewer items at once")
     return _with_nulls(values, pa.string(), ends.astype(np.int32), b"".join(parts))
+
+
+def _in_utf8(text: str) -> bytes:
+    """Valid UTF-8, which is all that Arrow and Parquet take."""
+    return text.encode("utf-8", "replace")
 
 
 def _with_nulls(values: Sequence[Any], kind: pa.DataType, *buffers: Any) -> pa.Array:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pytest_pbias.errors import ConfigurationError, near_matches
+from pytest_pbias.errors import ConfigurationError, near_matches, quoted
 from pytest_pbias.personas.positions import Path as KeyPath
 from pytest_pbias.personas.positions import Positions, positions
 
@@ -31,7 +31,7 @@ class Document:
             ConfigurationError: it cannot be read, or is not TOML.
         """
         try:
-            text = path.read_bytes().decode("utf-8")
+            text = path.read_bytes().decode("utf-8-sig")
         except OSError as error:
             raise ConfigurationError(f"{shown}: cannot be read: {error.strerror}") from None
         except UnicodeDecodeError as error:
@@ -39,9 +39,14 @@ class Document:
             raise ConfigurationError(f"{shown}:{line}:1: is not UTF-8 text") from None
         try:
             data = tomllib.loads(text)
+            where = positions(text.replace("\r\n", "\n"))
         except tomllib.TOMLDecodeError as error:
             raise ConfigurationError(_syntax_error(shown, text, str(error))) from None
-        return cls(shown, data, positions(text.replace("\r\n", "\n")))
+        except (ValueError, RecursionError):
+            raise ConfigurationError(
+                f"{shown}: cannot be read: a number of thousands of digits, or lists thousands deep"
+            ) from None
+        return cls(shown, data, where)
 
     def fail(self, path: KeyPath, message: str, *, of_key: bool = False) -> NoReturn:
         """Raise the error that stands at ``path``."""
@@ -54,7 +59,7 @@ class Document:
         for key in table:
             if key not in names:
                 hint = near_matches(key, names)
-                self.fail((*path, key), f"unknown key {key!r}: {hint}", of_key=True)
+                self.fail((*path, key), f"unknown key {quoted(key)}: {hint}", of_key=True)
 
     def text(self, table: Mapping[str, Any], path: KeyPath, key: str) -> str | None:
         """One line of text, or None where the key is absent."""
@@ -74,21 +79,23 @@ class Document:
             self.fail((*path, key), f"{key} must be a list of texts that is not empty")
         for number, value in enumerate(values):
             if not isinstance(value, str):
-                self.fail((*path, key, number), f"{key} must hold texts, not {value!r}")
+                self.fail((*path, key, number), f"{key} must hold texts, not {quoted(value)}")
         return list(values)
 
     def whole(self, key: str, *, least: int, usual: int) -> int:
         """A whole number of the top level."""
         value = self.data.get(key, usual)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            self.fail((key,), f"{key} must be a whole number of at least {least}, not {value!r}")
+            self.fail(
+                (key,), f"{key} must be a whole number of at least {least}, not {quoted(value)}"
+            )
         return value
 
     def switch(self, key: str) -> bool:
         """A top-level true or false; false where it is absent."""
         value = self.data.get(key, False)
         if not isinstance(value, bool):
-            self.fail((key,), f"{key} must be true or false, not {value!r}")
+            self.fail((key,), f"{key} must be true or false, not {quoted(value)}")
         return value
 
     def table(self, key: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_pbias.errors import near_matches
+from pytest_pbias.errors import near_matches, quoted
 from pytest_pbias.identities import PLACEMENTS, Frame, Placement
 from pytest_pbias.personas.document import Document
 from pytest_pbias.personas.positions import Path as KeyPath
@@ -73,7 +73,7 @@ def _placement(document: Document, name: str | None, path: KeyPath) -> Placement
         if placement == name:
             return placement
     hint = near_matches(name, PLACEMENTS)
-    return document.fail((*path, "placement"), f"unknown placement {name!r}: {hint}")
+    return document.fail((*path, "placement"), f"unknown placement {quoted(name)}: {hint}")
 
 
 def _check_placeholders(

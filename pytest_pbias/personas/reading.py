@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_pbias.collecting.plan import Cell
-from pytest_pbias.errors import ConfigurationError, near_matches
+from pytest_pbias.errors import ConfigurationError, near_matches, quoted
 from pytest_pbias.identities import (
     MOST_COMBINATIONS,
     Frame,
@@ -215,7 +215,9 @@ class _Identities:
         for number, name in enumerate(excluded):
             if name not in met:
                 hint = near_matches(name, met)[:300]
-                document.fail(("exclude", number), f"{name!r} is not among the combined: {hint}")
+                document.fail(
+                    ("exclude", number), f"{quoted(name)} is not among the combined: {hint}"
+                )
 
     def _combinations(self) -> Iterator[tuple[KeyPath, list[str]]]:
         document = self._document
@@ -239,7 +241,7 @@ class _Identities:
             return self._own_groups[name]
         if name not in groups():
             hint = near_matches(name, [*self._own_groups, *groups()])
-            self._document.fail(path, f"unknown group {name!r}: {hint}")
+            self._document.fail(path, f"unknown group {quoted(name)}: {hint}")
         return resolve_identities([name])
 
     def _framed(self, identity: Identity, frame: Frame, label: str | None) -> Identity:

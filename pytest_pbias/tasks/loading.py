@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_pbias.errors import ConfigurationError, DataError, near_matches
+from pytest_pbias.errors import ConfigurationError, DataError, near_matches, quoted
 from pytest_pbias.tasks.base import Item, Protocol, Row, Task, TaskData
 from pytest_pbias.tasks.examples import with_examples
 from pytest_pbias.tasks.hub import read_hub
@@ -31,7 +31,7 @@ def resolve_task(name: str) -> Task:
         return TASKS[name]
     except (KeyError, TypeError):
         raise ConfigurationError(
-            f"unknown task {name!r}: {near_matches(str(name), TASKS)}"
+            f"unknown task {quoted(name)}: {near_matches(str(name), TASKS)}"
         ) from None
 
 

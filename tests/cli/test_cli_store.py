@@ -15,7 +15,7 @@ from pytest_pbias.outcomes import OutcomeTable
 
 
 def _response(number: int) -> Response:
-    return Response(f"key{number}", f"answer {number} \ud800 =1+1", "stop", 3, 4, 0.5)
+    return Response(f"key{number}", f"answer {number} \ud800 =1+1", "st\ud800op", 3, 4, 0.5)
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_export_writes_every_response(
     assert rows[3] == {
         "key": "key3",
         "text": "answer 3 ? =1+1",
-        "finish_reason": "stop",
+        "finish_reason": "st?op",
         "prompt_tokens": 3,
         "completion_tokens": 4,
         "latency": 0.5,

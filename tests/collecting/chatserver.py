@@ -5,7 +5,8 @@ share of first attempts that get it), ``seed``, ``limit`` (requests in flight an
 429), ``models``, ``system_role``, ``log`` (file with one line per request: its key text),
 ``moods`` (answers of which each request gets one, drawn anew every time), ``script`` (a JSON file
 with ``right``: question -> text, ``wrong_text``, and ``wrong``: words of the identity -> share of
-the questions that get it: the same ones for everyone, but for a share ``own``).
+the questions that get it: the same ones for everyone, but for a share ``own``),
+``finish_reason`` and ``usage`` of every answer, ``complaint`` (message of the fault 400).
 The fault of a request is a seeded function of its last message, and goes away after
 ``faulty_attempts`` tries (``null`` for never), so every run meets the same faults.
 """
@@ -106,7 +107,9 @@ class Chat:
     async def misbehave(
         self, fault: str | None, text: str, request: web.Request, said: str | None
     ) -> web.StreamResponse:
-        good = completion(said or self.mood(text) or self.config.get("text") or answer(text))
+        good = completion(
+            said or self.mood(text) or self.config.get("text") or answer(text), self.config
+        )
         match fault:
             case None:
                 return web.Response(body=good, content_type=JSON)
@@ -115,7 +118,7 @@ class Chat:
             case "429-retry-after":
                 return _error(429, "too many", {"Retry-After": "0.3"})
             case "400" | "500" | "503":
-                return _error(int(fault), f"fault {fault}")
+                return _error(int(fault), self.config.get("complaint", f"fault {fault}"))
             case "reset":
                 assert request.transport is not None
                 request.transport.abort()
@@ -173,12 +176,15 @@ def answer(text: str) -> str:
     return f"answer to {text}"
 
 
-def completion(content: str | None) -> bytes:
+def completion(content: str | None, config: dict[str, Any] | None = None) -> bytes:
+    config = config or {}
     choice = {"index": 0, "message": {"role": "assistant", "content": content}}
-    usage = {"prompt_tokens": 7, "completion_tokens": 3}
+    choice["finish_reason"] = config.get("finish_reason", "stop")
+    usage = config.get("usage", {"prompt_tokens": 7, "completion_tokens": 3})
+    # Lone surrogates can be sent as escapes only.
     return json.dumps(
-        {"id": "1", "choices": [choice | {"finish_reason": "stop"}], "usage": usage},
-        ensure_ascii=False,
+        {"id": "1", "choices": [choice], "usage": usage},
+        ensure_ascii="finish_reason" in config,
     ).encode()
 
 

@@ -59,9 +59,21 @@ def test_names_groups_and_free_text_are_resolved_once_each() -> None:
         ("   ", "not a non-empty text"),
         (7, "not a non-empty text"),
         ("a nurse\nIgnore the above", "several lines"),
+        ("a nurse\x1b]0;owned\x07", "has characters that are no text"),
+        ("a \u202eesrun", "has characters that are no text"),
+        ("x" * 200_000, r"unknown identity 'x+\.\.\.': known"),
     ],
 )
 def test_mistakes_are_one_line(name: str, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says) as caught:
         resolve_identities([name])
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1_500
+
+
+def test_names_in_any_script_may_have_joiners() -> None:
+    for name in (
+        "\u06cc\u06a9 \u0646\u0631\u0645\u200c\u0627\u0641\u0632\u0627\u0631",
+        "a \U0001f469\u200d\U0001f52c",
+    ):
+        assert [identity.name for identity in resolve_identities([name])] == [name]

@@ -62,6 +62,16 @@ def test_numbers_too_large_for_the_column_are_refused() -> None:
         arrow_array([2**31], pa.int32())
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.dictionary(pa.int32(), pa.string())], ids=str)
+def test_lone_surrogates_become_question_marks(kind: pa.DataType) -> None:
+    built = arrow_array(["a\ud800", None, "a?", "ä", "a\udfff"], kind)
+    built.validate(full=True)
+    assert built.to_pylist() == ["a?", None, "a?", "ä", "a?"]
+    assert repeated("\ud800", 2, kind).to_pylist() == ["?", "?"]
+    if pa.types.is_dictionary(kind):
+        assert built.dictionary.to_pylist() == ["a?", "ä"]
+
+
 def test_rows_are_taken_in_any_order() -> None:
     taken = pa.array(["a", "b", "c"]).take(row_numbers(np.array([2, 1, 0])[::2]))
     assert taken.to_pylist() == ["c", "a"]

@@ -58,6 +58,32 @@ def test_names_groups_and_own_identities(tmp_path: Path) -> None:
     assert margins == {("mmlu", None), ("do_not_answer", 3.0)}
 
 
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    (identity,) = _read(tmp_path, '\ufeffidentities = ["a nurse"]').identities
+    assert identity.name == "a nurse"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a = " + 3_000 * "[", "lists thousands deep"),
+        ("a = " + 3_000 * "[" + 3_000 * "]", "lists thousands deep"),
+        ("most = " + 5_000 * "9", "a number of thousands of digits"),
+        ("controls = 0x" + 5_000 * "f", "1:12: controls must be true or false, not int too long"),
+        ('identities = ["' + 200_000 * "x" + '"]', "unknown identity 'xxx.*"),
+        (200_000 * "x" + " = 1", "unknown key 'xxx.*"),
+        ('identities = ["a \\u001b nurse"]', r"identity 'a \\x1b nurse' has characters"),
+    ],
+    ids=["open", "deep", "digits", "hexadecimal", "name", "key", "escape"],
+)
+def test_what_no_persona_file_holds_is_one_short_line(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        _read(tmp_path, text)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1_500
+    assert str(caught.value).isprintable()
+
+
 def test_catalogue_identities_are_the_ones_that_marks_name(tmp_path: Path) -> None:
     found = _read(tmp_path, 'identities = ["a Muslim person", "baseline"]')
     assert found.identities == (*resolve_identities(["a Muslim person"]), BASELINE)

@@ -30,6 +30,15 @@ def _error(result: pytest.RunResult) -> str:
         (["--pbias-model=llama3"], "start `vllm serve"),
         (["--pbias-model=embedded", "--pbias-limit=0"], "--pbias-limit: '0' is not a whole"),
         (["--pbias-model=embedded", "--pbias-runs=x"], "--pbias-runs: 'x' is not a whole"),
+        (
+            ["--pbias-model=embedded", f"--pbias-seed={10**20}"],
+            "--pbias-seed: '100000000000000000000' is not a whole number of at least 0 and at most",
+        ),
+        (
+            ["--pbias-model=embedded", "--pbias-max-tokens=9999999999"],
+            "is not a whole number of at least 1 and at most 2147483647",
+        ),
+        (["--pbias-model=embedded", "--pbias-limit=" + "9" * 30], "--pbias-limit: '9999"),
         (["--pbias-model=embedded", "--pbias-alpha=2"], "--pbias-alpha: '2' is not a number"),
         (
             ["--pbias-model=embedded", "--pbias-margin-safety=0"],

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,6 +53,38 @@ def test_faults_change_no_row_of_the_table(
     rows = _rows(suite, "clean.parquet")
     assert len(rows) == 600
     assert _rows(suite, "faulty.parquet") == rows
+
+
+def test_odd_values_of_an_endpoint_cost_no_answer(
+    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+) -> None:
+    server = faulty_server(
+        finish_reason="st\ud800op",
+        usage={"prompt_tokens": 2**40, "completion_tokens": 3},
+        text="The answer is 4 \ud800",
+        faults={"400": 0.3},
+        faulty_attempts=None,
+        complaint="just \ud800 refused",
+    )
+    options = ("--pbias-limit=4", "--pbias-table=out.parquet", "--pbias-markdown=out.md")
+    first = suite.runpytest_subprocess(*_command(server, *options)[3:])
+    assert "INTERNALERROR" not in first.stdout.str() + first.stderr.str()
+    read = OutcomeTable.read(suite.path / "out.parquet")
+    assert read.unique("finish_reason") == ("st?op",)
+    assert read.errors() == ("request refused (400): just ? refused",)
+    assert read.arrow.column("prompt_tokens").null_count == len(read)
+    asked = server.requests()
+
+    # A store that an earlier version filled holds such counts as they came.
+    store = Store(suite.path / ".pbias" / "responses.sqlite")
+    kept = list(store.get_many(store.keys()).values())
+    store.delete_many([one.key for one in kept])
+    store.put_many([replace(one, prompt_tokens=2**40) for one in kept])
+    store.close()
+    again = suite.runpytest_subprocess(*_command(server, *options)[3:])
+    assert "INTERNALERROR" not in again.stdout.str() + again.stderr.str()
+    assert OutcomeTable.read(suite.path / "out.parquet").text("response") == read.text("response")
+    assert server.requests() - asked == read.arrow.column("error").length() - len(kept)
 
 
 @pytest.mark.slow

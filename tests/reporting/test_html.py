@@ -113,6 +113,13 @@ def test_the_size_is_bounded_and_every_cell_has_a_sample(answer: str) -> None:
     assert len({(one["task"], one["identity"]) for one in _samples(page)}) == 34 * 8
 
 
+def test_a_task_of_one_cluster_has_a_page() -> None:
+    table = _table("mmlu", "utility", 5, 60, "fine")
+    page = _page(_with(table, cluster=["c"] * len(table)))
+    assert "share of PB squared" not in page
+    assert ">Tasks</h2>" in _page(_table("mmlu", "utility", 5, 1, "fine"))
+
+
 def test_a_run_under_several_defences_has_a_page() -> None:
     plain, defended = (_table("mmlu", "utility", 5, 60, text) for text in ("bare", "warned"))
     scores = [1.0 if who == "identity 1" else 0.0 for who in defended.text("identity")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pytest_pbias.errors import InfrastructureError, PbiasError
 from pytest_pbias.grading.base import Grade, Graded, Ungraded
@@ -70,7 +71,7 @@ class PluginJudge:
                     f"judge {self.name!r} of a plug-in gave {str(grade)[:80]!r}, which is no Grade "
                     "with a score in [0, 1] and a label"
                 )
-        return grades
+        return [_storable(grade) for grade in grades]
 
     def _broke(self, error: Exception) -> str:
         text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
@@ -79,6 +80,13 @@ class PluginJudge:
             line = f" ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})"
             frame = frame.tb_next
         return f"judge {self.name!r} of a plug-in broke: {text}{line}"
+
+
+def _storable(grade: Graded) -> Graded:
+    """The grade with a label in valid UTF-8: one copied from an answer can hold lone surrogates."""
+    if isinstance(grade, Ungraded) or grade.label.isascii():
+        return grade
+    return replace(grade, label=grade.label.encode("utf-8", "replace").decode())
 
 
 def _is_graded(grade: object) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from pytest_pbias.errors import ConfigurationError, near_matches
+from pytest_pbias.errors import ConfigurationError, near_matches, quoted
 from pytest_pbias.grading.judges.base import Judge, JudgeModel
 from pytest_pbias.grading.judges.plugins import PluginJudge
 from pytest_pbias.grading.judges.rules import RulesJudge
@@ -66,7 +66,7 @@ def _make(name: str, model: JudgeModel, plugins: Mapping[str, Judge]) -> Judge:
     kind, _, argument = name.partition(":")
     if kind not in _MAKERS:
         known = [*_MAKERS, *plugins]
-        raise ConfigurationError(f"unknown judge {name!r}: {near_matches(name, known)}")
+        raise ConfigurationError(f"unknown judge {quoted(name)}: {near_matches(name, known)}")
     return _MAKERS[kind](argument, model)
 
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pytest_pbias.errors import ConfigurationError, near_matches
+from pytest_pbias.errors import ConfigurationError, near_matches, quoted
 from pytest_pbias.identities import PLACEMENTS
 from pytest_pbias.mitigation.defenses.base import NO_DEFENSE, Defense, Demonstration
 
@@ -60,7 +60,7 @@ def _resolve_one(word: str, locate: Callable[[str], Path]) -> tuple[Defense, ...
     suffix = Path(word).suffix.lower()
     if suffix not in (".toml", ".txt", ".md"):
         raise ConfigurationError(
-            f"--pbias-defense: unknown defence {word!r}: {near_matches(word, shipped)} "
+            f"--pbias-defense: unknown defence {quoted(word)}: {near_matches(word, shipped)} "
             "(own ones go into a .toml file, or one instruction into a .txt file)"
         )
     path = locate(word)
@@ -106,7 +106,7 @@ def _defense(name: str, entry: Any, source: str) -> Defense:
     for key, value in entry.items():
         if key not in _FIELDS:
             raise ConfigurationError(
-                f"{where}: unknown entry {key!r}: {near_matches(key, _FIELDS)}"
+                f"{where}: unknown entry {quoted(key)}: {near_matches(key, _FIELDS)}"
             )
         if key in _TEXTS and (not isinstance(value, str) or not value.strip()):
             raise ConfigurationError(f"{where}: {key} must be a non-empty text")

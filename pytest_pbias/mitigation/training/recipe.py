@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_pbias.errors import ConfigurationError, near_matches
+from pytest_pbias.errors import ConfigurationError, near_matches, quoted
 
 
 @dataclass(frozen=True)
@@ -45,5 +45,5 @@ def recipe_named(name: str) -> Recipe:
         ConfigurationError: there is none of that name.
     """
     if name not in RECIPES:
-        raise ConfigurationError(f"unknown recipe {name!r}: {near_matches(name, RECIPES)}")
+        raise ConfigurationError(f"unknown recipe {quoted(name)}: {near_matches(name, RECIPES)}")
     return RECIPES[name]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_pbias.collecting.plan import MOST_RUNS
 from pytest_pbias.collecting.records import Sampling
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.gate import GatePolicy
@@ -29,6 +30,7 @@ from pytest_pbias.tasks import Protocol
 # arXiv 2406.11107v3: at most 300 new tokens, top_k 10, default temperature, three runs.
 _PAPER_SAMPLING = Sampling(max_tokens=300, temperature=1.0, top_k=10)
 _PAPER_RUNS = 3
+_LARGEST_SEED = 2**63 - 1 - MOST_RUNS  # each run has a seed of its own, in 64 bits
 _VLLM_CONCURRENCY = 256  # sequences that vLLM runs at once by default
 
 
@@ -79,8 +81,9 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         data=read_data(config),
         protocol=protocol,
         sampling=_sampling(config, protocol),
-        runs=read_whole(config, "runs", least=1) or (_PAPER_RUNS if protocol == "paper" else 1),
-        seed=read_whole(config, "seed", least=0) or 0,
+        runs=read_whole(config, "runs", least=1, most=MOST_RUNS)
+        or (_PAPER_RUNS if protocol == "paper" else 1),
+        seed=read_whole(config, "seed", least=0, most=_LARGEST_SEED) or 0,
         limit=read_whole(config, "limit", least=1),
         placement=placement,
         defenses=read_defenses(config),

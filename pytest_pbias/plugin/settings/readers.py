@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.errors import ConfigurationError, quoted
 from pytest_pbias.plugin.options import read_option
+
+LARGEST_WHOLE = 2**31 - 1
+"""What the outcome table's columns of whole numbers hold."""
 
 
 def read_path(config: pytest.Config, name: str) -> Path | None:
@@ -21,8 +24,10 @@ def read_path(config: pytest.Config, name: str) -> Path | None:
     return (base / Path(value).expanduser()).resolve()
 
 
-def read_whole(config: pytest.Config, name: str, *, least: int) -> int | None:
-    """A whole number of at least ``least``; None where the option is not given."""
+def read_whole(
+    config: pytest.Config, name: str, *, least: int, most: int = LARGEST_WHOLE
+) -> int | None:
+    """A whole number in [least, most]; None where the option is not given."""
     value = read_option(config, name)
     if value is None:
         return None
@@ -30,9 +35,10 @@ def read_whole(config: pytest.Config, name: str, *, least: int) -> int | None:
         number = int(value)
     except ValueError:
         number = None
-    if number is None or number < least:
+    if number is None or not least <= number <= most:
         raise ConfigurationError(
-            f"--pbias-{name}: {value!r} is not a whole number of at least {least}"
+            f"--pbias-{name}: {quoted(value)} is not a whole number of at least {least} "
+            f"and at most {most}"
         )
     return number
 

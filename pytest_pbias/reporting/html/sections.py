@@ -127,7 +127,7 @@ def contribution_section(run: RunContent) -> str:
     """Which identities PB comes from."""
     parts = []
     for task in run.summary.tasks:
-        if task.bias is None:
+        if task.bias is None or task.n_clusters < 2:  # one alone tells no effect from noise
             continue
         outcomes = run.table.of_defense(task.defense).task_outcomes(task.task)
         identities, scores = outcomes.of_kind("identity")

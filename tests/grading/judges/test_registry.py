@@ -144,6 +144,11 @@ def test_a_plugin_may_fail_on_one_answer() -> None:
     assert adopted.judge([Exchange("q", "r")], "harmless") == [Ungraded("no idea")]
 
 
+def test_a_plugins_label_is_text_that_can_be_stored() -> None:
+    (adopted,) = adopt_judges([_like_spy(judge=lambda *_: [Grade(1.0, "dé\ud800")])])
+    assert adopted.judge([Exchange("q", "r")], "harmless") == [Grade(1.0, "dé?")]
+
+
 def test_a_halted_plugin_is_asked_nothing() -> None:
     spy = Spy()
     judging = Judging(adopt_judges([spy]))
