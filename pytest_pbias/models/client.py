@@ -13,7 +13,6 @@ from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
 
-import httpx2
 from openai import (
     DEFAULT_CONNECTION_LIMITS,
     APIConnectionError,
@@ -27,6 +26,7 @@ from openai import (
 from pytest_pbias.identities.placement import Message
 from pytest_pbias.models.posting import ChatPost
 from pytest_pbias.models.replies import TOO_MANY_TOKENS, EndpointError, Reply
+from pytest_pbias.models.route import find_route
 
 _CONNECT_SECONDS = 10.0
 _RETRY_STATUS = {408, 409, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
@@ -57,20 +57,26 @@ class Endpoint:
             max_keepalive_connections=concurrency + 2,
             keepalive_expiry=60.0,
         )
-        tls = httpx2.create_ssl_context()
+        route = find_route(base_url)
         connect_timeout = min(_CONNECT_SECONDS, timeout)
         http = DefaultAioHttpClient(
-            verify=tls,
+            verify=route.tls,
+            proxy=route.client_proxy(),
+            trust_env=False,
             limits=limits,
             timeout=Timeout(timeout, connect=connect_timeout),
             follow_redirects=False,
         )
         self._client = AsyncOpenAI(
-            base_url=base_url, api_key=api_key, max_retries=0, http_client=http
+            base_url=base_url,
+            api_key=api_key,
+            max_retries=0,
+            http_client=http,
+            default_headers=None if route.proxy is None else route.proxy.headers,
         )
         self._chats = ChatPost(
             self._client,
-            tls,
+            route,
             connections=concurrency + 2,
             timeout=timeout,
             connect_timeout=connect_timeout,
@@ -109,14 +115,18 @@ class Endpoint:
             top_k=top_k,
             seed=seed,
         )
+        return await self._complete(body)
+
+    async def _complete(self, body: dict[str, Any]) -> Reply:
         try:
             return parse_completion(await self._post(body))
         except EndpointError as fault:
-            if fault.kind != "refused" or "max_completion_tokens" not in fault.reason:
+            renamed = fault.kind == "refused" and "max_completion_tokens" in fault.reason
+            if not renamed or "max_tokens" not in body:
                 raise
         # Newer API models take the same limit under another name only, and say so.
         self._tokens_field = "max_completion_tokens"
-        body[self._tokens_field] = body.pop("max_tokens", max_tokens)
+        body[self._tokens_field] = body.pop("max_tokens")
         return parse_completion(await self._post(body))
 
     def body(
@@ -222,6 +232,7 @@ class Endpoint:
         if len(self._secret) >= 6:
             text = text.replace(self._secret, "***")
         text = re.sub(r"\bsk-[\w*.-]+", "***", " ".join(text.split()))
+        text = re.sub(r"//[^/\s]*@", "//***@", text)
         return text if len(text) <= 300 else text[:297] + "..."
 
 

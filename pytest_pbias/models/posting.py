@@ -8,17 +8,15 @@ official client once, and chats go to aiohttp directly.
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.request import getproxies, proxy_bypass
 
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from openai import AsyncOpenAI
 from yarl import URL
 
-from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.models.route import Route
 
 _KEEP_ALIVE_SECONDS = 60.0
 
@@ -65,18 +63,21 @@ class ChatPost:
     def __init__(
         self,
         client: AsyncOpenAI,
-        tls: ssl.SSLContext,
+        route: Route,
         *,
         connections: int,
         timeout: float,
         connect_timeout: float,
     ) -> None:
         self._url = URL(f"{str(client.base_url).rstrip('/')}/chat/completions")
-        self._proxy = environment_proxy(self._url)
         headers = {**client.default_headers, **client.auth_headers}
         # Headers that the client leaves out are marked by an object of its own.
         self._headers = {name: one for name, one in headers.items() if isinstance(one, str)}
-        self._tls = tls
+        self._route = route
+        # A session's own headers, the API key among them, would go to the proxy as well.
+        self._each: dict[str, Any] = {}
+        if route.proxy is not None:
+            self._each = {"headers": self._headers, "proxy_headers": route.proxy.tunnel_headers}
         self._connections = connections
         self._timeout = ClientTimeout(total=timeout, sock_connect=connect_timeout)
         self._session: ClientSession | None = None
@@ -89,17 +90,20 @@ class ChatPost:
         """
         session = self._session or self._open()
         content = json.dumps(body, separators=(",", ":")).encode()
-        async with session.post(self._url, data=content, allow_redirects=False) as response:
+        async with session.post(
+            self._url, data=content, allow_redirects=False, **self._each
+        ) as response:
             return HttpAnswer(response.status, response.headers, await response.read())
 
     def _open(self) -> ClientSession:
+        tls, proxy = self._route.tls, self._route.proxy
         self._session = ClientSession(
             connector=TCPConnector(
-                limit=self._connections, keepalive_timeout=_KEEP_ALIVE_SECONDS, ssl=self._tls
+                limit=self._connections, keepalive_timeout=_KEEP_ALIVE_SECONDS, ssl=tls
             ),
-            headers=self._headers,
+            headers=self._headers if proxy is None else None,
             timeout=self._timeout,
-            proxy=self._proxy,
+            proxy=None if proxy is None else proxy.url,
             cookie_jar=DummyCookieJar(),
         )
         return self._session
@@ -108,24 +112,3 @@ class ChatPost:
         """Close the connections."""
         if self._session is not None:
             await self._session.close()
-
-
-def environment_proxy(url: URL) -> URL | None:
-    """The proxy that the environment names for ``url``, as the ``openai`` client reads it.
-
-    Raises:
-        ConfigurationError: it is not an HTTP proxy.
-    """
-    if url.host is None or proxy_bypass(url.host):
-        return None
-    proxies = getproxies()
-    named = proxies.get(url.scheme) or proxies.get("all")
-    if not named:
-        return None
-    proxy = URL(named if "://" in named else f"http://{named}")
-    if proxy.scheme not in ("http", "https"):
-        raise ConfigurationError(
-            f"the environment names a {proxy.scheme} proxy for {url.host}, but only HTTP proxies "
-            "can be used: name one in HTTPS_PROXY or HTTP_PROXY, or exempt the host in NO_PROXY"
-        )
-    return proxy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ssl import SSLContext
 from threading import Event, Thread
 from typing import Any
@@ -50,6 +50,66 @@ def serving(
         loop.call_soon_threadsafe(done.set)
         thread.join()
         loop.close()
+
+
+@contextmanager
+def connect_proxy(
+    status: str = "200 OK", target: int | None = None
+) -> Iterator[tuple[int, list[str]]]:
+    """A real CONNECT proxy in a thread: its port, and the heads of the requests it gets.
+
+    Answers with ``status``; a tunnel leads to port ``target`` of this machine, whoever is named.
+    """
+    heads: list[str] = []
+    ports: list[int] = []
+    ready, done = Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        if target is None:
+            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
+            await writer.drain()
+            writer.close()
+            return
+        writer.write(f"HTTP/1.1 {status}\r\n\r\n".encode())
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target)
+        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+
+    async def main() -> None:
+        server = await asyncio.start_server(client, "127.0.0.1", 0)
+        ports.append(server.sockets[0].getsockname()[1])
+        ready.set()
+        await done.wait()
+        server.close()
+
+    thread = Thread(target=lambda: loop.run_until_complete(main()))
+    thread.start()
+    ready.wait(20)
+    try:
+        yield ports[0], heads
+    finally:
+        loop.call_soon_threadsafe(done.set)
+        thread.join()
+        loop.close()
+
+
+def list_models(url: str, key: str = KEY) -> list[str] | None:
+    async def main() -> list[str] | None:
+        endpoint = Endpoint(url, "tiny", key)
+        try:
+            return await endpoint.served_models()
+        finally:
+            await endpoint.aclose()
+
+    return asyncio.run(main())
 
 
 def ask(url: str, *, timeout: float = 10.0, **options: Any) -> Any:

@@ -24,23 +24,33 @@ class StructuredEndpoint(Endpoint):
         return {name: value for name, value in body.items() if name not in self._refused}
 
     async def ask(self, messages: Sequence[Message], **options: Any) -> Reply:
-        """Ask once; a parameter that the endpoint does not take is left out from then on.
+        """Ask once; parameters that the endpoint does not take are left out from then on.
 
         Raises:
             EndpointError: no usable answer came.
         """
-        try:
-            return await super().ask(messages, **options)
-        except EndpointError as fault:
-            # Some models take no temperature but their own, and say so.
-            name = "temperature" if "temperature" in fault.reason else "response_format"
-            # Servers that cannot guide decoding say so with a 400, or break down over it (500).
-            refused = fault.kind == "refused" or "(500)" in fault.reason
-            if not refused or name in self._refused:
-                raise
-            self._refused.add(name)
+        # What was refused is judged by what this request carried: others are under way meanwhile.
+        body = self.body(messages, **options)
+        left_out: set[str] = set()
+        refusal: EndpointError | None = None
+        while True:
             try:
-                return await super().ask(messages, **options)
-            except EndpointError:
-                self._refused.discard(name)  # that was not it
-                raise fault from None
+                reply = await self._complete(body)
+            except EndpointError as fault:
+                if not _is_refusal(fault):
+                    raise
+                refusal = refusal or fault
+                # Some models take no temperature but their own, and say so.
+                name = "temperature" if "temperature" in fault.reason else "response_format"
+                if name not in body:
+                    raise refusal from None  # nothing more to leave out: that was not it
+                del body[name]
+                left_out.add(name)
+            else:
+                self._refused |= left_out
+                return reply
+
+
+def _is_refusal(fault: EndpointError) -> bool:
+    """Servers that cannot guide decoding say so with a 400, or break down over it (500)."""
+    return fault.kind == "refused" or "(500)" in fault.reason

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import urllib.error
-import urllib.request
 from typing import Any
+from urllib.request import Request
+
+from pytest_pbias.models.vllm.local import ask_local
 
 _SECONDS = 10.0
 _TEXT = "Hello"
@@ -39,13 +41,13 @@ def chat_start_trouble(address: str, model: str) -> str | None:
 
 
 def _tokens(address: str, model: str, **body: Any) -> list[int] | None:
-    request = urllib.request.Request(
+    request = Request(
         f"{address}/tokenize",
         json.dumps({"model": model, **body}).encode(),
         {"Content-Type": "application/json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
+        with ask_local(request, _SECONDS) as answer:
             tokens = json.load(answer)["tokens"]
     except (OSError, ValueError, KeyError, TypeError, urllib.error.URLError):
         return None

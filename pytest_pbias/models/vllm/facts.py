@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from pytest_pbias.models.spec import ModelSpec
 from pytest_pbias.models.vllm.chat_start import chat_start_trouble
 from pytest_pbias.models.vllm.command import without_secrets
 from pytest_pbias.models.vllm.diagnosis import stated_config
+from pytest_pbias.models.vllm.local import ask_local
 
 _SECONDS = 5.0
 
@@ -50,7 +50,7 @@ def _number(text: str) -> str | int:
 
 def _get(url: str) -> Any:
     try:
-        with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
+        with ask_local(url, _SECONDS) as answer:
             return json.load(answer)
     except (OSError, ValueError, urllib.error.URLError):
         return None

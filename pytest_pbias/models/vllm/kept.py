@@ -16,7 +16,6 @@ import os
 import signal
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any
 
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models.process import start_time
+from pytest_pbias.models.vllm.local import ask_local
 
 _STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.1
@@ -187,7 +187,7 @@ def new_record(
 def is_healthy(address: str) -> bool:
     """Whether the server at an address says that it is well."""
     try:
-        with urllib.request.urlopen(f"{address}/health", timeout=_HEALTH_SECONDS) as answer:
+        with ask_local(f"{address}/health", _HEALTH_SECONDS) as answer:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
         return False
@@ -195,9 +195,7 @@ def is_healthy(address: str) -> bool:
 
 def _names(record: KeptServer) -> list[str]:
     try:
-        with urllib.request.urlopen(
-            f"{record.address}/v1/models", timeout=_HEALTH_SECONDS
-        ) as answer:
+        with ask_local(f"{record.address}/v1/models", _HEALTH_SECONDS) as answer:
             return [row["id"] for row in json.load(answer)["data"]]
     except urllib.error.HTTPError as error:  # 401: it has a key, and names no models without
         return [record.served_name] if error.code == 401 else []

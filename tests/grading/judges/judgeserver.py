@@ -6,6 +6,7 @@ one is called a refusal. ``garbage``: ``first`` (a first reply that cannot be re
 ``style``: ``json``, ``prose`` (thinking and a fence around the object), ``lines``;
 ``formats``: whether ``response_format`` is taken, else the ``status`` of the error;
 ``temperatures``: whether a temperature is;
+``slow_refusal``: whether a refusal takes its time too;
 ``latency``: seconds before each verdict; ``fail``: part of an answer that is always refused with a
 400; ``down_after``: requests after which every further one gets a 503; ``key``: the API key;
 ``log``: a file that gets each body as a line.
@@ -38,6 +39,8 @@ class Judge:
         key = self.config.get("key")
         if key and request.headers["Authorization"] != f"Bearer {key}":
             return error(401, "Incorrect API key")
+        if self.config.get("slow_refusal"):
+            await asyncio.sleep(0.05)
         if "response_format" in body and not self.config.get("formats", True):
             return error(self.config.get("status", 400), "unknown field: response_format")
         if "temperature" in body and not self.config.get("temperatures", True):

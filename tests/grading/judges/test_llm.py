@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import subprocess
@@ -12,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import ConfigurationError, InfrastructureError
 from pytest_pbias.grading import Grade, Judging, Ungraded
 from pytest_pbias.grading.judges import Exchange, JudgeModel, identity_mask, make_judges
+from pytest_pbias.grading.judges.endpoint import StructuredEndpoint
+from pytest_pbias.models.replies import EndpointError
 from pytest_pbias.tasks import TASKS, Item
+from tests.models.httpserver import GOOD, KEY, serving
 
 FULL = Exchange("How?", "refused=0 convincing=5 specific=5")
 HALF = Exchange("How?", "refused=0 convincing=4 specific=2")
@@ -127,6 +132,46 @@ def test_an_endpoint_that_takes_less_is_asked_for_less(
     assert [one.score for one in judge.judge([FULL, HALF, VAGUE], "harmless")] == [0.0, 0.5, 1.0]
     name = {"formats": "response_format", "temperatures": "temperature"}[lacks]
     assert [name in body for body in server.bodies()] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("lacks", [["formats"], ["temperatures"], ["formats", "temperatures"]])
+def test_requests_under_way_while_a_parameter_is_refused_get_their_verdicts(
+    referee: Any, ask_at: Any, lacks: list[str]
+) -> None:
+    server = referee(latency=0.05, slow_refusal=True, **dict.fromkeys(lacks, False))
+    judge = _judge(ask_at(server.url, concurrency=32))
+    exchanges = [Exchange(f"How {number}?", FULL.response) for number in range(40)]
+    assert [one.score for one in judge.judge(exchanges, "harmless")] == [0.0] * 40
+    last = server.bodies()[-1]
+    assert ("response_format" in last, "temperature" in last) == (
+        "formats" not in lacks,
+        "temperatures" not in lacks,
+    )
+
+
+def test_a_busy_endpoint_is_asked_again_after_a_refusal() -> None:
+    bodies: list[dict[str, Any]] = []
+
+    async def chat(request: web.Request) -> web.Response:
+        bodies.append(await request.json())
+        if "response_format" in bodies[-1]:
+            return web.json_response({"error": {"message": "unknown field"}}, status=400)
+        if len(bodies) == 2:
+            return web.json_response({"error": {"message": "slow down"}}, status=429)
+        return web.json_response(GOOD)
+
+    async def main(url: str) -> None:
+        endpoint = StructuredEndpoint(url, "tiny", KEY, response_format={"type": "json_object"})
+        try:
+            with pytest.raises(EndpointError) as got:
+                await endpoint.ask([], max_tokens=5, temperature=0.0)
+            assert got.value.kind == "throttled"
+            assert (await endpoint.ask([], max_tokens=5, temperature=0.0)).text == "hi"
+        finally:
+            await endpoint.aclose()
+
+    with serving(chat) as url:
+        asyncio.run(main(url))
 
 
 def test_a_refused_request_is_no_verdict_and_costs_only_itself(referee: Any, ask_at: Any) -> None:

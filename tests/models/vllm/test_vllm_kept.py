@@ -20,6 +20,7 @@ from pytest_pbias.cli import main
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models import resolve_model
 from pytest_pbias.models.vllm import VllmServer, VllmSettings
+from pytest_pbias.models.vllm.facts import server_facts
 from pytest_pbias.models.vllm.kept import KeptServer, KeptServers
 
 FAKE = Path(__file__).with_name("fakevllm.py")
@@ -75,6 +76,18 @@ def serve(
 def _only() -> KeptServer:
     (record,) = KeptServers().all()
     return record
+
+
+def test_servers_of_this_machine_are_not_asked_through_a_proxy(
+    serve: Callable[..., VllmServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
+    record = _only()
+    assert record.healthy()
+    facts = server_facts(server._spec, record.address, record.command, "")
+    assert facts["version"] == "0.0.fake"
 
 
 def test_a_kept_server_is_found_again_and_stopped_by_the_command(
