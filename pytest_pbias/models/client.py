@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
 
+from aiohttp import ConnectionTimeoutError
 from openai import (
     DEFAULT_CONNECTION_LIMITS,
     APIConnectionError,
@@ -58,13 +59,13 @@ class Endpoint:
             keepalive_expiry=60.0,
         )
         route = find_route(base_url)
-        connect_timeout = min(_CONNECT_SECONDS, timeout)
+        self._connect_timeout = min(_CONNECT_SECONDS, timeout / 2)
         http = DefaultAioHttpClient(
             verify=route.tls,
             proxy=route.client_proxy(),
             trust_env=False,
             limits=limits,
-            timeout=Timeout(timeout, connect=connect_timeout),
+            timeout=Timeout(timeout, connect=self._connect_timeout),
             follow_redirects=False,
         )
         self._client = AsyncOpenAI(
@@ -79,7 +80,7 @@ class Endpoint:
             route,
             connections=concurrency + 2,
             timeout=timeout,
-            connect_timeout=connect_timeout,
+            connect_timeout=self._connect_timeout,
         )
 
     def __repr__(self) -> str:
@@ -164,7 +165,7 @@ class Endpoint:
             async with asyncio.timeout(timeout):
                 answer = await self._client.get("/models", cast_to=object)
         except Exception as error:
-            fault = self._fault(error)
+            fault = self._fault(error, timeout)
             if fault.kind in ("connection", "timeout") or "API key" in fault.reason:
                 raise fault from None
             return None
@@ -188,18 +189,19 @@ class Endpoint:
         code = said.get("code") if isinstance(said, dict) else None
         raise self._status_fault(answer.status, code, said, answer.headers)
 
-    def _fault(self, error: Exception) -> EndpointError:
+    def _fault(self, error: Exception, seconds: float | None = None) -> EndpointError:
+        causes = list(_causes(error))
+        if any(isinstance(one, ConnectionTimeoutError) for one in causes):
+            return EndpointError("connection", f"no connection within {self._connect_timeout:g} s")
         if isinstance(error, APIStatusError):
             return self._status_fault(
                 error.status_code, error.code, error.body, error.response.headers
             )
         if isinstance(error, TimeoutError):
-            return EndpointError("timeout", f"no answer within {self._timeout:g} s")
+            return EndpointError("timeout", f"no answer within {seconds or self._timeout:g} s")
         if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)):
             return EndpointError("malformed", "the answer is not valid JSON")
-        root: BaseException = error
-        while (cause := root.__cause__ or root.__context__) is not None and cause is not root:
-            root = cause
+        root = causes[-1]
         detail = self._clean(f"{type(root).__name__}: {root}" if str(root) else type(root).__name__)
         # The transport calls a reset a time-out as well; its cause tells them apart.
         if isinstance(root, TimeoutError):
@@ -260,6 +262,14 @@ def parse_completion(data: object) -> Reply:
         prompt_tokens=_count(usage, "prompt_tokens"),
         completion_tokens=_count(usage, "completion_tokens"),
     )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, what it came of, and so on."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def _count(usage: object, field: str) -> int | None:

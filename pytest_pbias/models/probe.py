@@ -14,7 +14,7 @@ from pytest_pbias.errors import ConfigurationError, InfrastructureError, near_ma
 from pytest_pbias.identities.placement import Message
 from pytest_pbias.models.balance import Balanced, balanced
 from pytest_pbias.models.client import Endpoint
-from pytest_pbias.models.replies import EndpointError
+from pytest_pbias.models.replies import EndpointError, FaultKind
 from pytest_pbias.models.spec import ModelSpec
 
 T = TypeVar("T")
@@ -79,19 +79,28 @@ def supports_system_role(spec: ModelSpec, *, base_url: str | None = None) -> boo
     """
 
     async def ask(endpoint: Endpoint | Balanced) -> bool:
-        try:
-            await _one_token(endpoint, (_SYSTEM, _USER))
-        except EndpointError as error:
-            if error.kind not in ("refused", "server"):
-                raise
-            await _one_token(endpoint, (_USER,))
-            return False
-        return True
+        turned_down = await _turns_down_system(endpoint)
+        if turned_down is None:
+            return True
+        await _one_token(endpoint, (_USER,))
+        # Servers may break down over a system message; one that was out of order is well by now.
+        return turned_down == "server" and await _turns_down_system(endpoint) is None
 
     try:
         return _with_endpoint(spec, base_url, ask)
     except EndpointError as error:
         raise _for_people(spec, base_url, error) from None
+
+
+async def _turns_down_system(endpoint: Endpoint | Balanced) -> FaultKind | None:
+    """How a system message is turned down, ``refused`` or ``server``; None where it is taken."""
+    try:
+        await _one_token(endpoint, (_SYSTEM, _USER))
+    except EndpointError as error:
+        if error.kind not in ("refused", "server"):
+            raise
+        return error.kind
+    return None
 
 
 async def _one_token(endpoint: Endpoint | Balanced, messages: tuple[Message, ...]) -> None:

@@ -212,7 +212,7 @@ def normalize_base_url(base_url: str) -> str:
         host, port = None, None
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not host:
-        shown = re.sub(r"//[^/@]*@", "//***@", base_url)
+        shown = re.sub(r"(?s)^(\w+://)?.*@", r"\1***@", base_url.strip())
         raise ConfigurationError(
             f"base URL {shown!r} is not an address: give one such as http://localhost:8000/v1"
         )

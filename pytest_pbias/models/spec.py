@@ -60,14 +60,19 @@ class ModelSpec:
         """Return the key from the environment, or ``EMPTY`` for servers that need none.
 
         Raises:
-            ConfigurationError: the variable that the model names is not set.
+            ConfigurationError: the variable that the model names is not set, or holds no key.
         """
-        if self.api_key_env is None:
-            return os.environ.get(self.usual_key_env) or NO_KEY
-        key = os.environ.get(self.api_key_env, "").strip()
+        variable = self.api_key_env or self.usual_key_env
+        key = os.environ.get(variable, "").strip()
         if not key:
+            if self.api_key_env is None:
+                return NO_KEY
             raise ConfigurationError(
-                f"model {self.name!r} needs an API key: set the environment variable "
-                f"{self.api_key_env}"
+                f"model {self.name!r} needs an API key: set the environment variable {variable}"
+            )
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigurationError(
+                f"the environment variable {variable} holds no API key that can be sent: it has "
+                "line breaks or characters that are not ASCII, such as typographic quotes"
             )
         return key

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from ssl import SSLContext
 from threading import Event, Thread
 from typing import Any
@@ -101,9 +102,23 @@ def connect_proxy(
         loop.close()
 
 
-def list_models(url: str, key: str = KEY) -> list[str] | None:
+@contextmanager
+def deaf_server() -> Iterator[str]:
+    """An address that accepts no further connection: each waits until it gives up."""
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.socket())
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for _ in range(3):  # Linux lets one more than asked for wait
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+
+
+def list_models(url: str, timeout: float = 10.0) -> list[str] | None:
     async def main() -> list[str] | None:
-        endpoint = Endpoint(url, "tiny", key)
+        endpoint = Endpoint(url, "tiny", KEY, timeout=timeout)
         try:
             return await endpoint.served_models()
         finally:

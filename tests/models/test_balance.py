@@ -22,6 +22,7 @@ from pytest_pbias.models.client import Endpoint
 from pytest_pbias.models.probe import check_served_model, open_endpoint
 from pytest_pbias.models.process import ServerProcess
 from pytest_pbias.models.replies import EndpointError, Reply
+from tests.models.httpserver import deaf_server
 
 SERVER = Path(__file__).parents[1] / "collecting" / "chatserver.py"
 DEAD = "http://127.0.0.1:9/v1"
@@ -87,6 +88,14 @@ def ask_all(
 
 def texts(results: list[Reply | EndpointError]) -> list[str]:
     return [result.text if isinstance(result, Reply) else result.reason for result in results]
+
+
+def test_an_endpoint_that_cannot_be_connected_to_passes_its_requests_on(
+    serve: Callable[..., str],
+) -> None:
+    with deaf_server() as deaf:
+        replies = ask_all([deaf, serve()], 4, in_flight=1, timeout=1.0)
+    assert [type(one) for one in replies] == [Reply] * 4
 
 
 def test_the_faster_endpoint_gets_more(serve: Callable[..., str]) -> None:

@@ -17,7 +17,9 @@ from pytest_pbias.models.client import Endpoint, parse_completion, retry_after
 from pytest_pbias.models.probe import check_served_model, supports_system_role
 from pytest_pbias.models.replies import EndpointError
 from pytest_pbias.models.resolve import resolve_model
-from tests.models.httpserver import GOOD, KEY, Handler, ask, serving
+from tests.models.httpserver import GOOD, KEY, Handler, ask, deaf_server, list_models, serving
+
+AT_ONCE = {"Retry-After": "0.01"}
 
 
 def test_sends_only_what_is_set() -> None:
@@ -198,6 +200,32 @@ def test_refused_connection_is_one_line() -> None:
         check_served_model(spec)
 
 
+def test_no_connection_in_time_is_told_from_no_answer_in_time() -> None:
+    with deaf_server() as url:
+        with pytest.raises(EndpointError, match=r"^no connection within 0\.5 s$") as got:
+            ask(url, timeout=1.0)
+        assert got.value.kind == "connection"
+        with pytest.raises(EndpointError, match=r"^no connection within 0\.5 s$") as got:
+            list_models(url, timeout=1.0)
+        assert got.value.kind == "connection"
+
+
+def test_a_list_of_models_that_does_not_come_is_said_with_its_own_time() -> None:
+    async def hang(_request: web.Request) -> web.Response:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async def main(url: str) -> None:
+        endpoint = Endpoint(url, "tiny", KEY, timeout=120)
+        try:
+            await endpoint.served_models(timeout=0.2)
+        finally:
+            await endpoint.aclose()
+
+    with serving(fine, hang) as url, pytest.raises(EndpointError, match=r"within 0\.2 s"):
+        asyncio.run(main(url))
+
+
 def test_a_rejected_key_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     async def reject(_request: web.Request) -> web.Response:
         return web.json_response({"error": {"message": "no"}}, status=401)
@@ -221,6 +249,31 @@ def test_system_role() -> None:
         assert not supports_system_role(resolve_model("m", base_url=url))
     with serving(fine) as url:
         assert supports_system_role(resolve_model("m", base_url=url))
+
+
+def test_a_server_that_was_out_of_order_for_a_while_takes_system_messages() -> None:
+    asked = 0
+
+    async def loading(_request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        if asked <= 4:  # as often as one question is asked
+            return web.json_response({"error": "loading"}, status=503, headers=AT_ONCE)
+        return web.json_response(GOOD)
+
+    with serving(loading) as url:
+        assert supports_system_role(resolve_model("m", base_url=url))
+    assert asked == 6
+
+
+def test_a_server_that_breaks_down_over_system_messages() -> None:
+    async def breaks(request: web.Request) -> web.Response:
+        if (await request.json())["messages"][0]["role"] == "system":
+            return web.json_response({"error": "template"}, status=500, headers=AT_ONCE)
+        return web.json_response(GOOD)
+
+    with serving(breaks) as url:
+        assert not supports_system_role(resolve_model("m", base_url=url))
 
 
 def test_a_server_that_refuses_everything_is_an_error() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,28 @@ def test_any_name_goes_with_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
         resolve_model("m", base_url="http://h:1", api_key_env="OTHER_KEY")
 
 
+def test_a_key_is_stripped_whichever_variable_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", " sk-usual\n")
+    monkeypatch.setenv("THEIR_KEY", "sk-theirs\r\n")
+    assert resolve_model("m", base_url="http://h:1").api_key() == "sk-usual"
+    theirs = resolve_model("m", base_url="http://h:1", api_key_env="THEIR_KEY")
+    assert theirs.api_key() == "sk-theirs"
+    monkeypatch.setenv("OPENAI_API_KEY", " ")
+    assert resolve_model("m", base_url="http://h:1").api_key() == "EMPTY"
+
+
+@pytest.mark.parametrize("key", ["sk-our\u2019s", "sk-first\nsk-second", "sk\x00", "sk-\udc80"])
+@pytest.mark.parametrize("variable", ["OPENAI_API_KEY", "THEIR_KEY"])
+def test_a_key_that_cannot_be_sent_is_named_by_its_variable(
+    key: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", {variable: key})  # a real one takes no NUL
+    named = None if variable == "OPENAI_API_KEY" else variable
+    with pytest.raises(ConfigurationError, match=f"variable {variable}") as got:
+        resolve_model("m", base_url="http://h:1", api_key_env=named).api_key()
+    assert "sk" not in str(got.value)
+
+
 @pytest.mark.parametrize(
     ("given_url", "url"),
     [
@@ -90,6 +113,9 @@ def test_a_password_in_an_address_is_refused_and_not_shown() -> None:
     for url in (
         "https://me:hunter2@host/v1",
         "ftp://me:hunter2@host/v1",
+        "ftp://me:hun/hunter2@host/v1",
+        "https://me:hun/hunter2@host/v1",
+        "me:hunter2@host:8000/v1",
         "https://h/v1?key=hunter2",
     ):
         with pytest.raises(ConfigurationError) as got:
