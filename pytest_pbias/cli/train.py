@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_pbias.mitigation.training.job import TrainingJob
     from pytest_pbias.mitigation.training.mining import Split
     from pytest_pbias.mitigation.training.pairs import PreferencePair
@@ -38,7 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pairs.add_argument("--max-pairs", type=int, help="take at most this many, drawn by --seed")
     pairs.add_argument("--data-dir", type=Path, help="data the run was asked from")
     pairs.add_argument(
-        "--leave-out", action="append", default=[], metavar="IDENTITY", help="give it no pairs"
+        "--leave-out",
+        action="append",
+        default=[],
+        metavar="IDENTITY",
+        help="give this identity, or this group, no pairs",
     )
     pairs.add_argument(
         "--anchors",
@@ -112,6 +118,7 @@ def _job(options: argparse.Namespace) -> TrainingJob:
     from pytest_pbias.errors import ConfigurationError
     from pytest_pbias.mitigation.training.heldout import hold_out
     from pytest_pbias.mitigation.training.job import TrainingJob
+    from pytest_pbias.mitigation.training.leaving_out import left_out, people_of
     from pytest_pbias.mitigation.training.mining import Split
     from pytest_pbias.mitigation.training.pairs import write_pairs
     from pytest_pbias.mitigation.training.processes import Processes
@@ -129,6 +136,7 @@ def _job(options: argparse.Namespace) -> TrainingJob:
     if options.from_run is not None:
         table = OutcomeTable.read(find_run(options.from_run, options.store))
         table = of_one_defense(table, None)
+    leave_out = () if table is None else left_out(options.leave_out, people_of(table), "the run")
     split = Split(options.held_out, options.seed, options.split_by)
     data = {} if table is None else _data(options, table)
     heldout = None
@@ -139,9 +147,9 @@ def _job(options: argparse.Namespace) -> TrainingJob:
             split,
             n_items=options.check_items,
             max_tokens=options.check_tokens,
-            leave_out=options.leave_out,
+            leave_out=leave_out,
         )
-    pairs = _pairs(options, table, data, split)
+    pairs = _pairs(options, table, data, split, leave_out)
     if Processes.launched().leads:
         write_pairs(pairs, options.out / "pairs.jsonl")
     return TrainingJob(
@@ -166,21 +174,19 @@ def _pairs(
     table: OutcomeTable | None,
     data: dict[str, TaskData],
     split: Split,
+    leave_out: Sequence[str],
 ) -> tuple[PreferencePair, ...]:
     import numpy as np
 
-    from pytest_pbias.identities import paper_identities
     from pytest_pbias.mitigation.training.mining import mine_pairs
-    from pytest_pbias.mitigation.training.pairs import apply_variant, read_pairs
 
     if options.pairs is not None:
-        people = [who for who in paper_identities() if who.name not in options.leave_out]
-        pairs = apply_variant(
-            read_pairs(options.pairs, _say), options.variant, people, seed=options.seed
-        )
+        pairs = _given_pairs(options)
     else:
         assert table is not None
-        mined = mine_pairs(table, data, split, leave_out=options.leave_out, anchors=options.anchors)
+        mined = mine_pairs(table, data, split, leave_out=leave_out, anchors=options.anchors)
+        if leave_out:
+            _say(f"left out: {', '.join(leave_out)}")
         _say(
             f"mined {len(mined.pairs) - mined.n_anchors:,} pairs from {mined.n_items:,} items on "
             f"which {mined.n_identities} identities disagree, and {mined.n_anchors:,} anchors"
@@ -190,6 +196,21 @@ def _pairs(
         rng = np.random.default_rng(options.seed)
         chosen = np.sort(rng.permutation(len(pairs))[: options.max_pairs])
         pairs = tuple(pairs[number] for number in chosen)
+    return pairs
+
+
+def _given_pairs(options: argparse.Namespace) -> tuple[PreferencePair, ...]:
+    from pytest_pbias.identities import paper_identities
+    from pytest_pbias.mitigation.training.leaving_out import left_out_of_pairs, without
+    from pytest_pbias.mitigation.training.pairs import apply_variant, read_pairs
+
+    read = read_pairs(options.pairs, _say)
+    leave_out = left_out_of_pairs(options.leave_out, read)
+    people = [who for who in paper_identities() if who.name not in leave_out]
+    varied = apply_variant(read, options.variant, people, seed=options.seed)
+    pairs = without(varied, leave_out)
+    if leave_out:
+        _say(f"left out: {', '.join(leave_out)}, whom {len(varied) - len(pairs):,} pairs state")
     return pairs
 
 
