@@ -20,11 +20,30 @@ def test_power_plans_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{plan.to_fail:,} items a task: a difference of 10 points fails" in said
 
 
-def test_an_impossible_plan_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["power", "--baseline-rate", "190"]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("pbias: need 0 <= baseline rate")
-    assert error.count("\n") == 1
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--baseline-rate", "190"], "need 0 <= baseline rate"),
+        (["--baseline-rate", "50", "--effect", "300"], "an effect of 300 points"),
+        (["--baseline-rate", "50", "--discordance", "5"], "need 0 <= discordance <= 1"),
+        (["--baseline-rate", "50", "--alpha", "3"], "need 1e-9 <= alpha < 1"),
+        (["--baseline-rate", "50", "--margin", "1e-300"], "more than 1,000,000,000 items"),
+        (["--baseline-rate", "50", "--tolerance", "60"], "PB needs two identities, 0 < tolerance"),
+    ],
+)
+def test_an_impossible_plan_is_one_line(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["power", *arguments]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"pbias: {says}")
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+
+
+def test_the_default_difference_is_one_that_can_be(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["power", "--baseline-rate", "50", "--margin", "60"]) == 0
+    assert "41 items a task: a difference of 100 points fails" in capsys.readouterr().out
 
 
 def test_power_plans_from_a_stored_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

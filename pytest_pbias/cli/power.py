@@ -67,10 +67,7 @@ def _plan(
         power=options.power,
         alpha=options.alpha,
     )
-    print(f"{plan.n_cells} cells, margin {plan.margin:g} points, alpha {plan.alpha:g}")
-    print(f"assuming that {100 * plan.discordance:.1f} % of answers change with the identity")
-    print(f"{plan.to_pass:,} items a task: a cell without any difference passes")
-    print(f"{plan.to_fail:,} items a task: a difference of {plan.effect:g} points fails")
+    bias = None
     if n_identities > 1 and plan.discordance > 0:
         bias = plan_bias_power(
             n_identities=n_identities,
@@ -79,6 +76,11 @@ def _plan(
             power=options.power,
             alpha=options.alpha,
         )
+    print(f"{plan.n_cells} cells, margin {plan.margin:g} points, alpha {plan.alpha:g}")
+    print(f"assuming that {100 * plan.discordance:.1f} % of answers change with the identity")
+    print(f"{plan.to_pass:,} items a task: a cell without any difference passes")
+    print(f"{plan.to_fail:,} items a task: a difference of {plan.effect:g} points fails")
+    if bias is not None:
         print(f"{bias.to_pass:,} items: PB of a model without bias is below {bias.tolerance:g}")
         print(f"{bias.to_fail:,} items: PB of {bias.effect:g} is above {bias.tolerance:g}")
     print(f"each with probability {plan.power:g}")

@@ -235,6 +235,7 @@ class Endpoint:
             text = text.replace(self._secret, "***")
         text = re.sub(r"\bsk-[\w*.-]+", "***", " ".join(text.split()))
         text = re.sub(r"//[^/\s]*@", "//***@", text)
+        text = text.replace("##[", "## [")  # a command of GitHub's, wherever it stands in a log
         return text if len(text) <= 300 else text[:297] + "..."
 
 

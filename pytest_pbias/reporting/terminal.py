@@ -15,12 +15,12 @@ from pytest_pbias.reporting.summary import CellSummary, RunSummary, TaskSummary,
 from pytest_pbias.reporting.text import (
     Line,
     Style,
-    cut,
     padded,
     plain,
     probability,
     server_line,
     signed,
+    terminal_line,
     unsigned,
     wrapped,
 )
@@ -42,13 +42,7 @@ def render_terminal(summary: RunSummary, *, verbosity: int = 0, width: int = 80)
     ``verbosity`` below 0 gives one line, above 0 every cell.
     """
     lines = [_verdict_line(summary)] if verbosity < 0 else list(_full(summary, verbosity, width))
-    return [(plain_indent(text, width), style) for text, style in lines]
-
-
-def plain_indent(text: str, width: int) -> str:
-    """Keep the leading blanks; cut what is too long."""
-    indent = len(text) - len(text.lstrip(" "))
-    return " " * indent + cut(text[indent:], width - indent)
+    return [(terminal_line(text, width), style) for text, style in lines]
 
 
 def _verdict_line(summary: RunSummary) -> Line:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -26,6 +27,16 @@ def _columns_of(character: str) -> int:
 
 def plain(text: str, width: int | None = None) -> str:
     """One line without control, formatting and direction characters, cut to ``width`` columns."""
+    line = " ".join(_inert(text).split())
+    return line if width is None else cut(line, width)
+
+
+def terminal_line(text: str, width: int) -> str:
+    """One line of at most ``width`` columns, inert as :func:`plain`, that keeps its blanks."""
+    return cut(_no_command(_inert(text)), width)
+
+
+def _inert(text: str) -> str:
     kept = "".join(
         " "
         if unicodedata.category(character) in ("Cc", "Zl", "Zp")
@@ -34,8 +45,13 @@ def plain(text: str, width: int | None = None) -> str:
         else character
         for character in text
     )
-    line = " ".join(kept.split())
-    return line if width is None else cut(line, width)
+    return kept.replace("##[", "## [")  # GitHub's older workflow commands, wherever they stand
+
+
+def _no_command(line: str) -> str:
+    """The line with a blank where GitHub would take it for a workflow command (``::error::``)."""
+    words = line.lstrip()
+    return f"{line[: len(line) - len(words)]}: {words[1:]}" if words.startswith("::") else line
 
 
 def cut(line: str, width: int) -> str:
@@ -68,6 +84,7 @@ def _holding(text: str, width: int) -> int:
     return len(text)
 
 
+_BARE_ADDRESS = re.compile(r"www(?=\.)", re.IGNORECASE)
 _MARKDOWN = str.maketrans(
     {character: "\\" + character for character in "\\`*_{}[]()#+!|~"}
     | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
@@ -78,7 +95,8 @@ def markdown(text: str) -> str:
     """One line that Markdown and HTML show as it is."""
     escaped = plain(text).translate(_MARKDOWN)
     # A bare address or an @name would otherwise become a link or a notification.
-    return escaped.replace("://", ":\u200b//").replace("@", "@\u200b")
+    escaped = escaped.replace("://", ":\u200b//").replace("@", "@\u200b")
+    return _BARE_ADDRESS.sub("\\g<0>\u200b", escaped)
 
 
 def wrapped(text: str, width: int = 80) -> list[str]:
@@ -90,11 +108,11 @@ def wrapped(text: str, width: int = 80) -> list[str]:
         if blank and columns(line) + 1 + columns(word) > width:
             lines.append(line)
             line, blank = indent + "  ", ""
-        line += blank + word
+        line += blank + (word if blank else _no_command(word))
         while columns(line) > width:
             fits = max(_holding(line, width), len(indent) + 3)
             lines.append(line[:fits])
-            line = indent + "  " + line[fits:]
+            line = indent + "  " + _no_command(line[fits:])
     return [*lines, line] if line.strip() else lines
 
 

@@ -132,10 +132,13 @@ def combine_parts(
 
     high, upper = reach(tail), reach(2 * tail)
     measured = all(part.n_clusters >= FEWEST_CLUSTERS for part in parts)
+    estimate = _points(signal / identities)
+    low = _points(law.limit(observed, tail) / identities) if measured else 0.0
     return PersonalizationBiasResult(
         raw=_points(observed / identities),
-        estimate=_points(signal / identities),
-        low=_points(law.limit(observed, tail) / identities if measured else 0.0),
+        estimate=estimate,
+        # The law knows nothing of gaps; with many the few pairs of items can say less than it.
+        low=min(low, estimate),
         high=_points(high),
         upper=_points(upper),
         pvalue=law.upper_tail(observed, 0.0) if measured else 1.0,

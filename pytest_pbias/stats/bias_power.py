@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pytest_pbias.stats.bias import SumOfSquaresLaw
+from pytest_pbias.stats.power import require_level, whole_items
 from pytest_pbias.stats.roots import crossing
 
 _MOST_ITEMS = 10_000_000
+_MOST_BIAS = 50.0  # scores in [0, 1] spread by half at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +48,21 @@ def plan_bias_power(
     The one-sided limits at ``alpha`` decide, as in the gate. The noise of an identity's mean
     residual is half the ``discordance`` (a share in [0, 1]) over the items, equal for all
     identities; the law of the sum of squares is that of the interval. ``effect`` defaults to
-    twice the tolerance.
+    twice the tolerance, or the 50 points that PB can be at most.
 
     Raises:
-        ValueError: a figure outside its range, or an effect that is not above the tolerance.
+        ValueError: a figure outside its range, an effect that is not above the tolerance, or more
+            than ten million items would be needed.
     """
-    beyond = 2 * tolerance if effect is None else effect
-    if not (n_identities >= 2 and tolerance > 0 and 0 < discordance <= 1 and 0 < power < 1):
-        raise ValueError("need two identities, a tolerance, 0 < discordance <= 1, 0 < power < 1")
+    if not (n_identities >= 2 and 0 < tolerance < _MOST_BIAS and 0 < discordance <= 1):
+        raise ValueError(
+            f"PB needs two identities, 0 < tolerance < {_MOST_BIAS:g} (no PB is larger), "
+            "0 < discordance <= 1"
+        )
+    require_level(alpha, power)
+    beyond = min(2 * tolerance, _MOST_BIAS) if effect is None else effect
+    if not beyond <= _MOST_BIAS:
+        raise ValueError(f"an effect of {beyond:g} is above {_MOST_BIAS:g}, the most PB can be")
     if beyond <= tolerance:
         raise ValueError(f"an effect of {beyond:g} is not above the tolerance of {tolerance:g}")
 
@@ -81,7 +90,7 @@ def plan_bias_power(
     to_pass = _least(passes, power)
     # Nothing seen is not nothing there: the limit that an interval never goes below.
     unseen = math.log(alpha) / math.log1p(-min(0.99, tolerance / 50))
-    to_pass = max(to_pass, math.ceil(unseen))
+    to_pass = max(to_pass, whole_items(unseen, _MOST_ITEMS))
     return BiasPowerPlan(
         to_pass=to_pass,
         to_fail=_least(fails, power),
@@ -104,12 +113,15 @@ def _quantile(law: SumOfSquaresLaw, effect: float, tail: float) -> float:
 
 
 def _least(chance: Callable[[float], float], power: float) -> int:
-    """The least number of items at which ``chance`` reaches ``power``."""
+    """The least number of items at which ``chance`` reaches ``power``.
+
+    Raises:
+        ValueError: they are more than ten million.
+    """
     low, high = 2, 4
     while chance(high) < power:
         low, high = high, 2 * high
-        if high > _MOST_ITEMS:
-            return _MOST_ITEMS
+        whole_items(low, _MOST_ITEMS)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if chance(middle) >= power else (middle, high)

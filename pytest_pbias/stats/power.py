@@ -48,32 +48,79 @@ def plan_power(
     Rates and margins are percentage points. Cells are judged at Bonferroni's level over
     ``n_identities * n_tasks`` cells. Without ``discordance`` (a share in [0, 1]) the answers under
     two identities are taken as independent, 2 p (1 - p), which overstates what a model that
-    answers most questions alike needs. ``effect`` defaults to twice the margin. Normal
+    answers most questions alike needs. ``effect`` defaults to :func:`default_effect`. Normal
     approximation (Connor 1987, Biometrics 43:207-211).
 
     Raises:
-        ValueError: a rate, margin, power or effect outside its range.
+        ValueError: a figure outside its range, or more than a billion items would be needed.
     """
     p = baseline_rate / 100
-    beyond = 2 * margin if effect is None else effect
-    if not (0 <= p <= 1 and margin > 0 and 0 < power < 1 and n_identities >= 1 and n_tasks >= 1):
-        raise ValueError("need 0 <= baseline rate <= 100, margin > 0, 0 < power < 1, identities")
+    if not (0 <= p <= 1 and 0 < margin <= 100 and n_identities >= 1 and n_tasks >= 1):
+        raise ValueError(
+            "need 0 <= baseline rate <= 100, 0 < margin <= 100, and at least one identity and task"
+        )
+    share = 2 * p * (1 - p) if discordance is None else discordance
+    if not 0 <= share <= 1:
+        raise ValueError(f"need 0 <= discordance <= 1, not {share:g}")
+    require_level(alpha, power)
+    beyond = default_effect(margin) if effect is None else effect
+    if not abs(beyond) <= 100:
+        raise ValueError(f"an effect of {beyond:g} points: no rate changes by more than 100")
     if abs(beyond) <= margin:
         raise ValueError(f"an effect of {beyond:g} points is not beyond the margin of {margin:g}")
-    share = 2 * p * (1 - p) if discordance is None else discordance
     cells = n_identities * n_tasks
-    z = normal_isf(alpha / (2 * cells))
-    both, one = normal_ppf((1 + power) / 2), normal_ppf(power)
-    # Even identical answers leave a score interval of about 2 z^2 / (2 n) on either side.
-    silent = z * z / (margin / 100)
-    changed = max(share, abs(beyond) / 100)
-    spread = changed - (beyond / 100) ** 2
-    to_pass = max(share * ((z + both) / (margin / 100)) ** 2, silent)
-    to_fail = spread * ((z + one) / ((abs(beyond) - margin) / 100)) ** 2
+    try:
+        to_pass, to_fail = _items_to_decide(
+            share, abs(beyond) / 100, margin / 100, alpha / (2 * cells), power
+        )
+    except (OverflowError, ZeroDivisionError):
+        to_pass = to_fail = math.inf
     return PowerPlan(
-        math.ceil(to_pass), math.ceil(to_fail), beyond, margin, baseline_rate, share, cells,
+        whole_items(to_pass), whole_items(to_fail), beyond, margin, baseline_rate, share, cells,
         power, alpha,
     )  # fmt: skip
+
+
+def default_effect(margin: float) -> float:
+    """The difference that a plan is made for where none is named: twice the margin, 100 at most."""
+    return min(2 * margin, 100.0)
+
+
+def require_level(alpha: float, power: float) -> None:
+    """Check what every plan takes.
+
+    Raises:
+        ValueError: ``alpha`` is not in [1e-9, 1), below which 1 - alpha loses its digits, or
+            ``power`` not in (0, 1).
+    """
+    if not (1e-9 <= alpha < 1 and 0 < power < 1):
+        raise ValueError(f"need 1e-9 <= alpha < 1 and 0 < power < 1, not {alpha:g} and {power:g}")
+
+
+def whole_items(items: float, most: int = 10**9) -> int:
+    """``items`` rounded up, at least 1.
+
+    Raises:
+        ValueError: they are more than ``most``.
+    """
+    if not items <= most:
+        raise ValueError(f"more than {most:,} items would be needed; plan for less")
+    return max(1, math.ceil(items))
+
+
+def _items_to_decide(
+    share: float, effect: float, margin: float, tail: float, power: float
+) -> tuple[float, float]:
+    """Items to pass without a difference and to fail with ``effect``; all shares in [0, 1]."""
+    z = normal_isf(tail)
+    both, one = normal_ppf((1 + power) / 2), normal_ppf(power)
+    # Even identical answers leave a score interval of about 2 z^2 / (2 n) on either side, and
+    # answers that all change one way a score limit of (n - z^2) / (n + z^2).
+    silent, unanimous = z * z / margin, z * z * (1 + margin) / (1 - margin)
+    spread = max(share, effect) - effect**2
+    to_pass = max(share * ((z + both) / margin) ** 2, silent)
+    to_fail = max(spread * (max(0.0, z + one) / (effect - margin)) ** 2, unanimous)
+    return to_pass, to_fail
 
 
 def minimum_detectable_effect(
@@ -92,8 +139,9 @@ def minimum_detectable_effect(
     error that this width implies.
 
     Raises:
-        ValueError: as ``paired_difference``.
+        ValueError: as ``paired_difference``, or alpha or power is no probability.
     """
+    require_level(alpha, power)
     confidence = 1 - alpha / max(1, n_cells)
     found = paired_difference(cell, reference, clusters=clusters, confidence=confidence)
     z = normal_isf((1 - confidence) / 2)

@@ -67,6 +67,7 @@ def test_the_other_name_of_the_token_limit() -> None:
         (500, "plain text", {}, "server", None),
         (400, {"message": "too long"}, {}, "refused", None),
         (403, {"message": "filtered"}, {}, "refused", None),
+        (400, {"message": "no ##[stop-commands]token"}, {}, "refused", None),
         (307, {}, {"Location": "http://elsewhere/"}, "refused", None),
         (401, {"message": f"Incorrect API key provided: {KEY}"}, {}, "fatal", None),
         (404, {"message": f"no model for {KEY}\nat all"}, {}, "fatal", None),
@@ -83,6 +84,7 @@ def test_what_each_status_means(
     assert (got.value.kind, got.value.retry_after) == (kind, wait)
     assert KEY not in got.value.reason
     assert "\n" not in got.value.reason
+    assert "##[" not in got.value.reason
 
 
 def test_a_hang_is_a_timeout() -> None:

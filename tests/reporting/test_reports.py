@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,15 @@ from pytest_pbias.reporting import (
     write_markdown,
 )
 from pytest_pbias.reporting.sentence import verdict_sentence
-from pytest_pbias.reporting.text import columns, ending, markdown, padded, plain, wrapped
+from pytest_pbias.reporting.text import (
+    columns,
+    ending,
+    markdown,
+    padded,
+    plain,
+    terminal_line,
+    wrapped,
+)
 
 N_ITEMS = 600
 Array = npt.NDArray[np.float64]
@@ -172,6 +181,7 @@ def test_the_step_summary_is_appended(tmp_path: Path, monkeypatch: pytest.Monkey
         "\x1b[31mred\x1b[0m",
         "left\u202eright",
         "`code` **bold** @everyone https://example.org",
+        "www.example.org and (WWW.example.org)",
     ],
 )
 def test_hostile_text_stays_inert(hostile: str) -> None:
@@ -182,6 +192,7 @@ def test_hostile_text_stays_inert(hostile: str) -> None:
     assert "\u202e" not in shown
     assert "](" not in shown.replace("\\](", "").replace("\\]\\(", "")
     assert " | " not in shown
+    assert "www." not in shown.lower()
     assert "\x1b" not in plain(hostile)
     assert "\u202e" not in plain(hostile)
 
@@ -204,6 +215,33 @@ def test_wrapped_text_stays_within_the_width_and_loses_nothing(
     lines = wrapped(" " * indent + text, width)
     assert all(columns(line) <= width for line in lines)
     assert "".join("".join(lines).split()) == "".join(plain(text).split())
+
+
+@given(st.text("x: #[", max_size=60), st.integers(0, 4), st.integers(20, 24))
+def test_no_line_is_a_command_to_github(text: str, indent: int, width: int) -> None:
+    """Its runner trims blanks before ``::name::``, and takes ``##[name]`` wherever it stands."""
+    single = terminal_line(" " * indent + text, width)
+    assert columns(single) <= width
+    for line in (*wrapped(" " * indent + text, width), single):
+        assert not line.lstrip().startswith("::")
+        assert "##[" not in line
+
+
+def test_hostile_names_in_a_stored_table_stay_inert_in_the_terminal() -> None:
+    rotten = "\x1b]0;owned\x07\u202e\n::error::x ##[error]y"
+    scores = np.ones((5, 60))
+    scores[4, :30] = 0.0
+    found = _columns("do_not_answer", scores)
+    asked = len(found["task"])
+    found |= {"task": [rotten + "task"] * asked, "defense": [rotten + "defence"] * asked}
+    found["identity"] = [
+        rotten + name if name == "identity 4" else name for name in found["identity"]
+    ]
+    summary = summarize(OutcomeTable.from_columns(found), GatePolicy(), seed=0)
+    text = "\n".join(line for line, _ in render_terminal(summary, verbosity=1))
+    assert re.search(r"task under +\]0;owned", text)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", text)
+    assert not re.search(r"^\s*::|##\[", text, re.MULTILINE)
 
 
 def test_wide_names_stay_within_eighty_columns() -> None:

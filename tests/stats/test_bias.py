@@ -159,6 +159,25 @@ def test_missing_responses_are_handled() -> None:
     assert result.low <= 6.0 <= result.high
 
 
+def test_the_interval_holds_the_estimate_however_much_is_missing() -> None:
+    gap = np.nan
+    table = [
+        [gap, 1.0, gap, 1.0, gap, gap, gap],
+        [gap, gap, 0.0, 1.0, gap, gap, gap],
+        [1.0, gap, 0.0, gap, gap, 0.0, 0.0],
+        [gap, gap, gap, gap, gap, 1.0, gap],
+        [gap, 1.0, gap, gap, 1.0, 0.0, gap],
+    ]
+    result = personalization_bias(table)
+    assert result.estimate == result.low == 0.0
+    rng = np.random.default_rng(9)
+    for _ in range(300):
+        outcomes = (rng.random((5, 8)) < 0.5) * 1.0
+        outcomes[:, 1:][rng.random((5, 7)) < 0.5] = np.nan
+        result = personalization_bias(outcomes)
+        assert result.low <= result.estimate <= result.high
+
+
 def test_all_equal_is_no_bias() -> None:
     result = personalization_bias(np.ones((4, 30)))
     assert (result.raw, result.estimate, result.low, result.pvalue) == (0.0, 0.0, 0.0, 1.0)

@@ -35,8 +35,23 @@ def test_more_is_needed_for_less() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"n_identities": 1}, {"tolerance": 0}, {"discordance": 0}, {"effect": 3.0}]
+    "wrong",
+    [
+        {"n_identities": 1},
+        {"tolerance": 0},
+        {"tolerance": 1e-300},
+        {"tolerance": 50},
+        {"tolerance": np.nan},
+        {"discordance": 0},
+        {"discordance": 1.1},
+        {"effect": 3.0},
+        {"effect": 51},
+        {"alpha": 0},
+        {"alpha": 3},
+        {"power": 1},
+    ],
+    ids=str,
 )
 def test_impossible_plans_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"need|not above"):
+    with pytest.raises(ValueError, match=r"need|above"):
         plan_bias_power(**({"n_identities": 10, "tolerance": 3, "discordance": 0.2} | wrong))  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from pytest_pbias.reporting.comparing.render import (
     comparison_terminal,
 )
 from pytest_pbias.reporting.comparing.result import Comparison
-from pytest_pbias.reporting.text import Line
+from pytest_pbias.reporting.text import Line, markdown, wrapped
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ComparedRun:
     def lines(self, verbosity: int) -> list[Line]:
         """For the terminal."""
         if self.comparison is None:
-            return [(self.problem, "yellow")]
+            return [(line, "yellow") for line in wrapped(self.problem)]
         return comparison_terminal(self.comparison, self.gate, verbosity=verbosity)
 
     def to_json(self) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class ComparedRun:
     def to_markdown(self) -> str:
         """For the Markdown report."""
         if self.comparison is None:
-            return f"Not compared with {self.name}: {self.problem}\n"
+            return f"Not compared with {markdown(self.name)}: {markdown(self.problem)}\n"
         return comparison_markdown(self.comparison, self.gate)
 
 

@@ -23,6 +23,7 @@ from pytest_pbias.reporting.text import (
     plain,
     probability,
     signed,
+    terminal_line,
     wrapped,
 )
 
@@ -55,7 +56,8 @@ def comparison_terminal(
     )
     if verbosity < 0:
         return [head]
-    return [head, *_body(comparison, gate, verbosity)]
+    lines = [head, *_body(comparison, gate, verbosity)]
+    return [(terminal_line(text, _WIDTH), style) for text, style in lines]
 
 
 def _body(comparison: Comparison, gate: GateOutcome | None, verbosity: int) -> Iterator[Line]:

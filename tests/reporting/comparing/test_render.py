@@ -11,6 +11,7 @@ from pytest_pbias.cli import main
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.reporting.comparing import (
+    compare_beside,
     compare_runs,
     comparison_json,
     comparison_markdown,
@@ -57,6 +58,28 @@ def test_hostile_names_stay_inert(make: Maker) -> None:
     assert "<script" not in page
     assert "\x1b" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_hostile_names_and_problems_stay_inert(make: Maker) -> None:
+    rotten = "x\x1b]0;owned\x07\u202e<script>\n# title"
+    old, new = make.table(), make.table()
+    odd, same = (_renamed(table, rotten) for table in (old, new))
+    comparison = compare_runs(same, odd, GatePolicy())
+    text = "\n".join(line for line, _ in comparison_terminal(comparison, verbosity=1))
+    assert "x ]0;owned" in text
+    beside = compare_beside(same, old, GatePolicy(), name=rotten)
+    assert beside.problem
+    said = "\n".join(line for line, _ in beside.lines(0))
+    for shown in (text, said, beside.to_markdown()):
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", shown)
+        assert not re.search(r"^# ", shown, re.MULTILINE)
+    assert "<script" not in beside.to_markdown()
+    assert all(len(line) <= 80 for line in said.splitlines())
+
+
+def _renamed(table: OutcomeTable, name: str) -> OutcomeTable:
+    columns = {one: table.arrow.column(one).to_pylist() for one in table.arrow.column_names}
+    return OutcomeTable.from_columns(columns | {"task": [name + text for text in columns["task"]]})
 
 
 class _Tags(HTMLParser):
