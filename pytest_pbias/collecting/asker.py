@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from pytest_pbias.collecting.records import Failure, Request, Response
 from pytest_pbias.collecting.retry import Breaker
 from pytest_pbias.identities.placement import Message
-from pytest_pbias.models.replies import EndpointError, Reply
+from pytest_pbias.models.replies import BatchStatus, EndpointError, Reply
 
 
 class Asker(Protocol):
@@ -30,6 +30,40 @@ class Asker(Protocol):
 
     async def served_models(self, timeout: float) -> list[str] | None:
         """List the served names; used to tell a dead endpoint from a slow one."""
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+
+
+class BatchAsker(Protocol):
+    """What is asked: :class:`pytest_pbias.models.batches.BatchEndpoint` or anything like it."""
+
+    def body(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        seed: int | None = None,
+    ) -> dict[str, Any]:
+        """The JSON body of one chat completion."""
+
+    async def upload(self, lines: Sequence[bytes]) -> str:
+        """Upload requests; return the id of their file."""
+
+    async def create(self, file_id: str, tag: str) -> str:
+        """Start a batch of them; return its id."""
+
+    async def find(self, tag: str) -> str | None:
+        """The id of the batch with this tag."""
+
+    async def status(self, batch_id: str) -> BatchStatus:
+        """How it stands; GoneError where nobody knows it."""
+
+    async def results(self, file_id: str) -> dict[str, Reply | EndpointError]:
+        """What a result file holds; GoneError where it is no longer there."""
 
     async def aclose(self) -> None:
         """Close the connections."""

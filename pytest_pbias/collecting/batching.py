@@ -4,62 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-from pytest_pbias.collecting.asker import response_of
+from pytest_pbias.collecting.asker import BatchAsker, response_of
+from pytest_pbias.collecting.batch_book import BatchBook, Claim
 from pytest_pbias.collecting.engine_base import Settle, WholeEngine
 from pytest_pbias.collecting.ratelimit import AdaptiveLimit
 from pytest_pbias.collecting.records import Failure, Request
 from pytest_pbias.collecting.store import Store
-from pytest_pbias.identities.placement import Message
-from pytest_pbias.models.replies import BatchStatus, EndpointError, Reply
+from pytest_pbias.models.replies import EndpointError, GoneError, Reply
 
 _MOST_REQUESTS = 50_000  # of one batch, and
 _MOST_BYTES = 190_000_000  # of its file: the API's limits
-_STATE = "batches:"
-
-
-class BatchAsker(Protocol):
-    """What is asked: :class:`pytest_pbias.models.batches.BatchEndpoint` or anything like it."""
-
-    def body(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        seed: int | None = None,
-    ) -> dict[str, Any]:
-        """The JSON body of one chat completion."""
-
-    async def submit(self, lines: Sequence[bytes], tag: str) -> str:
-        """Start a batch; return its id."""
-
-    async def find(self, tag: str) -> str | None:
-        """The id of the batch with this tag."""
-
-    async def status(self, batch_id: str) -> BatchStatus:
-        """How it stands."""
-
-    async def results(self, file_id: str) -> dict[str, Reply | EndpointError]:
-        """What a result file holds."""
-
-    async def aclose(self) -> None:
-        """Close the connections."""
+_GONE_AFTER = 3  # looks at a batch that the provider says it does not know
 
 
 class BatchEngine(WholeEngine):
     """Submits what the store lacks, waits, and stores what comes; within one event loop.
 
-    The ids of open batches and the keys in them are kept in the store under ``name`` before
-    anything is waited for: a run that was ended, however that happened, fetches what it submitted
-    instead of paying twice. It has the face of :class:`pytest_pbias.collecting.engine.Engine`.
+    What is submitted is kept in the store under ``name`` before anything is waited for (see
+    :class:`pytest_pbias.collecting.batch_book.BatchBook`): a run that was ended, however that
+    happened, is taken up by the next one, whatever part of it that asks for, and sessions beside
+    each other wait for the same batches instead of paying twice. A batch that is unknown at the
+    third look, and everything else that ended without answers, is a failure in this run and
+    submitted anew by the next. It has the face of :class:`pytest_pbias.collecting.engine.Engine`.
     """
 
     def __init__(
@@ -75,88 +45,217 @@ class BatchEngine(WholeEngine):
         patience: float = 600.0,
     ) -> None:
         super().__init__(store, owner, requests, settle)
+        self._owner = owner
         self._connect = connect
-        self._state_key = _STATE + name
+        self._book = BatchBook(store, name)
         self._poll_seconds = poll_seconds
         self._patience = patience
-        self._asker: BatchAsker | None = None
+        self._left: dict[str, Request] = {}  # what is neither stored nor failed
+        self._open: dict[str, list[str]] = {}  # batches this run follows
+        self._seen: set[str] = set()  # batches it follows or followed
+        self._misses: dict[str, int] = {}
+        self._creating = False
         self.limit = AdaptiveLimit(1)
         self.active = 0
 
     async def run(self, grace: Callable[[], float]) -> None:
-        """Submit, wait, fetch; return when all is settled or after :meth:`stop`.
+        """Submit, wait, fetch; return when all is settled or soon after :meth:`stop`.
+
+        ``grace`` gives the seconds that a batch being started is still waited for after a stop;
+        everything else is broken off at once, and taken up by the next run.
 
         Raises:
             StoreError: the store failed.
             PbiasError: what ``connect`` or the request stream raised.
         """
         self._wake = asyncio.Event()
+        self._draw()
+        self._left = dict(self._wanted)
+        if not self._left or self.stopping:
+            return
+        asker = await asyncio.to_thread(self._connect)
         try:
-            self._draw()
-            if self._wanted:
-                self._asker = await asyncio.to_thread(self._connect)
-                await self._collect(self._asker)
+            await self._until_stopped(asyncio.create_task(self._collect(asker)), grace)
         finally:
-            if self._asker is not None:
-                await self._asker.aclose()
+            self._book.release(self._owner)
+            await asker.aclose()
+        self._say_what_goes_on()
+
+    async def _until_stopped(self, work: asyncio.Task[None], grace: Callable[[], float]) -> None:
+        stopped = asyncio.create_task(self._wake.wait())
+        try:
+            await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if self._creating:
+                await asyncio.wait((work,), timeout=grace())
+        finally:
+            stopped.cancel()
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await work
 
     async def _collect(self, asker: BatchAsker) -> None:
-        try:
-            open_batches = await self._submit(asker)
-        except EndpointError as error:
-            self.end_reason = f"the batch could not be submitted: {error.reason}"
-            return
-        self.active = len(self._wanted)
         trouble_since: float | None = None
-        while open_batches and not self.stopping:
+        while True:
             try:
-                for batch_id in list(open_batches):
-                    if await self._fetch(asker, batch_id, open_batches[batch_id]):
-                        del open_batches[batch_id]
-                        self._remember(open_batches)
+                await self._look(asker)
                 trouble_since = None
             except EndpointError as error:
                 trouble_since = trouble_since or time.monotonic()
                 self.retries += 1
                 if error.kind == "fatal" or time.monotonic() - trouble_since > self._patience:
                     self.end_reason = (
-                        f"{error.reason}; {len(open_batches)} batches go on there: run again to "
+                        f"{error.reason}; {self._going_on()} batches go on there: run again to "
                         "fetch them"
                     )
-                    return
-            self.active = sum(map(len, open_batches.values()))
-            if open_batches:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._poll_seconds):
-                        await self._wake.wait()
-        if open_batches and self.end_reason is None:
+            else:
+                await self._submit(asker)
+            if not self._left or self.stopping or self.end_reason is not None:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._poll_seconds):
+                    await self._wake.wait()
+
+    def _say_what_goes_on(self) -> None:
+        if self.stopping and self.end_reason is None and (going_on := self._going_on()):
             self.end_reason = (
-                f"stopped; {len(open_batches)} batches go on at the provider: run again to fetch "
+                f"stopped; {going_on} batches go on at the provider: run again to fetch "
                 "their answers"
             )
 
-    async def _submit(self, asker: BatchAsker) -> dict[str, list[str]]:
-        """Batches that are open, those of an earlier run first; id -> keys of this run in it."""
-        known: dict[str, list[str]] = json.loads(self._store.get_meta(self._state_key) or "{}")
-        mine = {
-            batch_id: [key for key in keys if key in self._wanted]
-            for batch_id, keys in known.items()
-        }
-        self._remember(open_batches := {name: keys for name, keys in mine.items() if keys})
-        covered = {key for keys in open_batches.values() for key in keys}
-        for chunk in self._chunks(asker, covered):
-            tag = hashlib.sha256("".join(chunk).encode()).hexdigest()
-            # A run killed between submitting and remembering left its batch behind.
-            batch_id = await asker.find(tag) or await asker.submit(list(chunk.values()), tag)
-            open_batches[batch_id] = list(chunk)
-            self._remember(open_batches)
-        return open_batches
+    def _going_on(self) -> int:
+        return sum(not self._left.keys().isdisjoint(keys) for keys in self._open.values())
 
-    def _chunks(self, asker: BatchAsker, covered: set[str]) -> Iterator[dict[str, bytes]]:
+    # -- what is at the provider ---------------------------------------------------------------
+
+    async def _look(self, asker: BatchAsker) -> None:
+        """Store what has ended, and see what became of submissions that were broken off."""
+        page = self._book.read()
+        new = page.open.keys() - self._seen
+        self._seen |= new
+        self._open |= {name: page.open[name] for name in new}
+        trouble: EndpointError | None = None
+        for batch_id, keys in list(self._open.items()):
+            awaited = not self._left.keys().isdisjoint(keys)
+            if not awaited and batch_id not in new:
+                continue  # what only others wait for is fetched where it happens to be done
+            try:
+                await self._fetch(asker, batch_id, keys)
+                self._misses.pop(batch_id, None)
+            except GoneError as error:
+                self._miss(batch_id, keys, error)
+            except EndpointError as error:
+                trouble = error if awaited else trouble
+        for tag, claim in page.claims.items():
+            if claim.stale:
+                await self._resolve(asker, tag, claim)
+        if trouble is not None:
+            raise trouble
+
+    async def _fetch(self, asker: BatchAsker, batch_id: str, keys: Sequence[str]) -> None:
+        """Store a batch's results once it has ended, those that only others ask for as well."""
+        if self._left.keys().isdisjoint(keys) and not self._store.missing(keys):
+            self._close(batch_id, fruitless=False)
+            return
+        status = await asker.status(batch_id)
+        if not status.ended:
+            return
+        replies: dict[str, Reply] = {}
+        errors: dict[str, EndpointError] = {}
+        for file_id in status.files:
+            for key, result in (await asker.results(file_id)).items():
+                if isinstance(result, Reply):
+                    replies[key] = result
+                else:
+                    errors[key] = result
+        others = []
+        for key in keys:
+            if key in replies and key not in self._left:
+                others.append(response_of(key, replies[key], latency=0.0))
+            elif key in replies:
+                self._take(key, replies[key])
+            else:
+                lost = f"the batch {status.state} without an answer to this request"
+                reason = errors[key].reason if key in errors else lost
+                self._fail(key, reason + (f": {status.reason}" if status.reason else ""))
+        self._store.put_many(others)
+        self._outbox.commit()
+        self._close(batch_id, fruitless=not any(key in replies for key in keys))
+
+    def _close(self, batch_id: str, *, fruitless: bool) -> None:
+        self._book.ended(batch_id, fruitless=fruitless)
+        del self._open[batch_id]
+
+    def _miss(self, batch_id: str, keys: Sequence[str], error: GoneError) -> None:
+        """Give a batch up at the last of several looks; not for those who want the rest of it."""
+        self._misses[batch_id] = self._misses.get(batch_id, 0) + 1
+        awaited = [key for key in keys if key in self._left]
+        if not awaited or self._misses[batch_id] < _GONE_AFTER:
+            return
+        for key in awaited:
+            self._fail(key, f"{error.reason}: run again to submit this request anew")
+        self._outbox.commit()
+        self._book.lost(batch_id, awaited)
+        del self._open[batch_id]
+
+    async def _resolve(self, asker: BatchAsker, tag: str, claim: Claim) -> None:
+        """See whether requests were submitted whose session ended before it could say so."""
+        batch_id = await asker.find(tag)
+        if batch_id is None:
+            self._book.unclaim(tag, claim.owner)
+        else:
+            self._book.opened(tag, batch_id, claim.keys)
+
+    # -- submitting ----------------------------------------------------------------------------
+
+    async def _submit(self, asker: BatchAsker) -> None:
+        """Start batches of what nobody has submitted; see :attr:`end_reason` for a failure."""
+        covered = self._book.read().covered()
+        free = [key for key in self._left if key not in covered]
+        # Only now: a session beside this one stores answers before it forgets their batch.
+        missing = set(self._store.missing(free))
+        self._find_stored([key for key in free if key not in missing])
+        try:
+            for chunk in self._chunks(asker, missing):
+                if self.stopping:
+                    break
+                await self._submit_chunk(asker, chunk)
+        except EndpointError as error:
+            self.end_reason = f"the batch could not be submitted: {error.reason}"
+        self.active = len(self._left)
+
+    async def _submit_chunk(self, asker: BatchAsker, chunk: dict[str, bytes]) -> None:
+        tag, keys = self._book.claim(self._owner, chunk)
+        if not keys:
+            return
+        if len(self._store.missing(keys)) < len(keys):
+            self._book.unclaim(tag, self._owner)  # answered meanwhile: the next look sorts it out
+            return
+        batch_id = await asker.find(tag)  # a batch of a store that was lost
+        if batch_id is None:
+            file_id = await asker.upload([chunk[key] for key in keys])
+            batch_id = await self._create(asker, file_id, tag)
+        self._book.opened(tag, batch_id, keys)
+        self._seen.add(batch_id)
+        self._open[batch_id] = keys
+
+    async def _create(self, asker: BatchAsker, file_id: str, tag: str) -> str:
+        self._creating = True
+        try:
+            return await asker.create(file_id, tag)
+        except asyncio.CancelledError:
+            self.end_reason = self.end_reason or (
+                "stopped while a batch was being started: run again to fetch its answers, if it was"
+            )
+            raise
+        finally:
+            self._creating = False
+
+    def _chunks(self, asker: BatchAsker, free: Collection[str]) -> Iterator[dict[str, bytes]]:
+        """Lines of ``free`` requests by key, as many as the API takes in one batch."""
         chunk: dict[str, bytes] = {}
         size = 0
-        for key, request in self._wanted.items():
-            if key in covered:
+        for key, request in self._left.items():
+            if key not in free:
                 continue
             line = _line(asker, request)
             if len(chunk) == _MOST_REQUESTS or size + len(line) > _MOST_BYTES:
@@ -167,33 +266,24 @@ class BatchEngine(WholeEngine):
         if chunk:
             yield chunk
 
-    def _remember(self, open_batches: dict[str, list[str]]) -> None:
-        self._store.put_meta(self._state_key, json.dumps(open_batches))
-
-    async def _fetch(self, asker: BatchAsker, batch_id: str, keys: Sequence[str]) -> bool:
-        """Store a batch's results once it has ended; whether it has."""
-        status = await asker.status(batch_id)
-        if not status.ended:
-            return False
-        results: dict[str, Reply | EndpointError] = {}
-        for file_id in status.files:
-            results |= await asker.results(file_id)
-        for key in keys:
-            result = results.get(key)
-            if isinstance(result, Reply):
-                self._take(key, result)
-            else:
-                lost = f"the batch {status.state} without an answer to this request"
-                reason = result.reason if result is not None else lost
-                said = f": {status.reason}" if status.reason else ""
-                self._outbox.fail(Failure(key, reason + said, 1))
-        self._outbox.commit()
-        return True
+    # -- settling ------------------------------------------------------------------------------
 
     def _take(self, key: str, reply: Reply) -> None:
+        del self._left[key]
         self.prompt_tokens += reply.prompt_tokens or 0
         self.completion_tokens += reply.completion_tokens or 0
         self._outbox.answer(response_of(key, reply, latency=0.0))
+
+    def _fail(self, key: str, reason: str) -> None:
+        if self._left.pop(key, None) is not None:
+            self._outbox.fail(Failure(key, reason, 1))
+
+    def _find_stored(self, keys: Sequence[str]) -> None:
+        """Another session has stored answers to ``keys``."""
+        for key in keys:
+            del self._left[key]
+        self.cached += len(keys)
+        self._settle(keys, ())
 
 
 def _line(asker: BatchAsker, request: Request) -> bytes:

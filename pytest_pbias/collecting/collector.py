@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _RATE_SECONDS = 30.0
 _TICK_SECONDS = 0.25
 _PATIENT_SECONDS = 60.0  # for what is in flight when a budget is spent: it is paid for
+_END_SECONDS = 10.0  # that the thread may take to end, beside the grace
 _numbers = count()
 
 
@@ -205,7 +206,17 @@ class Collector:
             with contextlib.suppress(RuntimeError):  # the loop has closed: it is done
                 self._loop.call_soon_threadsafe(self._engine.stop)
         if self._thread.ident is not None:
-            self._thread.join(grace + 10.0)
+            self._thread.join(grace + _END_SECONDS)
+            if self._thread.is_alive():
+                self._abandon()
+
+    def _abandon(self) -> None:
+        """The thread does not end: nobody waits for it any more."""
+        with self._changed:
+            self._state = "stopped"
+            self._changed.notify_all()
+        with contextlib.suppress(StoreError):
+            self._store.put_collector(self.owner, "stopped", self.end_reason or "")
 
     def give_up(self, reason: str) -> None:
         """Ask nothing more: what is still missing has failed for ``reason``. From any thread."""

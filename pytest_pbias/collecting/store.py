@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -182,6 +182,16 @@ class Store:
         """Keep a text under ``key``, in place of what was there."""
         statement = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
         self._connections.write(lambda connection: connection.execute(statement, (key, value)))
+
+    def change_meta(self, key: str, change: Callable[[str | None], str]) -> None:
+        """Keep what ``change`` makes of the text under ``key``; nobody writes in between."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+            values = (key, change(None if row is None else row[0]))
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
+
+        self._connections.write(work)
 
     def put_failures(self, owner: str, failures: Iterable[Failure]) -> None:
         """Record finally failed requests of the collector ``owner``, for processes that wait."""

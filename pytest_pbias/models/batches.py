@@ -6,10 +6,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from openai import NotFoundError
+
 from pytest_pbias.models.client import Endpoint, parse_completion
-from pytest_pbias.models.replies import BatchStatus, EndpointError, Reply
+from pytest_pbias.models.replies import BATCH_ENDED, BatchStatus, EndpointError, GoneError, Reply
 
 _TAG = "pytest-pbias"
+_MOST_LISTED = 1000  # of the newest batches, among which one with a tag is looked for
 
 
 class BatchEndpoint(Endpoint):
@@ -19,72 +22,115 @@ class BatchEndpoint(Endpoint):
         EndpointError: from every method that asks, where the endpoint gave no usable answer.
     """
 
-    async def submit(self, lines: Sequence[bytes], tag: str) -> str:
-        """Upload requests, one JSON line each, and start a batch of them; return its id."""
+    async def upload(self, lines: Sequence[bytes]) -> str:
+        """Upload requests, one JSON line each; return the id of their file."""
         try:
             file = await self._client.files.create(
                 file=("requests.jsonl", b"\n".join(lines)), purpose="batch"
             )
+        except Exception as error:
+            raise self._fault(error) from None
+        return _id_of(file)
+
+    async def create(self, file_id: str, tag: str) -> str:
+        """Start a batch of the requests in a file, which is what costs; return its id."""
+        try:
             batch = await self._client.batches.create(
-                input_file_id=file.id,
+                input_file_id=file_id,
                 endpoint="/v1/chat/completions",
                 completion_window="24h",
                 metadata={_TAG: tag},
             )
         except Exception as error:
             raise self._fault(error) from None
-        return batch.id
+        return _id_of(batch)
 
     async def find(self, tag: str) -> str | None:
-        """The id of a batch with this tag among the newest hundred, or None."""
+        """The id of a batch with this tag among the newest thousand, or None.
+
+        Those that ended without a file of answers are left out.
+        """
+        listed = 0
         try:
-            page = await self._client.batches.list(limit=100)
+            async for batch in self._client.batches.list(limit=100):
+                fruitless = batch.status in BATCH_ENDED and not batch.output_file_id
+                if (batch.metadata or {}).get(_TAG) == tag and not fruitless:
+                    return batch.id
+                listed += 1
+                if listed == _MOST_LISTED:
+                    break
         except Exception as error:
             raise self._fault(error) from None
-        for batch in page.data:
-            if (batch.metadata or {}).get(_TAG) == tag and batch.status not in ("failed",):
-                return batch.id
         return None
 
     async def status(self, batch_id: str) -> BatchStatus:
-        """How the batch stands."""
+        """How the batch stands.
+
+        Raises:
+            GoneError: the endpoint knows no such batch.
+        """
         try:
             batch = await self._client.batches.retrieve(batch_id)
+            files = tuple(name for name in (batch.output_file_id, batch.error_file_id) if name)
+            errors = (batch.errors.data if batch.errors is not None else None) or []
+            said = "; ".join(error.message or error.code or "" for error in errors[:3])
+            done = batch.request_counts.completed if batch.request_counts is not None else 0
+        except NotFoundError:
+            raise GoneError(f"the provider no longer knows the batch {batch_id} (404)") from None
         except Exception as error:
             raise self._fault(error) from None
-        files = tuple(name for name in (batch.output_file_id, batch.error_file_id) if name)
-        errors = (batch.errors.data if batch.errors is not None else None) or []
-        said = self._clean("; ".join(error.message or error.code or "" for error in errors[:3]))
-        done = batch.request_counts.completed if batch.request_counts is not None else 0
-        return BatchStatus(batch.id, batch.status, done, files, said)
+        return BatchStatus(batch_id, batch.status, done, files, self._clean(said))
 
     async def results(self, file_id: str) -> dict[str, Reply | EndpointError]:
-        """What a result file holds, by the keys under which requests were submitted."""
+        """What a result file holds, by the keys under which requests were submitted.
+
+        Raises:
+            GoneError: the endpoint knows no such file.
+        """
         try:
-            content = await self._client.files.content(file_id)
-            text = content.text
+            content = (await self._client.files.content(file_id)).content
+        except NotFoundError:
+            raise GoneError(f"the provider no longer has the results {file_id} (404)") from None
         except Exception as error:
             raise self._fault(error) from None
         found: dict[str, Reply | EndpointError] = {}
-        for line in text.splitlines():
-            if line.strip():
-                found.update(self._result(line))
+        # As bytes: texts hold characters at which str.splitlines() would break a line as well.
+        for line in content.split(b"\n"):
+            found.update(self._result(line))
         return found
 
-    def _result(self, line: str) -> dict[str, Reply | EndpointError]:
+    def _result(self, line: bytes) -> dict[str, Reply | EndpointError]:
+        """The result on a line under its key; nothing where there is no key to be read.
+
+        A request without its result stays missing and is asked again.
+        """
         try:
-            row = json.loads(line)
-            key = row["custom_id"]
-        except (ValueError, TypeError, KeyError):
-            return {}  # a request without its result stays missing and is asked again
-        response: Any = row.get("response") or {}
+            row: object = json.loads(line)
+        except (ValueError, RecursionError):
+            return {}
+        key = row.get("custom_id") if isinstance(row, dict) else None
+        if not isinstance(row, dict) or not isinstance(key, str):
+            return {}
         try:
-            if row.get("error") or response.get("status_code") != 200:
-                said = row.get("error") or response.get("body") or "no reason given"
-                status = response.get("status_code", "no status")
-                raise EndpointError(
-                    "refused", f"refused in the batch ({status}): {self._clean(json.dumps(said))}"
-                )
-            return {key: parse_completion(response.get("body"))}
+            return {key: self._reply(row)}
         except EndpointError as error:
             return {key: error}
+
+    def _reply(self, row: dict[str, Any]) -> Reply:
+        response = row.get("response") or {}
+        if not isinstance(response, dict):
+            raise EndpointError("malformed", "its line in the batch's results has no response")
+        if row.get("error") or response.get("status_code") != 200:
+            said = row.get("error") or response.get("body") or "no reason given"
+            status = response.get("status_code", "no status")
+            raise EndpointError(
+                "refused", f"refused in the batch ({status}): {self._clean(json.dumps(said))}"
+            )
+        return parse_completion(response.get("body"))
+
+
+def _id_of(made: object) -> str:
+    name = getattr(made, "id", None)
+    if not isinstance(name, str) or not name:
+        raise EndpointError("malformed", "what the endpoint says it made has no id")
+    return name

@@ -35,7 +35,14 @@ class EndpointError(Exception):
         self.retry_after = retry_after
 
 
-_ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
+class GoneError(EndpointError):
+    """The endpoint no longer knows a batch, or a file of its results."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("fatal", reason)
+
+
+BATCH_ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,4 +58,4 @@ class BatchStatus:
     @property
     def ended(self) -> bool:
         """Whether nothing more will come."""
-        return self.state in _ENDED
+        return self.state in BATCH_ENDED
