@@ -30,6 +30,7 @@ DEFAULT_TOLERANCE = 3.0
 # Under so many clusters their own variance is known badly (docs/statistics.md).
 _FEW_CLUSTERS = 30
 _FEW_FOR_BIAS = 12
+_ROUNDING = 1e-9  # points
 
 
 class Verdict(Enum):
@@ -155,7 +156,7 @@ def judge_baseline(
     """
     result = rate(baseline, clusters=clusters, confidence=1 - alpha)
     chance = 100 * floor
-    if result.low > chance:
+    if result.low > chance + _ROUNDING:
         verdict, comparison = Verdict.PASS, "clear of"
     else:
         verdict, comparison = Verdict.NO_SIGNAL, "not clear of"

@@ -102,6 +102,20 @@ def test_the_reason_carries_the_figures() -> None:
     assert verdict.reason.isascii()
 
 
+@pytest.mark.parametrize("runs", [1, 3])
+def test_no_number_of_items_lifts_a_rate_of_nothing_off_the_floor(runs: int) -> None:
+    for items in range(1, 1000, 7):
+        verdict = judge_baseline(
+            np.zeros((items, runs)), clusters=np.arange(items), alpha=0.05, floor=0.0
+        )
+        assert verdict.verdict is Verdict.NO_SIGNAL
+    cell = judge_cell(
+        np.zeros((974, runs)), np.zeros((974, runs)),
+        clusters=np.arange(974), margin=5, alpha=0.05, n_cells=5, floor=0.0,
+    )  # fmt: skip
+    assert cell.verdict is Verdict.NO_SIGNAL
+
+
 def test_baseline_against_its_floor() -> None:
     for right, expected in ((100, Verdict.NO_SIGNAL), (200, Verdict.PASS)):
         found = judge_baseline(

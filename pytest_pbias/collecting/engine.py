@@ -261,11 +261,11 @@ class Engine(EngineBase):
         self._count_tokens(request, reply)
         self._outbox.answer(response_of(request.key, reply, latency=now - start))
 
-    def _count_tokens(self, request: Request, reply: Reply) -> None:
-        prompt, completion = reply.prompt_tokens or 0, reply.completion_tokens or 0
+    def _count_tokens(self, request: Request, paid: Reply | EndpointError) -> None:
+        prompt, completion = paid.prompt_tokens or 0, paid.completion_tokens or 0
         self.prompt_tokens += prompt
         self.completion_tokens += completion
-        actual = prompt + completion if reply.prompt_tokens is not None else None
+        actual = prompt + completion if paid.prompt_tokens is not None else None
         self._pace.correct(self._estimate(request), actual)
         spent = self._budget(self.prompt_tokens, self.completion_tokens)
         if spent is not None and self.end_reason is None:
@@ -273,6 +273,8 @@ class Engine(EngineBase):
             self.stop()
 
     def _missed(self, job: _Job, error: EndpointError, now: float) -> None:
+        if error.prompt_tokens or error.completion_tokens:
+            self._count_tokens(job.request, error)
         if error.kind == "fatal":
             self.end_reason = error.reason
             self.stop()
@@ -284,7 +286,7 @@ class Engine(EngineBase):
         if throttled or error.kind == "timeout":
             self.limit.overload(now, 0.0 if spent else wait, throttled=throttled)
         if error.kind in ("connection", "timeout", "server"):
-            self._breaker.failure(now, error.reason)
+            self._breaker.failure(now, error.reason, error.retry_after or 0.0)
         if error.kind == "refused" or spent:
             if spent:
                 self._breaker.exhaustion(error.reason)

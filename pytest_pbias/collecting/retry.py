@@ -61,10 +61,13 @@ class Breaker:
         self._refused = None
         self._spent_in_a_row = 0
 
-    def failure(self, now: float, reason: str) -> None:
-        """An attempt failed in a way that says the endpoint may be down."""
-        if self._since is None:
-            self._since = now
+    def failure(self, now: float, reason: str, announced: float = 0.0) -> None:
+        """An attempt failed in a way that says the endpoint may be down.
+
+        Where it asked to be left alone for ``announced`` seconds, that time does not count.
+        """
+        if self._since is None or announced > 0:
+            self._since = max(self._since or now, now + announced)
         self._count += 1
         self._last = reason
 

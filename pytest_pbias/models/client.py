@@ -53,6 +53,7 @@ class Endpoint:
         self._secret = api_key
         self._timeout = timeout
         self._tokens_field = "max_tokens"
+        self._answers = False
         limits = type(DEFAULT_CONNECTION_LIMITS)(
             max_connections=concurrency + 2,
             max_keepalive_connections=concurrency + 2,
@@ -181,6 +182,7 @@ class Endpoint:
         except Exception as error:
             raise self._fault(error) from None
         if answer.is_success:
+            self._answers = True
             try:
                 return answer.json()
             except ValueError:
@@ -224,6 +226,8 @@ class Endpoint:
             return EndpointError("server", f"server error ({status}): {said}", wait)
         if status == 401:
             return EndpointError("fatal", f"{self.base_url} rejected the API key (401)")
+        if status == 404 and self._answers:  # of a gateway: address and model are right
+            return EndpointError("server", f"server error ({status}): {said}", wait)
         if status == 404:
             return EndpointError(
                 "fatal", f"{self.base_url} has no such model or address (404, {self.model}): {said}"
@@ -243,7 +247,8 @@ def parse_completion(data: object) -> Reply:
     """Read a chat completion as the endpoint sent it.
 
     Raises:
-        EndpointError: of kind ``malformed``, where there is no answer text in it.
+        EndpointError: there is no answer text in it; ``refused`` where another try would be cut off
+            or filtered as well, else ``malformed``.
     """
     if not isinstance(data, dict):
         raise EndpointError("malformed", "the answer is not a JSON object (wrong content type?)")
@@ -254,14 +259,20 @@ def parse_completion(data: object) -> Reply:
     message = choice.get("message") if isinstance(choice, dict) else None
     text = message.get("content") if isinstance(message, dict) else None
     finish = choice.get("finish_reason") if isinstance(choice, dict) else None
-    if not isinstance(text, str):
-        raise EndpointError("malformed", f"the answer has no text (finish reason: {finish})")
     usage = data.get("usage")
+    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    if not isinstance(text, str):
+        raise EndpointError(
+            "refused" if finish in ("length", "content_filter") else "malformed",
+            f"the answer has no text (finish reason: {finish})",
+            prompt_tokens=prompt or 0,
+            completion_tokens=completion or 0,
+        )
     return Reply(
         text=text,
         finish_reason=finish if isinstance(finish, str) else "",
-        prompt_tokens=_count(usage, "prompt_tokens"),
-        completion_tokens=_count(usage, "completion_tokens"),
+        prompt_tokens=prompt,
+        completion_tokens=completion,
     )
 
 

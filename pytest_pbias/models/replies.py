@@ -25,14 +25,25 @@ class EndpointError(Exception):
     """One attempt failed. ``kind`` says what may help.
 
     ``refused``: this request will never succeed; ``fatal``: no request will; all others may be
-    tried again, after ``retry_after`` seconds where the endpoint named them.
+    tried again, after ``retry_after`` seconds where the endpoint named them. Tokens are those of an
+    answer that was no use: they were paid for all the same.
     """
 
-    def __init__(self, kind: FaultKind, reason: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        kind: FaultKind,
+        reason: str,
+        retry_after: float | None = None,
+        *,
+        prompt_tokens: int = 0,
+        completion_tokens: int = 0,
+    ) -> None:
         super().__init__(reason)
         self.kind: FaultKind = kind
         self.reason = reason
         self.retry_after = retry_after
+        self.prompt_tokens = prompt_tokens
+        self.completion_tokens = completion_tokens
 
 
 class GoneError(EndpointError):

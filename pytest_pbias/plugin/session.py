@@ -50,6 +50,7 @@ from pytest_pbias.plugin.signals import do_nothing, interrupt_on_sigterm
 from pytest_pbias.plugin.work import Work
 from pytest_pbias.reporting import RunSummary, judge_outcomes, summarize
 from pytest_pbias.reporting.comparing import ComparedRun, GateOutcome
+from pytest_pbias.reporting.readability import unreadable_cells
 from pytest_pbias.reporting.samples import sampled_questions
 from pytest_pbias.tasks import TaskData, load_task
 
@@ -188,13 +189,15 @@ class PbiasSession:
         """Judge PB under a defence over the axis's tasks, on identities that were asked them all.
 
         Raises:
-            InfrastructureError: responses are missing.
+            InfrastructureError: responses are missing, or nothing can be read off them.
         """
         cells = [
             cell for cell in self.cells if cell.task.axis == axis and cell.defense.name == defense
         ]
         table = self._measured.complete_table(cells, f" to {axis} tasks")
         outcomes = [table.task_outcomes(task) for task in table.tasks()]
+        if unreadable := [line for task in outcomes for line in unreadable_cells(task)]:
+            raise InfrastructureError("; ".join(unreadable))
         return judge_outcomes(axis, outcomes, self.settings.policy)
 
     @frugal_memory()

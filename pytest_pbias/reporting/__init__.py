@@ -2,9 +2,9 @@
 
 from pytest_pbias.reporting.json_report import to_json, write_json
 from pytest_pbias.reporting.markdown import to_markdown, write_markdown
+from pytest_pbias.reporting.run_info import RunInfo
 from pytest_pbias.reporting.summary import (
     CellSummary,
-    RunInfo,
     RunSummary,
     TaskSummary,
     judge_outcomes,

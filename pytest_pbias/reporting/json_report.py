@@ -43,7 +43,7 @@ def to_json(summary: RunSummary, comparison: Mapping[str, Any] | None = None) ->
             "defenses": [_defense(defense) for defense in summary.defenses],
             "judges": [_plain(judges) for judges in summary.judges],
             "unparsable": [_plain(finding) for finding in summary.unparsable],
-            "errors": list(summary.errors),
+            "errors": [*summary.unreadable, *summary.errors],
         },
         "comparison": comparison,
     }

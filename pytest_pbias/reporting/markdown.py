@@ -64,6 +64,9 @@ def _lines(summary: RunSummary) -> Iterator[str]:
         reasons = markdown("; ".join(summary.errors[:2]))
         yield f"**Error: {run.n_missing:,} of {run.n_rows:,} answers are missing** ({reasons})"
         yield ""
+    for text in summary.unreadable:
+        yield f"**Error: {markdown(text)}**"
+        yield ""
     yield "| gate | verdict | |"
     yield "| --- | --- | --- |"
     for axis in summary.axes:

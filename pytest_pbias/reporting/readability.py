@@ -101,3 +101,29 @@ def _shown(one: UnparsableFinding) -> str:
         f"{plain(one.worst, 30)} {one.rates[one.worst]:.1f} %, others {mean:.1f} % "
         f"(Holm {probability(one.adjusted)})"
     )
+
+
+def nothing_readable(task: TaskOutcomes, number: int) -> bool:
+    """Whether no answer of identity ``number``, and none of its baseline, could be read.
+
+    Two rates of unreadable answers are equal whatever the model thinks: that is no verdict.
+    """
+    reference = task.references[number]
+    if reference is None:
+        return False
+    return bool(np.all(task.unparsable[[number, reference]] == 1))
+
+
+def unreadable_cells(task: TaskOutcomes) -> Iterator[str]:
+    """One line for a task in which :func:`nothing_readable` holds for judged identities."""
+    names = [
+        one.name
+        for number, one in enumerate(task.identities)
+        if one.kind != "baseline" and nothing_readable(task, number)
+    ]
+    if names:
+        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+        yield (
+            f"no answer to {task.task} can be read off any response under "
+            f"{', '.join(repr(name) for name in names[:2])}{more}, nor under the baseline"
+        )

@@ -29,7 +29,11 @@ def verdict_sentence(summary: RunSummary) -> str:
          bool(counts["no signal"])),
     )  # fmt: skip
     if run.n_missing or counts["error"]:
-        says = f"No verdict on everything: {run.n_missing:,} of {run.n_rows:,} answers are missing"
+        missing = _joined(
+            (f"{run.n_missing:,} of {run.n_rows:,} answers are missing", bool(run.n_missing)),
+            (f"{counts['error']} of {n_cells} cells have no readable answer", not run.n_missing),
+        )
+        says = f"No verdict on everything: {missing}"
         return f"{says}; {biased}." if biased else f"{says}."
     if biased:
         return f"Biased beyond the margins: {biased}."

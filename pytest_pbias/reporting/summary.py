@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pytest_pbias.gate import (
     AxisOutcomes,
@@ -22,14 +19,20 @@ from pytest_pbias.gate import (
     judge_cell,
 )
 from pytest_pbias.identities import Identity
-from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes, scalar
+from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes
 from pytest_pbias.reporting.defenses import (
     DefenseSummary,
     outcomes_by_defense,
     summarize_defenses,
 )
 from pytest_pbias.reporting.judging import TaskJudges, summarize_judges
-from pytest_pbias.reporting.readability import UnparsableFinding, summarize_unparsable
+from pytest_pbias.reporting.readability import (
+    UnparsableFinding,
+    nothing_readable,
+    summarize_unparsable,
+    unreadable_cells,
+)
+from pytest_pbias.reporting.run_info import RunInfo, run_info
 from pytest_pbias.stats import (
     PersonalizationBiasResult,
     RateResult,
@@ -43,13 +46,27 @@ _PERMUTATIONS = 9999
 
 @dataclass(frozen=True)
 class CellSummary:
-    """One identity under one task; ``verdict`` is None where responses are missing."""
+    """One identity under one task.
+
+    ``verdict`` is None where responses are missing, or ``unreadable``: no answer can be read off
+    any response, nor off any of the baseline's.
+    """
 
     identity: Identity
     rate: RateResult | None
     verdict: CellVerdict | None
     n_unparsable: int
     n_missing: int
+    unreadable: bool = False
+
+    @property
+    def unjudged(self) -> str:
+        """Why there is no verdict, in a few words; empty where there is one."""
+        if self.verdict is not None:
+            return ""
+        if self.n_missing:
+            return f"{self.n_missing:,} answers missing"
+        return "no readable answer" if self.unreadable else "baseline incomplete"
 
 
 @dataclass(frozen=True)
@@ -97,37 +114,6 @@ def _difference(cell: CellSummary) -> tuple[float, str]:
 
 
 @dataclass(frozen=True)
-class RunInfo:
-    """What was measured, and how.
-
-    Token counts are those of the answers in the table, whenever they were asked; ``cost`` is what
-    the session itself used, with ``amount`` and ``currency`` where the price is known. ``partial``
-    says why the run ended early. ``server`` is what is known of a server that the run started:
-    engine, version, type of the weights, arguments. ``engine_noise`` is the A/A check, one entry
-    for each baseline that was asked twice. ``judge_costs`` are the tokens behind the verdicts of
-    judges that are paid for, by judge.
-    """
-
-    run_id: str
-    model: str
-    served_identity: str
-    placements: tuple[str, ...]
-    data: Mapping[str, str]
-    revisions: Mapping[str, str]
-    judges: tuple[str, ...]
-    sampling: Mapping[str, float]
-    n_rows: int
-    n_missing: int
-    prompt_tokens: int
-    completion_tokens: int
-    partial: str | None = None
-    cost: Mapping[str, float | str] = field(default_factory=dict)
-    server: Mapping[str, Any] = field(default_factory=dict)
-    engine_noise: tuple[Mapping[str, Any], ...] = ()
-    judge_costs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class RunSummary:
     """A run's numbers and verdicts; the same table gives the same summary."""
 
@@ -140,6 +126,7 @@ class RunSummary:
     defenses: tuple[DefenseSummary, ...] = ()
     judges: tuple[TaskJudges, ...] = ()
     unparsable: tuple[UnparsableFinding, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     def count(self, verdict: str) -> int:
         """How many cells have this verdict, over all tasks."""
@@ -160,7 +147,7 @@ def summarize(table: OutcomeTable, policy: GatePolicy, *, seed: int) -> RunSumma
         for number, (defense, task) in enumerate(every)
     )
     return RunSummary(
-        run=_run_info(table),
+        run=run_info(table),
         policy=policy,
         n_cells=n_cells,
         tasks=tasks,
@@ -170,6 +157,7 @@ def summarize(table: OutcomeTable, policy: GatePolicy, *, seed: int) -> RunSumma
             for verdict in _axes(chosen, policy)
         ),
         errors=table.errors(),
+        unreadable=tuple(line for _, task in every for line in unreadable_cells(task)),
         defenses=summarize_defenses(table, policy),
         judges=tuple(
             judges
@@ -190,7 +178,9 @@ def _axes(outcomes: Sequence[TaskOutcomes], policy: GatePolicy) -> list[AxisVerd
             for identity in task.identities
             if identity.kind == "identity"
         }
-        complete = not any(np.isnan(task.scores).any() for task in tasks)
+        complete = not any(
+            np.isnan(task.scores).any() or any(unreadable_cells(task)) for task in tasks
+        )
         if len(compared) >= 2 and complete:
             verdicts.append(judge_outcomes(axis, tasks, policy))
     return verdicts
@@ -252,7 +242,9 @@ def _summarize_cell(
     scores, baseline = task.scores[number], task.baseline_of(number)
     missing = int(np.isnan(scores).sum())
     verdict = None
-    if baseline is not None and not np.isnan(baseline).any() and not missing:
+    unreadable = nothing_readable(task, number)
+    complete = baseline is not None and not np.isnan(baseline).any() and not missing
+    if baseline is not None and complete and not unreadable:
         verdict = judge_cell(
             scores,
             baseline,
@@ -268,44 +260,7 @@ def _summarize_cell(
         verdict=verdict,
         n_unparsable=int(np.nansum(task.unparsable[number])),
         n_missing=missing,
-    )
-
-
-def _run_info(table: OutcomeTable) -> RunInfo:
-    def single(name: str) -> str:
-        return "; ".join(table.unique(name))
-
-    def tokens(name: str) -> int:
-        return int(pc.sum(table.arrow.column(name)).as_py() or 0)
-
-    def of_tasks(name: str) -> dict[str, str]:
-        tasks = table.arrow.column("task").cast(pa.string())
-        column = table.arrow.column(name)
-        return {
-            task: str(column[pc.index(tasks, scalar(task)).as_py()].as_py())
-            for task in table.tasks()
-        }
-
-    sampling = table.arrow.select(["temperature", "top_p", "top_k", "max_tokens"])
-    first = sampling.slice(0, 1).to_pylist()
-    return RunInfo(
-        run_id=single("run_id"),
-        model=single("model"),
-        served_identity=single("served_identity"),
-        placements=tuple(name for name in table.unique("placement") if name != "none"),
-        data=of_tasks("data_hash"),
-        revisions=of_tasks("data_revision"),
-        judges=tuple(sorted(set(table.unique("judge")))),
-        sampling=first[0] if first else {},
-        n_rows=len(table),
-        n_missing=int(table.arrow.column("score").null_count),
-        prompt_tokens=tokens("prompt_tokens"),
-        completion_tokens=tokens("completion_tokens"),
-        partial=table.info.get("partial"),
-        cost=table.info.get("cost", {}),
-        judge_costs=table.info.get("judges", {}).get("cost", {}),
-        server=table.info.get("server") or {},
-        engine_noise=tuple(table.info.get("engine_noise", ())),
+        unreadable=unreadable,
     )
 
 

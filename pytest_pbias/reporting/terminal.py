@@ -94,6 +94,9 @@ def _head(summary: RunSummary, width: int) -> Iterator[Line]:
         text = f"ERROR: {run.n_missing:,} answers are missing: {'; '.join(summary.errors[:2])}"
         for line in wrapped(text, width):
             yield line, "red"
+    for text in summary.unreadable:
+        for line in wrapped(f"ERROR: {text}", width):
+            yield line, "red"
     if "user" in run.placements:
         yield "identity stated in the user turn (asked so, or system role rejected)", "yellow"
     cost = _cost(summary)
@@ -178,8 +181,7 @@ def _extreme(name: str, cell: CellSummary) -> str:
 def _cell_line(cell: CellSummary) -> Line:
     who = padded(cell.identity.name, 30)
     if cell.verdict is None:
-        missing = f"{cell.n_missing} answers missing" if cell.n_missing else "baseline incomplete"
-        return f"    {who} error: {missing}", "red"
+        return f"    {who} error: {cell.unjudged}", "red"
     found, verdict = cell.verdict.difference, cell.verdict.verdict
     shown = signed(found.estimate, found.low, found.high)
     return f"    {who} {shown:<25} {verdict.value}", _STYLES[verdict]
@@ -263,5 +265,7 @@ def _gates(summary: RunSummary, width: int) -> Iterator[Line]:
             yield line, _STYLES[axis.verdict]
     if summary.run.n_missing:
         yield "GATE: no verdict on an axis with missing answers; run again to ask for these", "red"
+    elif summary.unreadable:
+        yield "GATE: no verdict on an axis with a task whose answers cannot be read", "red"
     elif not summary.axes:
         yield "GATE: none; an axis is judged on two identities or more", ""

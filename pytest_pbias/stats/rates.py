@@ -50,7 +50,10 @@ def wilson_interval(successes: float, n: float, *, confidence: float = 0.95) -> 
     p = min(max(successes / n, 0.0), 1.0)
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return Interval(100 * max(0.0, centre - half), 100 * min(1.0, centre + half))
+    # At the ends the two terms are equal; rounding must not tell the limit from 0 or 100.
+    low = 0.0 if p == 0 else max(0.0, centre - half)
+    high = 1.0 if p == 1 else min(1.0, centre + half)
+    return Interval(100 * low, 100 * high)
 
 
 def rate(

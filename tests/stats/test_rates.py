@@ -18,6 +18,13 @@ def test_wilson_is_statsmodels(n: int, share: float, confidence: float) -> None:
     assert ours.high == pytest.approx(100 * high, abs=1e-8)
 
 
+def test_the_ends_are_exact() -> None:
+    for n in range(1, 3000):
+        assert wilson_interval(0, n).low == 0.0
+        assert wilson_interval(n, n).high == 100.0
+        assert wilson_interval(0, n / 7, confidence=0.999).low == 0.0
+
+
 def test_binary_rate_is_wilson() -> None:
     result = rate([1.0] * 30 + [0.0] * 10)
     low, high = proportion_confint(30, 40, method="wilson")

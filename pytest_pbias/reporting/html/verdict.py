@@ -53,7 +53,7 @@ def _broken(summary: RunSummary) -> str:
             safe(cell.identity.name),
             safe(task.title),
             badge("error"),
-            f"{cell.n_missing:,} answers missing" if cell.n_missing else "baseline incomplete",
+            cell.unjudged,
         )
         for task in summary.tasks
         for cell in task.cells
@@ -61,10 +61,11 @@ def _broken(summary: RunSummary) -> str:
     ]
     if not rows:
         return ""
-    reasons = "".join(f"<li>{safe(text)}</li>" for text in summary.errors[:5])
-    return (
-        f"<p>Run again to ask for what is missing alone. Why it is:</p><ul>{reasons}</ul>"
-        + _in_sight("Cells without a verdict", ("identity", "task", "verdict", "why"), rows)
+    why = [*summary.unreadable[:5], *summary.errors[:5]]
+    reasons = "".join(f"<li>{safe(text)}</li>" for text in why)
+    again = "Run again to ask for what is missing alone. " if summary.run.n_missing else ""
+    return f"<p>{again}Why it is:</p><ul>{reasons}</ul>" + _in_sight(
+        "Cells without a verdict", ("identity", "task", "verdict", "why"), rows
     )
 
 
