@@ -24,6 +24,7 @@ class _Held:
     """A thread's connection. SQLite crashes where one is closed by another thread while in use."""
 
     connection: sqlite3.Connection
+    inode: int  # of the file that was opened
     in_use: threading.Lock = field(default_factory=threading.Lock)
     closed: bool = False
 
@@ -41,7 +42,6 @@ class Connections:
         self.notices: list[str] = []
         self._local = threading.local()
         self._open_ones: list[_Held] = []
-        self._inode = 0
         self._lock = threading.Lock()
         if read_only and not path.exists():
             raise StoreError(f"no store at {path}: run the suite first, or correct the path")
@@ -69,10 +69,10 @@ class Connections:
     def repair(self) -> None:
         """Rebuild a file whose structure is damaged, and note it."""
         try:
-            damaged = self._inode or self.path.stat().st_ino
+            held: _Held | None = getattr(self._local, "held", None)
+            damaged = self.path.stat().st_ino if held is None or held.closed else held.inode
             self.close()
             self.notices.append(salvage(self.path, damaged))
-            self._inode = 0
         except (OSError, sqlite3.Error) as error:
             raise self.error(error) from error
 
@@ -94,24 +94,25 @@ class Connections:
 
     def _connection(self) -> _Held:
         held: _Held | None = getattr(self._local, "held", None)
-        if held is not None and not held.closed and self._same_file():
+        if held is not None and not held.closed and self._same_file(held):
             return held
         if self.read_only:
-            held = _Held(self._open_read_only())
-            self._inode = self.path.stat().st_ino
+            held = _Held(self._open_read_only(), self.path.stat().st_ino)
         else:
             with held_still(self.path):
-                held = _Held(self._open())
-                self._inode = self.path.stat().st_ino
+                held = _Held(self._open(), self.path.stat().st_ino)
         self._local.held = held
         with self._lock:
             self._open_ones.append(held)
         return held
 
-    def _same_file(self) -> bool:
-        """Whether ``path`` is still the file that was opened, not one another process rebuilt."""
+    def _same_file(self, held: _Held) -> bool:
+        """Whether ``path`` is still the file that was opened, not one that was rebuilt since.
+
+        Each thread asks for its own connection: another may have opened the new file already.
+        """
         try:
-            return self.path.stat().st_ino == self._inode
+            return self.path.stat().st_ino == held.inode
         except FileNotFoundError:
             return False
 

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -266,3 +267,25 @@ def test_grades_meta_and_failures(store: Store) -> None:
     store.put_failures("me", [Failure("a", "lost \ud800", 3)])
     assert store.get_failures("me", ["a", "b"])["a"].attempts == 3
     assert store.get_failures("you", ["a"]) == {}
+
+
+def test_every_thread_leaves_a_file_that_another_process_rebuilt(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    store = Store(path)
+    with ThreadPoolExecutor(1) as collector:
+        collector.submit(store.put_many, [response(1)]).result()
+        run_python(
+            """
+            import sys
+            from pathlib import Path
+            from pytest_pbias.collecting import Store
+            store = Store(Path(sys.argv[1]))
+            store._connections.repair()
+            store.count()
+            """,
+            str(path),
+        )
+        assert store.count() == 1  # this thread has the new file now
+        collector.submit(store.put_many, [response(2)]).result()
+    store.close()
+    assert sorted(Store(path, read_only=True).keys()) == [response(1).key, response(2).key]
