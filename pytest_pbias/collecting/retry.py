@@ -21,6 +21,11 @@ class RetryPolicy:
     first: float = 0.5
     longest: float = 30.0
 
+    @classmethod
+    def for_timeout(cls, seconds: float) -> RetryPolicy:
+        """The usual budget, with room for a second and a third try that take ``seconds`` each."""
+        return cls(total=max(cls().total, 3 * seconds))
+
     def wait(self, attempt: int, asked: float | None, rng: Random) -> float:
         """Seconds to wait after the failed attempt number ``attempt`` (from 1)."""
         ceiling = min(self.longest, self.first * 2.0 ** min(attempt - 1, 20))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -84,14 +85,23 @@ class OutcomeTable:
         return OutcomeTable(self.arrow.replace_schema_metadata(metadata), self.spooled)
 
     def write(self, path: Path) -> None:
-        """Write the table as Parquet."""
+        """Write the table as Parquet.
+
+        Raises:
+            OSError: it cannot be written; nothing is left behind.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(path.suffix + ".part")
         schema = SCHEMA.with_metadata(self.arrow.schema.metadata)
-        with pq.ParquetWriter(partial, schema, **_PARQUET) as writer:
-            for rows in self._whole_rows():
-                writer.write_table(rows)
-        partial.replace(path)
+        try:
+            with pq.ParquetWriter(partial, schema, **_PARQUET) as writer:
+                for rows in self._whole_rows():
+                    writer.write_table(rows)
+            partial.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
 
     def _whole_rows(self) -> Iterator[pa.Table]:
         """All rows with all columns, a part in memory at a time."""

@@ -161,7 +161,7 @@ def _start(settings: Settings, store: Store, work: Work, say: Callable[[str], No
     base_url: str | None = None
     concurrency = settings.concurrency
     first: int | None = None
-    policy, patience = _retries(settings), 20.0
+    policy, patience = RetryPolicy.for_timeout(settings.spending.timeout), 20.0
     if not work.anything_missing(store, protocol):
         return asking
     from pytest_pbias.models.probe import check_served_model, open_endpoint, supports_system_role
@@ -207,12 +207,6 @@ def _start(settings: Settings, store: Store, work: Work, say: Callable[[str], No
     )
     asking.collector.start()
     return asking
-
-
-def _retries(settings: Settings) -> RetryPolicy:
-    """A request that timed out is tried again, however long its time-out is."""
-    usual = RetryPolicy()
-    return replace(usual, total=max(usual.total, 3 * settings.spending.timeout))
 
 
 def _batch_collector(settings: Settings, store: Store, work: Work, protocol: Protocol) -> Collector:
@@ -262,7 +256,7 @@ def _ray_collector(settings: Settings, store: Store, work: Work, protocol: Proto
             key=key,
             concurrency=max(1, settings.concurrency // nodes),
             timeout=spending.timeout,
-            policy=_retries(settings),
+            policy=RetryPolicy.for_timeout(settings.spending.timeout),
             seed=settings.seed,
         )
 

@@ -207,6 +207,11 @@ class SessionHooks:
             pbias.interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
             pbias.cut_short = bool(session.shouldfail or session.shouldstop)
             pbias.finish()
+            if pbias.problem is not None and exitstatus in (
+                pytest.ExitCode.OK,
+                pytest.ExitCode.NO_TESTS_COLLECTED,
+            ):
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED  # a report is missing
 
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter, config: pytest.Config

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_pbias.plugin.options import read_option
+from pytest_pbias.plugin.options import read_path
 
 if TYPE_CHECKING:
     from pytest_pbias.collecting.plan import Cell
@@ -23,8 +23,8 @@ def session_uid(config: pytest.Config) -> str | None:
 
 def plan_path(config: pytest.Config, uid: str) -> Path:
     """Where workers leave the cells they selected."""
-    store = read_option(config, "store") or ".pbias"
-    return config.rootpath / store / "sessions" / f"{uid}.json"
+    store = read_path(config, "store") or config.rootpath / ".pbias"
+    return store / "sessions" / f"{uid}.json"
 
 
 def write_plan(path: Path, cells: Sequence[Cell], default_model: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -196,6 +197,16 @@ def read_option(config: pytest.Config, name: str) -> str | None:
                 f"ini value {option.dest} = {value!r}: choose from {', '.join(option.choices)}"
             )
     return str(value) if value else option.default
+
+
+def read_path(config: pytest.Config, name: str) -> Path | None:
+    """A path option; relative to the invocation folder, or to the ini file that gives it."""
+    value = read_option(config, name)
+    if value is None:
+        return None
+    from_command_line = config.getoption("pbias_" + name.replace("-", "_")) is not None
+    base = config.invocation_params.dir if from_command_line else config.rootpath
+    return (base / Path(value).expanduser()).resolve()
 
 
 def read_flag(config: pytest.Config, name: str) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_pbias.errors import ConfigurationError, StoreError
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.plugin.settings import Settings
 from pytest_pbias.reporting import (
@@ -40,8 +43,41 @@ def keep_results(table: OutcomeTable, summary: RunSummary, settings: Settings, r
         bias={axis.axis: axis.bias.estimate for axis in summary.axes if axis.bias is not None},
     )
     if settings.table_path is not None:
-        table.write(settings.table_path)
+        try:
+            table.write(settings.table_path)
+        except OSError as error:
+            raise StoreError(
+                f"the table {settings.table_path} cannot be written: "
+                f"{error.strerror or error}; give another path (the run is kept as {kept})"
+            ) from None
     return kept
+
+
+def require_writable(settings: Settings) -> None:
+    """See that every file asked for can be written, before anything is paid for.
+
+    Raises:
+        ConfigurationError: one cannot.
+    """
+    wanted = {
+        "json": settings.json_path,
+        "markdown": settings.markdown_path,
+        "html": settings.html_path,
+        "table": settings.table_path,
+    }
+    for name, path in wanted.items():
+        if path is None:
+            continue
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+        except OSError as error:
+            raise ConfigurationError(
+                f"--pbias-{name}={path} cannot be written: {error.strerror}; give another path"
+            ) from None
 
 
 def write_reports(

@@ -43,7 +43,12 @@ from pytest_pbias.plugin.judging import planned_verdicts, session_judging
 from pytest_pbias.plugin.margins import CheckedMargins
 from pytest_pbias.plugin.measured import Measured
 from pytest_pbias.plugin.progress import BackgroundProgress, ProgressLine
-from pytest_pbias.plugin.results import keep_results, print_results, write_reports
+from pytest_pbias.plugin.results import (
+    keep_results,
+    print_results,
+    require_writable,
+    write_reports,
+)
 from pytest_pbias.plugin.serving import served_facts
 from pytest_pbias.plugin.settings import Settings
 from pytest_pbias.plugin.signals import do_nothing, interrupt_on_sigterm
@@ -147,6 +152,7 @@ class PbiasSession:
             self._plan = estimate(work, protocol, self.store, self.settings)
             return
         self._judging.check(cell.task for cell in self.cells)
+        require_writable(self.settings)
         self._sigterm = interrupt_on_sigterm()
         self._asking = ask_here(
             self.settings, self.store, work, self._controller_uid(), self._progress.say
@@ -236,6 +242,7 @@ class PbiasSession:
         finally:
             self._asking.stop()
             self._sigterm()
+            plan_path(self.config, self._controller_uid()).unlink(missing_ok=True)
         try:
             self._write_results()
         except PbiasError as error:
@@ -299,12 +306,13 @@ class PbiasSession:
         if self._plan is not None:
             self._print_plan(reporter, self._plan)
             return
-        if self.problem is not None:
-            reporter.section("personalization bias", sep="=")
-            reporter.line(f"no report: {self.problem}", red=True)
         if self.summary is not None:
             verbosity = self.config.get_verbosity()
             print_results(reporter, self.summary, self.compared, self.table_path, verbosity)
+        elif self.problem is not None:
+            reporter.section("personalization bias", sep="=")
+        if self.problem is not None:
+            reporter.line(f"no report: {self.problem}", red=True)
 
     def _print_plan(self, reporter: pytest.TerminalReporter, plan: Estimate) -> None:
         counts: Counter[str] = Counter()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,3 +138,10 @@ def test_no_cap_is_no_wait() -> None:
     for _ in range(1000):
         pace.started(0.0, 1e9)
     assert pace.wait(0.0) == 0.0
+
+
+@pytest.mark.parametrize("timeout", [1.0, 120.0, 700.0, 3600.0])
+def test_a_request_that_timed_out_is_tried_again(timeout: float) -> None:
+    policy = RetryPolicy.for_timeout(timeout)
+    assert not policy.exhausted(1, 0, timeout, policy.longest)
+    assert policy.exhausted(policy.attempts, 0, timeout, 0.0)

@@ -176,3 +176,41 @@ def _embedded_data() -> str:
     from pytest_pbias.models.embedded import data_dir
 
     return str(data_dir())
+
+
+@pytest.mark.parametrize("report", ["json", "markdown", "html", "table"])
+def test_a_report_that_cannot_be_written_is_said_before_anything_is_asked(
+    suite: pytest.Pytester, report: str
+) -> None:
+    for place in ("/proc/nowhere/x", str(suite.path)):
+        said = _error(
+            suite.runpytest_subprocess("--pbias-model=embedded", f"--pbias-{report}={place}")
+        )
+        assert f"--pbias-{report}={place} cannot be written" in said
+        assert "give another path" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("report", ["json", "table"])
+def test_a_report_that_is_lost_at_the_end_is_no_green_run(
+    pytester: pytest.Pytester, report: str
+) -> None:
+    pytest.importorskip("onnxruntime_genai", reason="needs pytest-pbias[embedded]")
+    pytester.makepyfile(
+        """
+        import pathlib, pytest
+
+        @pytest.mark.pbias(tasks=["gsm8k"], identities=["a man"])
+        def test_small(cell):
+            pathlib.Path("out").mkdir()
+        """
+    )
+    result = pytester.runpytest_subprocess(
+        "--pbias-model=embedded", "--pbias-limit=3", f"--pbias-{report}=out"
+    )
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    text = " ".join(result.stdout.str().split())
+    assert f"{pytester.path}/out cannot be written" in text
+    assert "Traceback" not in text
+    assert text.count("= personalization bias =") == 1
+    assert not list(pytester.path.glob("out.*part"))

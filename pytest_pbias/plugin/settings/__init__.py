@@ -15,12 +15,12 @@ from pytest_pbias.identities import Placement
 from pytest_pbias.mitigation.defenses import Defense
 from pytest_pbias.models import ModelSpec, resolve_model
 from pytest_pbias.models.vllm import VllmSettings
-from pytest_pbias.plugin.options import read_flag, read_option
+from pytest_pbias.plugin.options import read_flag, read_option, read_path
 from pytest_pbias.plugin.settings.data import DataSettings, read_data
 from pytest_pbias.plugin.settings.defending import read_defenses
 from pytest_pbias.plugin.settings.gating import read_policy
 from pytest_pbias.plugin.settings.judging import JudgeSettings, read_judging
-from pytest_pbias.plugin.settings.readers import read_number, read_path, read_whole
+from pytest_pbias.plugin.settings.readers import read_number, read_whole
 from pytest_pbias.plugin.settings.runs import RunSettings, read_runs
 from pytest_pbias.plugin.settings.scaling import read_ray
 from pytest_pbias.plugin.settings.serving import read_vllm

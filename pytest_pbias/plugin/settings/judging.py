@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pytest_pbias.grading.judges import DEFAULT_JUDGE, JudgeModel
-from pytest_pbias.plugin.options import read_flag, read_option
-from pytest_pbias.plugin.settings.readers import read_number, read_path, read_whole
+from pytest_pbias.plugin.options import read_flag, read_option, read_path
+from pytest_pbias.plugin.settings.readers import read_number, read_whole
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 
@@ -12,16 +11,6 @@ from pytest_pbias.plugin.options import read_option
 
 LARGEST_WHOLE = 2**31 - 1
 """What the outcome table's columns of whole numbers hold."""
-
-
-def read_path(config: pytest.Config, name: str) -> Path | None:
-    """A path option; relative to the invocation folder, or to the ini file that gives it."""
-    value = read_option(config, name)
-    if value is None:
-        return None
-    from_command_line = config.getoption("pbias_" + name.replace("-", "_")) is not None
-    base = config.invocation_params.dir if from_command_line else config.rootpath
-    return (base / Path(value).expanduser()).resolve()
 
 
 def read_whole(

@@ -9,8 +9,7 @@ import pytest
 
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models.vllm import VllmSettings
-from pytest_pbias.plugin.options import read_flag, read_option
-from pytest_pbias.plugin.settings.readers import read_path
+from pytest_pbias.plugin.options import read_flag, read_option, read_path
 
 
 def read_vllm(config: pytest.Config) -> VllmSettings:

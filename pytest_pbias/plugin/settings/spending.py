@@ -11,8 +11,8 @@ from pytest_pbias.collecting.collector import unlimited
 from pytest_pbias.collecting.cost import Price, find_price, parse_budget, spending_check
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models import ModelSpec
-from pytest_pbias.plugin.options import read_flag, read_option
-from pytest_pbias.plugin.settings.readers import read_number, read_path
+from pytest_pbias.plugin.options import read_flag, read_option, read_path
+from pytest_pbias.plugin.settings.readers import read_number
 
 _MOST = 1e9
 _VLLM_TIMEOUT = 600.0
