@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
 from typing import Any, Literal
 
@@ -66,6 +66,13 @@ class GatePolicy:
         """The margin of a cell: its own, else its task's, else its axis's."""
         own = self.cell_margin.get(task, {}).get(identity)
         return self.task_margin.get(task, self.margin[axis]) if own is None else own
+
+    def for_run(self, info: Mapping[str, Any]) -> GatePolicy:
+        """The policy with the margins of single cells that a run's table keeps beside it.
+
+        ``info`` is the table's; the margins of personas are its ``margins[task][identity]``.
+        """
+        return replace(self, cell_margin={**self.cell_margin, **info.get("margins", {})})
 
     def to_plain(self) -> dict[str, Any]:
         """Every field as JSON."""

@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="prove: exit with 1 also where --fail is not ruled out",
     )
     parser.add_argument(
-        "--anyway", action="store_true", help="judge --fail although the runs were asked otherwise"
+        "--anyway",
+        action="store_true",
+        help="judge --fail although the runs were asked otherwise or lack answers",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparison as JSON")
     add_schema_option(parser, "comparison")
@@ -43,10 +45,12 @@ def run(options: argparse.Namespace) -> int:
     """Print the comparison; 1 where ``--fail`` holds, 0 otherwise.
 
     Raises:
-        PbiasError: a run is not found, or the two cannot be compared.
+        PbiasError: a run is not found, or the two cannot be compared, or cannot be judged (the
+            comparison is printed and written all the same).
     """
     import json
 
+    from pytest_pbias.errors import DataError
     from pytest_pbias.gate import GatePolicy, Verdict
     from pytest_pbias.outcomes import OutcomeTable
     from pytest_pbias.reporting.comparing import (
@@ -69,11 +73,14 @@ def run(options: argparse.Namespace) -> int:
     policy = GatePolicy.from_plain(new.info.get("policy", {}))
     pairs = pair_runs(new, old)
     comparison = compare_runs(new, old, policy, pairs=pairs)
-    gate = None
+    gate, refused = None, None
     if options.fail is not None:
-        gate = judge_comparison(
-            options.fail, comparison, pairs, alpha=policy.alpha, anyway=options.anyway
-        )
+        try:
+            gate = judge_comparison(
+                options.fail, comparison, pairs, alpha=policy.alpha, anyway=options.anyway
+            )
+        except DataError as error:
+            refused = error
     for line, _ in comparison_terminal(comparison, gate, verbosity=options.verbose - options.quiet):
         print(line)
     if options.json is not None:
@@ -82,6 +89,8 @@ def run(options: argparse.Namespace) -> int:
         write_text(options.markdown, comparison_markdown(comparison, gate))
     if options.html is not None:
         write_text(options.html, comparison_page(comparison, gate))
+    if refused is not None:
+        raise refused
     if gate is None or gate.verdict is Verdict.PASS:
         return 0
     return int(gate.verdict is Verdict.FAIL or options.gate == "prove")

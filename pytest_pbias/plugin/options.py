@@ -143,7 +143,7 @@ _RUNS = (
     ),
     Option(
         "compare-anyway",
-        "judge compare-fail although sampling, prompts or judge of the runs differ",
+        "judge compare-fail although the runs were asked otherwise, or the earlier lacks answers",
         flag=True,
     ),
 )

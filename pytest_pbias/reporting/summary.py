@@ -135,7 +135,7 @@ class RunSummary:
 
 def summarize(table: OutcomeTable, policy: GatePolicy, *, seed: int) -> RunSummary:
     """Compute every number of the report; ``seed`` seeds the permutation tests."""
-    policy = replace(policy, cell_margin=table.info.get("margins", {}))
+    policy = policy.for_run(table.info)
     outcomes = outcomes_by_defense(table)
     every = [(defense, task) for defense, tasks in outcomes.items() for task in tasks]
     n_cells = sum(identity.kind != "baseline" for _, task in every for identity in task.identities)

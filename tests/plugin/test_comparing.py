@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+
+from pytest_pbias.models.embedded import data_dir
 
 pytest.importorskip("onnxruntime_genai", reason="needs pytest-pbias[embedded]")
 
@@ -83,6 +88,51 @@ def test_a_run_against_itself_and_against_a_worse_one(two_runs: pytest.Pytester)
     tree = ET.parse(two_runs.path / "out.xml").getroot()
     red = [case.get("name") for case in tree.iter("testcase") if case.find("failure") is not None]
     assert red == ["compare[v1]"]
+
+
+@pytest.mark.slow
+def test_answers_that_are_missing_are_an_error_in_either_run(
+    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+) -> None:
+    """Test item, report and ``pbias compare`` agree, whichever run lacks them."""
+    whole, lossy = faulty_server(), faulty_server(faults={"400": 0.05}, faulty_attempts=None)
+
+    def run(server: Any, *more: str) -> tuple[str, str | None, Any]:
+        options = [f"--pbias-base-url={server.url}", f"--pbias-data-dir={data_dir()}", *more]
+        suite.runpytest_subprocess("--pbias-model=tiny", *RUN[1:], *options, "--junitxml=out.xml")
+        cases = ET.parse(suite.path / "out.xml").getroot().iter("testcase")
+        found = next((case for case in cases if case.get("name", "").startswith("compare[")), None)
+        error = None if found is None else found.find("error")
+        text = "" if error is None else " ".join((error.get("message") or "").split())
+        properties = () if found is None else found.iter("property")
+        verdict = {one.get("name"): one.get("value") for one in properties}.get("pbias_verdict")
+        report = json.loads((suite.path / "out.json").read_text())
+        return text, verdict, report["comparison"]
+
+    def compare(*words: str) -> int:
+        command = (sys.executable, "-m", "pytest_pbias.cli", "compare", *words)
+        return int(suite.run(*command, "--fail", expression).ret)
+
+    expression = "rate_safety<-90"
+    fail, anyway = f"--pbias-compare-fail={expression}", "--pbias-compare-anyway"
+    run(whole)
+
+    error, verdict, found = run(lossy, "--pbias-compare=1", fail)
+    assert re.search(r"error, no verdict: \d+ responses are missing", error)
+    assert (verdict, found["gate"], found["comparable"]) == (None, None, False)
+    assert found["setup"][0]["kind"] == "missing"
+    assert (compare("1", "2"), compare("2", "1"), compare("1", "2", "--anyway")) == (2, 2, 0)
+    # This session's own answers are asked for again: they are never judged without.
+    error, verdict, found = run(lossy, "--pbias-compare=1", fail, anyway)
+    assert "responses are missing" in error
+    assert (verdict, found["gate"]) == (None, None)
+
+    error, verdict, found = run(whole, "--pbias-compare=2", fail)
+    assert "error, no verdict: the runs are not complete" in error
+    assert re.search(r"missing answers: \d+ of 400 \(.*\) in the earlier run, none of 400", error)
+    assert (verdict, found["gate"], found["comparable"]) == (None, None, False)
+    error, verdict, found = run(whole, "--pbias-compare=2", fail, anyway)
+    assert (error, verdict, found["gate"]["verdict"]) == ("", "pass", "pass")
 
 
 @pytest.mark.parametrize(

@@ -32,12 +32,14 @@ _CONFIDENCE = 0.95
 def compare_runs(
     new: OutcomeTable, old: OutcomeTable, policy: GatePolicy, *, pairs: PairedRuns | None = None
 ) -> Comparison:
-    """Compare ``new`` with ``old`` on the items that both asked; ``policy`` gives the margins.
+    """Compare ``new`` with ``old`` on the items that both asked.
+
+    ``policy`` gives the margins, but for those that cells of the new run have of their own.
 
     Raises:
         DataError: no task has enough items in common.
     """
-    pairs = pairs or pair_runs(new, old)
+    pairs, policy = pairs or pair_runs(new, old), policy.for_run(new.info)
     tasks = _tasks(pairs, policy)
     axes = tuple(
         _axis(axis, pairs, tasks, policy)

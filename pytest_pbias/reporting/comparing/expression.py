@@ -16,6 +16,8 @@ from pytest_pbias.errors import ConfigurationError, DataError, near_matches
 from pytest_pbias.gate import Verdict
 from pytest_pbias.reporting.comparing.pairing import PairedRuns
 from pytest_pbias.reporting.comparing.result import Comparison
+from pytest_pbias.reporting.comparing.setup import INCOMPLETE, SetupDifference
+from pytest_pbias.reporting.text import plain
 
 Family = Literal["pb", "baseline", "rate", "cell"]
 FAMILIES: tuple[Family, ...] = ("pb", "baseline", "rate", "cell")
@@ -139,21 +141,31 @@ def judge_expression(
 def judge_comparison(
     text: str, comparison: Comparison, pairs: PairedRuns, *, alpha: float, anyway: bool = False
 ) -> GateOutcome:
-    """Judge the change, unless the runs were asked otherwise: then only with ``anyway``.
+    """Judge the change, unless it need not be the model's: then only with ``anyway``.
 
     Raises:
-        DataError: sampling, judge, prompts or protocol differ, so that a change need not be the
-            model's.
+        DataError: either run lacks answers or ended early, so that what is missing may be what
+            got worse; or sampling, judge, prompts or protocol differ.
         ConfigurationError: as :func:`judge_expression`.
     """
-    blocking = comparison.blocked_by
-    if blocking and not anyway:
-        more = f" (and {len(blocking) - 1} more)" if len(blocking) > 1 else ""
-        raise DataError(
-            f"the runs were not asked alike, so a change need not be the model's: "
-            f"{blocking[0]}{more}; ask alike, or judge anyway"
-        )
+    if comparison.blocked_by and not anyway:
+        raise DataError(plain(_why_not(comparison.blocked_by)))
     return judge_expression(text, pairs, alpha=alpha)
+
+
+def _why_not(blocking: Sequence[SetupDifference]) -> str:
+    lacking = [difference for difference in blocking if difference.kind in INCOMPLETE]
+    if lacking:
+        shown = "; ".join(map(str, lacking))
+        return (
+            "the runs are not complete, and what is missing may be what got worse: "
+            f"{shown}; run again to ask for that alone, or judge anyway"
+        )
+    more = f" (and {len(blocking) - 1} more)" if len(blocking) > 1 else ""
+    return (
+        "the runs were not asked alike, so a change need not be the model's: "
+        f"{blocking[0]}{more}; ask alike, or judge anyway"
+    )
 
 
 def _all_hold(verdicts: Sequence[Verdict]) -> Verdict:

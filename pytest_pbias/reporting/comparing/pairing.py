@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from pytest_pbias.reporting.comparing.result import RateChange
 from pytest_pbias.stats import (
     ChangeResult,
     difference_in_differences,
+    item_means,
     match_items,
     paired_bias_change,
     paired_difference,
@@ -107,11 +108,8 @@ class PairedRuns:
         parts = []
         for task in self.of(scope):
             rows = task.demographic() or list(range(len(task.identities)))
-            new, old = (
-                np.nanmean(run[rows], axis=(0, 2)) if rows else None for run in (task.new, task.old)
-            )
-            if new is not None and old is not None:
-                parts.append(_rate_change(new, old, task, confidence))
+            new, old = (_over_identities(run[rows]) for run in (task.new, task.old))
+            parts.append(_rate_change(new, old, task, confidence))
         return _mean_change(parts)
 
     def cell_changes(
@@ -156,7 +154,7 @@ def pair_runs(new: OutcomeTable, old: OutcomeTable) -> PairedRuns:
     """Match two runs' tasks, items (by content) and identities (by name).
 
     Raises:
-        DataError: no task has enough items in common.
+        DataError: no task has enough items in common, or answers to the same of them.
     """
     tasks, left_out = [], []
     for name in new.tasks():
@@ -164,10 +162,10 @@ def pair_runs(new: OutcomeTable, old: OutcomeTable) -> PairedRuns:
             left_out.append(f"{name}: not in the earlier run")
             continue
         paired, reason = _pair_task(new.task_outcomes(name), old.task_outcomes(name))
-        if paired is None:
-            left_out.append(f"{name}: {reason}")
-        else:
+        if paired is not None:
             tasks.append(paired)
+        if reason:
+            left_out.append(f"{name}: {reason}")
     left_out += [f"{name}: not in the new run" for name in old.tasks() if name not in new.tasks()]
     if not tasks:
         raise DataError(
@@ -177,6 +175,7 @@ def pair_runs(new: OutcomeTable, old: OutcomeTable) -> PairedRuns:
 
 
 def _pair_task(new: TaskOutcomes, old: TaskOutcomes) -> tuple[PairedTask | None, str]:
+    """The task on the items of both runs, and what had to be left out of it, or why all of it."""
     match = match_items(new.items, old.items)
     least = LEAST_MATCHED * min(len(new.items), len(old.items))
     if match.new.size < max(1.0, least):
@@ -184,18 +183,18 @@ def _pair_task(new: TaskOutcomes, old: TaskOutcomes) -> tuple[PairedTask | None,
         return None, f"only {match.new.size} of {total} questions are in both runs (other data)"
     new_numbers, old_numbers = _compared(new), _compared(old)
     names = [name for name in new_numbers if name in old_numbers]
-    rows = [(new_numbers[name], old_numbers[name]) for name in names]
     new_baseline, old_baseline = new.baseline, old.baseline
-    if not rows or new_baseline is None or old_baseline is None:
+    if not names or new_baseline is None or old_baseline is None:
         return None, "no identity was compared with a baseline in both runs"
-    return PairedTask(
+    new_rows, old_rows = ([run[name] for name in names] for run in (new_numbers, old_numbers))
+    paired = PairedTask(
         task=new.task,
         axis=new.axis,
-        identities=tuple(new.identities[row] for row, _ in rows),
-        new=new.scores[[row for row, _ in rows]][:, match.new],
-        old=old.scores[[row for _, row in rows]][:, match.old],
-        new_references=_references(new, [row for row, _ in rows])[:, match.new],
-        old_references=_references(old, [row for _, row in rows])[:, match.old],
+        identities=tuple(new.identities[row] for row in new_rows),
+        new=new.scores[new_rows][:, match.new],
+        old=old.scores[old_rows][:, match.old],
+        new_references=_references(new, new_rows)[:, match.new],
+        old_references=_references(old, old_rows)[:, match.old],
         new_baseline=new_baseline[match.new],
         old_baseline=old_baseline[match.old],
         clusters=new.clusters[match.new],
@@ -203,7 +202,34 @@ def _pair_task(new: TaskOutcomes, old: TaskOutcomes) -> tuple[PairedTask | None,
         only_old_items=match.only_old,
         only_new=tuple(name for name in new_numbers if name not in old_numbers),
         only_old=tuple(name for name in old_numbers if name not in new_numbers),
-    ), ""
+    )
+    return _answered(paired)
+
+
+def _answered(task: PairedTask) -> tuple[PairedTask | None, str]:
+    """The task with the identities that can be compared, and why others, or all, cannot be."""
+    if not (_seen(task.new_baseline) & _seen(task.old_baseline)).any():
+        return None, "no question was answered under the baseline in both runs"
+    cells = (task.new, task.new_references, task.old, task.old_references)
+    comparable = np.logical_and.reduce([_seen(scores) for scores in cells]).any(axis=1)
+    if comparable.all():
+        return task, ""
+    if not comparable.any():
+        return None, "no question was answered in both runs under an identity and its baseline"
+    names = [one.name for one, kept in zip(task.identities, comparable, strict=True) if not kept]
+    return replace(
+        task,
+        identities=tuple(one for one in task.identities if one.name not in names),
+        new=task.new[comparable],
+        old=task.old[comparable],
+        new_references=task.new_references[comparable],
+        old_references=task.old_references[comparable],
+    ), f"{', '.join(names)}: no question was answered in both runs, and under the baseline"
+
+
+def _seen(scores: Scores) -> npt.NDArray[np.bool_]:
+    """Where any of the runs was answered: (..., items, runs) -> (..., items)."""
+    return np.asarray(np.isfinite(scores).any(axis=-1))
 
 
 def _compared(task: TaskOutcomes) -> dict[str, int]:
@@ -226,15 +252,13 @@ def _position(task: PairedTask, name: str) -> int:
 
 
 def _rate_change(new: Scores, old: Scores, task: PairedTask, confidence: float) -> RateChange:
-    found = paired_difference(
-        _over_runs(new), _over_runs(old), clusters=task.clusters, confidence=confidence
-    )
+    found = paired_difference(new, old, clusters=task.clusters, confidence=confidence)
     return RateChange(found.reference_rate, found.rate, found.estimate, found.low, found.high)
 
 
-def _over_runs(scores: Scores) -> Scores:
-    """Mean over runs, so that runs of a different number of repetitions compare."""
-    return scores if scores.ndim == 1 else np.asarray(np.mean(scores, axis=1))
+def _over_identities(scores: Scores) -> Scores:
+    """Mean of the answers there are to each item: (identities, items, runs) -> (items,)."""
+    return item_means(np.moveaxis(scores, 0, 1).reshape(scores.shape[1], -1))
 
 
 def _mean_change(parts: Sequence[RateChange]) -> RateChange | None:

@@ -55,7 +55,7 @@ def comparison_terminal(
         _STYLES[comparison.direction],
     )
     if verbosity < 0:
-        return [head]
+        return [(f"{head[0]}; NOT COMPARABLE", "red")] if comparison.blocked_by else [head]
     lines = [head, *_body(comparison, gate, verbosity)]
     return [(terminal_line(text, _WIDTH), style) for text, style in lines]
 

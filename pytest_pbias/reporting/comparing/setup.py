@@ -1,4 +1,4 @@
-"""What two runs did differently, other than the model."""
+"""Why a change between two runs need not be the model's: setups that differ, answers missing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ import pyarrow.compute as pc
 
 from pytest_pbias.outcomes import OutcomeTable, scalar
 
-Kind = Literal["data", "prompts", "sampling", "judge", "repetitions", "protocol"]
+Kind = Literal[
+    "missing", "partial", "data", "prompts", "sampling", "judge", "repetitions", "protocol"
+]
+# What the answers lack, rather than how they were asked for.
+INCOMPLETE: tuple[Kind, ...] = ("missing", "partial")
+_WHOLE = "no"  # to whether a run ended early
 
 _COLUMNS: dict[Kind, tuple[tuple[str, ...], bool]] = {
     "sampling": (("max_tokens", "temperature", "top_p", "top_k"), True),
@@ -22,9 +27,10 @@ _COLUMNS: dict[Kind, tuple[tuple[str, ...], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class SetupDifference:
-    """One thing that the runs did differently, so that a change need not be the model's.
+    """One reason why a change need not be the model's: how the runs were asked, what they lack.
 
-    ``blocks`` says whether a gate refuses to judge over it.
+    Answers are *missing* where they could not be had or judged; a run is *partial* that ended
+    early. ``blocks`` says whether a gate refuses to judge over it.
     """
 
     kind: Kind
@@ -34,13 +40,22 @@ class SetupDifference:
     blocks: bool
 
     def __str__(self) -> str:
+        if self.kind == "missing":
+            return f"missing answers: {self.old} in the earlier run, {self.new} in the new run"
+        if self.kind == "partial":
+            return f"PARTIAL: the earlier run: {self.old}; the new run: {self.new}"
         where = f" of {self.task}" if self.task else ""
         return f"{self.kind}{where}: {self.old} before, {self.new} now"
 
 
 def setup_differences(new: OutcomeTable, old: OutcomeTable) -> tuple[SetupDifference, ...]:
-    """Everything that differs between the runs' tasks in common, worst kind first."""
+    """What either run lacks, and what differs in their common tasks; what blocks comes first."""
     found: list[SetupDifference] = []
+    if _n_missing(old) or _n_missing(new):
+        found.append(SetupDifference("missing", "", _missing(old), _missing(new), True))
+    ends = [str(run.info.get("partial") or _WHOLE) for run in (old, new)]
+    if ends != [_WHOLE, _WHOLE]:
+        found.append(SetupDifference("partial", "", ends[0], ends[1], True))
     old_protocol, new_protocol = (str(run.info.get("protocol", "")) for run in (old, new))
     if old_protocol and new_protocol and old_protocol != new_protocol:
         found.append(SetupDifference("protocol", "", old_protocol, new_protocol, True))
@@ -63,6 +78,26 @@ def setup_differences(new: OutcomeTable, old: OutcomeTable) -> tuple[SetupDiffer
                 SetupDifference("prompts", task, f"{total} matched", f"{changed} differ", True)
             )
     return tuple(sorted(found, key=lambda difference: not difference.blocks))
+
+
+def _n_missing(run: OutcomeTable) -> int:
+    return len(_missing_rows(run))
+
+
+def _missing_rows(run: OutcomeTable) -> pa.ChunkedArray:
+    """The tasks of the rows without a score."""
+    missing = pc.is_null(run.arrow.column("score"), nan_is_null=True)
+    return run.arrow.column("task").filter(missing).cast(pa.string())
+
+
+def _missing(run: OutcomeTable) -> str:
+    """How many answers of a run are missing, of how many, and of which tasks."""
+    total = f"of {len(run):,}"
+    counts = pc.value_counts(_missing_rows(run)).to_pylist()
+    if not counts:
+        return f"none {total}"
+    where = ", ".join(f"{found['values']} {found['counts']:,}" for found in counts)
+    return f"{sum(found['counts'] for found in counts):,} {total} ({where})"
 
 
 def _of_task(run: OutcomeTable, task: str) -> pa.Table:

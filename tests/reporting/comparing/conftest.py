@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 import pytest
 
 from pytest_pbias.outcomes import OutcomeTable
 
+Array = npt.NDArray[np.float64]
 NAMES = ("baseline", "a man", "a woman", "a nurse", "a person")
 
 
@@ -61,6 +65,22 @@ class Maker:
                 for key, values in rows.items():
                     columns.setdefault(key, []).extend(values)
         return OutcomeTable.from_columns(columns).with_info(**(info or {}))
+
+
+def with_holes(run: OutcomeTable, holes: Callable[[Array], None]) -> OutcomeTable:
+    """The run without the answers that ``holes`` makes NaN in the scores of its rows."""
+    scores = np.array(run.arrow["score"].to_pylist())
+    holes(scores)
+    index = run.arrow.schema.get_field_index("score")
+    return OutcomeTable(run.arrow.set_column(index, "score", pa.array(scores, from_pandas=True)))
+
+
+def under(run: OutcomeTable, task: str, identity: str) -> npt.NDArray[np.intp]:
+    """The numbers of the rows of one cell."""
+    tasks, identities = run.text("task"), run.text("identity")
+    return np.flatnonzero(
+        [found == (task, identity) for found in zip(tasks, identities, strict=True)]
+    )
 
 
 @pytest.fixture

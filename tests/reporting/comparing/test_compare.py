@@ -5,14 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pytest_pbias.errors import DataError
 from pytest_pbias.gate import GatePolicy
-from pytest_pbias.outcomes import OutcomeTable
-from pytest_pbias.reporting.comparing import Comparison, Direction, compare_runs, pair_runs
+from pytest_pbias.outcomes import OutcomeTable, concatenate
+from pytest_pbias.reporting import summarize
+from pytest_pbias.reporting.comparing import (
+    Comparison,
+    Direction,
+    compare_runs,
+    judge_expression,
+    pair_runs,
+)
 
-from .conftest import Maker
+from .conftest import Array, Maker, under, with_holes
 
 BIASED = {"a man": 0.6, "a woman": 0.9}
 
@@ -147,8 +157,6 @@ def test_different_repetitions_compare(make: Maker) -> None:
     again = old.arrow.set_column(
         old.arrow.schema.get_field_index("run"), "run", [[1] * len(old)]
     ).cast(old.arrow.schema)
-    import pyarrow as pa
-
     twice = OutcomeTable(pa.concat_tables([old.arrow, again]))
     comparison = _compare(twice, old)
     assert [difference.kind for difference in comparison.setup] == ["repetitions"] * 2
@@ -158,11 +166,114 @@ def test_different_repetitions_compare(make: Maker) -> None:
 
 def test_missing_answers_leave_their_items_out(make: Maker) -> None:
     old = make.table()
-    scores = np.array(old.arrow["score"].to_pylist())
-    scores[:5] = np.nan  # the baseline's first items
-    import pyarrow as pa
 
-    index = old.arrow.schema.get_field_index("score")
-    holes = old.arrow.set_column(index, "score", pa.array(scores, from_pandas=True))
-    comparison = _compare(OutcomeTable(holes), old)
+    def holes(scores: Array) -> None:
+        scores[:5] = np.nan  # the baseline's first items
+
+    comparison = _compare(with_holes(old, holes), old)
     assert all(cell.change.estimate == 0 for task in comparison.tasks for cell in task.cells)
+
+
+@pytest.mark.parametrize("which", ["new", "old"])
+def test_a_task_whose_baseline_was_not_answered_is_left_out(make: Maker, which: str) -> None:
+    run = make.table()
+
+    def holes(scores: Array) -> None:
+        scores[under(run, "mmlu", "baseline")] = np.nan
+
+    runs = {"new": run, "old": run} | {which: with_holes(run, holes)}
+    comparison = _compare(runs["new"], runs["old"])
+    assert [task.task for task in comparison.tasks] == ["do_not_answer"]
+    assert comparison.left_out == (
+        "mmlu: no question was answered under the baseline in both runs",
+    )
+    alone = make.table(tasks=("mmlu",))
+
+    def gone(scores: Array) -> None:
+        scores[under(alone, "mmlu", "baseline")] = np.nan
+
+    with pytest.raises(DataError, match="cannot be compared: mmlu: no question was answered"):
+        _compare(with_holes(alone, gone), alone)
+
+
+def test_an_identity_without_a_common_answer_is_left_out(make: Maker) -> None:
+    """It was answered where its baseline was not, in either run or across the two."""
+    run = make.table()
+
+    def new(scores: Array) -> None:
+        scores[under(run, "mmlu", "a man")[1:]] = np.nan
+        scores[under(run, "mmlu", "baseline")[0]] = np.nan
+
+    def old(scores: Array) -> None:
+        scores[under(run, "mmlu", "a nurse")[:200]] = np.nan
+
+    def other(scores: Array) -> None:
+        new(scores)
+        scores[under(run, "mmlu", "a nurse")[200:]] = np.nan
+
+    comparison = _compare(with_holes(run, other), with_holes(run, old))
+    (task,) = (task for task in comparison.tasks if task.task == "mmlu")
+    assert [cell.identity.name for cell in task.cells] == ["a woman", "a person"]
+    assert comparison.left_out == (
+        "mmlu: a man, a nurse: no question was answered in both runs, and under the baseline",
+    )
+
+
+def test_a_defence_without_answers_of_its_baseline_leaves_the_report_whole(make: Maker) -> None:
+    defended = make.table(defense="fair")
+
+    def gone(scores: Array) -> None:
+        for task in ("mmlu", "do_not_answer"):
+            scores[under(defended, task, "baseline")] = np.nan
+
+    both = concatenate([make.table(), with_holes(defended, gone)])
+    (found,) = summarize(both, GatePolicy(), seed=0).defenses
+    assert (found.defense, found.reference, found.comparison) == ("fair", "none", None)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 6), st.floats(0, 1), st.integers(1, 2))
+def test_whatever_is_missing_there_is_a_comparison_or_a_reason(
+    seed: int, n_items: int, share: float, n_runs: int
+) -> None:
+    rng = np.random.default_rng(seed)
+
+    def holes(scores: Array) -> None:
+        scores[rng.random(scores.size) < share] = np.nan
+
+    def run() -> OutcomeTable:
+        made = Maker().table(n_items=n_items, seed=seed)
+        again = Maker().table(n_items=n_items, seed=seed + 1)
+        number = made.arrow.schema.get_field_index("run")
+        second = again.arrow.set_column(number, "run", pa.array([1] * len(again), pa.int32())).cast(
+            made.arrow.schema
+        )
+        both = OutcomeTable(pa.concat_tables([made.arrow, second]))
+        return with_holes(both if n_runs == 2 else made, holes)
+
+    new, old = run(), run()
+    try:
+        pairs = pair_runs(new, old)
+    except DataError:
+        return
+    comparison = compare_runs(new, old, GatePolicy(), pairs=pairs)
+    for scope in pairs.scopes():
+        judge_expression(f"rate_{scope}<-5, cell_{scope}<-5", pairs, alpha=0.05)
+    assert comparison.tasks
+
+
+def test_margins_of_personas_count_in_comparisons(make: Maker) -> None:
+    """A fall of 3 points is within the usual margin of 5, and beyond the 1 that a persona asks."""
+    old = make.table(n_items=2000, tasks=("mmlu",))
+
+    def fall(scores: Array) -> None:
+        for name in ("a man", "a woman", "a nurse"):  # alike, so that PB stays as it is
+            cell = under(old, "mmlu", name)
+            scores[cell[scores[cell] == 1][:60]] = 0
+
+    new = with_holes(old, fall)
+    assert _compare(new, old).direction is Direction.UNCHANGED
+    strict = new.with_info(margins={"mmlu": {"a man": 1.0}})
+    (axis,) = _compare(strict, old).axes
+    assert axis.direction is Direction.WORSE
+    assert "a man moved away" in axis.reason

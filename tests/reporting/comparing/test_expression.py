@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_pbias.errors import ConfigurationError, DataError
 from pytest_pbias.gate import GatePolicy, Verdict
+from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.reporting.comparing import (
     compare_runs,
     judge_comparison,
@@ -19,7 +20,7 @@ from pytest_pbias.reporting.comparing import (
     parse_expression,
 )
 
-from .conftest import Maker
+from .conftest import Array, Maker, under, with_holes
 
 SCOPES = ("utility", "safety", "mmlu", "do_not_answer")
 
@@ -112,6 +113,48 @@ def test_runs_that_were_asked_otherwise_are_judged_only_anyway(make: Maker) -> N
     comparison = compare_runs(new, old, GatePolicy())
     with pytest.raises(DataError, match=r"not asked alike.*sampling of do_not_answer.*1 more"):
         judge_comparison("pb_safety>5", comparison, pairs, alpha=0.05)
+    judged = judge_comparison("pb_safety>5", comparison, pairs, alpha=0.05, anyway=True)
+    assert judged.verdict is Verdict.PASS
+
+
+def _lacking_a_fall(make: Maker) -> tuple[OutcomeTable, OutcomeTable]:
+    """A run, and one that fell by 30 points under one identity, whose wrong answers are missing."""
+    old = make.table()
+
+    def holes(scores: Array) -> None:
+        cell = under(old, "mmlu", "a woman")
+        scores[cell[scores[cell] == 1][:120]] = np.nan
+
+    return with_holes(old, holes), old
+
+
+@pytest.mark.parametrize("lacking", ["the new run", "the earlier run"])
+def test_missing_answers_are_no_pass(make: Maker, lacking: str) -> None:
+    runs = _lacking_a_fall(make)
+    new, old = runs if lacking == "the new run" else runs[::-1]
+    pairs = pair_runs(new, old)
+    comparison = compare_runs(new, old, GatePolicy())
+    assert judge_expression("cell_mmlu<-10", pairs, alpha=0.05).verdict is Verdict.PASS
+    whole = ({"the new run", "the earlier run"} - {lacking}).pop()
+    with pytest.raises(DataError, match="not complete") as caught:
+        judge_comparison("cell_mmlu<-10", comparison, pairs, alpha=0.05)
+    assert f"none of 4,000 in {whole}" in str(caught.value)
+    assert f"120 of 4,000 (mmlu 120) in {lacking}" in str(caught.value)
+    judged = judge_comparison("cell_mmlu<-10", comparison, pairs, alpha=0.05, anyway=True)
+    assert judged.verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("partial", ["new", "old"])
+def test_a_run_that_ended_early_is_no_pass_although_nothing_is_missing(
+    make: Maker, partial: str
+) -> None:
+    ended = make.table(info={"partial": "the budget\x1b[31m\nis spent"})
+    new, old = (ended if partial == name else make.table() for name in ("new", "old"))
+    pairs, comparison = pair_runs(new, old), compare_runs(new, old, GatePolicy())
+    assert [difference.kind for difference in comparison.blocked_by] == ["partial"]
+    with pytest.raises(DataError, match=r"PARTIAL: the earlier run: .* the new run:") as caught:
+        judge_comparison("pb_safety>5", comparison, pairs, alpha=0.05)
+    assert "the budget [31m is spent" in str(caught.value)
     judged = judge_comparison("pb_safety>5", comparison, pairs, alpha=0.05, anyway=True)
     assert judged.verdict is Verdict.PASS
 

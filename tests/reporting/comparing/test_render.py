@@ -5,6 +5,8 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import jsonschema
+import numpy as np
 import pytest
 
 from pytest_pbias.cli import main
@@ -20,9 +22,10 @@ from pytest_pbias.reporting.comparing import (
     judge_expression,
     pair_runs,
 )
+from pytest_pbias.reporting.schemas import schema_text
 from pytest_pbias.runs import keep_run
 
-from .conftest import Maker
+from .conftest import Array, Maker, under, with_holes
 
 WORSE = {"mmlu/a man": 0.6}
 
@@ -35,10 +38,10 @@ def test_eighty_columns_and_no_colour_needed(make: Maker, verbosity: int) -> Non
     lines = [line for line, _ in comparison_terminal(comparison, gate, verbosity=verbosity)]
     assert all(len(line) <= 80 and line.isascii() for line in lines)
     text = "\n".join(lines)
-    assert lines[0] == "WORSE than the earlier run"
     if verbosity < 0:
-        assert len(lines) == 1
+        assert lines == ["WORSE than the earlier run; NOT COMPARABLE"]
         return
+    assert lines[0] == "WORSE than the earlier run"
     assert "NOT COMPARABLE: sampling of mmlu" in text
     assert "utility: worse" in text
     assert "safety: no change shown" in text
@@ -154,3 +157,39 @@ def test_the_command(make: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[
     capsys.readouterr()
     assert main(["compare", "1", "9", *common]) == 2
     assert capsys.readouterr().err.startswith("pbias: no run '9'")
+
+
+def test_the_command_gives_no_verdict_on_runs_that_lack_answers(
+    make: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit status 2, not 0 or 1, in either mode and order; what was found is told all the same."""
+    store, full = tmp_path / ".pbias", make.table()
+
+    def holes(scores: Array) -> None:
+        scores[under(full, "mmlu", "a woman")[:120]] = np.nan
+
+    lacking = with_holes(full, holes)
+    for table in (full, lacking.with_info(partial="the budget is spent"), lacking):
+        _keep(store, table)
+    page, plain = tmp_path / "c.html", tmp_path / "c.json"
+    common = ["--store", str(store), "--json", str(plain), "--html", str(page)]
+    fail = ["--fail", "cell_mmlu<-10"]
+    for old, new in (("1", "2"), ("2", "1"), ("1", "3"), ("3", "1"), ("3", "3")):
+        for gate in ("--gate=detect", "--gate=prove"):
+            assert main(["compare", old, new, *common, *fail, gate]) == 2
+            said = capsys.readouterr()
+            assert "120 of 4,000 (mmlu 120) in the" in said.err
+            assert said.err.count("\n") == 1
+            assert "NOT COMPARABLE: missing answers" in said.out
+            assert "COMPARE:" not in said.out
+        read = json.loads(plain.read_text())
+        jsonschema.validate(read, json.loads(schema_text("comparison")))
+        assert (read["comparable"], read["gate"]) == (False, None)
+        assert "Not comparable: missing answers" in page.read_text()
+        assert main(["compare", old, new, *common, "-q"]) == 0
+        assert capsys.readouterr().out == "NO CHANGE SHOWN; NOT COMPARABLE\n"
+        assert main(["compare", old, new, *common, *fail, "--anyway"]) == 0
+        assert "COMPARE: PASS" in capsys.readouterr().out
+    assert main(["compare", "1", "2", *common]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "PARTIAL: the earlier run: no; the new run: the budget is spent" in said
