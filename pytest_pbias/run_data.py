@@ -39,6 +39,7 @@ def items_of_run(task: Task, part: OutcomeTable, options: DataOptions) -> dict[s
         split=revision.partition("#")[2] or None,
         shots=int(info.get("shots", 0)) if options.shots is None else options.shots,
         offline=options.offline,
+        option_prefix="--",
     )
     items = {item.id: item for item in data.items}
     lost = [name for name in asked if name not in items]

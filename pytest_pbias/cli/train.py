@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_pbias.cli.numbers import above_zero, from_zero, whole
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -37,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="as-is",
         help="what to do with the system prompts of --pairs (default: as-is)",
     )
-    pairs.add_argument("--max-pairs", type=int, help="take at most this many, drawn by --seed")
+    pairs.add_argument("--max-pairs", type=whole(1), help="take at most this many, drawn by --seed")
     pairs.add_argument("--data-dir", type=Path, help="data the run was asked from")
     pairs.add_argument(
         "--leave-out",
@@ -48,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     pairs.add_argument(
         "--anchors",
-        type=float,
+        type=from_zero,
         default=1.0,
         metavar="RATIO",
         help="for each mined pair, so many of items that everyone got right (default: 1)",
@@ -56,32 +58,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     held = parser.add_argument_group("held-out items (with --from-run)")
     held.add_argument("--held-out", type=float, default=0.2, metavar="SHARE", help="default: 0.2")
     held.add_argument("--split-by", choices=["item", "cluster"], default="item")
-    held.add_argument("--check-items", type=int, default=20, help="a task, to stop by (0: none)")
-    held.add_argument("--check-tokens", type=int, default=128, help="longest answer of a check")
-    held.add_argument("--patience", type=int, default=2, help="checks without a better one")
+    held.add_argument(
+        "--check-items", type=whole(0), default=20, help="a task, to stop by (0: none)"
+    )
+    held.add_argument(
+        "--check-tokens", type=whole(1), default=128, help="longest answer of a check"
+    )
+    held.add_argument("--patience", type=whole(1), default=2, help="checks without a better one")
     how = parser.add_argument_group("training")
     how.add_argument(
         "--recipe",
         choices=["small", "large", "paper"],
         help="default: small for embedded, else large",
     )
-    how.add_argument("--learning-rate", type=float)
-    how.add_argument("--beta", type=float)
-    how.add_argument("--steps", type=int, help="instead of the recipe's epochs")
-    how.add_argument("--epochs", type=float)
+    how.add_argument("--learning-rate", type=above_zero)
+    how.add_argument("--beta", type=above_zero)
+    length = how.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=whole(1), help="instead of the recipe's length")
+    length.add_argument("--epochs", type=above_zero, help="instead of the recipe's length")
     how.add_argument("--plain", action="store_true", help="DPO's own loss alone, as in the paper")
-    how.add_argument("--micro-batch", type=int, help="rows in memory at once")
-    how.add_argument("--max-length", type=int, default=1024, help="tokens of a pair")
-    how.add_argument("--save-every", type=int, default=50, metavar="STEPS")
+    how.add_argument("--micro-batch", type=whole(1), help="rows in memory at once")
+    how.add_argument("--max-length", type=whole(1), default=1024, help="tokens of a pair")
+    how.add_argument("--save-every", type=whole(1), default=50, metavar="STEPS")
     how.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     how.add_argument("--cpu", action="store_true", help="even where there is a GPU")
     how.add_argument(
         "--threads",
-        type=_positive,
+        type=whole(1),
         metavar="N",
         help="of the CPU; the weights depend on it (default: 1 for embedded, else one a core)",
     )
-    how.add_argument("--seed", type=int, default=0)
+    how.add_argument("--seed", type=whole(0, 2**32 - 1), default=0)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -94,17 +101,11 @@ def run(options: argparse.Namespace) -> int:
 
     require_training_extra()
     job = _job(options)
-    _say(f"{len(job.pairs):,} pairs, recipe {job.recipe}")
+    _say(f"{len(job.pairs):,} pairs; {job.recipe}")
     trained = train_dpo(job, _say)
     _say(f"kept the weights of step {trained.step} of {trained.steps}")
     _say(f"measure it with --pbias-model={trained.folder}, then pbias compare the two tables")
     return 0
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return int(text)
 
 
 def _say(text: str) -> None:
@@ -115,28 +116,29 @@ def _say(text: str) -> None:
 
 
 def _job(options: argparse.Namespace) -> TrainingJob:
-    from pytest_pbias.errors import ConfigurationError
+    """What to train on what; mistakes are found before pairs are gathered."""
+    from pytest_pbias.mitigation.training.dpo import load_tokenizer, quiet_libraries
     from pytest_pbias.mitigation.training.heldout import hold_out
-    from pytest_pbias.mitigation.training.job import TrainingJob
-    from pytest_pbias.mitigation.training.leaving_out import left_out, people_of
+    from pytest_pbias.mitigation.training.job import known_training
     from pytest_pbias.mitigation.training.mining import Split
-    from pytest_pbias.mitigation.training.pairs import write_pairs
+    from pytest_pbias.mitigation.training.pairs import read_pairs, write_pairs
     from pytest_pbias.mitigation.training.processes import Processes
     from pytest_pbias.outcomes import OutcomeTable
     from pytest_pbias.reporting.comparing import of_one_defense
     from pytest_pbias.runs import find_run
 
-    if options.pairs is None and options.from_run is None:
-        raise ConfigurationError(
-            "no pairs to train on: give --from-run TABLE to mine them, or --pairs FILE"
-        )
-    if not 0 < options.held_out < 1:
-        raise ConfigurationError(f"--held-out: {options.held_out} is not between 0 and 1")
+    _check_sources(options)
+    job = _job_without_pairs(options)
+    if Processes.launched().leads:
+        known_training(job)
     table = None
     if options.from_run is not None:
         table = OutcomeTable.read(find_run(options.from_run, options.store))
         table = of_one_defense(table, None)
-    leave_out = () if table is None else left_out(options.leave_out, people_of(table), "the run")
+    quiet_libraries()
+    load_tokenizer(job.model)
+    given = None if options.pairs is None else read_pairs(options.pairs, _say)
+    leave_out = _left_out(options, table, given)
     split = Split(options.held_out, options.seed, options.split_by)
     data = {} if table is None else _data(options, table)
     heldout = None
@@ -149,12 +151,37 @@ def _job(options: argparse.Namespace) -> TrainingJob:
             max_tokens=options.check_tokens,
             leave_out=leave_out,
         )
-    pairs = _pairs(options, table, data, split, leave_out)
+    if given is not None:
+        pairs = _varied(options, given, leave_out)
+    else:
+        assert table is not None
+        pairs = _mined(options, table, data, split, leave_out)
+    pairs = _at_most(pairs, options.max_pairs, options.seed)
     if Processes.launched().leads:
         write_pairs(pairs, options.out / "pairs.jsonl")
+    return replace(job, pairs=pairs, heldout=heldout)
+
+
+def _check_sources(options: argparse.Namespace) -> None:
+    from pytest_pbias.errors import ConfigurationError
+
+    if options.pairs is None and options.from_run is None:
+        raise ConfigurationError(
+            "no pairs to train on: give --from-run TABLE to mine them, or --pairs FILE"
+        )
+    if options.pairs is None and options.variant != "as-is":
+        raise ConfigurationError("--variant is for --pairs: mined pairs ask what the run asked")
+    if not 0 < options.held_out < 1:
+        raise ConfigurationError(f"--held-out: {options.held_out} is not between 0 and 1")
+
+
+def _job_without_pairs(options: argparse.Namespace) -> TrainingJob:
+    from pytest_pbias.mitigation.training.job import TrainingJob
+    from pytest_pbias.mitigation.training.weights import trainable
+
     return TrainingJob(
-        model=_weights(options.model),
-        pairs=pairs,
+        model=trainable(options.model),
+        pairs=(),
         recipe=_recipe(options),
         out=options.out,
         seed=options.seed,
@@ -165,77 +192,82 @@ def _job(options: argparse.Namespace) -> TrainingJob:
         cpu=options.cpu,
         threads=options.threads or (1 if options.model == "embedded" else None),
         resume=options.resume,
-        heldout=heldout,
     )
 
 
-def _pairs(
+def _left_out(
     options: argparse.Namespace,
     table: OutcomeTable | None,
+    given: Sequence[PreferencePair] | None,
+) -> tuple[str, ...]:
+    from pytest_pbias.mitigation.training import leaving_out
+
+    people = () if table is None else leaving_out.people_of(table)
+    if given is None:
+        return leaving_out.left_out(options.leave_out, people, "the run")
+    return leaving_out.left_out_of_pairs(options.leave_out, given, people)
+
+
+def _mined(
+    options: argparse.Namespace,
+    table: OutcomeTable,
     data: dict[str, TaskData],
     split: Split,
     leave_out: Sequence[str],
 ) -> tuple[PreferencePair, ...]:
-    import numpy as np
-
     from pytest_pbias.mitigation.training.mining import mine_pairs
 
-    if options.pairs is not None:
-        pairs = _given_pairs(options)
-    else:
-        assert table is not None
-        mined = mine_pairs(table, data, split, leave_out=leave_out, anchors=options.anchors)
-        if leave_out:
-            _say(f"left out: {', '.join(leave_out)}")
-        _say(
-            f"mined {len(mined.pairs) - mined.n_anchors:,} pairs from {mined.n_items:,} items on "
-            f"which {mined.n_identities} identities disagree, and {mined.n_anchors:,} anchors"
-        )
-        pairs = mined.pairs
-    if options.max_pairs is not None and len(pairs) > options.max_pairs:
-        rng = np.random.default_rng(options.seed)
-        chosen = np.sort(rng.permutation(len(pairs))[: options.max_pairs])
-        pairs = tuple(pairs[number] for number in chosen)
-    return pairs
+    mined = mine_pairs(table, data, split, leave_out=leave_out, anchors=options.anchors)
+    if leave_out:
+        _say(f"left out: {', '.join(leave_out)}")
+    _say(
+        f"mined {len(mined.pairs) - mined.n_anchors:,} pairs from {mined.n_items:,} items on "
+        f"which {mined.n_identities} identities disagree, and {mined.n_anchors:,} anchors"
+    )
+    return mined.pairs
 
 
-def _given_pairs(options: argparse.Namespace) -> tuple[PreferencePair, ...]:
+def _varied(
+    options: argparse.Namespace, given: Sequence[PreferencePair], leave_out: Sequence[str]
+) -> tuple[PreferencePair, ...]:
     from pytest_pbias.identities import paper_identities
-    from pytest_pbias.mitigation.training.leaving_out import left_out_of_pairs, without
-    from pytest_pbias.mitigation.training.pairs import apply_variant, read_pairs
+    from pytest_pbias.mitigation.training.leaving_out import without
+    from pytest_pbias.mitigation.training.pairs import apply_variant
 
-    read = read_pairs(options.pairs, _say)
-    leave_out = left_out_of_pairs(options.leave_out, read)
     people = [who for who in paper_identities() if who.name not in leave_out]
-    varied = apply_variant(read, options.variant, people, seed=options.seed)
+    varied = apply_variant(given, options.variant, people, seed=options.seed)
     pairs = without(varied, leave_out)
     if leave_out:
         _say(f"left out: {', '.join(leave_out)}, whom {len(varied) - len(pairs):,} pairs state")
     return pairs
 
 
+def _at_most(
+    pairs: tuple[PreferencePair, ...], most: int | None, seed: int
+) -> tuple[PreferencePair, ...]:
+    import numpy as np
+
+    if most is None or len(pairs) <= most:
+        return pairs
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(pairs))[:most])
+    return tuple(pairs[number] for number in chosen)
+
+
 def _data(options: argparse.Namespace, table: OutcomeTable) -> dict[str, TaskData]:
     """The items of the run's tasks, in the wording of the run's protocol."""
+    from pytest_pbias.errors import ConfigurationError
     from pytest_pbias.models.embedded import data_dir
     from pytest_pbias.tasks import Protocol, load_task, resolve_task
 
-    folder = options.data_dir or (data_dir() if options.model == "embedded" else None)
+    if options.data_dir is not None and not options.data_dir.is_dir():
+        raise ConfigurationError(f"--data-dir: there is no folder {options.data_dir}")
+    embedded = options.model == "embedded" or "embedded" in table.unique("model")
+    folder = options.data_dir or (data_dir() if embedded else None)
     protocol: Protocol = "paper" if table.info.get("protocol") == "paper" else "default"
     return {
-        name: load_task(resolve_task(name), data_dir=folder, protocol=protocol)
+        name: load_task(resolve_task(name), data_dir=folder, protocol=protocol, option_prefix="--")
         for name in table.tasks()
     }
-
-
-def _weights(name: str) -> str:
-    """Folder or hub id of the weights."""
-    from pytest_pbias.models.embedded import locate
-    from pytest_pbias.models.resolve import load_aliases
-
-    if name == "embedded":
-        return str(locate())
-    alias = load_aliases().get(name)
-    return name if alias is None or alias.base_url is not None else alias.served_name
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
@@ -244,6 +276,8 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 
     small = options.model == "embedded"
     recipe = recipe_named(options.recipe or ("small" if small else "large"))
+    if options.epochs is not None:
+        recipe = replace(recipe, steps=None)
     changes = {
         "learning_rate": options.learning_rate,
         "beta": options.beta,

@@ -16,6 +16,7 @@ from pytest_pbias.models.vllm import VllmSettings, find_vllm, weights_identity
 from pytest_pbias.models.vllm.adapter import read_adapter
 from pytest_pbias.models.vllm.command import option
 from pytest_pbias.models.vllm.hub import pinned_commit
+from pytest_pbias.models.vllm.weights import is_path, weight_files
 
 EMBEDDED = "embedded"
 EMBEDDED_SERVED_NAME = "pbias-embedded"
@@ -116,6 +117,8 @@ def _embedded(name: str = EMBEDDED, path: Path | None = None) -> ModelSpec:
 
 def _vllm(name: str, served: str, revision: str, settings: VllmSettings) -> ModelSpec:
     """A model that a vLLM server of our own will serve; a hub id at the commit it has now."""
+    if is_path(served):
+        weight_files(Path(served))  # a mistyped path is said before a missing vLLM
     try:
         find_vllm(settings.command)  # a missing vLLM is said now, not after collection
     except ConfigurationError as error:

@@ -72,6 +72,8 @@ def test_pairs_know_the_catalogue_and_whom_they_state() -> None:
         *("a beekeeper", "a Muslim person"),
     )
     assert "a Muslim person" in left_out_of_pairs(["Religion"], pairs)
+    pilot = Identity("a pilot", "Work")
+    assert left_out_of_pairs(["Work"], pairs, [pilot]) == ("a pilot",)
     with pytest.raises(ConfigurationError, match="the catalogue has no identity or group 'a bee'"):
         left_out_of_pairs(["a bee"], pairs)
 

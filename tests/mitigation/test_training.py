@@ -17,8 +17,11 @@ from pytest_pbias.cli import main
 from pytest_pbias.errors import ConfigurationError, InfrastructureError
 from pytest_pbias.mitigation.training.dpo import one_line_when_out_of_memory, require_training_extra
 from pytest_pbias.mitigation.training.heldout import Check
+from pytest_pbias.mitigation.training.recipe import RECIPES
 from pytest_pbias.mitigation.training.reproducing import same_sums
 from pytest_pbias.models.embedded import locate
+from pytest_pbias.tasks import Item
+from tests.mitigation.runs import gsm8k_run
 
 torch = pytest.importorskip("torch", reason="the extra 'mitigate' is not installed")
 pytest.importorskip("trl", reason="the extra 'mitigate' is not installed")
@@ -161,26 +164,102 @@ def test_another_error_is_not_taken_for_it() -> None:
         (["--pairs=missing.jsonl"], "there is no such file"),
         (["--from-run=missing.parquet"], "no run 'missing.parquet': there is no such file"),
         (["--pairs=x.jsonl", "--held-out=2"], "--held-out: 2.0 is not between 0 and 1"),
+        (["--from-run=RUN", "--variant=no-system"], "--variant is for --pairs"),
+        (["--from-run=RUN", "--data-dir=nowhere"], "--data-dir: there is no folder nowhere"),
+        (["--from-run=RUN", "--data-dir=."], "check --data-dir\n"),
     ],
 )
 def test_wrong_input_is_one_line(
-    options: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: list[str],
+    says: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    gsm8k_run((Item("1", "c", "?"),), lambda who, number: ("1", 1.0)).write(tmp_path / "run")
+    options = [option.replace("RUN", str(tmp_path / "run")) for option in options]
     assert main(["train", "embedded", f"--out={tmp_path / 'out'}", *options]) == 2
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
 
 
-def test_a_model_that_cannot_be_loaded_is_one_line(
-    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--steps=0", "argument --steps: '0' is not a whole number from 1"),
+        ("--beta=-1", "argument --beta: '-1' is not a number above 0"),
+        ("--learning-rate=nan", "argument --learning-rate: 'nan' is not a number above 0"),
+        ("--anchors=-1", "argument --anchors: '-1' is not a number from 0"),
+        ("--max-pairs=0", "argument --max-pairs: '0' is not a whole number from 1"),
+        ("--seed=4294967296", "is not a whole number from 0 to 4294967295"),
+        ("--epochs=1", "argument --epochs: not allowed with argument --steps"),
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_refused(
+    option: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "empty").mkdir()
-    options = ["train", str(tmp_path / "empty"), f"--pairs={pairs}", f"--out={tmp_path / 'out'}"]
+    with pytest.raises(SystemExit) as left:
+        main(["train", "embedded", "--pairs=x.jsonl", f"--out={tmp_path}", "--steps=1", option])
+    assert left.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ("embeded", "unknown model 'embeded': did you mean 'embedded'?"),
+        ("gpt-4o", "model 'gpt-4o' is behind an API, which gives no weights"),
+        ("./nothing", "there is no such folder"),
+        ("EMPTY", "is not a model folder: it needs config.json and *.safetensors"),
+        ("BROKEN", "cannot be loaded"),
+    ],
+)
+def test_a_model_that_cannot_be_trained_is_said_before_pairs_are_read(
+    model: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, files in (("EMPTY", ()), ("BROKEN", ("config.json", "model.safetensors"))):
+        (tmp_path / name).mkdir()
+        for file in files:
+            (tmp_path / name / file).write_text("{}")
+    named = str(tmp_path / model) if model.isupper() else model
+    assert main(["train", named, "--pairs=missing.jsonl", f"--out={tmp_path / 'out'}"]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("out", "says"),
+    [
+        ("file", "is no folder that can be written to"),
+        ("file/below", "is no folder that can be written to"),
+        ("trained", "holds a training already: give --resume or another --out"),
+        ("trained --resume", "holds another training (model, recipe, seed, max_length differ)"),
+        ("torn", "training.json cannot be read (JSONDecodeError): give another --out"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_said_before_pairs_are_read(
+    out: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    for name, note in (("trained", '{"model": "other"}'), ("torn", "{")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "training.json").write_text(note)
+    folder, *more = out.split()
+    options = ["train", "embedded", "--pairs=missing.jsonl", f"--out={tmp_path / folder}", *more]
     assert main(options) == 2
     error = capsys.readouterr().err
-    assert "cannot be loaded" in error
+    assert says in error
     assert error.count("\n") == 1
+
+
+def test_a_recipe_reads_as_a_line() -> None:
+    assert str(RECIPES["small"]) == (
+        "rate 0.001, beta 0.1, LoRA r 32 alpha 64, batch 32, epochs 1, losses sigmoid + 4 sft"
+    )
+    assert "steps 100, losses sigmoid" in str(RECIPES["paper"])
 
 
 def test_a_collapsing_model_is_never_the_best_check() -> None:

@@ -47,6 +47,17 @@ def test_local_weights_need_a_server(name: str) -> None:
     assert spec.served_identity == f"endpoint:http://localhost:8000/v1#{spec.served_name}"
 
 
+@pytest.mark.parametrize("name", ["./nosuchdir", "a/b/c", "~/nosuchdir"])
+def test_a_path_without_a_folder_is_said_before_a_missing_vllm(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="there is no such folder"):
+        resolve_model(name)
+
+
+def test_a_folder_without_weights_is_said_before_a_missing_vllm(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"needs config\.json and \*\.safetensors"):
+        resolve_model(str(tmp_path))
+
+
 def test_near_matches() -> None:
     with pytest.raises(ConfigurationError, match="unknown model 'lama3': did you mean 'llama3'"):
         resolve_model("lama3")

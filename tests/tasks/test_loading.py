@@ -126,6 +126,25 @@ def test_a_folder_without_the_files_is_named(tmp_path: Path) -> None:
         load_task(TASKS["bbh"], data_dir=tmp_path)
 
 
+def test_messages_name_the_options_of_the_program_that_reads(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"; check --data-dir$"):
+        load_task(TASKS["bbh"], data_dir=tmp_path, option_prefix="--")
+    with pytest.raises(DataError, match="; give --data-dir with "):
+        load_task(TASKS["strongreject"], option_prefix="--")
+
+
+def test_a_split_that_a_folder_lacks_is_told_from_a_wrong_folder(tmp_path: Path) -> None:
+    (tmp_path / "gsm8k").mkdir()
+    (tmp_path / "gsm8k" / "test.jsonl").write_text('{"question": "Q", "answer": "#### 1"}\n')
+    said = (
+        f"the data in {tmp_path} has no split 'train' of task 'gsm8k', only test: give "
+        "--pbias-data-dir with gsm8k/train.jsonl"
+    )
+    with pytest.raises(DataError) as caught:
+        load_task(TASKS["gsm8k"], data_dir=tmp_path, split="train")
+    assert str(caught.value) == said
+
+
 def test_a_set_that_is_not_on_the_hub_says_where_it_belongs() -> None:
     with pytest.raises(DataError, match="give --pbias-data-dir"):
         load_task(TASKS["strongreject"])

@@ -223,17 +223,31 @@ def load_model(name: str, *, cpu: bool) -> tuple[Any, Any]:
         ConfigurationError: it cannot be loaded, or its chat template lacks the end token.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
+    tokenizer = load_tokenizer(name)
     dtype = torch.float32 if cpu else torch.bfloat16
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
         model = AutoModelForCausalLM.from_pretrained(
             name, dtype=dtype, attn_implementation="eager" if cpu else "sdpa"
         )
     except (OSError, ValueError, KeyError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise ConfigurationError(f"model {name} cannot be loaded: {reason}") from None
+        raise _not_loaded(name, error) from None
+    return model, tokenizer
+
+
+def load_tokenizer(name: str) -> Any:
+    """A model's tokenizer, checked for what DPO needs; soon done, unlike loading the weights.
+
+    Raises:
+        ConfigurationError: it cannot be loaded, or its chat template lacks the end token.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, KeyError) as error:
+        raise _not_loaded(name, error) from None
     if tokenizer.chat_template is None:
         raise ConfigurationError(f"model {name} has no chat template: train a chat model")
     chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
@@ -242,4 +256,9 @@ def load_model(name: str, *, cpu: bool) -> tuple[Any, Any]:
             f"model {name}: its chat template does not end an answer with {tokenizer.eos_token}: "
             "a model trained with it would never stop; mend the template first"
         )
-    return model, tokenizer
+    return tokenizer
+
+
+def _not_loaded(name: str, error: Exception) -> ConfigurationError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return ConfigurationError(f"model {name} cannot be loaded: {reason}")

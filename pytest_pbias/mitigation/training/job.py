@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pytest_pbias.mitigation.training.recipe import Recipe
 from pytest_pbias.mitigation.training.reproducing import available_cores
 
 CHECKPOINTS = "checkpoints"
+_NOTE = "training.json"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,47 @@ class TrainingJob:
         }
 
 
+def known_training(job: TrainingJob) -> dict[str, Any]:
+    """The note of the training that ``job`` goes on with; empty where its folder holds none.
+
+    A job without pairs is one that looks before they are gathered: its pairs are not compared.
+
+    Raises:
+        ConfigurationError: the folder cannot be one, is the model's own, or holds a training that
+            this one does not go on with.
+    """
+    nearest = next(path for path in (job.out, *job.out.parents) if os.path.exists(path))
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"--out {job.out}: {nearest} is no folder that can be written to")
+    if Path(job.model).is_dir() and Path(job.model).resolve() == job.out.resolve():
+        raise ConfigurationError(f"--out {job.out} is the folder of the model: give another")
+    known = _note(job.out)
+    if known and not job.resume:
+        raise ConfigurationError(
+            f"{job.out} holds a training already: give --resume or another --out"
+        )
+    unknown_yet = () if job.pairs else ("pairs", "n_pairs")
+    wanted = {key: value for key, value in job.fingerprint().items() if key not in unknown_yet}
+    changed = [key for key, value in wanted.items() if known.get(key) != value]
+    if known and changed:
+        raise ConfigurationError(
+            f"{job.out} holds another training ({', '.join(changed)} differ): give another --out"
+        )
+    return known
+
+
+def _note(out: Path) -> dict[str, Any]:
+    note = out / _NOTE
+    if not note.exists():
+        return {}
+    try:
+        return dict(json.loads(note.read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigurationError(
+            f"{note} cannot be read ({type(error).__name__}): give another --out"
+        ) from None
+
+
 def prepare_folder(job: TrainingJob, processes: Processes) -> tuple[str | None, int]:
     """Write what is trained to the folder, in the process that leads.
 
@@ -64,25 +107,13 @@ def prepare_folder(job: TrainingJob, processes: Processes) -> tuple[str | None, 
     Raises:
         ConfigurationError: the folder holds a training that this one does not go on with.
     """
-    note = job.out / "training.json"
-    known: dict[str, Any] = {}
+    known = known_training(job) if processes.leads else _note(job.out)
     job.out.mkdir(parents=True, exist_ok=True)
-    if note.exists():
-        if processes.leads and not job.resume:
-            raise ConfigurationError(
-                f"{job.out} holds a training already: give --resume or another --out"
-            )
-        known = json.loads(note.read_text("utf-8"))
-        changed = [key for key, value in job.fingerprint().items() if known.get(key) != value]
-        if processes.leads and changed:
-            raise ConfigurationError(
-                f"{job.out} holds another training ({', '.join(changed)} differ): "
-                "give another --out"
-            )
     share = max(1, available_cores() // processes.here)
     threads = job.threads or known.get("threads") or share
     if processes.leads:
         text = json.dumps(job.fingerprint() | {"threads": threads}, indent=1)
+        note = job.out / _NOTE
         part = note.with_suffix(".part")  # the other processes read the note at any moment
         part.write_text(text + "\n", "utf-8")
         part.replace(note)

@@ -26,7 +26,7 @@ def left_out(wanted: Iterable[str], people: Collection[Identity], where: str) ->
     names = {person.name for person in people}
     groups = {person.group for person in people}
     found: dict[str, None] = {}
-    for name in (" ".join(given.split()) for given in wanted):
+    for name in (" ".join(text.split()) for text in wanted):
         if name not in names | groups:
             hint = near_matches(name, [*sorted(names), *sorted(groups)])
             raise ConfigurationError(
@@ -37,15 +37,17 @@ def left_out(wanted: Iterable[str], people: Collection[Identity], where: str) ->
     return tuple(found)
 
 
-def left_out_of_pairs(wanted: Iterable[str], pairs: Sequence[PreferencePair]) -> tuple[str, ...]:
-    """The same for pairs of a data set: of the catalogue, or stated in one of the pairs.
+def left_out_of_pairs(
+    wanted: Sequence[str], pairs: Sequence[PreferencePair], people: Collection[Identity] = ()
+) -> tuple[str, ...]:
+    """The same for pairs of a data set: of ``people``, the catalogue, or stated in the pairs.
 
     Raises:
         ConfigurationError: a name is neither.
     """
     own = [name for name in wanted if any(_states(pair, [name]) for pair in pairs)]
-    people = [*default_identities(), *(Identity(" ".join(name.split()), "Custom") for name in own)]
-    return left_out(wanted, people, "the catalogue")
+    stated = [Identity(" ".join(name.split()), "Custom") for name in own]
+    return left_out(wanted, [*people, *default_identities(), *stated], "the catalogue")
 
 
 def without(pairs: Sequence[PreferencePair], names: Sequence[str]) -> tuple[PreferencePair, ...]:

@@ -27,6 +27,16 @@ class Recipe:
     schedule: str = "linear"
     warmup: float = 0.05
 
+    def __str__(self) -> str:
+        losses = " + ".join(
+            name if weight == 1 else f"{weight:g} {name}" for name, weight in self.losses
+        )
+        length = f"epochs {self.epochs:g}" if self.steps is None else f"steps {self.steps}"
+        return (
+            f"rate {self.learning_rate:g}, beta {self.beta:g}, LoRA r {self.rank} alpha "
+            f"{self.alpha}, batch {self.batch}, {length}, losses {losses}"
+        )
+
 
 RECIPES = {
     # Measured on the 2 M-parameter embedded model.

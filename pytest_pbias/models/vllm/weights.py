@@ -17,16 +17,34 @@ def weights_identity(folder: Path, arguments: Sequence[str]) -> str:
     Raises:
         ConfigurationError: it holds no weights that vLLM serves.
     """
-    weights = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
-    if not weights or not (folder / "config.json").is_file():
-        raise ConfigurationError(
-            f"{folder} is not a model folder: it needs config.json and *.safetensors"
-        )
+    weights = weight_files(folder)
     files = [*sorted(folder.glob("*.json")), *sorted(folder.glob("*.jinja")), *weights]
     digest = hashlib.sha256()
     digest.update(files_digest(files))
     digest.update(json.dumps(list(arguments)).encode())
     return digest.hexdigest()
+
+
+def is_path(name: str) -> bool:
+    """Whether a model's name can only be a folder here, neither an alias nor a hub id."""
+    starts = name.startswith(("/", "./", "../", "~"))
+    return starts or name.count("/") > 1 or Path(name).is_dir()
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of a model folder that hold its weights.
+
+    Raises:
+        ConfigurationError: there is no such folder, or it has no weights or configuration.
+    """
+    if not folder.is_dir():
+        raise ConfigurationError(f"model {str(folder)!r}: there is no such folder")
+    weights = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
+    if not weights or not (folder / "config.json").is_file():
+        raise ConfigurationError(
+            f"{folder} is not a model folder: it needs config.json and *.safetensors"
+        )
+    return weights
 
 
 def files_digest(files: Iterable[Path]) -> bytes:
