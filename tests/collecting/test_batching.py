@@ -94,22 +94,27 @@ def test_a_batch_whose_id_was_never_written_down_is_found_again(
     assert fresh.count() == 10
 
 
-@pytest.mark.slow
-def test_a_killed_session_fetches_what_it_submitted(batches: Any, tmp_path: Path) -> None:
+def _session(folder: Path, server: Any) -> list[str]:
+    """The command of a session of 60 requests in ``folder``."""
     from pytest_pbias.models.embedded import data_dir
 
-    server = batches(seconds=8)
-    tmp_path.joinpath("test_suite.py").write_text(
+    folder.joinpath("test_suite.py").write_text(
         "import pytest\n\n"
         "@pytest.mark.pbias(tasks=['gsm8k'], identities=['a man', 'a woman'])\n"
         "def test_it(cell):\n    assert cell.outcomes.shape == (20, 1)\n"
     )
-    command = [
+    return [
         *(sys.executable, "-m", "pytest", "-q", "--pbias-model=tiny", "--pbias-batch"),
         f"--pbias-base-url={server.url}",
         f"--pbias-data-dir={data_dir()}",
         *("--pbias-limit=20", "--pbias-placement=system", "--pbias-batch-poll=0.2"),
     ]
+
+
+@pytest.mark.slow
+def test_a_killed_session_fetches_what_it_submitted(batches: Any, tmp_path: Path) -> None:
+    server = batches(seconds=8)
+    command = _session(tmp_path, server)
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
     end = time.monotonic() + 60
     while not server.stats()["polls"]:
@@ -121,3 +126,19 @@ def test_a_killed_session_fetches_what_it_submitted(batches: Any, tmp_path: Path
     assert "no answer can be read" in done.stdout or done.returncode == 0, done.stdout
     assert Store(tmp_path / ".pbias" / "responses.sqlite").count() == 60
     assert server.stats()["batches"] == 1
+
+
+@pytest.mark.slow
+def test_a_session_interrupted_while_the_provider_hangs_ends_with_its_report(
+    batches: Any, tmp_path: Path
+) -> None:
+    server = batches(seconds=3600, hang_polls=True)
+    process = subprocess.Popen(
+        _session(tmp_path, server), cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    server.await_stat("polls")
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=40)[0]  # the provider hangs for 300 s, the client for 600
+    assert process.returncode == 2, said
+    assert "PARTIAL" in said
+    assert "Traceback" not in said

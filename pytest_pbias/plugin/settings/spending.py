@@ -41,11 +41,8 @@ def read_spending(config: pytest.Config, model: ModelSpec) -> SpendingSettings:
     price = find_price(model.served_name, read_path(config, "prices"))
     budget = read_option(config, "budget")
     batch = read_flag(config, "batch")
-    if batch and budget is not None:
-        raise ConfigurationError(
-            "--pbias-budget cannot stop a batch that is submitted; use --pbias-plan and "
-            "--pbias-limit with --pbias-batch"
-        )
+    if batch:
+        _check_beside_batch(config)
     return SpendingSettings(
         rpm=read_number(config, "rpm", least=0.0, most=_MOST, above=True),
         tpm=read_number(config, "tpm", least=0.0, most=_MOST, above=True),
@@ -56,6 +53,25 @@ def read_spending(config: pytest.Config, model: ModelSpec) -> SpendingSettings:
         batch=batch,
         poll=read_number(config, "batch-poll", least=0.0, most=86_400.0, above=True) or 30.0,
     )
+
+
+def _check_beside_batch(config: pytest.Config) -> None:
+    """Refuse what a batch cannot heed.
+
+    Raises:
+        ConfigurationError: such an option is given.
+    """
+    if read_option(config, "budget") is not None:
+        raise ConfigurationError(
+            "--pbias-budget cannot stop a batch that is submitted; use --pbias-plan and "
+            "--pbias-limit with --pbias-batch"
+        )
+    for name in ("rpm", "tpm", "timeout", "concurrency"):
+        if config.getoption(f"pbias_{name}") or config.getini(f"pbias_{name}"):
+            raise ConfigurationError(
+                f"--pbias-{name}: the provider decides when it asks what is in a batch; leave it "
+                "out with --pbias-batch"
+            )
 
 
 def _timeout(config: pytest.Config, model: ModelSpec) -> float:
