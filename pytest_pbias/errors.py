@@ -38,14 +38,20 @@ def quoted(value: object) -> str:
         return f"{type(value).__name__} too long to show"
 
 
-def near_matches(name: str, known: Iterable[str]) -> str:
-    """Return a hint such as ``did you mean 'a nurse'?`` or the list of known names."""
+def near_matches(
+    name: str, known: Iterable[str], *, most: int | None = None, rest: str = ""
+) -> str:
+    """Return a hint such as ``did you mean 'a nurse'?`` or the list of known names.
+
+    Of the list only the first ``most`` are shown; ``rest`` then says where to find the others.
+    """
     names = list(known)
     by_fold = {candidate.casefold(): candidate for candidate in names}
     close = get_close_matches(_cut(name).casefold(), by_fold, n=3, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(quoted(by_fold[match]) for match in close) + "?"
-    return "known: " + ", ".join(map(_cut, names))
+    listed = "known: " + ", ".join(map(_cut, names[:most]))
+    return listed if most is None or len(names) <= most else f"{listed}, ...; {rest}"
 
 
 def _cut(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ LATEST = "latest"
 LATEST_OF = "latest-of-"
 _NUMBERED = re.compile(r"^(\d{4,})(?:-|$)")
 _MOST_MODEL = 40
+_MOST_NAMES = 6  # in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +171,18 @@ def find_run(name: str | Path, store_dir: Path = DEFAULT_STORE) -> Path:
     for record in reversed(records):
         if _fits(record, text):
             return record.path
-    known = [record.name for record in records]
-    known += [record.tag for record in records if record.tag]
-    models = dict.fromkeys(record.model for record in records if record.model)
-    known += [LATEST_OF + model for model in models]
-    hint = near_matches(text, [LATEST, *dict.fromkeys(known)])
-    raise ConfigurationError(f"no run {shown} in {store_dir / 'runs'}: {_shorten(hint)}")
+    hint = near_matches(text, _names(records), most=_MOST_NAMES, rest="`pbias runs` lists all")
+    raise ConfigurationError(f"no run {shown} in {store_dir / 'runs'}: {hint}")
+
+
+def _names(records: Sequence[RunRecord]) -> list[str]:
+    """Every name that stands for a run, those of the newest first."""
+    names = [LATEST]
+    for record in reversed(records):
+        names += [record.name]
+        names += [record.tag] if record.tag else []
+        names += [LATEST_OF + record.model] if record.model else []
+    return list(dict.fromkeys(names))
 
 
 def _is_file(path: Path) -> bool:
@@ -195,5 +202,5 @@ def _fits(record: RunRecord, text: str) -> bool:
     return text.startswith(LATEST_OF) and text.removeprefix(LATEST_OF) == record.model
 
 
-def _shorten(text: str, most: int = 400) -> str:
+def _shorten(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."

@@ -81,6 +81,17 @@ def test_a_wrong_name_is_one_line_with_what_comes_near(store: Path, name: str, s
     assert len(str(caught.value)) < 600 + len(str(store))
 
 
+def test_of_many_runs_a_wrong_name_lists_the_newest(tmp_path: Path) -> None:
+    for number in range(1, 31):
+        keep_run(EMPTY, tmp_path, model="embedded", tag=f"v{number}" if number % 10 == 0 else "")
+    with pytest.raises(ConfigurationError) as caught:
+        find_run("nosuch", tmp_path)
+    assert str(caught.value).endswith(
+        ": known: latest, 0030-embedded, v30, latest-of-embedded, 0029-embedded, 0028-embedded, "
+        "...; `pbias runs` lists all"
+    )
+
+
 @pytest.mark.parametrize("command", ["compare", "report", "regrade"])
 def test_an_unset_variable_is_no_name_of_the_newest_run(
     store: Path, command: str, capsys: pytest.CaptureFixture[str]

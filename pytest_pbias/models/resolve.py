@@ -41,18 +41,20 @@ def resolve_model(
     api_key_env: str | None = None,
     aliases_file: Path | None = None,
     vllm: VllmSettings | None = None,
+    require_key: bool = True,
 ) -> ModelSpec:
     """Resolve ``name``: ``embedded``, an alias, or any name served at ``base_url``.
 
     A folder in the embedded model's form is served by the embedded engine; any other folder or
     hub id by a vLLM server that this package starts as ``vllm`` says. ``base_url`` may name
     several addresses with commas between; the first stands for all in what identifies requests,
-    so that adding or dropping others asks nothing again.
+    so that adding or dropping others asks nothing again. ``require_key`` looks for the API key
+    now, not at the first request: what asks nothing needs none.
 
     Raises:
-        ConfigurationError: the name is unknown, its API key is not set, no server is named for a
-            model with local weights, the hub has no such model or revision, or the aliases file is
-            malformed.
+        ConfigurationError: the name is unknown, a required API key is not set, no server is named
+            for a model with local weights, the hub has no such model or revision, or the aliases
+            file is malformed.
         InfrastructureError: the hub cannot be asked, and its cache has no copy.
     """
     name = name.strip() if isinstance(name, str) else ""
@@ -69,7 +71,7 @@ def resolve_model(
         served = aliases[name].served_name if name in aliases else name
         if name == EMBEDDED:
             served = EMBEDDED_SERVED_NAME
-        return _endpoint(name, served, base_url, api_key_env)
+        return _endpoint(name, served, base_url, api_key_env, require_key=require_key)
     alias = aliases.get(name)
     if name == EMBEDDED or (alias is None and _has_runtime(name)):
         _refuse_adapter(
@@ -88,7 +90,14 @@ def resolve_model(
     _refuse_deterministic(vllm, f"the API behind {name!r}")
     _refuse_adapter(vllm, f"the API behind {name!r}", "--pbias-lora is for local weights")
     key_env = api_key_env or alias.api_key_env
-    return _endpoint(name, alias.served_name, alias.base_url, key_env, alias.revision)
+    return _endpoint(
+        name,
+        alias.served_name,
+        alias.base_url,
+        key_env,
+        alias.revision,
+        require_key=require_key,
+    )
 
 
 def _has_runtime(name: str) -> bool:
@@ -185,7 +194,13 @@ def _refuse_adapter(settings: VllmSettings | None, who: str, instead: str) -> No
 
 
 def _endpoint(
-    name: str, served: str, base_url: str, api_key_env: str | None, revision: str = ""
+    name: str,
+    served: str,
+    base_url: str,
+    api_key_env: str | None,
+    revision: str = "",
+    *,
+    require_key: bool,
 ) -> ModelSpec:
     url, *more = dict.fromkeys(normalize_base_url(one) for one in base_url.split(","))
     spec = ModelSpec(
@@ -198,7 +213,8 @@ def _endpoint(
         revision=revision,
         more_urls=tuple(more),
     )
-    spec.api_key()  # a missing key is said now, not at the first request
+    if require_key:
+        spec.api_key()
     return spec
 
 

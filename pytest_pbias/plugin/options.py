@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -185,6 +185,9 @@ def read_option(config: pytest.Config, name: str) -> str | None:
     """The value of an option: command line, else ini file, else default; empty counts as unset.
 
     Values of a repeated option are joined by commas.
+
+    Raises:
+        ConfigurationError: the ini file has a value that is none of the option's choices.
     """
     option = next(option for option in OPTIONS if option.name == name)
     value = config.getoption(option.dest)
@@ -193,9 +196,7 @@ def read_option(config: pytest.Config, name: str) -> str | None:
     if value is None:
         value = config.getini(option.dest) or None
         if value and option.choices and value not in option.choices:
-            raise pytest.UsageError(
-                f"ini value {option.dest} = {value!r}: choose from {', '.join(option.choices)}"
-            )
+            _refuse(f"{option.dest} = {value!r}: choose from {', '.join(option.choices)}")
     return str(value) if value else option.default
 
 
@@ -210,8 +211,18 @@ def read_path(config: pytest.Config, name: str) -> Path | None:
 
 
 def read_flag(config: pytest.Config, name: str) -> bool:
-    """Whether a flag is given on the command line or switched on in the ini file."""
+    """Whether a flag is given on the command line or switched on in the ini file.
+
+    Raises:
+        ConfigurationError: the ini file says neither true nor false.
+    """
     value = (read_option(config, name) or "false").lower()
     if value not in _ON and value not in _OFF:
-        raise pytest.UsageError(f"ini value pbias_{name.replace('-', '_')}: say true or false")
+        _refuse(f"pbias_{name.replace('-', '_')}: say true or false")
     return value in _ON
+
+
+def _refuse(reason: str) -> NoReturn:
+    from pytest_pbias.errors import ConfigurationError
+
+    raise ConfigurationError(f"ini value {reason}")

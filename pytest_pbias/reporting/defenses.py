@@ -10,7 +10,7 @@ from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes
 from pytest_pbias.reporting.comparing.compare import compare_runs
 from pytest_pbias.reporting.comparing.result import AxisComparison, Comparison
-from pytest_pbias.reporting.text import markdown, padded, unsigned, wrapped
+from pytest_pbias.reporting.text import markdown, plain, unsigned, wrapped
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,21 @@ def defense_lines(defenses: Sequence[DefenseSummary], width: int) -> Iterator[st
     if not defenses:
         return
     yield f"prompt defences against {defenses[0].reference} on the same items"
-    yield f"  {'':<16} {'axis':<8} {'PB debiased':<24} {'mean rate':<15} baseline"
+    yield _columns("axis", "PB debiased", "mean rate", "baseline")
     for summary in defenses:
+        yield f"  {plain(summary.defense)}"
         if summary.comparison is None:
-            yield f"  {padded(summary.defense, 16)} nothing in common to compare"
+            yield "    nothing in common to compare"
             continue
         for axis in summary.comparison.axes:
-            yield f"  {padded(summary.defense, 16)} {_cells(axis)}"
+            yield _cells(axis)
             text = f"{axis.direction.value.upper()}: {axis.reason}"
-            yield from wrapped(f"    {text}", width)
+            yield from wrapped(f"      {text}", width)
+
+
+def _columns(axis: str, bias: str, mean: str, baseline: str) -> str:
+    # As wide as the widest percentages: ``100.0 -> 100.0 (100.0 to 100.0)``.
+    return f"    {axis:<8} {bias:<31} {mean:<15} {baseline}"
 
 
 def _cells(axis: AxisComparison) -> str:
@@ -70,9 +76,7 @@ def _cells(axis: AxisComparison) -> str:
     if before is not None and after is not None:
         moved = f"{before.estimate:.1f} -> {unsigned(after.estimate, after.low, after.high)}"
     mean = f"{axis.mean.old:.1f} -> {axis.mean.new:.1f}"
-    return (
-        f"{axis.axis:<8} {moved:<24} {mean:<15} {axis.baseline.old:.1f} -> {axis.baseline.new:.1f}"
-    )
+    return _columns(axis.axis, moved, mean, f"{axis.baseline.old:.1f} -> {axis.baseline.new:.1f}")
 
 
 def defense_table(defenses: Sequence[DefenseSummary]) -> Iterator[str]:

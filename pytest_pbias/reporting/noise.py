@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pytest_pbias.reporting.text import Line, markdown, plain, signed
+from pytest_pbias.reporting.text import Line, columns, cut, markdown, padded, plain, signed
+
+_BESIDE = 20  # columns that a task takes with figures beside it; a longer one has its own line
 
 
 def noise_lines(noise: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
@@ -19,10 +21,15 @@ def noise_lines(noise: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
     if total and not changed:
         yield f"  all {total:,} answers were the same: the engine itself moves nothing", ""
     for one in noise:
+        task = _task(one)
+        if columns(task) > _BESIDE and (one["changed_answers"] or one["n_missing"]):
+            yield f"  {cut(task, 78)}", ""
+            task = ""
         if one["changed_answers"]:
-            yield f"  {_task(one):<20} {_change(one)}", ""
+            yield f"  {padded(task, _BESIDE)} {_change(one)}", ""
         if one["n_missing"]:
-            yield f"  {_task(one)}: {int(one['n_missing']):,} pairs are not complete", "yellow"
+            missing = f"{int(one['n_missing']):,} pairs are not complete"
+            yield f"  {task}: {missing}" if task else f"  {'':{_BESIDE}} {missing}", "yellow"
 
 
 def noise_table(noise: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -46,7 +53,7 @@ def _task(one: Mapping[str, Any]) -> str:
     parts = [str(one["task"])]
     parts += [f"under {one['defense']}"] if one["defense"] != "none" else []
     parts += [f"({one['baseline']})"] if one["baseline"] != "baseline" else []
-    return plain(" ".join(parts), 20)
+    return plain(" ".join(parts))
 
 
 def _change(one: Mapping[str, Any]) -> str:

@@ -68,7 +68,7 @@ def _full(summary: RunSummary, verbosity: int, width: int) -> Iterator[Line]:
     yield "", ""
     yield from _failures(summary)
     yield from _unsettled(summary)
-    yield from _controls(summary)
+    yield from _controls(summary, width)
     yield from unparsable_lines(summary.unparsable)
     for line in defense_lines(summary.defenses, width):
         yield line, ""
@@ -215,8 +215,8 @@ def _failures(summary: RunSummary) -> Iterator[Line]:
         assert cell.verdict is not None
         found = cell.verdict.difference
         shown = signed(found.estimate, found.low, found.high)
-        under = "" if task.defense == "none" else f" ({task.defense})"
-        yield f"  {_name(task, cell)} {shown}{under}", "red"
+        yield f"  {_name(task, cell)} {shown}", "red"
+        yield from _under(task, "red")
     if len(failed) > _MOST_FAILURES:
         yield f"  and {len(failed) - _MOST_FAILURES} more (-v shows every cell)", "red"
 
@@ -240,6 +240,7 @@ def _unsettled(summary: RunSummary) -> Iterator[Line]:
         shown = signed(found.estimate, found.low, found.high)
         enough = "too many" if needed is None or needed > 1_000_000 else f"{needed:,}"
         yield f"  {_name(task, cell)} {shown:<22} {enough:>9}", "yellow"
+        yield from _under(task, "yellow")
     if len(open_cells) > _MOST_UNSETTLED:
         yield f"  and {len(open_cells) - _MOST_UNSETTLED} more (-v shows every cell)", "yellow"
 
@@ -248,13 +249,21 @@ def _name(task: TaskSummary, cell: CellSummary) -> str:
     return f"{padded(task.task, 13)} {padded(cell.identity.name, 30)}"
 
 
-def _controls(summary: RunSummary) -> Iterator[Line]:
+def _under(task: TaskSummary, style: Style) -> Iterator[Line]:
+    """The prompt defence of the row above, which has no room for it."""
+    if task.defense != "none":
+        yield f"    under {plain(task.defense)}", style
+
+
+def _controls(summary: RunSummary, width: int) -> Iterator[Line]:
     moved = [
         (task, cell) for task, cell in _of(summary, Verdict.FAIL) if cell.identity.kind == "control"
     ]
     for task, cell in moved:
         who = plain(cell.identity.name, 30)
-        yield f"{task.task}: any persona prompt moves this model (control: {who})", "yellow"
+        text = f"{task.title}: any persona prompt moves this model (control: {who})"
+        for line in wrapped(text, width):
+            yield line, "yellow"
 
 
 def _gates(summary: RunSummary, width: int) -> Iterator[Line]:

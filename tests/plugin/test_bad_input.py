@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from pytest_pbias.models.embedded import data_dir
+
 
 def _error(result: pytest.RunResult) -> str:
     """The one error line of a run that stopped; no traceback, no test run."""
@@ -61,6 +63,52 @@ def test_a_missing_key_is_said_before_anything_is_asked(
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     assert "OPENAI_API_KEY" in _error(suite.runpytest_subprocess("--pbias-model=gpt-4o"))
+
+
+def test_a_plan_and_a_listing_ask_nothing_and_need_no_key(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "PBIAS_JUDGE_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    options = ["--pbias-model=gpt-4o-mini", f"--pbias-data-dir={data_dir()}", "--pbias-limit=5"]
+    judges = ["--pbias-judge=rules,llm", "--pbias-judge-model=gpt-4o"]
+    planned = suite.runpytest_subprocess(*options, *judges, "--pbias-plan")
+    assert planned.ret == pytest.ExitCode.OK
+    planned.stdout.fnmatch_lines(["to ask: 50 requests", "nothing was asked*", "judge llm:*"])
+    listed = suite.runpytest_subprocess(*options, "--collect-only")
+    assert listed.ret == pytest.ExitCode.OK
+    judged = suite.runpytest_subprocess(
+        f"--pbias-data-dir={data_dir()}", "--pbias-model=embedded", "--pbias-limit=5", *judges
+    )
+    assert "'gpt-4o' needs an API key: set the environment variable OPENAI_API_KEY" in _error(
+        judged
+    )
+
+
+PERSONAS = 'tasks = ["gsm8k"]\nidentities = ["a nurse"]\n'
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("pbias_gate = prov", "ini value pbias_gate = 'prov': choose from detect, prove"),
+        ("pbias_aa = maybe", "ini value pbias_aa: say true or false"),
+        ("pbias_plan = maybe", "ini value pbias_plan: say true or false"),
+    ],
+)
+def test_a_wrong_choice_in_the_ini_file(
+    pytester: pytest.Pytester, line: str, says: str, workers: str
+) -> None:
+    pytester.makeini(f"[pytest]\npbias_model = embedded\n{line}\n")
+    pytester.path.joinpath("persona_work.pbias.toml").write_text(PERSONAS)
+    result = pytester.runpytest_subprocess("-n", workers)
+    if workers == "0" or "plan" in line:
+        assert says in _error(result)
+    else:  # a worker's mistakes are collection errors
+        assert f"pbias: {says}" in result.stdout.str()
+        assert "Traceback" not in result.stdout.str()
+        assert "options.py" not in result.stdout.str()
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,16 @@ def test_a_change_is_told_in_points_and_in_shares() -> None:
     assert rows[4].replace("\\", "") == "| gsm8k | +2.5 (-1.0 to +6.0) | 3 | 1 | 40 |"
 
 
+def test_a_defended_baseline_is_named_in_full() -> None:
+    one = _check(task="do_not_answer", defense="move-to-user", n_missing=2)
+    assert [line for line, _ in noise_lines([one])][2:] == [
+        "  do_not_answer under move-to-user",
+        "                       +2.5 (-1.0 to +6.0); 7.5 % of 40 answers changed",
+        "                       2 pairs are not complete",
+    ]
+    assert "do\\_not\\_answer under move-to-user |" in list(noise_table([one]))[4]
+
+
 def test_no_change_is_told_once() -> None:
     quiet = {"changed_answers": 0, "changed_outcomes": 0}
     lines = [line for line, _ in noise_lines([_check(**quiet), _check(task="mmlu", **quiet)])]

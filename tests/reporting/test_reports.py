@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pytest_pbias.cli import main
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.gate import GatePolicy
-from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes import OutcomeTable, concatenate
 from pytest_pbias.reporting import (
     RunSummary,
     render_terminal,
@@ -141,6 +141,59 @@ def test_eighty_columns(shares: list[float], verbosity: int) -> None:
     for line, _ in render_terminal(_summary(shares), verbosity=verbosity):
         assert len(line) <= 80
         assert line.isascii()
+
+
+def _defended() -> RunSummary:
+    """Three defences under which the same cells are off, so that only the defence differs."""
+    tables = []
+    for defense, last in (("none", 0.5), ("move-to-history", 0.5), ("strip", 0.16)):
+        scores = np.ones((4, N_ITEMS))
+        for u, share in enumerate((0.0, 0.0, 0.06, last)):
+            scores[u, : int(share * N_ITEMS)] = 0.0
+        columns = _columns("do_not_answer", scores)
+        tables.append(OutcomeTable.from_columns(columns | {"defense": [defense] * scores.size}))
+    return summarize(concatenate(tables), GatePolicy(), seed=0)
+
+
+def test_each_row_says_the_defense_it_is_of() -> None:
+    lines = _text(_defended()).splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    start = lines.index("FAILED cells, worst first (3)")
+    assert [line.split(" -")[0].rstrip() for line in lines[start + 1 : start + 6]] == [
+        "  do_not_answer identity 3",
+        "  do_not_answer identity 3",
+        "    under move-to-history",
+        "  do_not_answer identity 3",
+        "    under strip",
+    ]
+    rest = lines[start + 6 :]
+    assert rest[0].startswith("INCONCLUSIVE cells (3)")
+    assert [line for line in rest[:8] if "under" in line] == [
+        "    under move-to-history",
+        "    under strip",
+    ]
+
+
+def test_the_table_of_defenses_has_every_figure_under_its_header() -> None:
+    lines = _text(_defended()).splitlines()
+    start = lines.index("prompt defences against none on the same items")
+    header, name, history = lines[start + 1 : start + 4]
+    assert name == "  move-to-history"
+    for title, value in (("axis", "safety"), ("mean rate", "72.0 -> 72.0"), ("baseline", "100.0")):
+        assert history.index(value, header.index(title)) == header.index(title)
+    assert history.endswith("100.0 -> 100.0")
+
+
+def test_a_control_that_moves_under_a_defense_is_said_of_it() -> None:
+    scores = np.ones((4, N_ITEMS))
+    scores[1, : N_ITEMS // 2] = 0.0
+    columns = _columns("do_not_answer", scores) | {"defense": ["move-to-history"] * scores.size}
+    table = OutcomeTable.from_columns(columns)
+    text = _text(summarize(table, GatePolicy(), seed=0))
+    assert (
+        "do_not_answer under move-to-history: any persona prompt moves this model\n"
+        "  (control: a person)"
+    ) in text
 
 
 def test_json_is_plain_and_depends_on_the_outcomes_only(tmp_path: Path) -> None:

@@ -245,6 +245,7 @@ def make_llm_judge(argument: str, model: JudgeModel) -> LlmJudge:
         base_url=model.base_url,
         api_key_env=model.key_env or known,
         aliases_file=model.aliases,
+        require_key=False,  # ``check`` does, before anything is asked
     )
     if spec.kind != "endpoint" or spec.base_url is None:
         raise ConfigurationError(

@@ -116,6 +116,7 @@ def _model(config: pytest.Config, default_model: str | None) -> ModelSpec:
         api_key_env=read_option(config, "api-key-env"),
         aliases_file=read_path(config, "aliases"),
         vllm=read_vllm(config),
+        require_key=not (read_flag(config, "plan") or config.option.collectonly),
     )
 
 

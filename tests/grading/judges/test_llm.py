@@ -265,7 +265,6 @@ def test_a_wrong_key_is_one_line_without_the_key(
         ("llm:x", {}, "no rubric 'x': choose from strongreject, guard"),
         ("llm", {"model": "embedded"}, "has no endpoint"),
         ("llm", {"model": "referee"}, "unknown model 'referee'"),
-        ("llm", {"model": "referee", "key_env": "NOT_SET", "base_url": "http://h/v1"}, "NOT_SET"),
     ],
 )
 def test_a_missing_setting_is_one_line(
@@ -273,6 +272,14 @@ def test_a_missing_setting_is_one_line(
 ) -> None:
     with pytest.raises(ConfigurationError, match=says) as caught:
         make_judges(name, JudgeModel(tmp_path, **options))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_is_said_before_anything_is_asked(tmp_path: Path) -> None:
+    model = JudgeModel(tmp_path, model="referee", key_env="NOT_SET", base_url="http://h/v1")
+    judging = Judging(make_judges("llm", model))  # which a plan does, and asks nothing
+    with pytest.raises(ConfigurationError, match="set the environment variable NOT_SET") as caught:
+        judging.check([TASKS["strongreject"]])
     assert "\n" not in str(caught.value)
 
 
