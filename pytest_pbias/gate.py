@@ -89,6 +89,7 @@ class GatePolicy:
 class CellVerdict:
     """Verdict of one cell; ``needed_items`` would settle an inconclusive one.
 
+    It is None where no number would, or where the baseline is not clear of its floor.
     ``warning`` says where the error rates that the verdict claims are not shown to hold (too few
     clusters); empty where they are. ``reason`` ends with it.
     """
@@ -208,8 +209,12 @@ def judge_cell(
             reason = f"{shown}, but the baseline's {signal.reason}"
     else:
         verdict = Verdict.INCONCLUSIVE
-        needed = required_items(found, margin=margin)
-        reason = f"{shown}, margin {margin:g} not settled ({rates}; {_advice(needed)})"
+        signal = judge_baseline(baseline, clusters=clusters, alpha=alpha, floor=floor)
+        advice = f"the baseline is not clear of the floor of {100 * floor:.1f}"
+        if signal.verdict is not Verdict.NO_SIGNAL:
+            needed = required_items(found, margin=margin)
+            advice = _advice(needed)
+        reason = f"{shown}, margin {margin:g} not settled ({rates}; {advice})"
     warning = _cluster_warning(found, verdict)
     reason += f"; {warning}" if warning else ""
     return CellVerdict(verdict, found, margin, confidence, needed, reason, warning)

@@ -95,6 +95,14 @@ def test_a_model_at_chance_gives_no_signal() -> None:
     assert verdict.verdict is Verdict.NO_SIGNAL
 
 
+def test_no_number_of_items_settles_what_has_no_signal() -> None:
+    nobody = _cell(20, 0)
+    verdict = _judge(nobody, nobody, floor=0.0)
+    assert verdict.verdict is Verdict.INCONCLUSIVE
+    assert verdict.needed_items is None
+    assert "the baseline is not clear of the floor of 0.0" in verdict.reason
+
+
 def test_the_reason_carries_the_figures() -> None:
     verdict = _judge(_cell(400, 200), _cell(400, 300))
     assert verdict.reason.startswith("-25.0 (")

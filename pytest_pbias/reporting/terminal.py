@@ -239,6 +239,8 @@ def _unsettled(summary: RunSummary) -> Iterator[Line]:
         found, needed = cell.verdict.difference, cell.verdict.needed_items
         shown = signed(found.estimate, found.low, found.high)
         enough = "too many" if needed is None or needed > 1_000_000 else f"{needed:,}"
+        if task.baseline is not None and task.baseline.verdict is Verdict.NO_SIGNAL:
+            enough = "no signal"
         yield f"  {_name(task, cell)} {shown:<22} {enough:>9}", "yellow"
         yield from _under(task, "yellow")
     if len(open_cells) > _MOST_UNSETTLED:
