@@ -30,6 +30,10 @@ def _error(result: pytest.RunResult) -> str:
         ([], "no model to measure: give --pbias-model"),
         (["--pbias-model=lama3"], "unknown model 'lama3': did you mean 'llama3'"),
         (["--pbias-model=llama3"], "start `vllm serve"),
+        (
+            ["--pbias-model=embedded", "--pbias-compare=latest-of-"],
+            "--pbias-compare: no run 'latest-of-': a name is missing",
+        ),
         (["--pbias-model=embedded", "--pbias-limit=0"], "--pbias-limit: '0' is not a whole"),
         (["--pbias-model=embedded", "--pbias-runs=x"], "--pbias-runs: 'x' is not a whole"),
         (

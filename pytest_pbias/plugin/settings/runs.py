@@ -66,8 +66,8 @@ SCOPES = ("utility", "safety", *TASKS)
 
 def _earlier(name: str, store_dir: Path) -> Path | None:
     """The run's file. The first run of all has nothing to be compared with, which is no mistake."""
-    newest = name == LATEST or name.startswith(LATEST_OF)
     model = name.removeprefix(LATEST_OF) if name.startswith(LATEST_OF) else None
+    newest = name == LATEST or bool(model)
     if newest and not any(model in (None, run.model) for run in list_runs(store_dir)):
         return None
     try:
