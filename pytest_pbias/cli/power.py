@@ -112,7 +112,9 @@ def _from_run(options: argparse.Namespace) -> None:
 
 
 def _effect(options: argparse.Namespace) -> float:
-    return float(options.effect if options.effect is not None else -2 * options.margin)
+    from pytest_pbias.stats.power import default_effect
+
+    return float(options.effect if options.effect is not None else -default_effect(options.margin))
 
 
 def _answered_pairs(task: TaskOutcomes) -> list[tuple[Scores, Scores]]:

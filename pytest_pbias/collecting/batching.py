@@ -104,8 +104,8 @@ class BatchEngine(WholeEngine):
                 self.retries += 1
                 if error.kind == "fatal" or time.monotonic() - trouble_since > self._patience:
                     self.end_reason = (
-                        f"{error.reason}; {self._going_on()} batches go on there: run again to "
-                        "fetch them"
+                        f"{error.reason}; {_go_on(self._going_on())} there: run again to "
+                        "fetch their answers"
                     )
             else:
                 await self._submit(asker)
@@ -118,8 +118,7 @@ class BatchEngine(WholeEngine):
     def _say_what_goes_on(self) -> None:
         if self.stopping and self.end_reason is None and (going_on := self._going_on()):
             self.end_reason = (
-                f"stopped; {going_on} batches go on at the provider: run again to fetch "
-                "their answers"
+                f"stopped; {_go_on(going_on)} at the provider: run again to fetch their answers"
             )
 
     def _going_on(self) -> int:
@@ -294,3 +293,7 @@ def _line(asker: BatchAsker, request: Request) -> bytes:
         "body": asker.body(request.messages, **request.parameters()),
     }
     return json.dumps(row, separators=(",", ":")).encode()
+
+
+def _go_on(batches: int) -> str:
+    return "1 batch goes on" if batches == 1 else f"{batches} batches go on"

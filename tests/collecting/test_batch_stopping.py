@@ -26,7 +26,7 @@ def test_a_stop_does_not_wait_for_an_answer_about_a_batch(
     running.stop(grace=60)
     assert not running._thread.is_alive()
     reasons = {failure.reason for failure in running.wait(_keys(requests), timeout=1).values()}
-    assert reasons == {"stopped; 1 batches go on at the provider: run again to fetch their answers"}
+    assert reasons == {"stopped; 1 batch goes on at the provider: run again to fetch their answers"}
 
 
 def test_a_stop_while_requests_are_uploaded_submits_nothing(

@@ -76,7 +76,7 @@ def test_a_stopped_run_leaves_its_batch_and_the_next_one_fetches_it(
         time.sleep(0.02)
     first.stop()
     reasons = {failure.reason for failure in first.wait(keys).values()}
-    assert reasons == {"stopped; 1 batches go on at the provider: run again to fetch their answers"}
+    assert reasons == {"stopped; 1 batch goes on at the provider: run again to fetch their answers"}
     assert collect_batch(store, requests, server).wait(keys, timeout=30) == {}
     assert server.stats()["batches"] == 1
 
