@@ -18,6 +18,7 @@ from typing import Any
 from pytest_pbias.collecting.asker import failure_of, response_of
 from pytest_pbias.collecting.records import Failure, Request, Response, Sampling
 from pytest_pbias.collecting.retry import RetryPolicy
+from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models.balance import Balanced, balanced
 from pytest_pbias.models.client import Endpoint
 from pytest_pbias.models.replies import EndpointError, Reply
@@ -83,11 +84,16 @@ class AskBatch:
             target=self._loop.run_forever, name="pbias-ask", daemon=True
         )
         self._thread.start()
+        self._asker: Endpoint | Balanced | None = None
+        self._room = asyncio.Semaphore(target.concurrency)
         opening = asyncio.run_coroutine_threadsafe(self._open(), self._loop)
-        self._asker, self._room = opening.result()
+        try:
+            self._asker = opening.result()
+        except ConfigurationError as error:  # such as a proxy of the node's environment
+            self._fatal = f"a node of the cluster: {error}"
 
-    async def _open(self) -> tuple[Endpoint | Balanced, asyncio.Semaphore]:
-        return self._target.open(), asyncio.Semaphore(self._target.concurrency)
+    async def _open(self) -> Endpoint | Balanced:
+        return self._target.open()
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
         """Ask the requests in the column ``request``; the column ``answered`` has what became."""
@@ -97,7 +103,8 @@ class AskBatch:
 
     def close(self) -> None:
         """Close the connections; an actor is never asked to, it ends with its job."""
-        asyncio.run_coroutine_threadsafe(self._asker.aclose(), self._loop).result()
+        if self._asker is not None:
+            asyncio.run_coroutine_threadsafe(self._asker.aclose(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -129,6 +136,7 @@ class AskBatch:
                 await asyncio.sleep(wait)
 
     async def _try(self, request: Request) -> Reply | EndpointError:
+        assert self._asker is not None  # else there is a fatal reason, and nothing is tried
         try:
             return await self._asker.ask(request.messages, **request.parameters())
         except EndpointError as error:

@@ -100,3 +100,15 @@ def test_any_text_survives_the_way_to_a_node(text: str, make_requests: Callable[
     (request,) = make_requests(1)
     strange = replace(request, messages=({"role": "user", "content": text},))
     assert _decode_request(encode_request(strange)) == strange
+
+
+def test_a_node_whose_environment_is_wrong_says_so(
+    make_requests: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://me:secret-word@127.0.0.1:9")
+    (answered,) = _ask("http://model.invalid", make_requests(1))
+    assert answered.fatal
+    assert isinstance(answered.outcome, Failure)
+    assert answered.outcome.reason.startswith("a node of the cluster: ")
+    assert "socks5" in answered.outcome.reason
+    assert "secret-word" not in answered.outcome.reason
