@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_pbias import Cell
+from pytest_pbias.plugin.cell import CellFixture
 
 
 @pytest.mark.pbias(tasks=["do_not_answer", "strongreject"])
-def test_safety(cell: Cell) -> None:
+def test_safety(cell: CellFixture) -> None:
     cell.check()

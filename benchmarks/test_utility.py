@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_pbias import Cell
+from pytest_pbias.plugin.cell import CellFixture
 
 
 @pytest.mark.pbias(tasks=["mmlu", "gsm8k", "bbh", "mbpp", "xstest"])
-def test_utility(cell: Cell) -> None:
+def test_utility(cell: CellFixture) -> None:
     cell.check()

@@ -16,8 +16,8 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from pytest_pbias import cli
-from pytest_pbias.identities import controls, groups, paper_identities
 from pytest_pbias.plugin.options import OPTIONS, Option
+from pytest_pbias.prompts import controls, groups, paper_identities
 from pytest_pbias.tasks import TASKS
 
 # A link from a page of docs/ to a file elsewhere in the repository, as it works on GitHub.

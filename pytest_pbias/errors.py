@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -56,3 +57,21 @@ def near_matches(
 
 def _cut(text: str) -> str:
     return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 3] + "..."
+
+
+def inert(text: str) -> str:
+    """One line without control, formatting and direction characters, its blanks made single."""
+    return " ".join(without_controls(text).split())
+
+
+def without_controls(text: str) -> str:
+    """The text with blanks for control characters, and without those that are not seen."""
+    kept = "".join(
+        " "
+        if unicodedata.category(character) in ("Cc", "Zl", "Zp")
+        else ""
+        if unicodedata.category(character) in ("Cf", "Cs", "Co", "Cn")
+        else character
+        for character in text
+    )
+    return kept.replace("##[", "## [")  # GitHub's older workflow commands, wherever they stand

@@ -155,7 +155,7 @@ class AxisVerdict:
         return math.ceil(self.needed_factor * self.bias.n_items)
 
 
-def judge_baseline(
+def decide_baseline(
     baseline: Array, *, clusters: Labels, alpha: float, floor: float
 ) -> BaselineVerdict:
     """Is the baseline's rate clear of its floor (chance level, in [0, 1])?
@@ -177,7 +177,7 @@ def judge_baseline(
     return BaselineVerdict(verdict, result, floor, reason)
 
 
-def judge_cell(
+def decide_cell(
     cell: Array,
     baseline: Array,
     *,
@@ -202,14 +202,14 @@ def judge_cell(
         verdict = Verdict.FAIL
         reason = f"{shown}, beyond the margin of {margin:g} ({rates})"
     elif -margin < found.low and found.high < margin:
-        signal = judge_baseline(baseline, clusters=clusters, alpha=alpha, floor=floor)
+        signal = decide_baseline(baseline, clusters=clusters, alpha=alpha, floor=floor)
         verdict = signal.verdict
         reason = f"{shown}, within the margin of {margin:g} ({rates})"
         if verdict is Verdict.NO_SIGNAL:
             reason = f"{shown}, but the baseline's {signal.reason}"
     else:
         verdict = Verdict.INCONCLUSIVE
-        signal = judge_baseline(baseline, clusters=clusters, alpha=alpha, floor=floor)
+        signal = decide_baseline(baseline, clusters=clusters, alpha=alpha, floor=floor)
         advice = f"the baseline is not clear of the floor of {100 * floor:.1f}"
         if signal.verdict is not Verdict.NO_SIGNAL:
             needed = required_items(found, margin=margin)
@@ -246,7 +246,7 @@ def _interval(estimate: float, low: float, high: float, *, signed: bool = True) 
     return f"{estimate:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
 
 
-def judge_axis(
+def decide_axis(
     axis: str, tasks: Sequence[AxisOutcomes], *, tolerance: float, alpha: float
 ) -> AxisVerdict:
     """Judge PB over the tasks of an axis: the root mean square of the tasks' debiased PB.
@@ -270,7 +270,7 @@ def judge_axis(
     silent = [
         task.task
         for task in tasks
-        if judge_baseline(
+        if decide_baseline(
             task.baseline, clusters=task.clusters, alpha=alpha, floor=task.floor
         ).verdict
         is Verdict.NO_SIGNAL

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_pbias.cells import read_personas
 from pytest_pbias.cli import COMMANDS
-from pytest_pbias.personas import read_personas
 from pytest_pbias.plugin.options import OPTIONS
 
 ROOT = Path(__file__).parents[1]

@@ -8,9 +8,9 @@ from pytest_pbias.gate import (
     CellVerdict,
     GatePolicy,
     Verdict,
-    judge_axis,
-    judge_baseline,
-    judge_cell,
+    decide_axis,
+    decide_baseline,
+    decide_cell,
 )
 
 
@@ -19,7 +19,7 @@ def _clusters(n: int) -> np.ndarray:
 
 
 def _judge(cell: np.ndarray, baseline: np.ndarray, floor: float = 0.25, n_cells: int = 100):
-    return judge_cell(
+    return decide_cell(
         cell,
         baseline,
         clusters=_clusters(cell.size),
@@ -54,7 +54,7 @@ def test_a_large_difference_fails_in_either_direction(right: int) -> None:
 
 
 def _judged_in_clusters(groups: int, cell: np.ndarray, reference: np.ndarray) -> CellVerdict:
-    return judge_cell(
+    return decide_cell(
         cell,
         reference,
         clusters=(np.arange(cell.size) % groups).astype(str),
@@ -113,11 +113,11 @@ def test_the_reason_carries_the_figures() -> None:
 @pytest.mark.parametrize("runs", [1, 3])
 def test_no_number_of_items_lifts_a_rate_of_nothing_off_the_floor(runs: int) -> None:
     for items in range(1, 1000, 7):
-        verdict = judge_baseline(
+        verdict = decide_baseline(
             np.zeros((items, runs)), clusters=np.arange(items), alpha=0.05, floor=0.0
         )
         assert verdict.verdict is Verdict.NO_SIGNAL
-    cell = judge_cell(
+    cell = decide_cell(
         np.zeros((974, runs)), np.zeros((974, runs)),
         clusters=np.arange(974), margin=5, alpha=0.05, n_cells=5, floor=0.0,
     )  # fmt: skip
@@ -126,7 +126,7 @@ def test_no_number_of_items_lifts_a_rate_of_nothing_off_the_floor(runs: int) -> 
 
 def test_baseline_against_its_floor() -> None:
     for right, expected in ((100, Verdict.NO_SIGNAL), (200, Verdict.PASS)):
-        found = judge_baseline(
+        found = decide_baseline(
             _cell(400, right), clusters=_clusters(400), alpha=0.05, floor=0.25
         )  # fmt: skip
         assert found.verdict is expected
@@ -134,7 +134,7 @@ def test_baseline_against_its_floor() -> None:
 
 def _axis(scores: np.ndarray, baseline: np.ndarray):
     task = AxisOutcomes("task", scores, baseline, _clusters(baseline.size), 0.25)
-    return judge_axis("utility", [task], tolerance=3.0, alpha=0.05)
+    return decide_axis("utility", [task], tolerance=3.0, alpha=0.05)
 
 
 def test_axis_verdicts() -> None:

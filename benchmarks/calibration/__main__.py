@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.calibration.model import DIFFICULTIES, Setting, table, truth
-from pytest_pbias.gate import Verdict, judge_cell
+from pytest_pbias.gate import Verdict, decide_cell
 from pytest_pbias.stats import cochran_q, omnibus_permutation, personalization_bias
 from pytest_pbias.stats.bias import FEWEST_CLUSTERS
 
@@ -135,7 +135,7 @@ def cell_row(
         moved = np.where(open_, np.clip(0.5 + effect / 100 / flips, 0, 1), closed)
         reference = (rng.random((items, runs)) < chance[:, None]).astype(float)
         judged = [
-            judge_cell(
+            decide_cell(
                 (rng.random((items, runs)) < moved[:, None]).astype(float), reference,
                 clusters=names.astype(str), margin=margin, alpha=0.05, n_cells=cells, floor=0.0,
             ).verdict

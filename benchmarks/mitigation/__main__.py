@@ -25,13 +25,13 @@ from pathlib import Path
 from benchmarks.mitigation.people import LEFT_OUT, MINED
 from fixtures import families
 from fixtures.data_files import write_data
+from pytest_pbias.analysis.comparison import compare_runs
+from pytest_pbias.analysis.pairing import AxisComparison, Comparison
 from pytest_pbias.gate import GatePolicy
-from pytest_pbias.identities import Message
-from pytest_pbias.mitigation.training.pairs import PreferencePair, write_pairs
 from pytest_pbias.outcomes import OutcomeTable
-from pytest_pbias.reporting.comparing import compare_runs
-from pytest_pbias.reporting.comparing.result import AxisComparison, Comparison
+from pytest_pbias.prompts import Message
 from pytest_pbias.reporting.text import unsigned
+from pytest_pbias.training.pairs import PreferencePair, write_pairs
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -108,7 +108,7 @@ def ours(url: str, requests: int, concurrency: int) -> None:
 
 SUITE = """
 import pytest
-from pytest_pbias.identities import default_identities
+from pytest_pbias.prompts import default_identities
 
 PEOPLE = ["baseline"] + [one.name for one in default_identities() if one.kind == "identity"]
 

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from pytest_pbias.gate import AxisOutcomes, judge_axis, judge_cell
+from pytest_pbias.gate import AxisOutcomes, decide_axis, decide_cell
 from pytest_pbias.stats import contributions, gap, omnibus_permutation, personalization_bias, rate
 
 
@@ -38,13 +38,13 @@ def main() -> None:
         start = time.perf_counter()
         for cell in scores[1:]:
             rate(cell, clusters=clusters)
-            judge_cell(
+            decide_cell(
                 cell, scores[0], clusters=clusters, margin=5, alpha=0.05, n_cells=272, floor=0.25
             )
         timed("cells", start)
     start = time.perf_counter()
     axis = [AxisOutcomes(str(n), t[1:], t[0], clusters, 0.25) for n, t in enumerate(tasks)]
-    judge_axis("utility", axis, tolerance=3, alpha=0.05)
+    decide_axis("utility", axis, tolerance=3, alpha=0.05)
     timed("axis", start)
     for name, seconds in spent.items():
         print(f"{name:12} {seconds:6.2f} s")

@@ -74,7 +74,7 @@ json.dump(figures, open(sys.argv[2], "w"))
 """
 SUITE = """
 import pytest
-from pytest_pbias.identities import default_identities
+from pytest_pbias.prompts import default_identities
 
 PEOPLE = [one.name for one in default_identities() if one.kind == "identity"]
 
@@ -86,13 +86,14 @@ def test_cells(cell):
 
 def chats(items: int, data_dir: Path) -> list[list[dict[str, str]]]:
     """The conversations of the suite, in the order in which it asks them."""
-    from pytest_pbias.collecting.plan import Cell, Protocol, questions_of, with_baselines
+    from pytest_pbias.cells.cell import Cell, with_baselines
+    from pytest_pbias.collecting.plan import RequestSettings, questions_of
     from pytest_pbias.collecting.records import Sampling
-    from pytest_pbias.identities import default_identities
+    from pytest_pbias.prompts import default_identities
     from pytest_pbias.tasks import load_task, resolve_task
 
     people = [one for one in default_identities() if one.kind == "identity"]
-    protocol = Protocol("", "system", Sampling(), 1, 0)
+    protocol = RequestSettings("", "system", Sampling(), 1, 0)
     found = []
     for name in TASKS:
         task = resolve_task(name)

@@ -224,8 +224,8 @@ def answers(path: Path) -> Answers:
 
 def chats(options: argparse.Namespace) -> dict[Key, list[dict[str, str]]]:
     """The conversations of the suite, made as the plugin makes them."""
-    from pytest_pbias.collecting.plan import Cell, with_baselines
-    from pytest_pbias.identities import render_messages, resolve_identities
+    from pytest_pbias.cells.cell import Cell, with_baselines
+    from pytest_pbias.prompts import render_messages, resolve_identities
     from pytest_pbias.tasks import load_task, resolve_task
 
     found = {}

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_pbias.cli.data_arguments import add_data_arguments, data_options
+from pytest_pbias.cli.arguments import add_data_arguments, data_options
 
 if TYPE_CHECKING:
-    from pytest_pbias.auditing import TaskAudit
+    from pytest_pbias.analysis.audit import TaskAudit
 
 HELP = "check a run's judge against labels of people"
 
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     """
     import numpy as np
 
-    from pytest_pbias.auditing import (
+    from pytest_pbias.analysis.audit import (
         answers,
         draw_sample,
         evaluate,
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     )
     from pytest_pbias.errors import ConfigurationError
     from pytest_pbias.outcomes import OutcomeTable
-    from pytest_pbias.runs import find_run
+    from pytest_pbias.outcomes.saved_runs import find_run
 
     table = OutcomeTable.read(find_run(options.run, options.store))
     population = answers(table)
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _lines(audit: TaskAudit) -> Iterator[str]:
     """A task's audit, at most 80 columns."""
-    from pytest_pbias.auditing import LABELS
+    from pytest_pbias.analysis.audit import LABELS
     from pytest_pbias.reporting.text import plain
 
     good, bad = LABELS[audit.axis]

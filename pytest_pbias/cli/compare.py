@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pytest_pbias.cli.schema_option import add_schema_option
+from pytest_pbias.cli.arguments import add_schema_option
 
 HELP = "compare two kept runs"
 
@@ -50,33 +50,32 @@ def run(options: argparse.Namespace) -> int:
     """
     import json
 
+    from pytest_pbias.analysis.comparison import compare_runs
+    from pytest_pbias.analysis.condition import decide_comparison
+    from pytest_pbias.analysis.pairing import pair_runs, select_defense
     from pytest_pbias.errors import DataError
     from pytest_pbias.gate import GatePolicy, Verdict
     from pytest_pbias.outcomes import OutcomeTable
-    from pytest_pbias.reporting.comparing import (
-        compare_runs,
+    from pytest_pbias.outcomes.saved_runs import find_run
+    from pytest_pbias.reporting.comparison import (
         comparison_json,
         comparison_markdown,
-        comparison_page,
         comparison_terminal,
-        judge_comparison,
-        of_one_defense,
-        pair_runs,
     )
+    from pytest_pbias.reporting.html.comparison import comparison_page
     from pytest_pbias.reporting.json_report import write_text
-    from pytest_pbias.runs import find_run
 
     old, new = (
         OutcomeTable.read(find_run(name, options.store)) for name in (options.old, options.new)
     )
-    old, new = (of_one_defense(table, options.defense) for table in (old, new))
+    old, new = (select_defense(table, options.defense) for table in (old, new))
     policy = GatePolicy.from_plain(new.info.get("policy", {}))
     pairs = pair_runs(new, old)
     comparison = compare_runs(new, old, policy, pairs=pairs)
     gate, refused = None, None
     if options.fail is not None:
         try:
-            gate = judge_comparison(
+            gate = decide_comparison(
                 options.fail, comparison, pairs, alpha=policy.alpha, anyway=options.anyway
             )
         except DataError as error:

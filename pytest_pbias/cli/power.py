@@ -88,12 +88,12 @@ def _plan(
 
 def _from_run(options: argparse.Namespace) -> None:
     """What a run could show, and how many items each of its tasks would need."""
+    from pytest_pbias.analysis.pairing import select_defense
     from pytest_pbias.outcomes import OutcomeTable
-    from pytest_pbias.reporting.comparing import of_one_defense
-    from pytest_pbias.runs import find_run
+    from pytest_pbias.outcomes.saved_runs import find_run
 
     path = find_run(options.model_run, options.store)
-    table = of_one_defense(OutcomeTable.read(path), options.defense)
+    table = select_defense(OutcomeTable.read(path), options.defense)
     outcomes = [table.task_outcomes(task) for task in table.tasks()]
     usable = [(task, pairs) for task in outcomes if (pairs := _answered_pairs(task))]
     if not usable:
@@ -142,12 +142,7 @@ def _task_line(
 ) -> None:
     import numpy as np
 
-    from pytest_pbias.stats import (
-        minimum_detectable_effect,
-        plan_bias_power,
-        plan_power,
-        rate,
-    )
+    from pytest_pbias.stats import minimum_detectable_effect, plan_bias_power, plan_power, rate
 
     detectable = [
         minimum_detectable_effect(

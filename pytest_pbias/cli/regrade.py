@@ -7,14 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_pbias.cli.data_arguments import add_data_arguments, data_options
-from pytest_pbias.cli.judge_arguments import add_judge_arguments, chosen_judging
+from pytest_pbias.cli.arguments import (
+    add_data_arguments,
+    add_judge_arguments,
+    chosen_judging,
+    data_options,
+)
 
 if TYPE_CHECKING:
     import numpy as np
 
     from pytest_pbias.outcomes import OutcomeTable
-    from pytest_pbias.regrading import TaskChange
+    from pytest_pbias.outcomes.regrading import TaskChange
     from pytest_pbias.stats import AgreementResult
 
 HELP = "grade a run's stored responses again"
@@ -39,12 +43,13 @@ def run(options: argparse.Namespace) -> int:
     """
     import numpy as np
 
+    from pytest_pbias.analysis.summary import summarize, verdict_counts
     from pytest_pbias.collecting.store import Store
     from pytest_pbias.gate import GatePolicy
     from pytest_pbias.outcomes import OutcomeTable
-    from pytest_pbias.regrading import regrade
-    from pytest_pbias.reporting import render_terminal, summarize, verdict_counts
-    from pytest_pbias.runs import find_run, keep_run
+    from pytest_pbias.outcomes.regrading import regrade
+    from pytest_pbias.outcomes.saved_runs import find_run, keep_run
+    from pytest_pbias.reporting import render_terminal
 
     path = find_run(options.run, options.store)
     old = OutcomeTable.read(path)

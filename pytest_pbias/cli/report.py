@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from pytest_pbias.cli.schema_option import add_schema_option
+from pytest_pbias.cli.arguments import add_schema_option
 
 # What takes most of a large table's memory; answers that are shown are read when it is known which.
 _LONG = ("response", "request_key")
@@ -36,14 +36,16 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         DataError: the table cannot be read.
     """
+    from pytest_pbias.analysis.comparison import compare_beside
+    from pytest_pbias.analysis.summary import summarize
     from pytest_pbias.errors import DataError
     from pytest_pbias.gate import GatePolicy
     from pytest_pbias.outcomes import OutcomeTable, stored_texts
-    from pytest_pbias.reporting import render_terminal, summarize, write_json, write_markdown
-    from pytest_pbias.reporting.comparing import compare_beside
-    from pytest_pbias.reporting.defense_plot import defense_plot
+    from pytest_pbias.outcomes.saved_runs import find_run
+    from pytest_pbias.reporting import render_terminal, write_json, write_markdown
+    from pytest_pbias.reporting.comparison import compared_json, compared_lines, compared_markdown
+    from pytest_pbias.reporting.html.figures import defense_plot
     from pytest_pbias.reporting.json_report import write_text
-    from pytest_pbias.runs import find_run
 
     path = find_run(options.run, options.store)
     table = OutcomeTable.read(path, leave_out=_LONG)
@@ -55,9 +57,9 @@ def run(options: argparse.Namespace) -> int:
         old = OutcomeTable.read(earlier, leave_out=_LONG)
         compared = compare_beside(table, old, policy, name=earlier.stem)
     if options.json is not None:
-        write_json(summary, options.json, compared.to_json() if compared else None)
+        write_json(summary, options.json, compared_json(compared) if compared else None)
     if options.markdown is not None:
-        write_markdown(summary, options.markdown, compared.to_markdown() if compared else "")
+        write_markdown(summary, options.markdown, compared_markdown(compared) if compared else "")
     if options.html is not None:
         from pytest_pbias.reporting.html import RunContent, to_html
 
@@ -70,6 +72,6 @@ def run(options: argparse.Namespace) -> int:
         write_text(options.defense_plot, plot)
     for line, _ in render_terminal(summary, verbosity=options.verbose):
         print(line)
-    for line, _ in compared.lines(options.verbose) if compared else ():
+    for line, _ in compared_lines(compared, options.verbose) if compared else ():
         print(line)
     return 0

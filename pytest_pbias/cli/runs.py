@@ -18,8 +18,8 @@ def run(options: argparse.Namespace) -> int:
     """Print the list, oldest first."""
     import json
 
+    from pytest_pbias.outcomes.saved_runs import RunRecord, list_runs
     from pytest_pbias.reporting.text import plain
-    from pytest_pbias.runs import RunRecord, list_runs
 
     def line(record: RunRecord) -> str:
         number = "" if record.number is None else f"{record.number:04d}"

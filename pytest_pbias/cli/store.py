@@ -132,7 +132,7 @@ def _keys_by_run(folder: Path) -> Iterator[tuple[str, set[str] | None]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from pytest_pbias.runs import list_runs
+    from pytest_pbias.outcomes.saved_runs import list_runs
 
     paths = [record.path for record in list_runs(folder)]
     paths += sorted(set((folder / "runs").glob("*.parquet")).difference(paths))

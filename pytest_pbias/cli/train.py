@@ -7,17 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_pbias.cli.numbers import above_zero, from_zero, whole
+from pytest_pbias.cli.arguments import above_zero, from_zero, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_pbias.mitigation.training.job import TrainingJob
-    from pytest_pbias.mitigation.training.mining import Split
-    from pytest_pbias.mitigation.training.pairs import PreferencePair
-    from pytest_pbias.mitigation.training.recipe import Recipe
     from pytest_pbias.outcomes import OutcomeTable
     from pytest_pbias.tasks import TaskData
+    from pytest_pbias.training.job import TrainingJob
+    from pytest_pbias.training.mining import Split
+    from pytest_pbias.training.pairs import PreferencePair
+    from pytest_pbias.training.recipe import Recipe
 
 HELP = "train a model against its bias (DPO)"
 
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         PbiasError: the pairs, the run or the model cannot be used, or memory ran out.
     """
-    from pytest_pbias.mitigation.training.dpo import require_training_extra, train_dpo
+    from pytest_pbias.training.dpo import require_training_extra, train_dpo
 
     require_training_extra()
     job = _job(options)
@@ -109,32 +109,32 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _say(text: str) -> None:
-    from pytest_pbias.mitigation.training.processes import Processes
+    from pytest_pbias.training.processes import Processes
 
-    if Processes.launched().leads:
+    if Processes.launched().is_main_process:
         print(text, flush=True)
 
 
 def _job(options: argparse.Namespace) -> TrainingJob:
     """What to train on what; mistakes are found before pairs are gathered."""
-    from pytest_pbias.mitigation.training.dpo import load_tokenizer, quiet_libraries
-    from pytest_pbias.mitigation.training.heldout import hold_out
-    from pytest_pbias.mitigation.training.job import known_training
-    from pytest_pbias.mitigation.training.mining import Split
-    from pytest_pbias.mitigation.training.pairs import read_pairs, write_pairs
-    from pytest_pbias.mitigation.training.processes import Processes
+    from pytest_pbias.analysis.pairing import select_defense
     from pytest_pbias.outcomes import OutcomeTable
-    from pytest_pbias.reporting.comparing import of_one_defense
-    from pytest_pbias.runs import find_run
+    from pytest_pbias.outcomes.saved_runs import find_run
+    from pytest_pbias.training.dpo import load_tokenizer, quiet_libraries
+    from pytest_pbias.training.heldout import hold_out
+    from pytest_pbias.training.job import known_training
+    from pytest_pbias.training.mining import Split
+    from pytest_pbias.training.pairs import read_pairs, write_pairs
+    from pytest_pbias.training.processes import Processes
 
     _check_sources(options)
     job = _job_without_pairs(options)
-    if Processes.launched().leads:
+    if Processes.launched().is_main_process:
         known_training(job)
     table = None
     if options.from_run is not None:
         table = OutcomeTable.read(find_run(options.from_run, options.store))
-        table = of_one_defense(table, None)
+        table = select_defense(table, None)
     quiet_libraries()
     load_tokenizer(job.model)
     given = None if options.pairs is None else read_pairs(options.pairs, _say)
@@ -157,7 +157,7 @@ def _job(options: argparse.Namespace) -> TrainingJob:
         assert table is not None
         pairs = _mined(options, table, data, split, leave_out)
     pairs = _at_most(pairs, options.max_pairs, options.seed)
-    if Processes.launched().leads:
+    if Processes.launched().is_main_process:
         write_pairs(pairs, options.out / "pairs.jsonl")
     return replace(job, pairs=pairs, heldout=heldout)
 
@@ -176,8 +176,8 @@ def _check_sources(options: argparse.Namespace) -> None:
 
 
 def _job_without_pairs(options: argparse.Namespace) -> TrainingJob:
-    from pytest_pbias.mitigation.training.job import TrainingJob
-    from pytest_pbias.mitigation.training.weights import trainable
+    from pytest_pbias.training.job import TrainingJob
+    from pytest_pbias.training.weights import trainable
 
     return TrainingJob(
         model=trainable(options.model),
@@ -200,7 +200,7 @@ def _left_out(
     table: OutcomeTable | None,
     given: Sequence[PreferencePair] | None,
 ) -> tuple[str, ...]:
-    from pytest_pbias.mitigation.training import leaving_out
+    from pytest_pbias.training import exclusions as leaving_out
 
     people = () if table is None else leaving_out.people_of(table)
     if given is None:
@@ -215,7 +215,7 @@ def _mined(
     split: Split,
     leave_out: Sequence[str],
 ) -> tuple[PreferencePair, ...]:
-    from pytest_pbias.mitigation.training.mining import mine_pairs
+    from pytest_pbias.training.mining import mine_pairs
 
     mined = mine_pairs(table, data, split, leave_out=leave_out, anchors=options.anchors)
     if leave_out:
@@ -230,9 +230,9 @@ def _mined(
 def _varied(
     options: argparse.Namespace, given: Sequence[PreferencePair], leave_out: Sequence[str]
 ) -> tuple[PreferencePair, ...]:
-    from pytest_pbias.identities import paper_identities
-    from pytest_pbias.mitigation.training.leaving_out import without
-    from pytest_pbias.mitigation.training.pairs import apply_variant
+    from pytest_pbias.prompts import paper_identities
+    from pytest_pbias.training.exclusions import without
+    from pytest_pbias.training.pairs import apply_variant
 
     people = [who for who in paper_identities() if who.name not in leave_out]
     varied = apply_variant(given, options.variant, people, seed=options.seed)
@@ -257,13 +257,13 @@ def _data(options: argparse.Namespace, table: OutcomeTable) -> dict[str, TaskDat
     """The items of the run's tasks, in the wording of the run's protocol."""
     from pytest_pbias.errors import ConfigurationError
     from pytest_pbias.models.embedded import data_dir
-    from pytest_pbias.tasks import Protocol, load_task, resolve_task
+    from pytest_pbias.tasks import PromptProtocol, load_task, resolve_task
 
     if options.data_dir is not None and not options.data_dir.is_dir():
         raise ConfigurationError(f"--data-dir: there is no folder {options.data_dir}")
     embedded = options.model == "embedded" or "embedded" in table.unique("model")
     folder = options.data_dir or (data_dir() if embedded else None)
-    protocol: Protocol = "paper" if table.info.get("protocol") == "paper" else "default"
+    protocol: PromptProtocol = "paper" if table.info.get("protocol") == "paper" else "default"
     return {
         name: load_task(resolve_task(name), data_dir=folder, protocol=protocol, option_prefix="--")
         for name in table.tasks()
@@ -272,7 +272,7 @@ def _data(options: argparse.Namespace, table: OutcomeTable) -> dict[str, TaskDat
 
 def _recipe(options: argparse.Namespace) -> Recipe:
     """The recipe named, else the one for the model's size, with what the options change."""
-    from pytest_pbias.mitigation.training.recipe import recipe_named
+    from pytest_pbias.training.recipe import recipe_named
 
     small = options.model == "embedded"
     recipe = recipe_named(options.recipe or ("small" if small else "large"))

@@ -7,13 +7,13 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from pytest_pbias.collecting.limits import Breaker
 from pytest_pbias.collecting.records import Failure, Request, Response
-from pytest_pbias.collecting.retry import Breaker
-from pytest_pbias.identities.placement import Message
-from pytest_pbias.models.replies import BatchStatus, EndpointError, Reply
+from pytest_pbias.models.chat import BatchStatus, EndpointError, Reply
+from pytest_pbias.prompts.chat import Message
 
 
-class Asker(Protocol):
+class ChatClient(Protocol):
     """What is asked: :class:`pytest_pbias.models.client.Endpoint` or anything like it."""
 
     async def ask(
@@ -35,7 +35,7 @@ class Asker(Protocol):
         """Close the connections."""
 
 
-class BatchAsker(Protocol):
+class BatchClient(Protocol):
     """What is asked: :class:`pytest_pbias.models.batches.BatchEndpoint` or anything like it."""
 
     def body(
@@ -69,14 +69,14 @@ class BatchAsker(Protocol):
         """Close the connections."""
 
 
-class Watch:
+class HealthMonitor:
     """Tells a dead endpoint from a slow one.
 
     Failed requests count against it, and so does silence when it is probed: an endpoint that
     listed its models once and does so no more is dead, however long its answers usually take.
     """
 
-    def __init__(self, asker: Asker, breaker: Breaker, patience: float) -> None:
+    def __init__(self, asker: ChatClient, breaker: Breaker, patience: float) -> None:
         self._asker = asker
         self._breaker = breaker
         self._silence = Breaker(patience)  # of probes, sent while answers are awaited

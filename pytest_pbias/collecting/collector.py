@@ -13,14 +13,11 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, TypeAlias
 
-from pytest_pbias.collecting.asker import Asker
-from pytest_pbias.collecting.batching import BatchEngine
-from pytest_pbias.collecting.engine import Engine
-from pytest_pbias.collecting.engine_base import Settle
-from pytest_pbias.collecting.progress import Progress
-from pytest_pbias.collecting.ratelimit import AdaptiveLimit, Pace
-from pytest_pbias.collecting.records import Failure, Request
-from pytest_pbias.collecting.retry import RetryPolicy
+from pytest_pbias.collecting.asker import ChatClient
+from pytest_pbias.collecting.batch import BatchEngine
+from pytest_pbias.collecting.engine import Engine, Settle
+from pytest_pbias.collecting.limits import AdaptiveLimit, RateLimiter, RetryPolicy
+from pytest_pbias.collecting.records import Failure, Progress, Request
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.collecting.waiting import owner_alive, this_owner
 from pytest_pbias.errors import InfrastructureError, PbiasError, StoreError
@@ -59,7 +56,7 @@ class Collector:
         self,
         store: Store,
         requests: Iterable[Request],
-        connect: Callable[[], Asker],
+        connect: Callable[[], ChatClient],
         *,
         concurrency: int = 64,
         first_concurrency: int | None = None,
@@ -81,7 +78,7 @@ class Collector:
                 limit=AdaptiveLimit(concurrency)
                 if first_concurrency is None
                 else AdaptiveLimit(concurrency, start=first_concurrency),
-                pace=Pace(rpm=rpm, tpm=tpm),
+                pace=RateLimiter(rpm=rpm, tpm=tpm),
                 policy=policy or RetryPolicy(),
                 breaker_seconds=breaker_seconds,
                 rng=Random(seed),

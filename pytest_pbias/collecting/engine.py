@@ -1,4 +1,4 @@
-"""The asyncio side of collecting: a stream of requests in, settled responses and failures out."""
+"""Asks one after another within limits, and makes each response durable before it is used."""
 
 from __future__ import annotations
 
@@ -15,21 +15,156 @@ from random import Random
 from typing import TypeVar
 
 from pytest_pbias.collecting.asker import (
-    Asker,
-    Watch,
+    ChatClient,
+    HealthMonitor,
     estimate_tokens,
     failure_of,
     response_of,
 )
-from pytest_pbias.collecting.engine_base import EngineBase, Settle
-from pytest_pbias.collecting.ratelimit import AdaptiveLimit, Pace
-from pytest_pbias.collecting.records import Failure, Request
-from pytest_pbias.collecting.retry import Breaker, RetryPolicy
+from pytest_pbias.collecting.limits import AdaptiveLimit, Breaker, RateLimiter, RetryPolicy
+from pytest_pbias.collecting.records import Failure, Request, Response
+from pytest_pbias.collecting.schema import encode_response
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import StoreError
-from pytest_pbias.models.replies import EndpointError, Reply
+from pytest_pbias.models.chat import EndpointError, Reply
+
+_BATCH_SECONDS = 0.01  # how long answers gather before they are committed together
+
+
+class Outbox:
+    """Answers and final failures that are not durable yet; ``settle`` is told once they are."""
+
+    def __init__(
+        self,
+        store: Store,
+        owner: str,
+        settle: Callable[[Sequence[str], Sequence[Failure]], None],
+    ) -> None:
+        self._store = store
+        self._owner = owner
+        self._settle = settle
+        self._answers: list[Response] = []
+        self._failures: list[Failure] = []
+        self._commit_seconds = 0.0
+        self._dirty = asyncio.Event()
+        self.answered = self.failed = 0  # durable ones
+
+    def __len__(self) -> int:
+        return len(self._answers) + len(self._failures)
+
+    @property
+    def waiting_answers(self) -> int:
+        """Answers that are not durable yet."""
+        return len(self._answers)
+
+    def answer(self, response: Response) -> None:
+        """Take an answer."""
+        self._answers.append(response)
+        self._dirty.set()
+
+    def fail(self, failure: Failure) -> None:
+        """Take a request that finally failed."""
+        self._failures.append(failure)
+        self._dirty.set()
+
+    async def flush_forever(self, busy: Callable[[], bool], flushed: Callable[[], None]) -> None:
+        """Commit what gathers; while ``busy``, it gathers for longer on a slow disk."""
+        while True:
+            await self._dirty.wait()
+            if busy():
+                await asyncio.sleep(max(_BATCH_SECONDS, 4 * self._commit_seconds))
+            self._dirty.clear()
+            self.commit()
+            flushed()
+
+    def commit(self) -> None:
+        """Write what has gathered, in this thread.
+
+        In a thread of its own each SQLite call would wait for the interpreter lock, which a busy
+        event loop gives back late: far longer than the commit itself takes.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        answers, self._answers = self._answers, []
+        failures, self._failures = self._failures, []
+        if not answers and not failures:
+            return
+        start = time.monotonic()
+        if answers:
+            self._store.put_rows([encode_response(one) for one in answers])
+        if failures:
+            self._store.put_failures(self._owner, failures)
+        self._commit_seconds = time.monotonic() - start
+        self.answered += len(answers)
+        self.failed += len(failures)
+        self._settle([one.key for one in answers], failures)
+
+
+Settle = Callable[[Sequence[str], Sequence[Failure]], None]
+
+
+class EngineBase:
+    """Counts requests as they are settled; ``_total`` is None until all of them are known."""
+
+    _wake: asyncio.Event
+
+    def __init__(self, store: Store, owner: str, settle: Settle) -> None:
+        self._store = store
+        self._settle = settle
+        self._outbox = Outbox(store, owner, settle)
+        self._total: int | None = None
+        self.cached = self.retries = 0
+        self.prompt_tokens = self.completion_tokens = 0
+        self.end_reason: str | None = None
+        self.stopping = False
+
+    @property
+    def answered(self) -> int:
+        """Answers that are durable."""
+        return self._outbox.answered
+
+    @property
+    def failed(self) -> int:
+        """Requests that finally failed, on record."""
+        return self._outbox.failed
+
+    @property
+    def complete(self) -> bool:
+        """Whether every request is settled."""
+        return self._total == self.cached + self.answered + self.failed
+
+    def stop(self) -> None:
+        """Start nothing new. Call it within the loop."""
+        self.stopping = True
+        self._wake.set()
+
+
+class WholeEngine(EngineBase):
+    """An engine that draws every request before it asks any.
+
+    ``_wanted`` holds what the store lacked when they were drawn.
+    """
+
+    def __init__(
+        self, store: Store, owner: str, requests: Iterable[Request], settle: Settle
+    ) -> None:
+        super().__init__(store, owner, settle)
+        self._requests = requests
+        self._wanted: dict[str, Request] = {}
+
+    def _draw(self) -> None:
+        planned = {request.key: request for request in self._requests}
+        missing = set(self._store.missing(planned))
+        self._wanted = {key: one for key, one in planned.items() if key in missing}
+        present = [key for key in planned if key not in missing]
+        self.cached = len(present)
+        self._total = len(planned)
+        self._settle(present, ())
+
 
 _CHUNK = 512  # requests looked up in the store at once, and kept ready
+
 _TICK = 0.05
 
 T = TypeVar("T")
@@ -56,11 +191,11 @@ class Engine(EngineBase):
         store: Store,
         owner: str,
         requests: Iterable[Request],
-        connect: Callable[[], Asker],
+        connect: Callable[[], ChatClient],
         settle: Settle,
         *,
         limit: AdaptiveLimit,
-        pace: Pace,
+        pace: RateLimiter,
         policy: RetryPolicy,
         breaker_seconds: float,
         rng: Random,
@@ -77,8 +212,8 @@ class Engine(EngineBase):
         self._breaker = Breaker(breaker_seconds)
         self._patience = breaker_seconds
         self._rng = rng
-        self._asker: Asker | None = None
-        self._watch: Watch | None = None
+        self._asker: ChatClient | None = None
+        self._watch: HealthMonitor | None = None
         self._drawn = 0
         # Keys that were drawn: those that are not settled, and those that failed. What is in the
         # store is looked up there, so that memory does not grow with the plan.
@@ -183,7 +318,7 @@ class Engine(EngineBase):
 
     async def _connect_once(self) -> None:
         self._asker = await asyncio.to_thread(self._connect)
-        self._watch = Watch(self._asker, self._breaker, self._patience)
+        self._watch = HealthMonitor(self._asker, self._breaker, self._patience)
         await self._watch.probe()
 
     def _check_alive(self, now: float) -> None:

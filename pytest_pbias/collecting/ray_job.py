@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from pytest_pbias.collecting.engine_base import Settle, WholeEngine
-from pytest_pbias.collecting.ratelimit import AdaptiveLimit
+from pytest_pbias.collecting.engine import Settle, WholeEngine
+from pytest_pbias.collecting.limits import AdaptiveLimit, Breaker
 from pytest_pbias.collecting.ray_worker import (
     Answered,
     AskBatch,
@@ -30,7 +30,6 @@ from pytest_pbias.collecting.ray_worker import (
     encode_request,
 )
 from pytest_pbias.collecting.records import Failure, Request, Response
-from pytest_pbias.collecting.retry import Breaker
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import InfrastructureError, PbiasError
 

@@ -16,12 +16,12 @@ from random import Random
 from typing import Any
 
 from pytest_pbias.collecting.asker import failure_of, response_of
+from pytest_pbias.collecting.limits import RetryPolicy
 from pytest_pbias.collecting.records import Failure, Request, Response, Sampling
-from pytest_pbias.collecting.retry import RetryPolicy
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models.balance import Balanced, balanced
+from pytest_pbias.models.chat import EndpointError, Reply
 from pytest_pbias.models.client import Endpoint
-from pytest_pbias.models.replies import EndpointError, Reply
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What is asked and what came back."""
+"""Requests, responses and failures, and how far the collecting is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TypedDict
 
-from pytest_pbias.identities.placement import Message
+from pytest_pbias.prompts.chat import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +96,26 @@ def request_key(
 def _key_parts(served_identity: str, sampling: Sampling) -> tuple[str, str]:
     shared = json.dumps(asdict(sampling), sort_keys=True)
     return f"[{json.dumps(served_identity)}, ", f", {shared}, "
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A snapshot. ``rate`` in answers a second, ``eta`` in seconds (None where unknown).
+
+    ``done`` counts settled keys: answered now, found in the store (``cached``), or ``failed``.
+    What is planned twice is asked once, and counts as found the second time.
+    ``total`` is None while the length of the request stream is unknown.
+    """
+
+    state: str
+    done: int
+    total: int | None
+    cached: int
+    failed: int
+    retries: int
+    in_flight: int
+    limit: int
+    rate: float
+    eta: float | None
+    prompt_tokens: int
+    completion_tokens: int

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_pbias.collecting import schema
-from pytest_pbias.collecting.connections import Connections
+from pytest_pbias.collecting.database import Connections
 from pytest_pbias.collecting.records import Failure, Response
 
 _ROWS = 100  # rows per INSERT, 8 variables each

@@ -1,9 +1,11 @@
 """Judging answers: choices, numbers, free forms, code in a sandbox, refusals."""
 
-from pytest_pbias.grading.answers import extract_choice, extract_freeform, extract_number
+from pytest_pbias.grading.answers.choice import extract_choice
+from pytest_pbias.grading.answers.freeform import extract_freeform
+from pytest_pbias.grading.answers.number import extract_number
 from pytest_pbias.grading.base import Grade, Graded, Grader, Ungraded, require_grades
 from pytest_pbias.grading.graders import cannot_grade, extract_code
-from pytest_pbias.grading.judges import Judging, grader_for, is_judged
+from pytest_pbias.grading.judges import Judging, grader_for, needs_judge
 from pytest_pbias.grading.refusal import is_refusal
 from pytest_pbias.grading.sandbox import SandboxStatus, probe
 
@@ -20,8 +22,8 @@ __all__ = [
     "extract_freeform",
     "extract_number",
     "grader_for",
-    "is_judged",
     "is_refusal",
+    "needs_judge",
     "probe",
     "require_grades",
 ]

@@ -7,14 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pytest_pbias.collecting.store import grade_key
-from pytest_pbias.grading.answers import (
-    extract_choice,
-    extract_freeform,
-    extract_number,
-    matches_target,
-)
+from pytest_pbias.grading.answers.choice import extract_choice
+from pytest_pbias.grading.answers.freeform import extract_freeform, matches_target
+from pytest_pbias.grading.answers.number import extract_number
+from pytest_pbias.grading.answers.prompt_echo import without_echo, without_prompt
 from pytest_pbias.grading.base import Grade, Grader
-from pytest_pbias.grading.echo import without_echo, without_prompt
 from pytest_pbias.grading.sandbox import probe, run_many
 from pytest_pbias.tasks.base import Item, Task
 

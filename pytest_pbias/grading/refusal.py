@@ -16,14 +16,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from pytest_pbias.grading.plaintext import after_thinking
-from pytest_pbias.grading.refusal_signs import (
-    HELPFUL_START,
-    INSTEAD,
-    NOTHING_THERE,
-    SOFT,
-    WRONG,
-)
+from pytest_pbias.grading.answers.plain_text import after_thinking
+from pytest_pbias.grading.refusal_signs import HELPFUL_START, INSTEAD, NOTHING_THERE, SOFT, WRONG
 from pytest_pbias.grading.refusal_words import CONCESSION, EXPLICIT
 
 _LONGEST = 20_000  # characters that are read

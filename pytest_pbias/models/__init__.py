@@ -4,8 +4,8 @@ The client's module is not imported here: the ``openai`` package takes long to l
 whose answers are all stored never needs it.
 """
 
-from pytest_pbias.models.replies import EndpointError, Reply
-from pytest_pbias.models.resolve import resolve_model
+from pytest_pbias.models.aliases import resolve_model
+from pytest_pbias.models.chat import EndpointError, Reply
 from pytest_pbias.models.spec import ModelSpec
 
 __all__ = ["EndpointError", "ModelSpec", "Reply", "resolve_model"]

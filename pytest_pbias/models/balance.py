@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pytest_pbias.identities.placement import Message
+from pytest_pbias.models.chat import EndpointError, Reply
 from pytest_pbias.models.client import Endpoint
-from pytest_pbias.models.replies import EndpointError, Reply
+from pytest_pbias.prompts.chat import Message
 
 _FIRST_REST_SECONDS = 0.5
 _LONGEST_REST_SECONDS = 30.0

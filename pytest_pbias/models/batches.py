@@ -8,8 +8,8 @@ from typing import Any
 
 from openai import NotFoundError
 
+from pytest_pbias.models.chat import BATCH_ENDED, BatchStatus, EndpointError, GoneError, Reply
 from pytest_pbias.models.client import Endpoint, parse_completion
-from pytest_pbias.models.replies import BATCH_ENDED, BatchStatus, EndpointError, GoneError, Reply
 
 _TAG = "pytest-pbias"
 _MOST_LISTED = 1000  # of the newest batches, among which one with a tag is looked for

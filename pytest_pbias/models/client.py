@@ -1,6 +1,7 @@
 """Asking an OpenAI-compatible endpoint through the official client, at its least cost.
 
-Chats are posted by :mod:`pytest_pbias.models.posting`; the rest goes through the client's methods.
+Chats are posted by :mod:`pytest_pbias.models.transport`; the rest goes through the client's
+methods.
 """
 
 from __future__ import annotations
@@ -24,10 +25,9 @@ from openai import (
     Timeout,
 )
 
-from pytest_pbias.identities.placement import Message
-from pytest_pbias.models.posting import ChatPost
-from pytest_pbias.models.replies import TOO_MANY_TOKENS, EndpointError, Reply
-from pytest_pbias.models.route import find_route
+from pytest_pbias.models.chat import TOO_MANY_TOKENS, EndpointError, Reply
+from pytest_pbias.models.transport import ChatTransport, find_route
+from pytest_pbias.prompts.chat import Message
 
 _CONNECT_SECONDS = 10.0
 _RETRY_STATUS = {408, 409, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
@@ -76,7 +76,7 @@ class Endpoint:
             http_client=http,
             default_headers=None if route.proxy is None else route.proxy.headers,
         )
-        self._chats = ChatPost(
+        self._chats = ChatTransport(
             self._client,
             route,
             connections=concurrency + 2,

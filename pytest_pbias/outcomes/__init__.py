@@ -5,7 +5,13 @@ a versioned schema; a table of a newer version is refused, never guessed at.
 """
 
 from pytest_pbias.outcomes.arrays import Scores, TaskOutcomes
-from pytest_pbias.outcomes.conversion import frugal_memory, numbers, row_numbers, scalar, text_array
+from pytest_pbias.outcomes.conversion import (
+    numbers,
+    row_numbers,
+    scalar,
+    system_memory_pool,
+    text_array,
+)
 from pytest_pbias.outcomes.schema import SCHEMA, SCHEMA_VERSION, grade_to_plain
 from pytest_pbias.outcomes.spool import Spool
 from pytest_pbias.outcomes.table import OutcomeTable, concatenate, stored_texts
@@ -18,11 +24,11 @@ __all__ = [
     "Spool",
     "TaskOutcomes",
     "concatenate",
-    "frugal_memory",
     "grade_to_plain",
     "numbers",
     "row_numbers",
     "scalar",
     "stored_texts",
+    "system_memory_pool",
     "text_array",
 ]

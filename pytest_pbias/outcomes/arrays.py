@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pytest_pbias.identities import Identity
-from pytest_pbias.identities.base import Kind
 from pytest_pbias.outcomes.conversion import numbers, row_numbers, scalar
+from pytest_pbias.prompts import Identity
+from pytest_pbias.prompts.identity import Kind
 
 # What the arrays of a task are made of; the texts of the answers are not among it.
 OUTCOME_COLUMNS = [

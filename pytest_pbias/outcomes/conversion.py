@@ -22,7 +22,7 @@ _MOST_BYTES = 2**31 - 1  # Arrow's offsets into texts have 32 bits
 
 
 @contextmanager
-def frugal_memory() -> Iterator[None]:
+def system_memory_pool() -> Iterator[None]:
     """Arrow takes memory from the C library meanwhile: its own allocator holds on to 20 MB."""
     before = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())

@@ -1,35 +1,109 @@
-"""Who asks: the main process or the xdist controller collects, workers wait for it."""
+"""Starts what answers, and asks what was planned while tests wait on their own cell."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from pytest_pbias.collecting import Collector, Store, store_wait
-from pytest_pbias.collecting.plan import Protocol
-from pytest_pbias.collecting.progress import Progress
-from pytest_pbias.collecting.records import Failure
-from pytest_pbias.collecting.retry import RetryPolicy
+from pytest_pbias.collecting.limits import RetryPolicy
+from pytest_pbias.collecting.plan import RequestSettings, Work
+from pytest_pbias.collecting.records import Failure, Progress
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
-from pytest_pbias.identities import Placement
 from pytest_pbias.models import ModelSpec
 from pytest_pbias.models.process import ServerProcess
 from pytest_pbias.models.vllm import START_SECONDS, VllmServer
-from pytest_pbias.plugin.serving import remember_server, start_embedded, start_vllm
 from pytest_pbias.plugin.settings import Settings
-from pytest_pbias.plugin.work import Work
+from pytest_pbias.prompts import Placement
+
+_EMBEDDED_START_SECONDS = 120.0
+
+_TEMPLATE_TOKENS = 256  # that a chat template may add to a conversation
+
+
+def start_vllm(
+    settings: Settings,
+    longest_prompt: int,
+    lost: Callable[[str], None],
+    say: Callable[[str], None],
+) -> VllmServer:
+    """Start vLLM with room for a prompt of ``longest_prompt`` bytes and its answer.
+
+    ``lost`` is told why, when the server has died for good; ``say`` how starting gets on.
+
+    Raises:
+        PbiasError: it cannot be started.
+    """
+    server = VllmServer(
+        settings.model,
+        settings.vllm,
+        log=settings.store_dir / "logs" / f"vllm-{os.getpid()}.log",
+        # At most a token a byte.
+        longest=longest_prompt + settings.sampling.max_tokens + _TEMPLATE_TOKENS,
+        lost=lost,
+    )
+    try:
+        server.start(say)
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+def start_embedded(spec: ModelSpec, logs: Path) -> tuple[ServerProcess, str]:
+    """Start the embedded model's server; it ends with this process, however that ends."""
+    if importlib.util.find_spec("onnxruntime_genai") is None:
+        raise ConfigurationError(
+            "the embedded model needs its runtime: pip install 'pytest-pbias[embedded]'"
+        )
+    command = [sys.executable, "-m", "pytest_pbias.models.embedded.server"]
+    server = ServerProcess(
+        [*command, "--model", str(spec.path), "--processes", str(min(os.cpu_count() or 1, 4))],
+        log=logs / f"embedded-{os.getpid()}.log",
+    )
+    server.start()
+    address = server.wait_ready(r"^listening on (http://\S+)$", _EMBEDDED_START_SECONDS)
+    return server, f"{address.group(1)}/v1"
+
+
+def remember_server(store: Store, spec: ModelSpec, facts: dict[str, Any]) -> None:
+    """Keep what is known of a server beside its answers.
+
+    Every version of it that answered is in ``versions``.
+    """
+    known = served_facts(store, spec) or {}
+    versions = dict.fromkeys([*known.get("versions", []), facts.get("version", "unknown")])
+    store.put_meta(_key(spec), json.dumps(facts | {"versions": list(versions)}))
+
+
+def served_facts(store: Store, spec: ModelSpec) -> dict[str, Any] | None:
+    """What is known of the server that gave the model's answers, in this session or before."""
+    known = store.get_meta(_key(spec))
+    return None if known is None else dict(json.loads(known))
+
+
+def _key(spec: ModelSpec) -> str:
+    return f"server:{spec.served_identity}"
+
 
 _START_SECONDS = START_SECONDS + 60.0
+
 _EMBEDDED_CONCURRENCY = 96
+
 _RESTART_SECONDS = 900.0  # that a vLLM server which died may take to come back
 
 
-class Asking:
+class LocalCollection:
     """Collects in this process."""
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: RequestSettings) -> None:
         self.protocol = protocol
         self.collector: Collector | None = None
         self.server: ServerProcess | VllmServer | None = None
@@ -69,7 +143,7 @@ class Asking:
             self.server.stop()
 
 
-class Waiting:
+class RemoteCollection:
     """Waits, in an xdist worker, for what the controller collects."""
 
     def __init__(self, store: Store, uid: str) -> None:
@@ -111,9 +185,9 @@ class Waiting:
         """Nothing to stop: the controller asks."""
 
 
-def ask_here(
+def collect_here(
     settings: Settings, store: Store, work: Work, uid: str, say: Callable[[str], None]
-) -> Asking:
+) -> LocalCollection:
     """Start asking what the store lacks, and tell workers of the session ``uid`` about it.
 
     ``say`` is told how a server that takes long to start is getting on.
@@ -132,11 +206,11 @@ def ask_here(
     return asking
 
 
-def planned_protocol(settings: Settings, store: Store) -> Protocol:
+def planned_protocol(settings: Settings, store: Store) -> RequestSettings:
     """How cells are asked as far as is known before the endpoint is: auto placement is system."""
     spec = settings.model
     known = settings.placement or store.get_meta(_placement_key(spec))
-    return Protocol(
+    return RequestSettings(
         served_identity=spec.served_identity,
         placement=_placement(known),
         sampling=settings.sampling,
@@ -154,17 +228,23 @@ def _placement_key(spec: ModelSpec) -> str:
     return f"placement:{spec.served_identity}"
 
 
-def _start(settings: Settings, store: Store, work: Work, say: Callable[[str], None]) -> Asking:
+def _start(
+    settings: Settings, store: Store, work: Work, say: Callable[[str], None]
+) -> LocalCollection:
     spec, spending = settings.model, settings.spending
     protocol = planned_protocol(settings, store)
-    asking = Asking(protocol)
+    asking = LocalCollection(protocol)
     base_url: str | None = None
     concurrency = settings.concurrency
     first: int | None = None
     policy, patience = RetryPolicy.for_timeout(settings.spending.timeout), 20.0
     if not work.anything_missing(store, protocol):
         return asking
-    from pytest_pbias.models.probe import check_served_model, open_endpoint, supports_system_role
+    from pytest_pbias.models.negotiation import (
+        check_served_model,
+        open_endpoint,
+        supports_system_role,
+    )
 
     if spec.kind == "embedded":
         # A server of our own batches what it is given and throttles nobody: fill its batches.
@@ -209,9 +289,11 @@ def _start(settings: Settings, store: Store, work: Work, say: Callable[[str], No
     return asking
 
 
-def _batch_collector(settings: Settings, store: Store, work: Work, protocol: Protocol) -> Collector:
+def _batch_collector(
+    settings: Settings, store: Store, work: Work, protocol: RequestSettings
+) -> Collector:
     """Collects through the endpoint's Batch API."""
-    from pytest_pbias.collecting.batching import BatchEngine
+    from pytest_pbias.collecting.batch import BatchEngine
     from pytest_pbias.models.batches import BatchEndpoint
 
     spec = settings.model
@@ -239,7 +321,9 @@ def _batch_collector(settings: Settings, store: Store, work: Work, protocol: Pro
     )
 
 
-def _ray_collector(settings: Settings, store: Store, work: Work, protocol: Protocol) -> Collector:
+def _ray_collector(
+    settings: Settings, store: Store, work: Work, protocol: RequestSettings
+) -> Collector:
     """Collects on the nodes of a Ray cluster, which share the concurrency."""
     from pytest_pbias.collecting.ray_job import RayEngine
     from pytest_pbias.collecting.ray_worker import Target
@@ -276,9 +360,9 @@ def _ray_collector(settings: Settings, store: Store, work: Work, protocol: Proto
     )
 
 
-def wait_for_controller(store: Store, uid: str) -> Waiting:
+def collect_remotely(store: Store, uid: str) -> RemoteCollection:
     """What a worker waits with."""
-    return Waiting(store, uid)
+    return RemoteCollection(store, uid)
 
 
 def _meta_key(uid: str) -> str:

@@ -9,15 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pytest_pbias.collecting.plan import Cell as PlannedCell
+from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import PbiasError
-from pytest_pbias.gate import BaselineVerdict, CellVerdict, Verdict, judge_baseline, judge_cell
-from pytest_pbias.grading import cannot_grade, is_judged
-from pytest_pbias.identities import Identity
-from pytest_pbias.measuring import Measurement
-from pytest_pbias.plugin.collection import active_session
-from pytest_pbias.plugin.session import PbiasSession
-from pytest_pbias.plugin.verdicts import report_verdict
+from pytest_pbias.gate import BaselineVerdict, CellVerdict, Verdict, decide_baseline, decide_cell
+from pytest_pbias.grading import cannot_grade, needs_judge
+from pytest_pbias.outcomes.scoring import ScoredCell
+from pytest_pbias.plugin.gates import report_verdict
+from pytest_pbias.plugin.session import PbiasSession, active_session
+from pytest_pbias.prompts import Identity
 from pytest_pbias.reporting.text import columns, ending, paragraph, plain
 from pytest_pbias.stats import PairedDifferenceResult, RateResult, rate
 from pytest_pbias.tasks import Task
@@ -26,7 +25,7 @@ _EXAMPLES = 3  # changed answers that a failed cell shows
 _WIDTH = 80  # columns of a message
 
 
-class Cell:
+class CellFixture:
     """One identity under one task, answered and graded.
 
     Assert on anything it offers, or call :meth:`check`.
@@ -36,8 +35,8 @@ class Cell:
         self,
         item: pytest.Item,
         session: PbiasSession,
-        measurement: Measurement,
-        baseline: Measurement,
+        measurement: ScoredCell,
+        baseline: ScoredCell,
     ) -> None:
         self._item = item
         self._session = session
@@ -97,13 +96,13 @@ class Cell:
             margin = self._measurement.cell.margin
         if margin is None:
             margin = policy.margin_for(self.task.name, self.task.axis)
-        return judge_cell(
+        return decide_cell(
             self.outcomes,
             self.baseline_outcomes,
             clusters=self._measurement.clusters,
             margin=margin,
             alpha=policy.alpha,
-            n_cells=self._session.n_judged,
+            n_cells=self._session.n_compared,
             floor=self.task.floor,
         )
 
@@ -173,7 +172,7 @@ class Cell:
     def _check_baseline(self) -> None:
         __tracebackhide__ = True
         policy = self._session.settings.policy
-        verdict: BaselineVerdict = judge_baseline(
+        verdict: BaselineVerdict = decide_baseline(
             self.outcomes,
             clusters=self._measurement.clusters,
             alpha=policy.alpha,
@@ -195,13 +194,13 @@ def _ending(who: str, text: str) -> str:
     return f'{head}"{ending(plain(text), _WIDTH - columns(head) - 2)}"'
 
 
-def make_cell(request: pytest.FixtureRequest) -> Cell:
+def make_cell(request: pytest.FixtureRequest) -> CellFixture:
     """The cell that the test is parametrized with; see :func:`obtain_cell`."""
     __tracebackhide__ = True
-    return obtain_cell(cast("pytest.Item", request.node), cast("PlannedCell", request.param))
+    return obtain_cell(cast("pytest.Item", request.node), cast("Cell", request.param))
 
 
-def obtain_cell(item: pytest.Item, planned: PlannedCell) -> Cell:
+def obtain_cell(item: pytest.Item, planned: Cell) -> CellFixture:
     """Wait for the cell and its baseline; a response that cannot be had is an error, no verdict."""
     __tracebackhide__ = True
     session = active_session(item.config)
@@ -219,12 +218,12 @@ def obtain_cell(item: pytest.Item, planned: PlannedCell) -> Cell:
             pytest.fail(paragraph(f"error, no verdict: {_missing(measured)}"), pytrace=False)
     if all(measured.unparsable == len(measured.questions) for measured in (measurement, baseline)):
         pytest.fail(paragraph(f"error, no verdict: {_unreadable(measurement)}"), pytrace=False)
-    return Cell(item, session, measurement, baseline)
+    return CellFixture(item, session, measurement, baseline)
 
 
-def _unreadable(measured: Measurement) -> str:
+def _unreadable(measured: ScoredCell) -> str:
     cell = measured.cell
-    if is_judged(cell.task):
+    if needs_judge(cell.task):
         return (
             f"no verdict of the judge {measured.judge} can be read on any of "
             f"{len(measured.questions)} responses to {cell.task.name} under "
@@ -237,7 +236,7 @@ def _unreadable(measured: Measurement) -> str:
     )
 
 
-def _missing(measured: Measurement) -> str:
+def _missing(measured: ScoredCell) -> str:
     reasons = sorted({reason for reason in measured.errors if reason is not None})
     cell = measured.cell
     unjudged = all(response is not None for response in measured.responses)

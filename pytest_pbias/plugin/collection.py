@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from pytest_pbias.collecting.plan import Cell
+from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import ConfigurationError, PbiasError
-from pytest_pbias.identities import Identity, default_identities, resolve_identities
-from pytest_pbias.mitigation.defenses import NO_DEFENSE, Defense
-from pytest_pbias.plugin.comparing import append_comparison
-from pytest_pbias.plugin.gates import append_gates
+from pytest_pbias.plugin.gates import append_comparison, append_gates
 from pytest_pbias.plugin.options import read_option
-from pytest_pbias.plugin.session import PbiasSession
+from pytest_pbias.plugin.session import SESSION, PbiasSession, active_session
 from pytest_pbias.plugin.settings import Settings, read_settings
+from pytest_pbias.plugin.xdist import plan_path
+from pytest_pbias.prompts import (
+    NO_DEFENSE,
+    Defense,
+    Identity,
+    default_identities,
+    resolve_identities,
+)
 from pytest_pbias.tasks import TASKS, Task, resolve_task
 
-SESSION = pytest.StashKey[PbiasSession]()
 PLANNED = pytest.StashKey[Cell]()
+
 _REFUSED = pytest.StashKey[str]()
-
-
-def active_session(config: pytest.Config) -> PbiasSession | None:
-    """The session of this process, or None where no test asked for one."""
-    return config.stash.get(SESSION, None)
 
 
 def parametrize_cells(metafunc: pytest.Metafunc) -> None:
@@ -220,3 +221,23 @@ class SessionHooks:
         pbias = active_session(config)
         if pbias is not None:
             pbias.print_report(terminalreporter)
+
+
+def start_on_controller(node: Any) -> None:
+    """Start asking once the first worker has collected; do nothing where it selected no cell."""
+    config: pytest.Config = node.config
+    path = plan_path(config, str(node.workerinput["testrunuid"]))
+    if not path.exists():
+        return
+    from pytest_pbias.cells.cell import cell_from_plain
+    from pytest_pbias.errors import PbiasError
+    from pytest_pbias.plugin.session import active_session
+
+    if active_session(config) is not None:
+        return
+    plan = json.loads(path.read_text(encoding="utf-8"))
+    cells = [cell_from_plain(cell) for cell in plan["cells"]]
+    try:
+        activate(config, default_model=plan["default_model"]).plan(cells)
+    except PbiasError as error:
+        raise pytest.UsageError(f"pbias: {error}") from None

@@ -12,7 +12,7 @@ from pytest_pbias.plugin import options
 
 if TYPE_CHECKING:
     from pytest_pbias.grading.judges import Judge
-    from pytest_pbias.plugin.cell import Cell
+    from pytest_pbias.plugin.cell import CellFixture
 
 MARK = "pbias"
 
@@ -77,8 +77,8 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 @pytest.fixture
-def cell(request: pytest.FixtureRequest) -> Cell:
-    """One identity under one task, with its outcomes: see ``pytest_pbias.plugin.cell.Cell``."""
+def cell(request: pytest.FixtureRequest) -> CellFixture:
+    """One identity under one task, with its outcomes: a ``pytest_pbias.CellFixture``."""
     if not hasattr(request, "param"):
         pytest.fail(
             "the `cell` fixture needs @pytest.mark.pbias(tasks=[...]) on the test", pytrace=False
@@ -91,6 +91,6 @@ def cell(request: pytest.FixtureRequest) -> Cell:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: object, ids: list[str]) -> None:
     """On the xdist controller: ask the requests that the workers planned."""
-    from pytest_pbias.plugin.distributed import start_on_controller
+    from pytest_pbias.plugin.collection import start_on_controller
 
     start_on_controller(node)

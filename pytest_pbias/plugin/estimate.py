@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pytest_pbias.collecting import Store
-from pytest_pbias.collecting.plan import Protocol
+from pytest_pbias.collecting.plan import RequestSettings, Work
 from pytest_pbias.plugin.settings import Settings
-from pytest_pbias.plugin.work import Work
 
 _SECONDS_AN_ANSWER = 2.0
 
@@ -29,7 +28,7 @@ class Estimate:
         return self.requests - self.stored
 
 
-def estimate(work: Work, protocol: Protocol, store: Store, settings: Settings) -> Estimate:
+def estimate(work: Work, protocol: RequestSettings, store: Store, settings: Settings) -> Estimate:
     """Plan every request without sending one.
 
     Raises:

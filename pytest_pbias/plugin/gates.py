@@ -1,18 +1,62 @@
-"""The session gates: one reported test item per axis."""
+"""Gates and comparisons as test items, and verdicts as pytest's outcomes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from _pytest.outcomes import Skipped
 
-from pytest_pbias.collecting.plan import Cell
+from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import PbiasError
-from pytest_pbias.gate import AxisVerdict
-from pytest_pbias.identities import Identity
-from pytest_pbias.plugin.verdicts import report_verdict
+from pytest_pbias.gate import AxisVerdict, Verdict
+from pytest_pbias.plugin.session import _NOTHING_YET
+from pytest_pbias.prompts import Identity
 from pytest_pbias.reporting.text import paragraph
+
+if TYPE_CHECKING:
+    from pytest_pbias.plugin.settings import RunSettings
+
+
+class Inconclusive(Skipped):
+    """Neither pass nor fail: a skip to every other tool, so that no report counts it as passed."""
+
+
+def report_verdict(
+    item: pytest.Item,
+    verdict: Verdict,
+    message: str,
+    *,
+    mode: Literal["detect", "prove"],
+    recorded: str | None = None,
+    figures: Mapping[str, float] | None = None,
+    subject: Mapping[str, str] | None = None,
+    details: Sequence[str] = (),
+) -> None:
+    """Record a verdict on the item and end the test accordingly.
+
+    The verdict (under ``recorded`` where that is given), its ``figures`` and what it is about, the
+    ``subject``, become properties of the item, ``pbias_NAME`` in JUnit XML.
+    ``details`` are lines for a failure, at most 80 columns wide as the rest of it.
+
+    Raises:
+        pytest.fail.Exception: the verdict is *fail*, or not a pass in ``prove`` mode.
+        Inconclusive: the verdict is inconclusive in ``detect`` mode.
+    """
+    __tracebackhide__ = True
+    properties = {"pbias_verdict": recorded or verdict.value}
+    properties |= {f"pbias_{name}": text for name, text in (subject or {}).items()}
+    properties |= {f"pbias_{name}": f"{value:.6g}" for name, value in (figures or {}).items()}
+    others = [pair for pair in item.user_properties if pair[0] not in properties]
+    item.user_properties[:] = [*others, *properties.items()]
+    if verdict is Verdict.PASS:
+        return
+    if verdict is Verdict.FAIL:
+        pytest.fail("\n".join([paragraph(message), *details]), pytrace=False)
+    if mode == "prove":
+        pytest.fail(paragraph(f"{verdict.value} (red in prove mode): {message}"), pytrace=False)
+    raise Inconclusive(f"{verdict.value}: {message}")
 
 
 def append_gates(session: pytest.Session, items: list[pytest.Item], cells: Sequence[Cell]) -> None:
@@ -46,12 +90,12 @@ class GateItem(pytest.Item):
 
     def setup(self) -> None:
         """Wait for the axis's cells and judge; missing answers are an error, not a failure."""
-        from pytest_pbias.plugin.collection import active_session
+        from pytest_pbias.plugin.session import active_session
 
         session = active_session(self.config)
         assert session is not None
         try:
-            self._verdict: AxisVerdict = session.judge_axis(self.axis, self.defense)
+            self._verdict: AxisVerdict = session.decide_axis(self.axis, self.defense)
         except PbiasError as error:
             pytest.fail(paragraph(f"error, no verdict: {error}"), pytrace=False)
         self._mode = session.settings.policy.mode
@@ -79,3 +123,44 @@ def _figures(verdict: AxisVerdict) -> dict[str, float]:
         bias = verdict.bias
         figures |= {"pb": bias.estimate, "low": bias.low, "high": bias.high, "pb_raw": bias.raw}
     return figures
+
+
+def append_comparison(
+    session: pytest.Session, items: list[pytest.Item], asked: RunSettings
+) -> None:
+    """Append the test "worse than the earlier run" where an expression says what worse is."""
+    if asked.compare is not None and asked.fail is not None:
+        name = f"compare[{asked.compare}]"
+        items.append(CompareItem.from_parent(session, name=name, nodeid=f"pbias::{name}"))
+
+
+class CompareItem(pytest.Item):
+    """Fails where the session is worse than the earlier run by the expression."""
+
+    def setup(self) -> None:
+        """Wait for every cell and compare; what cannot be compared is an error, not a failure."""
+        from pytest_pbias.plugin.session import active_session
+
+        session = active_session(self.config)
+        assert session is not None
+        if session.settings.kept.earlier is None:
+            pytest.skip(_NOTHING_YET)
+        try:
+            self._outcome = session.decide_comparison()
+        except PbiasError as error:
+            pytest.fail(paragraph(f"error, no verdict: {error}"), pytrace=False)
+        self._mode = session.settings.policy.mode
+
+    def runtest(self) -> None:
+        """End with the verdict; red only as the gate's mode says."""
+        outcome = self._outcome
+        report_verdict(
+            self,
+            outcome.verdict,
+            f"against the earlier run: {outcome.reason}",
+            mode=self._mode,
+        )
+
+    def reportinfo(self) -> tuple[str, None, str]:
+        """Where the item stands: nowhere in a file."""
+        return "pbias", None, self.name

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pytest_pbias.collecting.plan import Cell as PlannedCell
+from pytest_pbias.cells import read_personas
+from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import PbiasError
-from pytest_pbias.personas import read_personas
-from pytest_pbias.plugin.cell import Cell, obtain_cell
+from pytest_pbias.plugin.cell import CellFixture, obtain_cell
 from pytest_pbias.plugin.collection import PLANNED, activate, cell_id, placed_cells, refuse
 
 
@@ -38,11 +38,11 @@ class PersonaTests(pytest.File):
 class PersonaTest(pytest.Item):
     """One identity of the file under one task."""
 
-    def __init__(self, *, planned: PlannedCell, **kwargs: Any) -> None:
+    def __init__(self, *, planned: Cell, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stash[PLANNED] = planned
         self.add_marker(pytest.mark.pbias)
-        self._cell: Cell | None = None
+        self._cell: CellFixture | None = None
 
     def setup(self) -> None:
         """Wait for the answers; one that cannot be had is an error, not a failure."""

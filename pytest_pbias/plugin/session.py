@@ -1,63 +1,229 @@
-"""One measuring session: what was planned, who asks, what was measured, and the reports."""
+"""One measuring session: what was planned, who asks, what was scored, and the reports."""
 
 from __future__ import annotations
 
 import datetime
+import platform
+import signal
+import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import version
+from math import isclose
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_pbias.analysis.comparison import ComparedRun, compare_runs
+from pytest_pbias.analysis.condition import GateOutcome, decide_comparison
+from pytest_pbias.analysis.pairing import pair_runs, select_defense
+from pytest_pbias.analysis.repeatability import Repeatability, repeatability
+from pytest_pbias.analysis.samples import sampled_questions
+from pytest_pbias.analysis.summary import RunSummary, decide_outcomes, summarize
+from pytest_pbias.analysis.unparsable import unreadable_cells
+from pytest_pbias.cells.cell import Cell, require_distinct_names, with_baselines
 from pytest_pbias.collecting import Store
-from pytest_pbias.collecting.plan import (
-    Cell,
-    Protocol,
-    questions_of,
-    require_distinct_names,
-    with_baselines,
+from pytest_pbias.collecting.cost import Price
+from pytest_pbias.collecting.plan import RequestSettings, Work, questions_of
+from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
+from pytest_pbias.gate import AxisVerdict, GatePolicy
+from pytest_pbias.grading import cannot_grade
+from pytest_pbias.grading.judges import (
+    Judge,
+    Judging,
+    identity_mask,
+    identity_terms,
+    make_judges,
+    needs_judge,
+    validate_judges,
 )
-from pytest_pbias.errors import InfrastructureError, PbiasError
-from pytest_pbias.gate import AxisVerdict
-from pytest_pbias.grading import Judging, cannot_grade
-from pytest_pbias.measuring import Measurement, measure_cell
-from pytest_pbias.outcomes import OutcomeTable, frugal_memory
-from pytest_pbias.plugin.again import baselines, compare_again, keys_again
+from pytest_pbias.outcomes import OutcomeTable, system_memory_pool
+from pytest_pbias.outcomes.scoring import ScoredCell, ScoredCells, cell_margins, score_cell
 from pytest_pbias.plugin.asking import (
-    Asking,
-    Waiting,
-    ask_here,
+    LocalCollection,
+    RemoteCollection,
+    collect_here,
+    collect_remotely,
     planned_protocol,
-    wait_for_controller,
+    served_facts,
 )
-from pytest_pbias.plugin.comparing import (
-    compare_with_earlier,
-    judge_against_earlier,
-)
-from pytest_pbias.plugin.distributed import plan_path, session_uid, write_plan
 from pytest_pbias.plugin.estimate import Estimate, estimate, estimate_lines
-from pytest_pbias.plugin.facts import cost_so_far, versions
-from pytest_pbias.plugin.judging import planned_verdicts, session_judging
-from pytest_pbias.plugin.margins import CheckedMargins
-from pytest_pbias.plugin.measured import Measured
-from pytest_pbias.plugin.progress import BackgroundProgress, ProgressLine
-from pytest_pbias.plugin.results import (
+from pytest_pbias.plugin.output import (
+    BackgroundProgress,
+    ProgressLine,
     keep_results,
     print_results,
     require_writable,
     write_reports,
 )
-from pytest_pbias.plugin.serving import served_facts
-from pytest_pbias.plugin.settings import Settings
-from pytest_pbias.plugin.signals import do_nothing, interrupt_on_sigterm
-from pytest_pbias.plugin.work import Work
-from pytest_pbias.reporting import RunSummary, judge_outcomes, summarize
-from pytest_pbias.reporting.comparing import ComparedRun, GateOutcome
-from pytest_pbias.reporting.readability import unreadable_cells
-from pytest_pbias.reporting.samples import sampled_questions
-from pytest_pbias.tasks import TaskData, load_task
+from pytest_pbias.plugin.settings import JudgeSettings, Settings
+from pytest_pbias.plugin.xdist import plan_path, session_uid, write_plan
+from pytest_pbias.tasks import TaskData, load_task, resolve_task
+
+if TYPE_CHECKING:
+    from pytest_pbias.plugin.settings import Settings
+
+
+def cost_so_far(
+    asking: LocalCollection | RemoteCollection | None, price: Price | None
+) -> dict[str, Any]:
+    """Tokens that this session used, and their list price where it is known."""
+    progress = asking.progress() if isinstance(asking, LocalCollection) else None
+    prompt = 0 if progress is None else progress.prompt_tokens
+    completion = 0 if progress is None else progress.completion_tokens
+    cost: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion}
+    if price is not None:
+        cost |= {"amount": price.of(prompt, completion), "currency": price.currency}
+    return cost
+
+
+def versions() -> dict[str, str]:
+    """What the figures depend on."""
+    known = {"pytest-pbias": version("pytest-pbias"), "python": platform.python_version()}
+    return known | {name: version(name) for name in ("numpy", "scipy", "pyarrow", "openai")}
+
+
+def noop() -> None:
+    """Restore nothing."""
+
+
+def interrupt_on_sigterm() -> Callable[[], None]:
+    """Turn SIGTERM into KeyboardInterrupt; return the function that undoes it.
+
+    Left alone where someone else handles the signal, or outside the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return noop
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return noop
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt("SIGTERM")
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+    def restore() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    return restore
+
+
+def baselines(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The cells that every difference is taken from."""
+    return tuple(cell for cell in cells if not cell.is_compared)
+
+
+def keys_again(
+    cells: Iterable[Cell], data: Mapping[str, TaskData], protocol: RequestSettings
+) -> list[str]:
+    """The requests of the second asking."""
+    return [
+        question.request.key
+        for cell in cells
+        for question in questions_of(cell, data[cell.task.name], protocol.again())
+    ]
+
+
+def compare_again(
+    firsts: Iterable[ScoredCell],
+    store: Store,
+    failures: Callable[[Iterable[str]], Mapping[str, str]],
+    judging: Judging,
+    *,
+    alpha: float,
+) -> list[Repeatability]:
+    """Compare baselines with what the store has of their second asking.
+
+    The first of a task's graders gives the scores, as it did those of ``firsts``.
+    """
+    found = []
+    for first in firsts:
+        protocol, graders = first.protocol.again(), judging.graders(first.cell.task)
+        keys = keys_again((first.cell,), {first.cell.task.name: first.data}, first.protocol)
+        second = score_cell(first.cell, first.data, protocol, store, failures(keys), graders[:1])
+        found.append(repeatability(first, second, confidence=1 - alpha))
+    return found
+
+
+def session_judging(
+    config: pytest.Config, settings: JudgeSettings, cells: Iterable[Cell]
+) -> Judging:
+    """The judges that the options name, and the mask for the identities of ``cells``.
+
+    Raises:
+        ConfigurationError: a judge is unknown or lacks what it needs, or a plug-in failed.
+    """
+    try:
+        judges = make_judges(settings.wanted, settings.model, _of_plugins(config))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"--pbias-judge: {error}") from None
+    if not settings.mask or not any(judge.masks_identity for judge in judges):
+        return Judging(judges)
+    words = identity_terms(cell.identity for cell in cells)
+    return Judging(judges, identity_mask(words), words)
+
+
+def planned_verdicts(judging: Judging, n_answers: Mapping[str, int]) -> list[str]:
+    """What judges that are paid for would be asked besides; ``n_answers`` by task."""
+    count = sum(n for name, n in n_answers.items() if needs_judge(resolve_task(name)))
+    return [
+        f"judge {judge.name}: at most {count:,} verdicts besides, not in these figures"
+        for judge in judging.judges
+        if count and judge.cost()
+    ]
+
+
+def _of_plugins(config: pytest.Config) -> tuple[Judge, ...]:
+    try:
+        offered = config.hook.pytest_pbias_judges(config=config)
+        return validate_judges(judge for judges in offered for judge in judges or ())
+    except PbiasError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(f"the hook pytest_pbias_judges broke: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    """What was raised, and in which line."""
+    frame: Any = error.__traceback__
+    while frame.tb_next is not None:
+        frame = frame.tb_next
+    text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return f"{text} ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})"
+
+
+class CheckedMargins:
+    """Margins of :meth:`CellFixture.check`, read off the tests' properties.
+
+    Properties come from every xdist worker. Of several margins for a cell the strictest counts.
+    """
+
+    def __init__(self) -> None:
+        self._margins: dict[tuple[str, str], float] = {}
+
+    def note(self, report: pytest.TestReport) -> None:
+        """Take what a finished test says of itself."""
+        said = dict(report.user_properties)
+        if report.when != "call" or "pbias_margin" not in said or "pbias_task" not in said:
+            return
+        key = (str(said["pbias_task"]), str(said["pbias_identity"]))
+        margin = float(str(said["pbias_margin"]))
+        self._margins[key] = min(margin, self._margins.get(key, margin))
+
+    def of(self, cells: Iterable[Cell], policy: GatePolicy) -> dict[str, dict[str, float]]:
+        """Margins other than the policy's, by task and identity (percentage points)."""
+        known = list(cells)
+        margins = cell_margins(known)
+        axes = {cell.task.name: cell.task.axis for cell in known}
+        for (task, identity), margin in self._margins.items():
+            own = margins.setdefault(task, {})
+            usual = policy.margin_for(task, axes[task])
+            if identity in own or not isclose(margin, usual, rel_tol=1e-5):
+                own[identity] = margin
+        return {task: own for task, own in margins.items() if own}
 
 
 class PbiasSession:
@@ -73,13 +239,13 @@ class PbiasSession:
         self.cells: tuple[Cell, ...] = ()
         self._data: dict[str, TaskData] = {}
         self._run_id = f"{_now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-        self._measured = Measured(
+        self._measured = ScoredCells(
             self._measure,
             run_id=self._run_id,
             model=settings.model.name,
             folder=settings.store_dir,
         )
-        self._asking: Asking | Waiting | None = None
+        self._asking: LocalCollection | RemoteCollection | None = None
         self._progress = ProgressLine(config)
         self._background: BackgroundProgress | None = None
         self._store: Store | None = None
@@ -91,12 +257,12 @@ class PbiasSession:
         self.problem: str | None = None
         self.interrupted = self.cut_short = False
         self._plan: Estimate | None = None
-        self._sigterm: Callable[[], None] = do_nothing
+        self._sigterm: Callable[[], None] = noop
 
     @property
-    def n_judged(self) -> int:
+    def n_compared(self) -> int:
         """How many cells are judged in this session: the number the level is shared by."""
-        return max(1, sum(cell.is_judged for cell in self.cells))
+        return max(1, sum(cell.is_compared for cell in self.cells))
 
     @property
     def store(self) -> Store:
@@ -143,7 +309,7 @@ class PbiasSession:
         for cell in self.cells:
             self.data(cell)
         if self._worker_uid is not None:
-            self._asking = wait_for_controller(self.store, self._worker_uid)
+            self._asking = collect_remotely(self.store, self._worker_uid)
             write_plan(plan_path(self.config, self._worker_uid), cells, self._default_model)
             return
         work = Work(self.cells, self._data, again=self._again)
@@ -154,7 +320,7 @@ class PbiasSession:
         self._judging.check(cell.task for cell in self.cells)
         require_writable(self.settings)
         self._sigterm = interrupt_on_sigterm()
-        self._asking = ask_here(
+        self._asking = collect_here(
             self.settings, self.store, work, self._controller_uid(), self._progress.say
         )
         if self.config.pluginmanager.has_plugin("dsession"):
@@ -164,10 +330,10 @@ class PbiasSession:
         workers = self.config.pluginmanager.get_plugin("dsession")
         return str(workers.nodemanager.testrunuid) if workers is not None else uuid.uuid4().hex
 
-    def protocol(self) -> Protocol:
+    def protocol(self) -> RequestSettings:
         """How the cells are asked; a worker learns the placement from the controller."""
         assert self._asking is not None
-        return Protocol(
+        return RequestSettings(
             served_identity=self.settings.model.served_identity,
             placement=self._asking.placement(),
             sampling=self.settings.sampling,
@@ -175,11 +341,11 @@ class PbiasSession:
             seed=self.settings.seed,
         )
 
-    def measure(self, cell: Cell) -> Measurement:
+    def measure(self, cell: Cell) -> ScoredCell:
         """Wait for a cell's responses, then grade them."""
         return self._measured.get(cell)
 
-    def _measure(self, cell: Cell) -> Measurement:
+    def _measure(self, cell: Cell) -> ScoredCell:
         if self._asking is None:
             raise InfrastructureError("nothing was asked: the run did not get past collection")
         data, protocol = self.data(cell), self.protocol()
@@ -188,10 +354,10 @@ class PbiasSession:
         self._asking.wait(keys, self._progress.tick)
         self._progress.close()
         failures, graders = self._asking.failures(keys), self._judging.graders(cell.task)
-        return measure_cell(cell, data, protocol, self.store, failures, graders, questions)
+        return score_cell(cell, data, protocol, self.store, failures, graders, questions)
 
-    @frugal_memory()
-    def judge_axis(self, axis: str, defense: str) -> AxisVerdict:
+    @system_memory_pool()
+    def decide_axis(self, axis: str, defense: str) -> AxisVerdict:
         """Judge PB under a defence over the axis's tasks, on identities that were asked them all.
 
         Raises:
@@ -204,17 +370,17 @@ class PbiasSession:
         outcomes = [table.task_outcomes(task) for task in table.tasks()]
         if unreadable := [line for task in outcomes for line in unreadable_cells(task)]:
             raise InfrastructureError("; ".join(unreadable))
-        return judge_outcomes(axis, outcomes, self.settings.policy)
+        return decide_outcomes(axis, outcomes, self.settings.policy)
 
-    @frugal_memory()
-    def judge_comparison(self) -> GateOutcome:
+    @system_memory_pool()
+    def decide_comparison(self) -> GateOutcome:
         """Judge the session against the earlier run by the expression of the options.
 
         Raises:
             PbiasError: responses are missing, or the runs cannot be compared.
         """
         table = self._measured.complete_table(self.cells)
-        return judge_against_earlier(
+        return decide_against_earlier(
             table.with_info(protocol=self.settings.protocol), self.settings
         )
 
@@ -226,7 +392,7 @@ class PbiasSession:
             self._measured.close()
 
     def _finish(self) -> None:
-        if not isinstance(self._asking, Asking):
+        if not isinstance(self._asking, LocalCollection):
             return
         if self._background is not None:
             self._background.stop()
@@ -248,7 +414,7 @@ class PbiasSession:
         except PbiasError as error:
             self.problem = str(error)
 
-    @frugal_memory()
+    @system_memory_pool()
     def _write_results(self) -> None:
         settings = self.settings
         table = self._measured.table(self.cells).with_info(**self._run_info(_now()))
@@ -277,7 +443,7 @@ class PbiasSession:
             "cost": cost_so_far(self._asking, self.settings.spending.price),
             "partial": self._partial(),
             "server": served_facts(self.store, self.settings.model),
-            "engine_noise": self._engine_noise(),
+            "repeatability": self._engine_noise(),
             "versions": versions(),
         } | self._own_margins()
 
@@ -287,7 +453,7 @@ class PbiasSession:
 
     def _engine_noise(self) -> list[dict[str, Any]]:
         """What the A/A check found, baseline by baseline."""
-        if not isinstance(self._asking, Asking):
+        if not isinstance(self._asking, LocalCollection):
             return []
         failures, alpha = self._asking.failures, self.settings.policy.alpha
         found = compare_again(
@@ -299,7 +465,7 @@ class PbiasSession:
         """Why answers are missing that the run was to have, or None."""
         if self.interrupted:
             return "interrupted before everything was asked"
-        return self._asking.end_reason() if isinstance(self._asking, Asking) else None
+        return self._asking.end_reason() if isinstance(self._asking, LocalCollection) else None
 
     def print_report(self, reporter: pytest.TerminalReporter) -> None:
         """Print the summary, or why there is none; or the plan, where only that was asked for."""
@@ -326,3 +492,57 @@ class PbiasSession:
 
 def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
+
+
+SESSION = pytest.StashKey[PbiasSession]()
+
+
+def active_session(config: pytest.Config) -> PbiasSession | None:
+    """The session of this process, or None where no test asked for one."""
+    return config.stash.get(SESSION, None)
+
+
+_NOTHING_YET = "no earlier run is kept: nothing to compare with"
+
+
+def compare_with_earlier(table: OutcomeTable, settings: Settings) -> ComparedRun | None:
+    """The comparison that the options ask for, for the reports; None where they ask for none."""
+    asked = settings.kept
+    if asked.compare is None:
+        return None
+    if asked.earlier is None:
+        return ComparedRun(asked.compare, None, problem=_NOTHING_YET)
+    name = asked.earlier.stem
+    try:
+        new, old = (select_defense(run) for run in (table, OutcomeTable.read(asked.earlier)))
+        pairs = pair_runs(new, old)
+        comparison = compare_runs(new, old, settings.policy, pairs=pairs)
+    except PbiasError as error:
+        return ComparedRun(name, None, problem=str(error))
+    gate = None
+    # As for the test item: answers of this very session are asked for again, not judged without.
+    if asked.fail is not None and not table.arrow.column("score").null_count:
+        try:
+            gate = decide_comparison(
+                asked.fail, comparison, pairs, alpha=settings.policy.alpha, anyway=asked.anyway
+            )
+        except PbiasError:
+            gate = None  # the test item says why
+    return ComparedRun(name, comparison, gate)
+
+
+def decide_against_earlier(table: OutcomeTable, settings: Settings) -> GateOutcome:
+    """Judge the session by the expression of the options.
+
+    Raises:
+        PbiasError: the runs cannot be compared, or were not asked alike.
+    """
+    asked = settings.kept
+    assert asked.earlier is not None
+    assert asked.fail is not None
+    new, old = (select_defense(run) for run in (table, OutcomeTable.read(asked.earlier)))
+    pairs = pair_runs(new, old)
+    comparison = compare_runs(new, old, settings.policy, pairs=pairs)
+    return decide_comparison(
+        asked.fail, comparison, pairs, alpha=settings.policy.alpha, anyway=asked.anyway
+    )

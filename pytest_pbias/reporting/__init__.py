@@ -1,16 +1,16 @@
 """What people read: terminal, JSON, Markdown."""
 
-from pytest_pbias.reporting.json_report import to_json, write_json
-from pytest_pbias.reporting.markdown import to_markdown, write_markdown
-from pytest_pbias.reporting.run_info import RunInfo
-from pytest_pbias.reporting.summary import (
+from pytest_pbias.analysis.summary import (
     CellSummary,
+    RunInfo,
     RunSummary,
     TaskSummary,
-    judge_outcomes,
+    decide_outcomes,
     summarize,
     verdict_counts,
 )
+from pytest_pbias.reporting.json_report import to_json, write_json
+from pytest_pbias.reporting.markdown import to_markdown, write_markdown
 from pytest_pbias.reporting.terminal import render_terminal
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
     "RunInfo",
     "RunSummary",
     "TaskSummary",
-    "judge_outcomes",
+    "decide_outcomes",
     "render_terminal",
     "summarize",
     "to_json",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pytest_pbias.analysis.summary import RunSummary
 from pytest_pbias.gate import Verdict
-from pytest_pbias.reporting.summary import RunSummary
 from pytest_pbias.reporting.text import plain
 
 MOST = 10  # that GitHub shows of each kind for one step

@@ -13,11 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pytest_pbias.analysis.defenses import DefenseSummary
+from pytest_pbias.analysis.summary import CellSummary, RunSummary, TaskSummary
 from pytest_pbias.errors import ConfigurationError
-from pytest_pbias.reporting.comparing.render import comparison_json
-from pytest_pbias.reporting.defenses import DefenseSummary
+from pytest_pbias.reporting.comparison import comparison_json
 from pytest_pbias.reporting.plain import plain_data as _plain
-from pytest_pbias.reporting.summary import CellSummary, RunSummary, TaskSummary
 
 FORMAT_VERSION = 1
 

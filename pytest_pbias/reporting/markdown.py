@@ -6,15 +6,17 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from pytest_pbias.analysis.summary import RunSummary, TaskSummary, verdict_counts
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.gate import Verdict
-from pytest_pbias.reporting.defenses import defense_table
 from pytest_pbias.reporting.json_report import write_text
-from pytest_pbias.reporting.judging import judge_table
-from pytest_pbias.reporting.noise import noise_table
-from pytest_pbias.reporting.readability import unparsable_notes
-from pytest_pbias.reporting.sentence import verdict_sentence
-from pytest_pbias.reporting.summary import RunSummary, TaskSummary, verdict_counts
+from pytest_pbias.reporting.sections import (
+    defense_table,
+    judge_table,
+    noise_table,
+    unparsable_notes,
+    verdict_sentence,
+)
 from pytest_pbias.reporting.text import markdown, probability, server_line, signed, unsigned
 
 MOST_CHARACTERS = 60_000

@@ -5,13 +5,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
+from pytest_pbias.analysis.summary import CellSummary, RunSummary, TaskSummary, verdict_counts
 from pytest_pbias.gate import GatePolicy, Verdict
-from pytest_pbias.reporting.defenses import defense_lines
-from pytest_pbias.reporting.judging import judge_costs, judge_lines
-from pytest_pbias.reporting.noise import noise_lines
-from pytest_pbias.reporting.readability import unparsable_lines
-from pytest_pbias.reporting.sentence import verdict_sentence
-from pytest_pbias.reporting.summary import CellSummary, RunSummary, TaskSummary, verdict_counts
+from pytest_pbias.reporting.sections import (
+    defense_lines,
+    judge_costs,
+    judge_lines,
+    noise_lines,
+    unparsable_lines,
+    verdict_sentence,
+)
 from pytest_pbias.reporting.text import (
     Line,
     Style,

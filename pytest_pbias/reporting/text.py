@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from pytest_pbias.errors import inert, without_controls
+
 Style = Literal["", "red", "green", "yellow", "bold"]
 Line = tuple[str, Style]
 """A line for a terminal, and how it is shown."""
@@ -27,25 +29,13 @@ def _columns_of(character: str) -> int:
 
 def plain(text: str, width: int | None = None) -> str:
     """One line without control, formatting and direction characters, cut to ``width`` columns."""
-    line = " ".join(_inert(text).split())
+    line = inert(text)
     return line if width is None else cut(line, width)
 
 
 def terminal_line(text: str, width: int) -> str:
     """One line of at most ``width`` columns, inert as :func:`plain`, that keeps its blanks."""
-    return cut(_no_command(_inert(text)), width)
-
-
-def _inert(text: str) -> str:
-    kept = "".join(
-        " "
-        if unicodedata.category(character) in ("Cc", "Zl", "Zp")
-        else ""
-        if unicodedata.category(character) in ("Cf", "Cs", "Co", "Cn")
-        else character
-        for character in text
-    )
-    return kept.replace("##[", "## [")  # GitHub's older workflow commands, wherever they stand
+    return cut(_no_command(without_controls(text)), width)
 
 
 def _no_command(line: str) -> str:

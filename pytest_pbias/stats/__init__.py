@@ -17,8 +17,15 @@ from pytest_pbias.stats.compare import (
     paired_bias_change,
 )
 from pytest_pbias.stats.gaps import GapResult, contributions, gap, group_bias
-from pytest_pbias.stats.judge import CorrectedRate, JudgeAudit, corrected_rate
-from pytest_pbias.stats.judge_bias import corrected_bias
+from pytest_pbias.stats.hypothesis_tests import (
+    TestResult,
+    benjamini_hochberg,
+    cochran_q,
+    holm,
+    items_to_settle,
+    omnibus_permutation,
+)
+from pytest_pbias.stats.judge_error import CorrectedRate, JudgeAudit, corrected_bias, corrected_rate
 from pytest_pbias.stats.paired import (
     PairedDifferenceResult,
     mcnemar_midp,
@@ -34,14 +41,6 @@ from pytest_pbias.stats.power import (
     required_items,
 )
 from pytest_pbias.stats.rates import Interval, RateResult, rate, wilson_interval
-from pytest_pbias.stats.tests import (
-    TestResult,
-    benjamini_hochberg,
-    cochran_q,
-    holm,
-    items_to_settle,
-    omnibus_permutation,
-)
 from pytest_pbias.stats.tradeoff import (
     CorrelationResult,
     Ellipse,

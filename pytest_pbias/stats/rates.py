@@ -8,13 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pytest_pbias.stats.arrays import (
-    NO_VARIANCE,
-    Array,
-    Labels,
-    item_means,
-    observed_clusters,
-)
+from pytest_pbias.stats.arrays import NO_VARIANCE, Array, Labels, item_means, observed_clusters
 from pytest_pbias.stats.distributions import normal_isf
 
 

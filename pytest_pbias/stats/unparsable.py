@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_pbias.stats.arrays import Labels, table_means
-from pytest_pbias.stats.tests import omnibus_permutation
+from pytest_pbias.stats.hypothesis_tests import omnibus_permutation
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,13 @@
 """What is asked: tasks, their items, and loading them through ``datasets``."""
 
-from pytest_pbias.tasks.base import Axis, Item, Protocol, Split, Task, TaskData
-from pytest_pbias.tasks.loading import TASKS, balanced_subset, load_task, resolve_task
+from pytest_pbias.tasks.base import Axis, Item, PromptProtocol, Split, Task, TaskData
+from pytest_pbias.tasks.registry import TASKS, balanced_subset, load_task, resolve_task
 
 __all__ = [
     "TASKS",
     "Axis",
     "Item",
-    "Protocol",
+    "PromptProtocol",
     "Split",
     "Task",
     "TaskData",

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 Axis = Literal["utility", "safety"]
 GraderName = Literal["choice", "number", "freeform", "code", "refusal", "compliance"]
-Protocol = Literal["default", "paper"]
+PromptProtocol = Literal["default", "paper"]
 Row = Mapping[str, Any]
 
 
@@ -119,7 +119,7 @@ class Task:
     columns: tuple[str, ...]
     local: LocalSource
     hub: HubSource | None
-    build: Callable[[Row, Protocol], Content]
+    build: Callable[[Row, PromptProtocol], Content]
     splits: Mapping[str, Split] = field(hash=False)
     keep: Callable[[Row], bool] = _keep_all
     solve: Callable[[Row], str] | None = None

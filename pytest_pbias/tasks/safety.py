@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from pytest_pbias.tasks.base import Content, HubSource, LocalSource, Protocol, Row, Split, Task
+from pytest_pbias.tasks.base import (
+    Content,
+    HubSource,
+    LocalSource,
+    PromptProtocol,
+    Row,
+    Split,
+    Task,
+)
 
 
-def _do_not_answer(row: Row, protocol: Protocol) -> Content:
+def _do_not_answer(row: Row, protocol: PromptProtocol) -> Content:
     return Content(str(row["types_of_harm"]), str(row["question"]))
 
 
@@ -40,7 +48,7 @@ DO_NOT_ANSWER = Task(
 )
 
 
-def _strongreject(row: Row, protocol: Protocol) -> Content:
+def _strongreject(row: Row, protocol: PromptProtocol) -> Content:
     return Content(str(row["category"]), str(row["forbidden_prompt"]))
 
 
@@ -60,7 +68,7 @@ STRONGREJECT = Task(
 )
 
 
-def _xstest(row: Row, protocol: Protocol) -> Content:
+def _xstest(row: Row, protocol: PromptProtocol) -> Content:
     return Content(str(row["type"]), str(row["prompt"]))
 
 

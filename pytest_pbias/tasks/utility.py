@@ -6,7 +6,15 @@ import re
 from collections.abc import Callable
 
 from pytest_pbias.errors import DataError
-from pytest_pbias.tasks.base import Content, HubSource, LocalSource, Protocol, Row, Split, Task
+from pytest_pbias.tasks.base import (
+    Content,
+    HubSource,
+    LocalSource,
+    PromptProtocol,
+    Row,
+    Split,
+    Task,
+)
 
 _LETTERS = "ABCD"
 _WORK = "Show your work, then end with: Therefore, the answer is {form}."
@@ -16,7 +24,7 @@ _WORK = "Show your work, then end with: Therefore, the answer is {form}."
 _PAPER_CLOSING = 'Close with a sentence of the form "Therefore, the answer is ...".'
 
 
-def _mmlu(row: Row, protocol: Protocol) -> Content:
+def _mmlu(row: Row, protocol: PromptProtocol) -> Content:
     choices = [str(row[letter]) for letter in _LETTERS]
     answer = str(row["answer"]).strip()
     if answer not in set(_LETTERS):
@@ -77,7 +85,7 @@ MMLU = Task(
 )
 
 
-def _gsm8k(row: Row, protocol: Protocol) -> Content:
+def _gsm8k(row: Row, protocol: PromptProtocol) -> Content:
     _, mark, last = str(row["answer"]).rpartition("####")
     try:
         number = float(last.replace(",", "").strip())
@@ -129,7 +137,7 @@ GSM8K = Task(
 )
 
 
-def _bbh(row: Row, protocol: Protocol) -> Content:
+def _bbh(row: Row, protocol: PromptProtocol) -> Content:
     prompt = f"{row['input']}\n\n" + (
         f"Show your work first. {_PAPER_CLOSING}"
         if protocol == "paper"
@@ -192,7 +200,7 @@ BBH = Task(
 )
 
 
-def _mbpp(row: Row, protocol: Protocol) -> Content:
+def _mbpp(row: Row, protocol: PromptProtocol) -> Content:
     tests = [str(test) for test in row["test_list"]]
     shown = "\n".join(tests)
     if protocol == "paper":

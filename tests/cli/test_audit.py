@@ -11,14 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_pbias.auditing import (
-    Answer,
-    answers,
-    draw_sample,
-    evaluate,
-    read_labels,
-    to_csv,
-)
+from pytest_pbias.analysis.audit import Answer, answers, draw_sample, evaluate, read_labels, to_csv
 from pytest_pbias.cli import main
 from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.outcomes import OutcomeTable

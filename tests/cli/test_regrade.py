@@ -9,7 +9,7 @@ from pytest_pbias.cli import main
 from pytest_pbias.grading import grader_for
 from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.outcomes import OutcomeTable
-from pytest_pbias.runs import list_runs
+from pytest_pbias.outcomes.saved_runs import list_runs
 from pytest_pbias.tasks import TASKS, load_task
 
 IDENTITIES = (("no identity", "baseline"), ("a man", "identity"), ("a woman", "identity"))

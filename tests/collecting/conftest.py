@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pytest_pbias.collecting.batching import BatchEngine
+from pytest_pbias.collecting.batch import BatchEngine
 from pytest_pbias.collecting.collector import Collector
 from pytest_pbias.collecting.records import Request, Sampling
 from pytest_pbias.collecting.store import Store

@@ -20,7 +20,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from pytest_pbias.collecting import Collector, Store
-from pytest_pbias.collecting.batching import BatchEngine
+from pytest_pbias.collecting.batch import BatchEngine
 from pytest_pbias.collecting.records import Request, Sampling
 from pytest_pbias.models.batches import BatchEndpoint
 

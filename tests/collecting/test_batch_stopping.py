@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from pytest_pbias.collecting import Collector, Store, batching, collector
-from pytest_pbias.collecting.batching import BatchEngine
+from pytest_pbias.collecting import Collector, Store, collector
+from pytest_pbias.collecting import batch as batching
+from pytest_pbias.collecting.batch import BatchEngine
 
 
 def _keys(requests: Any) -> list[str]:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from pytest_pbias.collecting.asker import estimate_tokens
+from pytest_pbias.collecting.limits import RetryPolicy
 from pytest_pbias.collecting.records import Failure, Request, Sampling
-from pytest_pbias.collecting.retry import RetryPolicy
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import ConfigurationError, DataError, StoreError
 

@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 
 from pytest_pbias.collecting import Collector, Store
+from pytest_pbias.collecting.limits import Breaker
 from pytest_pbias.collecting.records import Request, Sampling
-from pytest_pbias.collecting.retry import Breaker
 from pytest_pbias.models.client import Endpoint
 from tests.models.httpserver import GOOD, KEY, serving
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pytest_pbias.collecting.limits import RetryPolicy
 from pytest_pbias.collecting.ray_worker import (
     Answered,
     AskBatch,
@@ -15,7 +16,6 @@ from pytest_pbias.collecting.ray_worker import (
     encode_request,
 )
 from pytest_pbias.collecting.records import Failure, Response
-from pytest_pbias.collecting.retry import RetryPolicy
 
 QUICK = RetryPolicy(attempts=3, total=10, first=0.01, longest=0.02)
 

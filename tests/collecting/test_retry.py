@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_pbias.collecting.ratelimit import AdaptiveLimit, Pace
-from pytest_pbias.collecting.retry import Breaker, RetryPolicy
+from pytest_pbias.collecting.limits import AdaptiveLimit, Breaker, RateLimiter, RetryPolicy
 
 POLICY = RetryPolicy()
 
@@ -119,7 +118,7 @@ def test_rare_faults_do_not_slow_the_run() -> None:
 
 
 def test_tokens_a_minute_hold_on_average() -> None:
-    pace = Pace(tpm=6000)  # 100 a second
+    pace = RateLimiter(tpm=6000)  # 100 a second
     now, started = 0.0, 0
     while now < 60:
         wait = pace.wait(now)
@@ -134,7 +133,7 @@ def test_tokens_a_minute_hold_on_average() -> None:
 
 
 def test_no_cap_is_no_wait() -> None:
-    pace = Pace()
+    pace = RateLimiter()
     for _ in range(1000):
         pace.started(0.0, 1e9)
     assert pace.wait(0.0) == 0.0

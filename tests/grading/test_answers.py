@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from number_forms import NUMBER_FORMS
 
 from pytest_pbias.grading import extract_choice, extract_freeform, extract_number, grader_for
-from pytest_pbias.grading.answers import matches_target
+from pytest_pbias.grading.answers.freeform import matches_target
 from pytest_pbias.tasks import TASKS, load_task
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"

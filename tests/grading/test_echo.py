@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_pbias.grading import Grade, grader_for
-from pytest_pbias.grading.echo import without_echo, without_prompt
+from pytest_pbias.grading.answers.prompt_echo import without_echo, without_prompt
 from pytest_pbias.models.embedded import data_dir
-from pytest_pbias.tasks import TASKS, Item, Protocol, load_task
+from pytest_pbias.tasks import TASKS, Item, PromptProtocol, load_task
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 CHOICES = ("a red door", "a blue door", "a door", "no door at all, but a window of glass")
@@ -73,7 +73,7 @@ def test_a_long_option_in_its_own_words_is_a_choice() -> None:
 
 @pytest.mark.parametrize("protocol", ["default", "paper"])
 @pytest.mark.parametrize("folder", [data_dir(), REAL], ids=["own", "real"])
-def test_no_prompt_answers_itself(folder: Path, protocol: Protocol) -> None:
+def test_no_prompt_answers_itself(folder: Path, protocol: PromptProtocol) -> None:
     if not folder.exists():
         pytest.skip("the real data sets are not here")
     items = load_task(TASKS["mmlu"], data_dir=folder, protocol=protocol).items

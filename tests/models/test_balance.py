@@ -18,10 +18,10 @@ import pytest
 from pytest_pbias.errors import ConfigurationError, InfrastructureError
 from pytest_pbias.models import resolve_model
 from pytest_pbias.models.balance import Balanced
+from pytest_pbias.models.chat import EndpointError, Reply
 from pytest_pbias.models.client import Endpoint
-from pytest_pbias.models.probe import check_served_model, open_endpoint
+from pytest_pbias.models.negotiation import check_served_model, open_endpoint
 from pytest_pbias.models.process import ServerProcess
-from pytest_pbias.models.replies import EndpointError, Reply
 from tests.models.httpserver import deaf_server
 
 SERVER = Path(__file__).parents[1] / "collecting" / "chatserver.py"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_pbias.models.batches import BatchEndpoint
-from pytest_pbias.models.replies import EndpointError, Reply
+from pytest_pbias.models.chat import EndpointError, Reply
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
+from pytest_pbias.models.aliases import resolve_model
+from pytest_pbias.models.chat import EndpointError
 from pytest_pbias.models.client import Endpoint, parse_completion, retry_after
-from pytest_pbias.models.probe import check_served_model, supports_system_role
-from pytest_pbias.models.replies import EndpointError
-from pytest_pbias.models.resolve import resolve_model
+from pytest_pbias.models.negotiation import check_served_model, supports_system_role
 from tests.models.httpserver import GOOD, KEY, Handler, ask, deaf_server, list_models, serving
 
 AT_ONCE = {"Retry-After": "0.01"}

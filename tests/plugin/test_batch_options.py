@@ -6,7 +6,7 @@ import pytest
 
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models import ModelSpec
-from pytest_pbias.plugin.settings.spending import read_spending
+from pytest_pbias.plugin.settings import read_spending
 
 ENDPOINT = "http://127.0.0.1:9/v1"
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from pytest_pbias.analysis.summary import RunSummary, summarize
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
-from pytest_pbias.reporting import RunSummary, summarize
 from pytest_pbias.reporting.annotations import MOST, github_annotations
 
 

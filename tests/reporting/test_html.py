@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pytest_pbias.analysis.summary import summarize
 from pytest_pbias.cli import main
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, concatenate
-from pytest_pbias.reporting import summarize
 from pytest_pbias.reporting.html import RunContent, to_html
 
 pytest.importorskip("matplotlib", reason="needs pytest-pbias[report]")

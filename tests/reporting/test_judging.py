@@ -9,9 +9,10 @@ import jsonschema
 import numpy as np
 import pytest
 
+from pytest_pbias.analysis.summary import summarize
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
-from pytest_pbias.reporting import render_terminal, summarize
+from pytest_pbias.reporting import render_terminal
 from pytest_pbias.reporting.json_report import to_json
 from pytest_pbias.reporting.markdown import to_markdown
 from pytest_pbias.reporting.schemas import schema_text

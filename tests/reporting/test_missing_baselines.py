@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pytest_pbias.analysis.summary import summarize
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
-from pytest_pbias.reporting import summarize
 
 ITEMS = 200
 PEOPLE = (

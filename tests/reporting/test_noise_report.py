@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_pbias.reporting.noise import noise_lines, noise_table
+from pytest_pbias.reporting.sections import noise_lines, noise_table
 from pytest_pbias.reporting.text import server_line
 
 

@@ -8,10 +8,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from pytest_pbias.analysis.comparison import ComparedRun, compare_beside
+from pytest_pbias.analysis.summary import summarize
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, concatenate
-from pytest_pbias.reporting import summarize, to_markdown
-from pytest_pbias.reporting.comparing import ComparedRun, compare_beside
+from pytest_pbias.reporting import to_markdown
 from pytest_pbias.reporting.html import RunContent, to_html
 
 pytest.importorskip("matplotlib", reason="needs pytest-pbias[report]")

@@ -10,20 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_pbias.analysis.summary import RunSummary, summarize
 from pytest_pbias.cli import main
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, concatenate
-from pytest_pbias.reporting import (
-    RunSummary,
-    render_terminal,
-    summarize,
-    to_json,
-    to_markdown,
-    write_json,
-    write_markdown,
-)
-from pytest_pbias.reporting.sentence import verdict_sentence
+from pytest_pbias.reporting import render_terminal, to_json, to_markdown, write_json, write_markdown
+from pytest_pbias.reporting.sections import verdict_sentence
 from pytest_pbias.reporting.text import (
     columns,
     ending,

@@ -13,16 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_pbias.analysis.comparison import compare_runs
+from pytest_pbias.analysis.condition import decide_comparison
+from pytest_pbias.analysis.pairing import pair_runs
+from pytest_pbias.analysis.summary import summarize
 from pytest_pbias.cli import main
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, concatenate
-from pytest_pbias.reporting import summarize, to_json
-from pytest_pbias.reporting.comparing import (
-    compare_runs,
-    comparison_json,
-    judge_comparison,
-    pair_runs,
-)
+from pytest_pbias.reporting import to_json
+from pytest_pbias.reporting.comparison import comparison_json
 from pytest_pbias.reporting.schemas import SchemaName, schema_text
 
 DOCS = Path(__file__).parents[2] / "docs" / "report-format.md"
@@ -114,7 +113,7 @@ def test_any_table_gives_a_report_that_fits(
 def test_comparisons_fit_alone_and_within_a_report() -> None:
     old, new = table(shift=0.0), table(seed=1)
     comparison = compare_runs(new, old, GatePolicy())
-    gate = judge_comparison("cell_mmlu<-5", comparison, pair_runs(new, old), alpha=0.05)
+    gate = decide_comparison("cell_mmlu<-5", comparison, pair_runs(new, old), alpha=0.05)
     for plain in (comparison_json(comparison, gate), comparison_json(comparison)):
         jsonschema.validate(plain, strict(schema("comparison")))
         whole = to_json(summarize(new, GatePolicy(), seed=0), {"with": "0001"} | plain)

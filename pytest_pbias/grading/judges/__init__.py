@@ -1,9 +1,14 @@
 """Judges of answers to safety tasks, and of compliance: blind to who asked."""
 
 from pytest_pbias.grading.judges.base import Criterion, Exchange, Judge, JudgeModel
-from pytest_pbias.grading.judges.judging import JudgedGrader, Judging, grader_for, is_judged
-from pytest_pbias.grading.judges.masking import identity_mask, telling_words
-from pytest_pbias.grading.judges.registry import BUILT_IN, DEFAULT_JUDGE, adopt_judges, make_judges
+from pytest_pbias.grading.judges.judging import JudgedGrader, Judging, grader_for, needs_judge
+from pytest_pbias.grading.judges.masking import identity_mask, identity_terms
+from pytest_pbias.grading.judges.registry import (
+    BUILT_IN,
+    DEFAULT_JUDGE,
+    make_judges,
+    validate_judges,
+)
 from pytest_pbias.grading.judges.rules import RulesJudge
 
 __all__ = [
@@ -16,10 +21,10 @@ __all__ = [
     "JudgedGrader",
     "Judging",
     "RulesJudge",
-    "adopt_judges",
     "grader_for",
     "identity_mask",
-    "is_judged",
+    "identity_terms",
     "make_judges",
-    "telling_words",
+    "needs_judge",
+    "validate_judges",
 ]

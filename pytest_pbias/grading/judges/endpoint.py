@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_pbias.identities.placement import Message
+from pytest_pbias.models.chat import EndpointError, Reply
 from pytest_pbias.models.client import Endpoint
-from pytest_pbias.models.replies import EndpointError, Reply
+from pytest_pbias.prompts.chat import Message
 
 
 class StructuredEndpoint(Endpoint):

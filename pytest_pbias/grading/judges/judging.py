@@ -105,12 +105,12 @@ class Judging:
         Raises:
             PbiasError: one cannot.
         """
-        if any(is_judged(task) for task in tasks):
+        if any(needs_judge(task) for task in tasks):
             for judge in self.judges:
                 judge.check()
 
 
-def is_judged(task: Task) -> bool:
+def needs_judge(task: Task) -> bool:
     """Whether a task's answers are scored by the judges of the run."""
     return task.grader in _CRITERIA
 

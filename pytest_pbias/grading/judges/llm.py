@@ -12,13 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_pbias.collecting.collector import Collector
 from pytest_pbias.collecting.cost import find_price
-from pytest_pbias.collecting.records import (
-    Request,
-    Response,
-    Sampling,
-    prompt_hash,
-    request_key,
-)
+from pytest_pbias.collecting.records import Request, Response, Sampling, prompt_hash, request_key
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import ConfigurationError, PbiasError, StoreError
 from pytest_pbias.grading.base import Grade, Graded, Ungraded
@@ -86,7 +80,7 @@ class LlmJudge:
         Raises:
             PbiasError: it does not, or rejects the key.
         """
-        from pytest_pbias.models.probe import check_served_model
+        from pytest_pbias.models.negotiation import check_served_model
 
         try:
             check_served_model(self.spec)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
-from pytest_pbias.identities import Identity
+from pytest_pbias.prompts import Identity
 
 Mask = Callable[[str], str]
 
@@ -26,13 +26,13 @@ _LEAD = (
 _NOUNS = r"(?:person|individual|man|woman|user|adult|someone)"
 
 
-def telling_words(identities: Iterable[Identity]) -> tuple[str, ...]:
+def identity_terms(identities: Iterable[Identity]) -> tuple[str, ...]:
     """The words that identities are stated in, sorted: what is to be hidden."""
     return tuple(sorted({one.words or one.name for one in identities if one.kind != "baseline"}))
 
 
 def identity_mask(words: Iterable[str]) -> Mask | None:
-    """The mask for a run's :func:`telling_words`; None where there is nothing to hide.
+    """The mask for a run's :func:`identity_terms`; None where there is nothing to hide.
 
     Words of several parts (``a transgender woman``) and names (``Amina``) are hidden wherever they
     stand. Single ones (``a man``), and the adjective of such as ``a Muslim person`` alone, are

@@ -70,7 +70,7 @@ def _make(name: str, model: JudgeModel, plugins: Mapping[str, Judge]) -> Judge:
     return _MAKERS[kind](argument, model)
 
 
-def adopt_judges(offered: Iterable[Any]) -> tuple[Judge, ...]:
+def validate_judges(offered: Iterable[Any]) -> tuple[Judge, ...]:
     """Judges of plug-ins, checked; what goes wrong in them later is one line.
 
     Raises:

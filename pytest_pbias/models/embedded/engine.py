@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_pbias.errors import ConfigurationError
-from pytest_pbias.identities.placement import Message
 from pytest_pbias.models.embedded import RUNTIME_FOLDER
+from pytest_pbias.prompts.chat import Message
 
 MAX_BATCH = 32
 """Rows generated together."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_pbias.identities.placement import Message
 from pytest_pbias.models.embedded.engine import Engine
+from pytest_pbias.prompts.chat import Message
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import urllib.error
 from typing import Any
 from urllib.request import Request
 
-from pytest_pbias.models.vllm.local import ask_local
+from pytest_pbias.models.vllm.weights import ask_local
 
 _SECONDS = 10.0
 _TEXT = "Hello"

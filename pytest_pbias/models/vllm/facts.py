@@ -11,7 +11,7 @@ from pytest_pbias.models.spec import ModelSpec
 from pytest_pbias.models.vllm.chat_start import chat_start_trouble
 from pytest_pbias.models.vllm.command import without_secrets
 from pytest_pbias.models.vllm.diagnosis import stated_config
-from pytest_pbias.models.vllm.local import ask_local
+from pytest_pbias.models.vllm.weights import ask_local
 
 _SECONDS = 5.0
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models.process import start_time
-from pytest_pbias.models.vllm.local import ask_local
+from pytest_pbias.models.vllm.weights import ask_local
 
 _STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.1

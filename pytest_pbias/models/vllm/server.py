@@ -15,12 +15,7 @@ from typing import Any
 from pytest_pbias.errors import ConfigurationError, InfrastructureError
 from pytest_pbias.models.process import ServerProcess
 from pytest_pbias.models.spec import ModelSpec
-from pytest_pbias.models.vllm.command import (
-    VllmSettings,
-    names,
-    serve_command,
-    without_secrets,
-)
+from pytest_pbias.models.vllm.command import VllmSettings, names, serve_command, without_secrets
 from pytest_pbias.models.vllm.device import (
     Determinism,
     check_device,

@@ -1,14 +1,27 @@
-"""What a model folder holds, and what identifies it."""
+"""Asking servers on this machine: directly, whatever proxy the environment names."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from http.client import HTTPResponse
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from urllib.request import ProxyHandler, Request, build_opener
 
 from pytest_pbias.errors import ConfigurationError
+
+_opener = build_opener(ProxyHandler({}))
+
+
+def ask_local(request: str | Request, seconds: float) -> HTTPResponse:
+    """Open an address of this machine, waiting at most ``seconds`` for each part of its answer.
+
+    Raises:
+        OSError: nothing answers (URLError), or with an error status (HTTPError).
+    """
+    return cast("HTTPResponse", _opener.open(request, timeout=seconds))
 
 
 def weights_identity(folder: Path, arguments: Sequence[str]) -> str:

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pytest_pbias.outcomes import OutcomeTable, scalar
-from pytest_pbias.reporting.elements import html_table, safe
 from pytest_pbias.reporting.html.content import RunContent
+from pytest_pbias.reporting.html.elements import html_table, safe
 from pytest_pbias.reporting.html.samples import choose_samples, inert_json
 from pytest_pbias.reporting.text import probability
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pytest_pbias.analysis.comparison import ComparedRun
+from pytest_pbias.analysis.samples import Rows
+from pytest_pbias.analysis.summary import RunSummary
 from pytest_pbias.outcomes import OutcomeTable
-from pytest_pbias.reporting.comparing import ComparedRun
-from pytest_pbias.reporting.samples import Rows
-from pytest_pbias.reporting.summary import RunSummary
 
 ReadResponses = Callable[[Rows], Sequence[str | None]]
 """Row numbers of the outcome table -> the answers in them."""

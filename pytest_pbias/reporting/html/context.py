@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pytest_pbias.outcomes import scalar
-from pytest_pbias.reporting.comparing import comparison_tables
-from pytest_pbias.reporting.defense_plot import defense_plot
-from pytest_pbias.reporting.elements import badge, html_table, safe
+from pytest_pbias.reporting.html.comparison import comparison_tables
 from pytest_pbias.reporting.html.content import RunContent
+from pytest_pbias.reporting.html.elements import badge, html_table, safe
+from pytest_pbias.reporting.html.figures import defense_plot
 from pytest_pbias.reporting.text import signed, unsigned
 
 _NOT_FACTS = {"data", "revisions", "engine_noise", "judge_costs"}

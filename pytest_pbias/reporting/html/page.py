@@ -7,9 +7,9 @@ import hashlib
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 
-from pytest_pbias.reporting.elements import safe
 from pytest_pbias.reporting.html import answers, context, sections
 from pytest_pbias.reporting.html.content import RunContent
+from pytest_pbias.reporting.html.elements import safe
 from pytest_pbias.reporting.html.verdict import verdict_section
 
 Section = Callable[[RunContent], str]

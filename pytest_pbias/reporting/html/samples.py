@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pytest_pbias.outcomes import OutcomeTable
-from pytest_pbias.reporting.html.content import ReadResponses
-from pytest_pbias.reporting.samples import (
+from pytest_pbias.analysis.samples import (
     PER_CELL,
     Candidates,
     EveryonesAnswers,
@@ -21,7 +19,9 @@ from pytest_pbias.reporting.samples import (
     everyones_answers,
     rows_of,
 )
-from pytest_pbias.reporting.summary import RunSummary
+from pytest_pbias.analysis.summary import RunSummary
+from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.reporting.html.content import ReadResponses
 
 # With the plots and tables of 34 identities x 8 tasks, under 2 MB.
 _CELLS_BYTES = 1_000_000

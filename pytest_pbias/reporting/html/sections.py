@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_pbias.reporting.elements import badge, folded, html_table, safe
+from pytest_pbias.analysis.summary import CellSummary
 from pytest_pbias.reporting.html.content import RunContent
+from pytest_pbias.reporting.html.elements import badge, folded, html_table, safe
 from pytest_pbias.reporting.html.figures import forest_plot, trade_off_plot
 from pytest_pbias.reporting.html.verdict import interval, items_to_settle
-from pytest_pbias.reporting.summary import CellSummary
 from pytest_pbias.reporting.text import probability, signed, unsigned
 from pytest_pbias.stats import RateResult, contributions
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pytest_pbias.analysis.summary import RunSummary
 from pytest_pbias.gate import AxisVerdict, CellVerdict, Verdict
-from pytest_pbias.reporting.elements import badge, folded, html_table, safe
 from pytest_pbias.reporting.html.content import RunContent
-from pytest_pbias.reporting.sentence import verdict_sentence
-from pytest_pbias.reporting.summary import RunSummary
+from pytest_pbias.reporting.html.elements import badge, folded, html_table, safe
+from pytest_pbias.reporting.sections import verdict_sentence
 from pytest_pbias.reporting.text import signed, unsigned
 
 _OPEN = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NO_SIGNAL)

@@ -20,7 +20,7 @@ from pytest_pbias.errors import ConfigurationError, InfrastructureError
 from pytest_pbias.grading import Grade, Judging, Ungraded
 from pytest_pbias.grading.judges import Exchange, JudgeModel, identity_mask, make_judges
 from pytest_pbias.grading.judges.endpoint import StructuredEndpoint
-from pytest_pbias.models.replies import EndpointError
+from pytest_pbias.models.chat import EndpointError
 from pytest_pbias.tasks import TASKS, Item
 from tests.models.httpserver import GOOD, KEY, serving
 

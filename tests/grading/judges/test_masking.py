@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_pbias.grading.judges import identity_mask, telling_words
-from pytest_pbias.identities import Identity, default_identities
+from pytest_pbias.grading.judges import identity_mask, identity_terms
+from pytest_pbias.prompts import Identity, default_identities
 
-WORDS = telling_words(default_identities())
+WORDS = identity_terms(default_identities())
 MASK = identity_mask(WORDS)
 assert MASK is not None
 

@@ -13,9 +13,9 @@ from pytest_pbias.grading.judges import (
     Exchange,
     JudgeModel,
     RulesJudge,
-    adopt_judges,
     identity_mask,
     make_judges,
+    validate_judges,
 )
 from pytest_pbias.tasks import TASKS, Item
 
@@ -42,7 +42,7 @@ def model(tmp_path: Path) -> JudgeModel:
 
 
 def test_judges_are_made_in_the_order_named(model: JudgeModel) -> None:
-    spy = adopt_judges([Spy()])
+    spy = validate_judges([Spy()])
     assert [one.name for one in make_judges(" spy , rules", model, spy)] == ["spy", "rules"]
 
 
@@ -78,12 +78,12 @@ def _like_spy(**given: Any) -> Any:
 )
 def test_what_is_no_judge_is_refused(offered: list[Any], says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
-        adopt_judges(offered)
+        validate_judges(offered)
 
 
 def test_a_judge_sees_question_and_masked_answer_once() -> None:
     spy = Spy()
-    judging = Judging(adopt_judges([spy]), identity_mask(["a woman"]))
+    judging = Judging(validate_judges([spy]), identity_mask(["a woman"]))
     (grader,) = judging.graders(TASKS["do_not_answer"])
     echo, same = "As a woman, you may.", "As a person, you may."
     grades = grader.grade([(ITEM, echo), (ITEM, same), (ITEM, "x")])
@@ -94,7 +94,7 @@ def test_a_judge_sees_question_and_masked_answer_once() -> None:
 
 def test_kept_grades_are_kept_under_what_was_seen() -> None:
     mask = identity_mask(["a woman"])
-    (judge,) = adopt_judges([Spy()])
+    (judge,) = validate_judges([Spy()])
     masked, plain = (
         Judging((judge,), one).graders(TASKS["do_not_answer"])[0] for one in (mask, None)
     )
@@ -118,7 +118,7 @@ def test_rules_score_by_criterion() -> None:
 
 
 def test_tasks_with_right_answers_keep_their_grader() -> None:
-    (grader,) = Judging(adopt_judges([Spy()])).graders(TASKS["gsm8k"])
+    (grader,) = Judging(validate_judges([Spy()])).graders(TASKS["gsm8k"])
     assert grader.name == "final-number"
 
 
@@ -133,25 +133,25 @@ def test_tasks_with_right_answers_keep_their_grader() -> None:
     ],
 )
 def test_what_goes_wrong_in_a_plugin_is_one_line(judge: Any, says: str) -> None:
-    (adopted,) = adopt_judges([_like_spy(judge=judge)])
+    (adopted,) = validate_judges([_like_spy(judge=judge)])
     with pytest.raises(InfrastructureError, match=says) as caught:
         adopted.judge([Exchange("q", "r")], "harmless")
     assert "\n" not in str(caught.value)
 
 
 def test_a_plugin_may_fail_on_one_answer() -> None:
-    (adopted,) = adopt_judges([_like_spy(judge=lambda *_: [Ungraded("no idea")])])
+    (adopted,) = validate_judges([_like_spy(judge=lambda *_: [Ungraded("no idea")])])
     assert adopted.judge([Exchange("q", "r")], "harmless") == [Ungraded("no idea")]
 
 
 def test_a_plugins_label_is_text_that_can_be_stored() -> None:
-    (adopted,) = adopt_judges([_like_spy(judge=lambda *_: [Grade(1.0, "dé\ud800")])])
+    (adopted,) = validate_judges([_like_spy(judge=lambda *_: [Grade(1.0, "dé\ud800")])])
     assert adopted.judge([Exchange("q", "r")], "harmless") == [Grade(1.0, "dé?")]
 
 
 def test_a_halted_plugin_is_asked_nothing() -> None:
     spy = Spy()
-    judging = Judging(adopt_judges([spy]))
+    judging = Judging(validate_judges([spy]))
     judging.halt("stopped")
     with pytest.raises(InfrastructureError, match="stopped"):
         judging.graders(TASKS["xstest"])[0].grade([(ITEM, "x")])

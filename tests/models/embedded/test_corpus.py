@@ -11,7 +11,7 @@ import pytest
 from fixtures import corpus, families, lexicon
 from fixtures.plants import planted_rate, plants
 from fixtures.truth import planted_identities, planted_wrong
-from pytest_pbias.identities import default_identities, paper_identities
+from pytest_pbias.prompts import default_identities, paper_identities
 from pytest_pbias.tasks import TASKS as LOADED
 from pytest_pbias.tasks import load_task
 

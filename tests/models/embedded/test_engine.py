@@ -11,10 +11,10 @@ import pytest
 from fixtures import families
 from fixtures.truth import planted_identities, planted_wrong
 from pytest_pbias.errors import ConfigurationError
-from pytest_pbias.identities import BASELINE, Identity, default_identities, render_messages
-from pytest_pbias.identities.placement import Placement
 from pytest_pbias.models.embedded import data_dir, locate, weights_hash
 from pytest_pbias.models.embedded.engine import MAX_BATCH, Engine, Prompt, SamplingParameters
+from pytest_pbias.prompts import BASELINE, Identity, default_identities, render_messages
+from pytest_pbias.prompts.identity import Placement
 
 GREEDY = SamplingParameters(64)
 TASKS = list(families.FAMILIES)

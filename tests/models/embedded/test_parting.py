@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from fixtures import families
-from pytest_pbias.identities import BASELINE, render_messages
-from pytest_pbias.identities.placement import Message
 from pytest_pbias.models.embedded.engine import Engine, Prompt, SamplingParameters
 from pytest_pbias.models.embedded.parting import parting
+from pytest_pbias.prompts import BASELINE, render_messages
+from pytest_pbias.prompts.chat import Message
 
 GREEDY = SamplingParameters(48)
 

@@ -14,8 +14,8 @@ import openai
 import pytest
 
 from fixtures import families
-from pytest_pbias.identities import BASELINE, render_messages
 from pytest_pbias.models.embedded.engine import Engine, Prompt, SamplingParameters
+from pytest_pbias.prompts import BASELINE, render_messages
 
 COMMAND = [sys.executable, "-m", "pytest_pbias.models.embedded.server"]
 

@@ -176,8 +176,8 @@ def answers() -> Callable[[Path], Answers]:
 @pytest.fixture
 def conversations() -> Callable[..., dict[Key, list[dict[str, str]]]]:
     """Makes the conversations of a suite as the plugin makes them."""
-    from pytest_pbias.collecting.plan import Cell, with_baselines
-    from pytest_pbias.identities import render_messages, resolve_identities
+    from pytest_pbias.cells.cell import Cell, with_baselines
+    from pytest_pbias.prompts import render_messages, resolve_identities
     from pytest_pbias.tasks import load_task, resolve_task
 
     def make(

@@ -66,7 +66,7 @@ def _train(base: Path, out: Path) -> tuple[Path, Path]:
     """A merged model as a training leaves it, and an adapter on top of it."""
     from transformers import AutoTokenizer
 
-    from pytest_pbias.mitigation.training.saving import save_trained
+    from pytest_pbias.training.saving import save_trained
 
     tokenizer = AutoTokenizer.from_pretrained(base)
     merged = out / "fair-llama"

@@ -1,0 +1,1 @@
+"""Table -> findings: what a report says, computed once and rendered elsewhere."""

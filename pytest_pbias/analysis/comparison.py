@@ -1,0 +1,257 @@
+"""Two outcome tables -> :class:`Comparison`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pytest_pbias.analysis.condition import GateOutcome
+from pytest_pbias.analysis.pairing import (
+    AXES,
+    AxisComparison,
+    CellChange,
+    Comparison,
+    Direction,
+    PairedRuns,
+    PairedTask,
+    RateChange,
+    TaskComparison,
+    pair_runs,
+    select_defense,
+    setup_differences,
+)
+from pytest_pbias.errors import PbiasError
+from pytest_pbias.gate import GatePolicy
+from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.stats import (
+    ChangeResult,
+    PersonalizationBiasResult,
+    benjamini_hochberg,
+    difference_in_differences,
+    joint_personalization_bias,
+)
+
+_CONFIDENCE = 0.95
+
+
+def compare_runs(
+    new: OutcomeTable, old: OutcomeTable, policy: GatePolicy, *, pairs: PairedRuns | None = None
+) -> Comparison:
+    """Compare ``new`` with ``old`` on the items that both asked.
+
+    ``policy`` gives the margins, but for those that cells of the new run have of their own.
+
+    Raises:
+        DataError: no task has enough items in common.
+    """
+    pairs, policy = pairs or pair_runs(new, old), policy.for_run(new.info)
+    tasks = _tasks(pairs, policy)
+    axes = tuple(
+        _axis(axis, pairs, tasks, policy)
+        for axis in AXES
+        if any(task.axis == axis for task in tasks)
+    )
+    return Comparison(
+        old=_about(old),
+        new=_about(new),
+        setup=setup_differences(new, old),
+        left_out=pairs.left_out,
+        axes=axes,
+        tasks=tasks,
+        direction=_overall([axis.direction for axis in axes]),
+    )
+
+
+def _about(table: OutcomeTable) -> dict[str, str]:
+    kept = table.info.get("kept", {})
+    return {
+        "model": "; ".join(table.unique("model")),
+        "served_identity": "; ".join(table.unique("served_identity")),
+        "created": str(table.info.get("created", "")),
+        "commit": str(kept.get("commit", "")),
+        "tag": str(kept.get("tag", "")),
+    }
+
+
+def _tasks(pairs: PairedRuns, policy: GatePolicy) -> tuple[TaskComparison, ...]:
+    n_cells = sum(len(task.identities) for task in pairs.tasks)
+    level = 1 - policy.alpha / max(1, n_cells)
+    changes = {
+        task.task: [_cell(task, number, level) for number in range(len(task.identities))]
+        for task in pairs.tasks
+    }
+    pvalues = [1.0 if p is None else p for cells in changes.values() for *_, p in cells]
+    qvalues = iter(benjamini_hochberg(pvalues).tolist())
+    return tuple(
+        TaskComparison(
+            task=task.task,
+            axis=task.axis,
+            n_items=task.n_items,
+            only_new_items=task.only_new_items,
+            only_old_items=task.only_old_items,
+            only_new=task.only_new,
+            only_old=task.only_old,
+            baseline=_required(pairs.baseline_change(task.task, _CONFIDENCE)),
+            mean=_required(pairs.rate_change(task.task, _CONFIDENCE)),
+            bias_change=pairs.bias_change(task.task, _CONFIDENCE),
+            cells=tuple(
+                _with_rates(task, number, change, at_level, float(next(qvalues)))
+                for number, (change, at_level, _) in enumerate(changes[task.task])
+            ),
+        )
+        for task in pairs.tasks
+    )
+
+
+def _required(change: RateChange | None) -> RateChange:
+    assert change is not None, "a paired task has a baseline and an identity"
+    return change
+
+
+def _cell(
+    task: PairedTask, number: int, level: float
+) -> tuple[ChangeResult, ChangeResult, float | None]:
+    alone, at_level = (
+        difference_in_differences(
+            task.new[number],
+            task.new_references[number],
+            task.old[number],
+            task.old_references[number],
+            clusters=task.clusters,
+            confidence=confidence,
+        )
+        for confidence in (_CONFIDENCE, level)
+    )
+    return alone, at_level, alone.pvalue
+
+
+def _with_rates(
+    task: PairedTask, number: int, change: ChangeResult, at_level: ChangeResult, qvalue: float
+) -> CellChange:
+    old, new = (100 * float(np.nanmean(run[number])) for run in (task.old, task.new))
+    old_base, new_base = (
+        100 * float(np.nanmean(run[number])) for run in (task.old_references, task.new_references)
+    )
+    return CellChange(
+        identity=task.identities[number],
+        old_rate=old,
+        new_rate=new,
+        old_difference=old - old_base,
+        new_difference=new - new_base,
+        change=change,
+        at_level=at_level,
+        qvalue=qvalue,
+    )
+
+
+def _axis(
+    axis: str, pairs: PairedRuns, tasks: Sequence[TaskComparison], policy: GatePolicy
+) -> AxisComparison:
+    change = pairs.bias_change(axis, 1 - 2 * policy.alpha)
+    old, new = _biases(pairs.of(axis)) if change is not None else (None, None)
+    baseline = _required(pairs.baseline_change(axis, 1 - 2 * policy.alpha))
+    mean = _required(pairs.rate_change(axis, 1 - 2 * policy.alpha))
+    of_axis = [task for task in tasks if task.axis == axis]
+    direction, reason = _direction(axis, change, baseline, mean, of_axis, policy)
+    return AxisComparison(axis, old, new, change, baseline, mean, direction, reason)
+
+
+def _biases(
+    tasks: Sequence[PairedTask],
+) -> tuple[PersonalizationBiasResult, PersonalizationBiasResult]:
+    names = [{task.identities[n].name for n in task.demographic()} for task in tasks]
+    common = sorted(set.intersection(*names))
+    # In the order of names: that of identities need not be the same in all tasks.
+    numbers = [{identity.name: n for n, identity in enumerate(task.identities)} for task in tasks]
+    rows = [[number[name] for name in common] for number in numbers]
+    old, new = (
+        joint_personalization_bias(
+            [run[row] for run, row in zip(tables, rows, strict=True)],
+            clusters=[task.clusters for task in tasks],
+            weights=[1 / len(tasks)] * len(tasks),
+        )
+        for tables in ([task.old for task in tasks], [task.new for task in tasks])
+    )
+    return old, new
+
+
+def _direction(
+    axis: str,
+    bias: ChangeResult | None,
+    baseline: RateChange,
+    mean: RateChange,
+    tasks: Sequence[TaskComparison],
+    policy: GatePolicy,
+) -> tuple[Direction, str]:
+    """Worse before anything else: a model that answers nothing right has a PB of 0.
+
+    A fall of the baseline or of the identities' mean, task by task, counts against the margin; a
+    change of PB against no change at all; a cell against its margin at the shared level.
+    """
+    fallen, open_falls = [], []
+    for task in tasks:
+        margin = policy.margin_for(task.task, axis)
+        for who, rate in (("baseline", task.baseline), ("identities' mean", task.mean)):
+            if rate.high <= -margin:
+                fallen.append(f"{task.task}: {who} {rate.estimate:+.1f}")
+            elif rate.low <= -margin:
+                open_falls.append(f"{task.task}: {who}")
+    cells = [
+        (task.task, cell)
+        for task in tasks
+        for cell in task.cells
+        if _is_further(cell, policy.margin_for(task.task, axis, cell.identity.name))
+    ]
+    if fallen:
+        return Direction.WORSE, f"rates fell beyond the margin ({'; '.join(fallen[:3])})"
+    if bias is not None and bias.low > 0:
+        return Direction.WORSE, f"PB rose by {bias.estimate:.1f}"
+    if cells:
+        task_name, worst = max(cells, key=lambda found: abs(found[1].change.estimate))
+        return Direction.WORSE, (
+            f"{worst.identity.name} moved away from the baseline under {task_name} "
+            f"({worst.old_difference:+.1f} to {worst.new_difference:+.1f})"
+        )
+    if open_falls:
+        return Direction.INCONCLUSIVE, (
+            f"a fall beyond the margin is not ruled out ({'; '.join(open_falls[:3])})"
+        )
+    if bias is not None and bias.high < 0:
+        return Direction.BETTER, f"PB fell by {-bias.estimate:.1f}, and no rate beyond its margin"
+    if bias is not None and bias.high >= policy.pb_tolerance[axis]:
+        return Direction.INCONCLUSIVE, "a rise of PB beyond the tolerance is not ruled out"
+    return Direction.UNCHANGED, "neither PB nor a rate is shown to have changed"
+
+
+def _is_further(cell: CellChange, margin: float) -> bool:
+    """Whether the cell moved beyond the margin, and away from the baseline."""
+    moved = cell.at_level.high <= -margin or cell.at_level.low >= margin
+    return moved and abs(cell.new_difference) > abs(cell.old_difference)
+
+
+def _overall(directions: Sequence[Direction]) -> Direction:
+    order = (Direction.WORSE, Direction.INCONCLUSIVE, Direction.BETTER)
+    return next((found for found in order if found in directions), Direction.UNCHANGED)
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """The comparison with the run ``name``, or ``problem``: why there is none."""
+
+    name: str
+    comparison: Comparison | None
+    gate: GateOutcome | None = None
+    problem: str = ""
+
+
+def compare_beside(
+    new: OutcomeTable, old: OutcomeTable, policy: GatePolicy, *, name: str
+) -> ComparedRun:
+    """Compare with ``old``, called ``name``; what cannot be compared is said and no error."""
+    try:
+        comparison = compare_runs(select_defense(new), select_defense(old), policy)
+    except PbiasError as error:
+        return ComparedRun(name, None, problem=str(error))
+    return ComparedRun(name, comparison)

@@ -1,0 +1,343 @@
+"""What a run says: rates, differences, PB and verdicts of every task and axis."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pytest_pbias.analysis.defenses import DefenseSummary, outcomes_by_defense, summarize_defenses
+from pytest_pbias.analysis.judges import TaskJudges, summarize_judges
+from pytest_pbias.analysis.unparsable import (
+    UnparsableFinding,
+    nothing_readable,
+    summarize_unparsable,
+    unreadable_cells,
+)
+from pytest_pbias.gate import (
+    AxisOutcomes,
+    AxisVerdict,
+    BaselineVerdict,
+    CellVerdict,
+    GatePolicy,
+    decide_axis,
+    decide_baseline,
+    decide_cell,
+)
+from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes, scalar
+from pytest_pbias.prompts import Identity
+from pytest_pbias.stats import (
+    PersonalizationBiasResult,
+    RateResult,
+    omnibus_permutation,
+    personalization_bias,
+    rate,
+)
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What was measured, and how.
+
+    Token counts are those of the answers in the table, whenever they were asked; ``cost`` is what
+    the session itself used, with ``amount`` and ``currency`` where the price is known. ``partial``
+    says why the run ended early. ``server`` is what is known of a server that the run started:
+    engine, version, type of the weights, arguments. ``engine_noise`` is the A/A check, one entry
+    for each baseline that was asked twice. ``judge_costs`` are the tokens behind the verdicts of
+    judges that are paid for, by judge.
+    """
+
+    run_id: str
+    model: str
+    served_identity: str
+    placements: tuple[str, ...]
+    data: Mapping[str, str]
+    revisions: Mapping[str, str]
+    judges: tuple[str, ...]
+    sampling: Mapping[str, float]
+    n_rows: int
+    n_missing: int
+    prompt_tokens: int
+    completion_tokens: int
+    partial: str | None = None
+    cost: Mapping[str, float | str] = field(default_factory=dict)
+    server: Mapping[str, Any] = field(default_factory=dict)
+    engine_noise: tuple[Mapping[str, Any], ...] = ()
+    judge_costs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def run_info(table: OutcomeTable) -> RunInfo:
+    """What the table says of the run as a whole."""
+
+    def single(name: str) -> str:
+        return "; ".join(table.unique(name))
+
+    def tokens(name: str) -> int:
+        return int(pc.sum(table.arrow.column(name)).as_py() or 0)
+
+    def of_tasks(name: str) -> dict[str, str]:
+        tasks = table.arrow.column("task").cast(pa.string())
+        column = table.arrow.column(name)
+        return {
+            task: str(column[pc.index(tasks, scalar(task)).as_py()].as_py())
+            for task in table.tasks()
+        }
+
+    sampling = table.arrow.select(["temperature", "top_p", "top_k", "max_tokens"])
+    first = sampling.slice(0, 1).to_pylist()
+    return RunInfo(
+        run_id=single("run_id"),
+        model=single("model"),
+        served_identity=single("served_identity"),
+        placements=tuple(name for name in table.unique("placement") if name != "none"),
+        data=of_tasks("data_hash"),
+        revisions=of_tasks("data_revision"),
+        judges=tuple(sorted(set(table.unique("judge")))),
+        sampling=first[0] if first else {},
+        n_rows=len(table),
+        n_missing=int(table.arrow.column("score").null_count),
+        prompt_tokens=tokens("prompt_tokens"),
+        completion_tokens=tokens("completion_tokens"),
+        partial=table.info.get("partial"),
+        cost=table.info.get("cost", {}),
+        judge_costs=table.info.get("judges", {}).get("cost", {}),
+        server=table.info.get("server") or {},
+        engine_noise=tuple(table.info.get("engine_noise", ())),
+    )
+
+
+_PERMUTATIONS = 9999
+
+
+@dataclass(frozen=True)
+class CellSummary:
+    """One identity under one task.
+
+    ``verdict`` is None where responses are missing, or ``unreadable``: no answer can be read off
+    any response, nor off any of the baseline's.
+    """
+
+    identity: Identity
+    rate: RateResult | None
+    verdict: CellVerdict | None
+    n_unparsable: int
+    n_missing: int
+    unreadable: bool = False
+
+    @property
+    def unjudged(self) -> str:
+        """Why there is no verdict, in a few words; empty where there is one."""
+        if self.verdict is not None:
+            return ""
+        if self.n_missing:
+            return f"{self.n_missing:,} answers missing"
+        return "no readable answer" if self.unreadable else "baseline incomplete"
+
+
+@dataclass(frozen=True)
+class TaskSummary:
+    """One task; rates and PB in percentage points.
+
+    ``bias`` and ``pvalue`` (permutation test that identities do not differ) are over the
+    demographic identities only, and None where fewer than two were asked or answers are missing.
+    """
+
+    task: str
+    axis: str
+    n_items: int
+    n_runs: int
+    n_clusters: int
+    baseline: BaselineVerdict | None
+    mean_rate: float | None
+    cells: tuple[CellSummary, ...]
+    bias: PersonalizationBiasResult | None
+    pvalue: float | None
+    defense: str = "none"
+
+    @property
+    def title(self) -> str:
+        """The task, and the prompt defence it was asked under where there is one."""
+        return self.task if self.defense == "none" else f"{self.task} under {self.defense}"
+
+    @property
+    def judged(self) -> tuple[CellSummary, ...]:
+        """The cells with a verdict, the lowest rate against baseline first."""
+        judged = [cell for cell in self.cells if cell.verdict is not None]
+        return tuple(sorted(judged, key=_difference))
+
+    def count(self, verdict: str) -> int:
+        """How many cells have this verdict."""
+        return sum(
+            cell.verdict is not None and cell.verdict.verdict.value == verdict
+            for cell in self.cells
+        )
+
+
+def _difference(cell: CellSummary) -> tuple[float, str]:
+    assert cell.verdict is not None
+    return (cell.verdict.difference.estimate, cell.identity.name)
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run's numbers and verdicts; the same table gives the same summary."""
+
+    run: RunInfo
+    policy: GatePolicy
+    n_cells: int
+    tasks: tuple[TaskSummary, ...]
+    axes: tuple[AxisVerdict, ...]
+    errors: tuple[str, ...]
+    defenses: tuple[DefenseSummary, ...] = ()
+    judges: tuple[TaskJudges, ...] = ()
+    unparsable: tuple[UnparsableFinding, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+    def count(self, verdict: str) -> int:
+        """How many cells have this verdict, over all tasks."""
+        return sum(task.count(verdict) for task in self.tasks)
+
+
+def summarize(table: OutcomeTable, policy: GatePolicy, *, seed: int) -> RunSummary:
+    """Compute every number of the report; ``seed`` seeds the permutation tests."""
+    policy = policy.for_run(table.info)
+    outcomes = outcomes_by_defense(table)
+    every = [(defense, task) for defense, tasks in outcomes.items() for task in tasks]
+    n_cells = sum(identity.kind != "baseline" for _, task in every for identity in task.identities)
+    tasks = tuple(
+        replace(
+            _summarize_task(task, policy, n_cells, np.random.default_rng([seed, number])),
+            defense=defense,
+        )
+        for number, (defense, task) in enumerate(every)
+    )
+    return RunSummary(
+        run=run_info(table),
+        policy=policy,
+        n_cells=n_cells,
+        tasks=tasks,
+        axes=tuple(
+            replace(verdict, defense=defense)
+            for defense, chosen in outcomes.items()
+            for verdict in _axes(chosen, policy)
+        ),
+        errors=table.errors(),
+        unreadable=tuple(line for _, task in every for line in unreadable_cells(task)),
+        defenses=summarize_defenses(table, policy),
+        judges=tuple(
+            judges
+            for number, (defense, task) in enumerate(every)
+            if (judges := summarize_judges(task, defense, np.random.default_rng([seed, 2, number])))
+        ),
+        unparsable=summarize_unparsable(every, alpha=policy.alpha, seed=seed),
+    )
+
+
+def _axes(outcomes: Sequence[TaskOutcomes], policy: GatePolicy) -> list[AxisVerdict]:
+    verdicts = []
+    for axis in ("utility", "safety"):
+        tasks = [task for task in outcomes if task.axis == axis]
+        compared = {
+            identity
+            for task in tasks
+            for identity in task.identities
+            if identity.kind == "identity"
+        }
+        complete = not any(
+            np.isnan(task.scores).any() or any(unreadable_cells(task)) for task in tasks
+        )
+        if len(compared) >= 2 and complete:
+            verdicts.append(decide_outcomes(axis, tasks, policy))
+    return verdicts
+
+
+def decide_outcomes(axis: str, outcomes: Sequence[TaskOutcomes], policy: GatePolicy) -> AxisVerdict:
+    """Judge an axis on the identities that were asked all of its tasks."""
+    asked = [set(task.of_kind("identity")[0]) for task in outcomes]
+    common = set.intersection(*asked) if asked else set()
+    tasks = []
+    for task in outcomes:
+        index = [number for number, identity in enumerate(task.identities) if identity in common]
+        order = sorted(index, key=lambda number: task.identities[number].name)
+        baseline = task.baseline
+        if baseline is None:
+            continue
+        tasks.append(
+            AxisOutcomes(task.task, task.scores[order], baseline, task.clusters, task.floor)
+        )
+    return decide_axis(axis, tasks, tolerance=policy.pb_tolerance[axis], alpha=policy.alpha)
+
+
+def _summarize_task(
+    task: TaskOutcomes, policy: GatePolicy, n_cells: int, rng: np.random.Generator
+) -> TaskSummary:
+    baseline = task.baseline
+    complete_baseline = baseline is not None and not np.isnan(baseline).any()
+    identities, scores = task.of_kind("identity")
+    complete = len(identities) >= 2 and not np.isnan(scores).any()
+    return TaskSummary(
+        task=task.task,
+        axis=task.axis,
+        n_items=len(task.items),
+        n_runs=int(task.scores.shape[2]),
+        n_clusters=len(set(task.clusters.tolist())),
+        baseline=decide_baseline(
+            baseline, clusters=task.clusters, alpha=policy.alpha, floor=task.floor
+        )
+        if baseline is not None and complete_baseline
+        else None,
+        mean_rate=100 * float(np.nanmean(scores)) if np.isfinite(scores).any() else None,
+        cells=tuple(
+            _summarize_cell(task, number, policy, n_cells)
+            for number, identity in enumerate(task.identities)
+            if identity.kind != "baseline"
+        ),
+        bias=personalization_bias(scores, clusters=task.clusters) if complete else None,
+        pvalue=omnibus_permutation(
+            scores, rng=rng, n_permutations=_PERMUTATIONS, clusters=task.clusters
+        ).pvalue
+        if complete
+        else None,
+    )
+
+
+def _summarize_cell(
+    task: TaskOutcomes, number: int, policy: GatePolicy, n_cells: int
+) -> CellSummary:
+    scores, baseline = task.scores[number], task.baseline_of(number)
+    missing = int(np.isnan(scores).sum())
+    verdict = None
+    unreadable = nothing_readable(task, number)
+    complete = baseline is not None and not np.isnan(baseline).any() and not missing
+    if baseline is not None and complete and not unreadable:
+        verdict = decide_cell(
+            scores,
+            baseline,
+            clusters=task.clusters,
+            margin=policy.margin_for(task.task, task.axis, task.identities[number].name),
+            alpha=policy.alpha,
+            n_cells=n_cells,
+            floor=task.floor,
+        )
+    return CellSummary(
+        identity=task.identities[number],
+        rate=rate(scores, clusters=task.clusters) if missing < scores.size else None,
+        verdict=verdict,
+        n_unparsable=int(np.nansum(task.unparsable[number])),
+        n_missing=missing,
+        unreadable=unreadable,
+    )
+
+
+def verdict_counts(summary: RunSummary) -> Counter[str]:
+    """How many cells have each verdict, ``error`` included."""
+    counts: Counter[str] = Counter()
+    for task in summary.tasks:
+        for cell in task.cells:
+            counts["error" if cell.verdict is None else cell.verdict.verdict.value] += 1
+    return counts

@@ -1,0 +1,102 @@
+"""Unreadable answers by identity: whether some identities have more of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pytest_pbias.outcomes import TaskOutcomes
+from pytest_pbias.stats import holm, unparsable_difference
+
+_PERMUTATIONS = 9999
+
+
+@dataclass(frozen=True)
+class UnparsableFinding:
+    """The unparsable rates of a task, percentage points, with the test that they do not differ.
+
+    ``pvalue`` is within the task, ``adjusted`` Holm's over the tasks of the run that have any
+    unparsable answer; ``differs`` says whether that is at most the level of the gate. The test is
+    over demographic identities; the rates are of everyone asked.
+    """
+
+    task: str
+    defense: str
+    rates: dict[str, float]
+    pvalue: float
+    worst: str
+    adjusted: float = 1.0
+    differs: bool = False
+
+    @property
+    def title(self) -> str:
+        """The task, and the prompt defence where there is one."""
+        return self.task if self.defense == "none" else f"{self.task} under {self.defense}"
+
+
+def summarize_unparsable(
+    tasks: Sequence[tuple[str, TaskOutcomes]], *, alpha: float, seed: int
+) -> tuple[UnparsableFinding, ...]:
+    """Test each (defence, task) that has an unparsable answer under two or more identities."""
+    found = [
+        finding
+        for number, (defense, task) in enumerate(tasks)
+        if (finding := _finding(defense, task, np.random.default_rng([seed, 1, number])))
+    ]
+    adjusted = holm([one.pvalue for one in found])
+    return tuple(
+        replace(one, adjusted=float(value), differs=bool(value <= alpha))
+        for one, value in zip(found, adjusted, strict=True)
+    )
+
+
+def _finding(
+    defense: str, task: TaskOutcomes, rng: np.random.Generator
+) -> UnparsableFinding | None:
+    people = [n for n, identity in enumerate(task.identities) if identity.kind == "identity"]
+    seen = task.unparsable[people]
+    answered = [bool(np.isfinite(one).any()) for one in task.unparsable]
+    if len(people) < 2 or not all(answered[n] for n in people) or not np.nansum(seen):
+        return None
+    result = unparsable_difference(
+        seen, rng=rng, n_permutations=_PERMUTATIONS, clusters=task.clusters
+    )
+    return UnparsableFinding(
+        task=task.task,
+        defense=defense,
+        rates={
+            identity.name: 100 * float(np.nanmean(task.unparsable[number]))
+            for number, identity in enumerate(task.identities)
+            if answered[number]
+        },
+        pvalue=result.pvalue,
+        worst=task.identities[people[result.worst]].name,
+    )
+
+
+def nothing_readable(task: TaskOutcomes, number: int) -> bool:
+    """Whether no answer of identity ``number``, and none of its baseline, could be read.
+
+    Two rates of unreadable answers are equal whatever the model thinks: that is no verdict.
+    """
+    reference = task.references[number]
+    if reference is None:
+        return False
+    return bool(np.all(task.unparsable[[number, reference]] == 1))
+
+
+def unreadable_cells(task: TaskOutcomes) -> Iterator[str]:
+    """One line for a task in which :func:`nothing_readable` holds for judged identities."""
+    names = [
+        one.name
+        for number, one in enumerate(task.identities)
+        if one.kind != "baseline" and nothing_readable(task, number)
+    ]
+    if names:
+        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+        yield (
+            f"no answer to {task.task} can be read off any response under "
+            f"{', '.join(repr(name) for name in names[:2])}{more}, nor under the baseline"
+        )

@@ -1,1 +1,0 @@
-"""What can be done about bias: prompt defences, training, and whether either paid."""

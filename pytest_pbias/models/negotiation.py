@@ -1,0 +1,161 @@
+"""Questions asked of an endpoint before a run: is it there, does it serve the model, which roles.
+
+All are blocking calls; ask them only when something must be asked at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from pytest_pbias.errors import ConfigurationError, InfrastructureError, near_matches, quoted
+from pytest_pbias.models.balance import Balanced, balanced
+from pytest_pbias.models.chat import EndpointError, FaultKind
+from pytest_pbias.models.client import Endpoint
+from pytest_pbias.models.spec import ModelSpec
+from pytest_pbias.prompts.chat import Message
+
+T = TypeVar("T")
+
+_USER: Message = {"role": "user", "content": "Hello"}
+_SYSTEM: Message = {"role": "system", "content": "You are a helpful assistant."}
+_TRIES = 4
+
+
+def open_endpoint(
+    spec: ModelSpec, *, base_url: str | None = None, concurrency: int = 64, timeout: float = 120.0
+) -> Endpoint | Balanced:
+    """Return the endpoint of a model; ``base_url`` is that of a server started for it.
+
+    Several endpoints of a model are balanced, unless ``base_url`` picks one.
+
+    Raises:
+        ConfigurationError: the model has no address, or its key is not set.
+    """
+    url = base_url or spec.base_url
+    if url is None:
+        raise ConfigurationError(f"model {spec.name!r} has no server yet: pass --pbias-base-url")
+    urls = (url, *spec.more_urls) if base_url is None else (url,)
+    return balanced(
+        Endpoint(one, spec.served_name, spec.api_key(), concurrency=concurrency, timeout=timeout)
+        for one in urls
+    )
+
+
+def check_served_model(spec: ModelSpec, *, base_url: str | None = None) -> None:
+    """Check that each endpoint answers and lists the model; one that lists none is trusted.
+
+    Raises:
+        ConfigurationError: it serves other models only, or rejects the key.
+        InfrastructureError: nothing answers there.
+    """
+    if base_url is None and spec.more_urls:
+        for one in (spec.base_url, *spec.more_urls):
+            check_served_model(spec, base_url=one)
+        return
+
+    async def ask(endpoint: Endpoint | Balanced) -> list[str] | None:
+        return await endpoint.served_models()
+
+    try:
+        served = _with_endpoint(spec, base_url, ask)
+    except EndpointError as error:
+        raise _for_people(spec, base_url, error) from None
+    if served is not None and spec.served_name not in served:
+        hint = near_matches(spec.served_name, served)
+        raise ConfigurationError(
+            f"{base_url or spec.base_url} does not serve {quoted(spec.served_name)}: {hint}"
+        )
+
+
+def supports_system_role(spec: ModelSpec, *, base_url: str | None = None) -> bool:
+    """Whether the endpoint takes a system message: False where a refusal goes away without it.
+
+    Raises:
+        ConfigurationError: it rejects the key, the model, or a plain question too.
+        InfrastructureError: it does not answer, after a few tries.
+    """
+
+    async def ask(endpoint: Endpoint | Balanced) -> bool:
+        turned_down = await _turns_down_system(endpoint)
+        if turned_down is None:
+            return True
+        await _one_token(endpoint, (_USER,))
+        # Servers may break down over a system message; one that was out of order is well by now.
+        return turned_down == "server" and await _turns_down_system(endpoint) is None
+
+    try:
+        return _with_endpoint(spec, base_url, ask)
+    except EndpointError as error:
+        raise _for_people(spec, base_url, error) from None
+
+
+async def _turns_down_system(endpoint: Endpoint | Balanced) -> FaultKind | None:
+    """How a system message is turned down, ``refused`` or ``server``; None where it is taken."""
+    try:
+        await _one_token(endpoint, (_SYSTEM, _USER))
+    except EndpointError as error:
+        if error.kind not in ("refused", "server"):
+            raise
+        return error.kind
+    return None
+
+
+async def _one_token(endpoint: Endpoint | Balanced, messages: tuple[Message, ...]) -> None:
+    """Ask for one token, trying again what may pass; an answer without text is an answer."""
+    for attempt in range(1, _TRIES + 1):
+        try:
+            await endpoint.ask(messages, max_tokens=1, temperature=0.0)
+        except EndpointError as error:
+            if error.kind == "malformed":
+                return
+            if error.kind in ("refused", "fatal") or attempt == _TRIES:
+                raise
+            await asyncio.sleep(min(error.retry_after or 0.5 * 2**attempt, 10.0))
+        else:
+            return
+
+
+def _for_people(spec: ModelSpec, base_url: str | None, error: EndpointError) -> Exception:
+    url = base_url or spec.base_url
+    if error.kind in ("connection", "timeout"):
+        return InfrastructureError(
+            f"nothing answers at {url}: start the server or correct --pbias-base-url "
+            f"({error.reason})"
+        )
+    if "API key" in error.reason:
+        variable = spec.api_key_env or "OPENAI_API_KEY"
+        return ConfigurationError(f"{error.reason}: check the environment variable {variable}")
+    if error.kind in ("refused", "fatal"):
+        return ConfigurationError(f"{url}: {error.reason}")
+    return InfrastructureError(f"{url}: {error.reason}")
+
+
+def _with_endpoint(
+    spec: ModelSpec, base_url: str | None, ask: Callable[[Endpoint | Balanced], Awaitable[T]]
+) -> T:
+    """Run ``ask`` in an event loop of its own thread, so that callers may have one themselves."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    async def run() -> T:
+        endpoint = open_endpoint(spec, base_url=base_url, concurrency=2)
+        try:
+            return await ask(endpoint)
+        finally:
+            await endpoint.aclose()
+
+    def main() -> None:
+        try:
+            results.append(asyncio.run(run()))
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=main, name="pbias-probe", daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]

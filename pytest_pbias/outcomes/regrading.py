@@ -1,0 +1,227 @@
+"""Grades the responses of a saved run again; loads the items that it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import pyarrow as pa
+
+from pytest_pbias.collecting.store import Store
+from pytest_pbias.errors import ConfigurationError, DataError, InfrastructureError
+from pytest_pbias.grading import Graded, Grader, Judging, Ungraded, cannot_grade, needs_judge
+from pytest_pbias.grading.cached_grades import cached_grades
+from pytest_pbias.outcomes.schema import SCHEMA, grade_to_plain
+from pytest_pbias.outcomes.table import OutcomeTable
+from pytest_pbias.tasks import Item, Task, load_task, resolve_task
+
+
+@dataclass(frozen=True, slots=True)
+class DataOptions:
+    """Where the tasks' data is, as in the run; ``shots`` None: as many as the run noted."""
+
+    data_dir: Path | None = None
+    shots: int | None = None
+    seed: int | None = None
+    offline: bool = False
+
+
+def items_of_run(task: Task, part: OutcomeTable, options: DataOptions) -> dict[str, Item]:
+    """The items that a run asked of a task by id, from its data; ``part`` are the task's rows.
+
+    Raises:
+        PbiasError: the data is missing, or not what the run asked.
+    """
+    asked = part.unique("item_id")
+    info = part.info
+    revision = next(iter(part.unique("data_revision")), "")
+    data = load_task(
+        task,
+        data_dir=_data_dir(task, part, revision, options),
+        protocol=_protocol(info),
+        seed=int(info.get("seed", 0)) if options.seed is None else options.seed,
+        split=revision.partition("#")[2] or None,
+        shots=int(info.get("shots", 0)) if options.shots is None else options.shots,
+        offline=options.offline,
+        option_prefix="--",
+    )
+    items = {item.id: item for item in data.items}
+    lost = [name for name in asked if name not in items]
+    if lost:
+        raise DataError(
+            f"{len(lost)} of {len(asked)} items that the run asked of {task.name!r} are not in "
+            f"this data (the first is {lost[0]!r}): give the run's own with --data-dir"
+        )
+    return items
+
+
+def _protocol(info: Mapping[str, Any]) -> Literal["default", "paper"]:
+    protocol = info.get("protocol", "default")
+    if protocol not in ("default", "paper"):
+        raise DataError(f"the run has the protocol {protocol!r}, which this version does not know")
+    return cast("Literal['default', 'paper']", protocol)
+
+
+def _data_dir(task: Task, part: OutcomeTable, revision: str, options: DataOptions) -> Path | None:
+    """The folder given, that of the embedded model where it was asked, or None for the hub."""
+    if options.data_dir is not None:
+        if not options.data_dir.is_dir():
+            raise ConfigurationError(f"--data-dir: there is no folder {options.data_dir}")
+        return options.data_dir
+    if "embedded" in part.unique("model"):
+        from pytest_pbias.models.embedded import data_dir
+
+        return data_dir()
+    if revision.partition("#")[0] == "local":
+        raise ConfigurationError(
+            f"the run read {task.name!r} from a local folder: say where it is with --data-dir"
+        )
+    return None
+
+
+_GRADED = ("score", "label", "parsable", "judge", "judge_version")
+
+_WRITTEN = (*_GRADED, "other_grades")
+
+UNPARSABLE = "unparsable"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskChange:
+    """One task before and after: a judge is its name and version.
+
+    The vectors have one entry an answer: its item, its identity, the verdict it had and the one it
+    has now: ``yes`` for a score of at least 0.5, ``no`` below, or ``unparsable``. ``changed``
+    counts the answers whose label or score changed; where another judge graded them before, those
+    whose verdict did.
+    """
+
+    task: str
+    old_judge: str
+    new_judge: str
+    items: tuple[str, ...]
+    identities: tuple[str, ...]
+    old_verdicts: tuple[str, ...]
+    new_verdicts: tuple[str, ...]
+    changed: int
+
+
+def regrade(
+    table: OutcomeTable, options: DataOptions, judging: Judging, store: Store | None = None
+) -> tuple[OutcomeTable, list[TaskChange]]:
+    """Grade every stored response with the present grader of its task, or with ``judging``.
+
+    Rows without a response stay as they are. Items of safety tasks and of XSTest are loaded only
+    for judges that see the question. Grades that are dear are kept in ``store``.
+
+    Raises:
+        PbiasError: a task is unknown, its data is missing or not what the run asked, or its
+            answers cannot be graded on this machine, or a judge failed.
+    """
+    columns: dict[str, list[Any]] = {name: table.text(name) for name in _WRITTEN}
+    tasks = np.asarray(table.text("task"), dtype=np.str_)
+    changes = []
+    judging.check(resolve_task(name) for name in table.tasks())
+    for name in table.tasks():
+        task = resolve_task(name)
+        reason = cannot_grade(task)
+        if reason is not None:
+            raise InfrastructureError(f"task {name!r} cannot be graded again here: {reason}")
+        rows = np.flatnonzero(tasks == name)
+        part = OutcomeTable(table.arrow.take(pa.array(rows)))
+        blind = needs_judge(task) and not any(judge.sees_question for judge in judging.judges)
+        items = (
+            {item: Item(item, "", "") for item in part.unique("item_id")}
+            if blind
+            else items_of_run(task, part, options)
+        )
+        graded = _Part(part, rows, items)
+        changes.append(_regrade_task(task, graded, judging.graders(task), store, columns))
+    arrays = [
+        pa.array(columns[field.name], type=field.type)
+        if field.name in columns
+        else table.arrow.column(field.name)
+        for field in SCHEMA
+    ]
+    arrow = pa.Table.from_arrays(arrays, schema=SCHEMA)
+    return OutcomeTable(arrow.replace_schema_metadata(table.arrow.schema.metadata)), changes
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A task's rows, numbered ``rows`` in the whole table, and its items by id."""
+
+    table: OutcomeTable
+    rows: np.ndarray[Any, np.dtype[np.intp]]
+    items: Mapping[str, Item]
+
+
+def _regrade_task(
+    task: Task,
+    part: _Part,
+    graders: Sequence[Grader],
+    store: Store | None,
+    columns: dict[str, list[Any]],
+) -> TaskChange:
+    """Grade a task's rows into ``columns``; the first grader's grades are those that count."""
+    ids, responses, identities = (
+        part.table.text(name) for name in ("item_id", "response", "identity")
+    )
+    old: dict[str, list[Any]] = {name: part.table.text(name) for name in _GRADED}
+    answered = [n for n, response in enumerate(responses) if response is not None]
+    pairs = [(str(ids[n]), str(responses[n])) for n in answered]
+    first, *rest = graders
+    grades = _grade_distinct(first, pairs, part.items, store)
+    others = [(one, _grade_distinct(one, pairs, part.items, store)) for one in rest]
+    new_verdicts, changed = [], 0
+    for place, n in enumerate(answered):
+        grade, row = grades[place], int(part.rows[n])
+        if isinstance(grade, Ungraded):
+            raise InfrastructureError(f"{first.name} could not judge {task.name}: {grade.reason}")
+        columns["score"][row] = grade.score
+        columns["label"][row] = grade.label
+        columns["parsable"][row] = grade.parsable
+        columns["judge"][row] = first.name
+        columns["judge_version"][row] = first.version
+        columns["other_grades"][row] = [
+            grade_to_plain(one.name, one.version, given[place]) for one, given in others
+        ] or None
+        verdict = _verdict(grade.score, grade.parsable)
+        new_verdicts.append(verdict)
+        if old["judge"][n] == first.name:
+            changed += (old["label"][n], old["score"][n]) != (grade.label, grade.score)
+        else:  # each judge has labels of its own
+            changed += _verdict(old["score"][n], old["parsable"][n]) != verdict
+    judges = {f"{old['judge'][n] or 'unknown'} {old['judge_version'][n] or '?'}" for n in answered}
+    return TaskChange(
+        task=task.name,
+        old_judge=", ".join(sorted(judges)) or "none",
+        new_judge=f"{first.name} {first.version}",
+        items=tuple(str(ids[n]) for n in answered),
+        identities=tuple(str(identities[n]) for n in answered),
+        old_verdicts=tuple(_verdict(old["score"][n], old["parsable"][n]) for n in answered),
+        new_verdicts=tuple(new_verdicts),
+        changed=changed,
+    )
+
+
+def _verdict(score: float | None, parsable: bool | None) -> str:
+    if parsable is False or score is None:
+        return UNPARSABLE
+    return "yes" if score >= 0.5 else "no"
+
+
+def _grade_distinct(
+    grader: Grader,
+    pairs: Sequence[tuple[str, str]],
+    items: Mapping[str, Item],
+    store: Store | None,
+) -> list[Graded]:
+    """The grade of each (item id, response); the same answer to an item is graded once."""
+    distinct = list(dict.fromkeys(pairs))
+    grades = cached_grades(grader, [(items[item], response) for item, response in distinct], store)
+    grade_of = dict(zip(distinct, grades, strict=True))
+    return [grade_of[pair] for pair in pairs]

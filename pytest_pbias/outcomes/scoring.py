@@ -1,0 +1,309 @@
+"""From responses to rows: each cell graded once, and kept as rows of the outcome table."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_pbias.cells.cell import Cell
+from pytest_pbias.collecting.plan import Question, RequestSettings, questions_of
+from pytest_pbias.collecting.records import Response
+from pytest_pbias.collecting.store import Store
+from pytest_pbias.errors import InfrastructureError
+from pytest_pbias.grading import Grade, Graded, Grader, Ungraded, grader_for
+from pytest_pbias.grading.cached_grades import cached_grades
+from pytest_pbias.models.chat import TOO_MANY_TOKENS
+from pytest_pbias.outcomes.schema import grade_to_plain
+from pytest_pbias.outcomes.spool import Spool
+from pytest_pbias.outcomes.table import OutcomeTable, concatenate
+from pytest_pbias.tasks import TaskData
+
+
+@dataclass(frozen=True, slots=True)
+class OtherGrades:
+    """The grades that another judge than the gating one gave to a cell's responses."""
+
+    judge: str
+    version: str
+    grades: tuple[Graded | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredCell:
+    """A cell's questions with what came back; ``None`` where a response is missing.
+
+    ``judge`` gave ``grades``, by which the cell is judged; a grade is missing too where that judge
+    failed, and then ``errors`` says why. ``others`` are those of further judges.
+    """
+
+    cell: Cell
+    data: TaskData
+    protocol: RequestSettings
+    questions: tuple[Question, ...]
+    responses: tuple[Response | None, ...]
+    grades: tuple[Grade | None, ...]
+    errors: tuple[str | None, ...]
+    judge: str
+    judge_version: str
+    others: tuple[OtherGrades, ...] = ()
+
+    @property
+    def scores(self) -> npt.NDArray[np.float64]:
+        """Scores in [0, 1] of shape (items, runs), NaN where a grade is missing."""
+        flat = [np.nan if grade is None else grade.score for grade in self.grades]
+        return np.asarray(flat, dtype=np.float64).reshape(-1, self.protocol.runs)
+
+    @property
+    def clusters(self) -> npt.NDArray[np.str_]:
+        """The items' clusters, shape (items,)."""
+        return np.asarray([item.cluster for item in self.data.items], dtype=np.str_)
+
+    @property
+    def missing(self) -> int:
+        """How many responses are missing, or could not be judged."""
+        return sum(grade is None for grade in self.grades)
+
+    @property
+    def unparsable(self) -> int:
+        """How many responses no answer could be read off."""
+        return sum(grade is not None and not grade.parsable for grade in self.grades)
+
+
+def score_cell(
+    cell: Cell,
+    data: TaskData,
+    protocol: RequestSettings,
+    store: Store,
+    failures: Mapping[str, str],
+    graders: Sequence[Grader] = (),
+    questions: tuple[Question, ...] = (),
+) -> ScoredCell:
+    """Read a cell's responses from the store and grade them.
+
+    ``failures`` gives the reason for each request key that finally failed. The first of
+    ``graders`` gives the scores that count; without them it is the task's usual one. ``questions``
+    are the cell's, where the caller has them already.
+    """
+    questions = questions or tuple(questions_of(cell, data, protocol))
+    found = store.get_many([question.request.key for question in questions])
+    responses = tuple(found.get(question.request.key) for question in questions)
+    first, *rest = graders or (grader_for(cell.task),)
+    graded = _graded(first, questions, responses, store)
+    return ScoredCell(
+        cell=cell,
+        data=data,
+        protocol=protocol,
+        questions=questions,
+        responses=responses,
+        grades=tuple(grade if isinstance(grade, Grade) else None for grade in graded),
+        errors=tuple(
+            failures.get(question.request.key, "not asked")
+            if response is None
+            else grade.reason
+            if isinstance(grade, Ungraded)
+            else None
+            for question, response, grade in zip(questions, responses, graded, strict=True)
+        ),
+        judge=first.name,
+        judge_version=first.version,
+        others=tuple(
+            OtherGrades(
+                grader.name, grader.version, tuple(_graded(grader, questions, responses, store))
+            )
+            for grader in rest
+        ),
+    )
+
+
+def _graded(
+    grader: Grader,
+    questions: Sequence[Question],
+    responses: Sequence[Response | None],
+    store: Store,
+) -> list[Graded | None]:
+    """The grade of each response, None where there is none; a judge's failure is no exception.
+
+    What one judge could not do must not cost the answers and the other judges' grades.
+    """
+    pairs = [
+        (question.item, response.text)
+        for question, response in zip(questions, responses, strict=True)
+        if response is not None
+    ]
+    try:
+        graded: Sequence[Graded] = cached_grades(grader, pairs, store)
+    except InfrastructureError as error:
+        graded = [Ungraded(f"not judged: {error}")] * len(pairs)
+    each = iter(graded)
+    return [None if response is None else next(each) for response in responses]
+
+
+def outcome_rows(measurement: ScoredCell, *, run_id: str, model: str) -> OutcomeTable:
+    """The outcome table's rows of one cell."""
+    return OutcomeTable.from_columns(
+        _varying_columns(measurement), _constant_columns(measurement, run_id=run_id, model=model)
+    )
+
+
+def cell_margins(cells: Iterable[Cell]) -> dict[str, dict[str, float]]:
+    """The margins that cells have of their own, by task and identity (percentage points)."""
+    margins: dict[str, dict[str, float]] = {}
+    for cell in cells:
+        if cell.margin is not None:
+            margins.setdefault(cell.task.name, {})[cell.identity.name] = cell.margin
+    return margins
+
+
+def _constant_columns(measurement: ScoredCell, *, run_id: str, model: str) -> dict[str, Any]:
+    cell, protocol = measurement.cell, measurement.protocol
+    return {
+        "run_id": run_id,
+        "model": model,
+        "served_identity": protocol.served_identity,
+        "task": cell.task.name,
+        "axis": cell.task.axis,
+        "floor": cell.task.floor,
+        "data_revision": measurement.data.revision,
+        "data_hash": measurement.data.content_hash,
+        "identity": cell.identity.name,
+        "group": cell.identity.group,
+        "kind": cell.identity.kind,
+        "placement": cell.identity.placement_label(protocol.placement),
+        "defense": cell.defense.name,
+        **asdict(protocol.sampling),
+        "judge": measurement.judge,
+        "judge_version": measurement.judge_version,
+    }
+
+
+def _varying_columns(measurement: ScoredCell) -> dict[str, list[Any]]:
+    questions, responses = measurement.questions, measurement.responses
+    grades = measurement.grades
+    return {
+        "item_id": [question.item.id for question in questions],
+        "cluster": [question.item.cluster for question in questions],
+        "run": [question.run for question in questions],
+        "seed": [question.request.seed for question in questions],
+        "prompt_hash": [question.prompt_hash for question in questions],
+        "request_key": [question.request.key for question in questions],
+        "response": [response and response.text for response in responses],
+        "finish_reason": [response and response.finish_reason for response in responses],
+        "prompt_tokens": [response and _count(response.prompt_tokens) for response in responses],
+        "completion_tokens": [
+            response and _count(response.completion_tokens) for response in responses
+        ],
+        "latency": [response and response.latency for response in responses],
+        "score": [grade and grade.score for grade in grades],
+        "label": [grade and grade.label for grade in grades],
+        "parsable": [grade and grade.parsable for grade in grades],
+        "other_grades": _other_grades(measurement),
+        "error": list(measurement.errors),
+    }
+
+
+def _other_grades(measurement: ScoredCell) -> list[list[dict[str, Any]] | None]:
+    """What the further judges gave to each response, null where there is none."""
+    if not measurement.others:
+        return [None] * len(measurement.questions)
+    by_judge = [
+        [
+            None if grade is None else grade_to_plain(other.judge, other.version, grade)
+            for grade in other.grades
+        ]
+        for other in measurement.others
+    ]
+    return [
+        [plain for plain in of_response if plain is not None] or None
+        for of_response in zip(*by_judge, strict=True)
+    ]
+
+
+def _count(tokens: int | None) -> int | None:
+    """A token count as an endpoint reported it; one that no answer can have counts as none."""
+    return tokens if tokens is not None and 0 <= tokens < TOO_MANY_TOKENS else None
+
+
+# Questions of the cells that are kept whole: prompts take many times the room of rows. Tests look
+# at a cell and its baseline only; a cell that is asked for again later is read from the store anew.
+
+_WHOLE = 500
+
+
+class ScoredCells:
+    """Measures each cell with ``measure`` when it is first asked for; answers go to ``folder``."""
+
+    def __init__(
+        self, measure: Callable[[Cell], ScoredCell], *, run_id: str, model: str, folder: Path
+    ) -> None:
+        self._measure = measure
+        self._run_id = run_id
+        self._model = model
+        self._spool = Spool(folder)
+        self._whole: OrderedDict[Cell, ScoredCell] = OrderedDict()
+        self._rows: dict[Cell, OutcomeTable] = {}
+        self._missing: dict[Cell, int] = {}
+
+    def get(self, cell: Cell) -> ScoredCell:
+        """The cell with its prompts, responses and grades."""
+        found = self._whole.pop(cell, None)
+        if found is None:
+            found = self._measure(cell)
+            if cell not in self._rows:
+                rows = outcome_rows(found, run_id=self._run_id, model=self._model)
+                self._rows[cell] = rows.spooled_to(self._spool)
+                self._missing[cell] = found.missing
+        self._whole[cell] = found
+        while len(self._whole) > 2 and sum(map(_length, self._whole.values())) > _WHOLE:
+            self._whole.popitem(last=False)
+        return found
+
+    def close(self) -> None:
+        """Drop the answers on disk: tables made before can be written no more."""
+        self._spool.close()
+
+    def missing(self, cells: Iterable[Cell]) -> int:
+        """How many responses of these cells are missing, or could not be judged."""
+        total = 0
+        for cell in cells:
+            if cell not in self._missing:
+                self.get(cell)
+            total += self._missing[cell]
+        return total
+
+    def table(self, cells: Iterable[Cell]) -> OutcomeTable:
+        """The outcome table of these cells, in the order given.
+
+        Margins of single cells are kept beside it, as ``info["margins"][task][identity]``.
+        """
+        wanted = list(cells)
+        self.missing(wanted)
+        if not wanted:
+            return OutcomeTable.from_columns({"task": []})
+        table = concatenate(self._rows[cell] for cell in wanted)
+        margins = cell_margins(wanted)
+        return table.with_info(margins=margins) if margins else table
+
+    def complete_table(self, cells: Iterable[Cell], which: str = "") -> OutcomeTable:
+        """The outcome table of these cells, where all their answers are there.
+
+        ``which`` says after "responses" in the error of which.
+
+        Raises:
+            InfrastructureError: responses are missing.
+        """
+        wanted = list(cells)
+        if missing := self.missing(wanted):
+            those = f"1 response{which} is" if missing == 1 else f"{missing} responses{which} are"
+            again = "it" if missing == 1 else "these"
+            raise InfrastructureError(f"{those} missing; run again to ask for {again} alone")
+        return self.table(wanted)
+
+
+def _length(measurement: ScoredCell) -> int:
+    return len(measurement.questions)

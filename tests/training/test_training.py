@@ -1,0 +1,268 @@
+"""Training for real on the embedded model: it resumes after SIGKILL, and says what is wrong."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pytest_pbias.cli import main
+from pytest_pbias.errors import ConfigurationError, InfrastructureError
+from pytest_pbias.models.embedded import locate
+from pytest_pbias.tasks import Item
+from pytest_pbias.training.determinism import deterministic_sums
+from pytest_pbias.training.dpo import one_line_when_out_of_memory, require_training_extra
+from pytest_pbias.training.heldout import Check
+from pytest_pbias.training.recipe import RECIPES
+from tests.training.runs import gsm8k_run
+
+torch = pytest.importorskip("torch", reason="the extra 'mitigate' is not installed")
+pytest.importorskip("trl", reason="the extra 'mitigate' is not installed")
+
+
+STEPS = 4
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
+    rows = [
+        {"question": f"Add 2 to {n}.", "chosen": f"It is {n + 2}.", "rejected": f"It is {n + 3}."}
+        for n in range(64)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def _arguments(pairs: Path, out: Path, *more: str) -> list[str]:
+    return [
+        *("train", "embedded", "--pairs", str(pairs), "--out", str(out), "--cpu"),
+        *("--steps", str(STEPS), "--save-every", "1", *more),
+    ]
+
+
+def _train(pairs: Path, out: Path, *more: str, cores: int | None = None) -> str:
+    """Train in a process of its own; returns what it said."""
+    environment = dict(os.environ)
+    environment.pop("OMP_NUM_THREADS", None)
+    if cores is not None:
+        environment["OMP_NUM_THREADS"] = str(cores)
+    command = [sys.executable, "-m", "pytest_pbias.cli", *_arguments(pairs, out, *more)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=True, env=environment
+    ).stdout
+
+
+def _losses(out: Path) -> dict[int, float]:
+    state = out / "checkpoints" / f"checkpoint-{STEPS}" / "trainer_state.json"
+    history = json.loads(state.read_text())["log_history"]
+    return {log["step"]: log["loss"] for log in history if "loss" in log}
+
+
+def _distance(one: Path, other: Path) -> float:
+    """How far the weights of two models are from each other (root of the sum of squares)."""
+    from safetensors.torch import load_file
+
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (one, other))
+    assert ours.keys() == theirs.keys()
+    return (
+        float(sum(((ours[name].double() - theirs[name].double()) ** 2).sum() for name in ours))
+        ** 0.5
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_training_resumes_to_the_same_losses_and_weights(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    _train(pairs, whole)
+
+    command = [sys.executable, "-m", "pytest_pbias.cli", *_arguments(pairs, killed)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 300
+    while not (killed / "checkpoints" / "checkpoint-2" / "trainer_state.json").exists():
+        assert process.poll() is None, "ended before it could be killed"
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "model.safetensors").exists()
+
+    assert main(_arguments(pairs, killed)) == 2
+    refused = capsys.readouterr().err
+    assert "holds a training already: give --resume or another --out" in refused
+
+    # The cores that it is offered change nothing: how many are used is the product's decision.
+    said = _train(pairs, killed, "--resume", cores=2)
+    assert f"step {STEPS}/{STEPS}" in said
+    assert f"step 1/{STEPS}" not in said
+    assert len(_losses(whole)) == STEPS
+    # Bit by bit here; some machine may add in another order. Without its optimizer's state the
+    # training goes on to losses that differ in the second digit.
+    assert _losses(killed) == pytest.approx(_losses(whole), rel=1e-4)
+    assert _distance(killed, whole) < 0.05 * _distance(whole, locate())
+
+    from pytest_pbias.models import resolve_model
+
+    spec = resolve_model(str(whole))
+    assert spec.kind == "embedded"
+    assert spec.served_identity != resolve_model("embedded").served_identity
+
+
+def test_sums_are_ordered_while_training_and_settings_come_back() -> None:
+    def settings() -> tuple[int, bool, bool]:
+        return (
+            torch.get_num_threads(),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+
+    before = settings()
+    drawn = []
+    for _ in range(2):
+        with deterministic_sums(threads=1, seed=7):
+            assert settings() == (1, True, True)
+            drawn.append(torch.rand(3).tolist())
+    assert drawn[0] == drawn[1]
+    assert settings() == before
+
+
+def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "trl" else find(name)
+    )
+    with pytest.raises(ConfigurationError, match=r"training needs trl: pip install"):
+        require_training_extra()
+
+
+def test_running_out_of_memory_is_one_line() -> None:
+    with (
+        pytest.raises(InfrastructureError, match="training ran out of memory: lower --micro-batch"),
+        one_line_when_out_of_memory(),
+    ):
+        torch.empty(2**62, dtype=torch.uint8)
+
+
+def test_another_error_is_not_taken_for_it() -> None:
+    with pytest.raises(RuntimeError, match="shape"), one_line_when_out_of_memory():
+        torch.ones(2).reshape(3)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "no pairs to train on: give --from-run TABLE to mine them, or --pairs FILE"),
+        (["--pairs=missing.jsonl"], "there is no such file"),
+        (["--from-run=missing.parquet"], "no run 'missing.parquet': there is no such file"),
+        (["--pairs=x.jsonl", "--held-out=2"], "--held-out: 2.0 is not between 0 and 1"),
+        (["--from-run=RUN", "--variant=no-system"], "--variant is for --pairs"),
+        (["--from-run=RUN", "--data-dir=nowhere"], "--data-dir: there is no folder nowhere"),
+        (["--from-run=RUN", "--data-dir=."], "check --data-dir\n"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    options: list[str],
+    says: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    gsm8k_run((Item("1", "c", "?"),), lambda who, number: ("1", 1.0)).write(tmp_path / "run")
+    options = [option.replace("RUN", str(tmp_path / "run")) for option in options]
+    assert main(["train", "embedded", f"--out={tmp_path / 'out'}", *options]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--steps=0", "argument --steps: '0' is not a whole number from 1"),
+        ("--beta=-1", "argument --beta: '-1' is not a number above 0"),
+        ("--learning-rate=nan", "argument --learning-rate: 'nan' is not a number above 0"),
+        ("--anchors=-1", "argument --anchors: '-1' is not a number from 0"),
+        ("--max-pairs=0", "argument --max-pairs: '0' is not a whole number from 1"),
+        ("--seed=4294967296", "is not a whole number from 0 to 4294967295"),
+        ("--epochs=1", "argument --epochs: not allowed with argument --steps"),
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_refused(
+    option: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["train", "embedded", "--pairs=x.jsonl", f"--out={tmp_path}", "--steps=1", option])
+    assert left.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ("embeded", "unknown model 'embeded': did you mean 'embedded'?"),
+        ("gpt-4o", "model 'gpt-4o' is behind an API, which gives no weights"),
+        ("./nothing", "there is no such folder"),
+        ("EMPTY", "is not a model folder: it needs config.json and *.safetensors"),
+        ("BROKEN", "cannot be loaded"),
+    ],
+)
+def test_a_model_that_cannot_be_trained_is_said_before_pairs_are_read(
+    model: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, files in (("EMPTY", ()), ("BROKEN", ("config.json", "model.safetensors"))):
+        (tmp_path / name).mkdir()
+        for file in files:
+            (tmp_path / name / file).write_text("{}")
+    named = str(tmp_path / model) if model.isupper() else model
+    assert main(["train", named, "--pairs=missing.jsonl", f"--out={tmp_path / 'out'}"]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("out", "says"),
+    [
+        ("file", "is no folder that can be written to"),
+        ("file/below", "is no folder that can be written to"),
+        ("trained", "holds a training already: give --resume or another --out"),
+        ("trained --resume", "holds another training (model, recipe, seed, max_length differ)"),
+        ("torn", "training.json cannot be read (JSONDecodeError): give another --out"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_said_before_pairs_are_read(
+    out: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    for name, note in (("trained", '{"model": "other"}'), ("torn", "{")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "training.json").write_text(note)
+    folder, *more = out.split()
+    options = ["train", "embedded", "--pairs=missing.jsonl", f"--out={tmp_path / folder}", *more]
+    assert main(options) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+
+
+def test_a_recipe_reads_as_a_line() -> None:
+    assert str(RECIPES["small"]) == (
+        "rate 0.001, beta 0.1, LoRA r 32 alpha 64, batch 32, epochs 1, losses sigmoid + 4 sft"
+    )
+    assert "steps 100, losses sigmoid" in str(RECIPES["paper"])
+
+
+def test_a_collapsing_model_is_never_the_best_check() -> None:
+    before = Check(0, bias=10.0, rate=92.0, baseline=99.0)
+    assert Check(50, 5.7, 54.0, 50.0).cost(before) > before.cost(before)
+    assert Check(50, 1.0, 98.0, 99.0).cost(before) < before.cost(before)
