@@ -24,7 +24,6 @@ COMMANDS = (
     "audit",
     "verdict",
     "store",
-    "server",
 )
 
 _READER_GONE = 141  # as a shell reports a program that SIGPIPE has ended

@@ -41,7 +41,6 @@ _MODEL = (
     Option("vllm-args", "arguments for the vLLM server that is started, as one text", "ARGS"),
     Option("lora", "LoRA adapter that vLLM serves on the model: its folder", "DIR"),
     Option("vllm-command", "the vllm command, where it is not that of this environment", "FILE"),
-    Option("keep-server", "leave the vLLM server running for later sessions", flag=True),
     Option("deterministic", "answers that do not depend on what else vLLM serves", flag=True),
     Option("aliases", "TOML file with model aliases of your own", "FILE"),
 )

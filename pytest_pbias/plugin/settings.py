@@ -296,17 +296,10 @@ def read_vllm(config: pytest.Config) -> VllmSettings:
         arguments = tuple(shlex.split(text))
     except ValueError as error:
         raise ConfigurationError(f"--pbias-vllm-args: {text!r}: {error}") from None
-    keep = read_flag(config, "keep-server")
-    if keep and not Path("/proc/self/stat").exists():
-        raise ConfigurationError(
-            "--pbias-keep-server needs Linux: elsewhere a kept server cannot be told for certain "
-            "from another program with its process id; start `vllm serve` and pass --pbias-base-url"
-        )
     return VllmSettings(
         read_option(config, "vllm-command"),
         arguments,
         lora=read_path(config, "lora"),
-        keep=keep,
         deterministic=read_flag(config, "deterministic"),
     )
 

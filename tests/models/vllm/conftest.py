@@ -56,13 +56,6 @@ def cpu_vllm(monkeypatch: pytest.MonkeyPatch, vllm_cache: Path, tmp_path: Path) 
     return COMMAND
 
 
-@pytest.fixture(autouse=True)
-def own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """No kept server of this user is found or stopped by a test."""
-    monkeypatch.setenv("PBIAS_STATE_DIR", str(tmp_path / "state"))
-    return tmp_path / "state"
-
-
 @pytest.fixture
 def fake_command(tmp_path: Path) -> str:
     """A command of the right name; enough for what happens before anything is started."""
