@@ -115,9 +115,9 @@ class BaselineVerdict:
 
 @dataclass(frozen=True)
 class AxisOutcomes:
-    """One task of an axis: ``scores`` (identities, items[, runs]) of the compared identities.
+    """One task of an axis: ``scores`` (identities, items[, repeats]) of the compared identities.
 
-    ``baseline`` has shape (items[, runs]), ``clusters`` (items,); ``floor`` is chance in [0, 1].
+    ``baseline`` has shape (items[, repeats]), ``clusters`` (items,); ``floor`` is chance in [0, 1].
     """
 
     task: str

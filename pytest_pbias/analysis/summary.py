@@ -150,7 +150,7 @@ class TaskSummary:
     task: str
     axis: str
     n_items: int
-    n_runs: int
+    n_repeats: int
     n_clusters: int
     baseline: BaselineVerdict | None
     mean_rate: float | None
@@ -284,7 +284,7 @@ def _summarize_task(
         task=task.task,
         axis=task.axis,
         n_items=len(task.items),
-        n_runs=int(task.scores.shape[2]),
+        n_repeats=int(task.scores.shape[2]),
         n_clusters=len(set(task.clusters.tolist())),
         baseline=decide_baseline(
             baseline, clusters=task.clusters, alpha=policy.alpha, floor=task.floor

@@ -55,9 +55,9 @@ class ScoredCell:
 
     @property
     def scores(self) -> npt.NDArray[np.float64]:
-        """Scores in [0, 1] of shape (items, runs), NaN where a grade is missing."""
+        """Scores in [0, 1] of shape (items, repeats), NaN where a grade is missing."""
         flat = [np.nan if grade is None else grade.score for grade in self.grades]
-        return np.asarray(flat, dtype=np.float64).reshape(-1, self.protocol.runs)
+        return np.asarray(flat, dtype=np.float64).reshape(-1, self.protocol.repeats)
 
     @property
     def clusters(self) -> npt.NDArray[np.str_]:
@@ -188,7 +188,7 @@ def _varying_columns(measurement: ScoredCell) -> dict[str, list[Any]]:
     return {
         "item_id": [question.item.id for question in questions],
         "cluster": [question.item.cluster for question in questions],
-        "run": [question.run for question in questions],
+        "repeat": [question.repeat for question in questions],
         "seed": [question.request.seed for question in questions],
         "prompt_hash": [question.prompt_hash for question in questions],
         "request_key": [question.request.key for question in questions],

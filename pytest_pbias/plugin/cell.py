@@ -55,12 +55,12 @@ class CellFixture:
 
     @property
     def outcomes(self) -> npt.NDArray[np.float64]:
-        """Scores in [0, 1], shape (items, runs)."""
+        """Scores in [0, 1], shape (items, repeats)."""
         return self._measurement.scores
 
     @property
     def baseline_outcomes(self) -> npt.NDArray[np.float64]:
-        """The baseline's scores in [0, 1] on the same items, shape (items, runs)."""
+        """The baseline's scores in [0, 1] on the same items, shape (items, repeats)."""
         return self._baseline.scores
 
     @cached_property

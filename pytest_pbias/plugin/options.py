@@ -50,7 +50,7 @@ _PROTOCOL = (
     Option("shots", "solved examples before each question (0: none)", "N"),
     Option("offline", "take data sets from the hub's cache, and ask no network", flag=True),
     Option("limit", "ask at most N items of each task, balanced over its clusters", "N"),
-    Option("runs", "ask every item N times", "N"),
+    Option("repeats", "ask every item N times", "N"),
     Option("aa", "ask the baselines twice: how much the engine alone moves answers", flag=True),
     Option("seed", "seed of sampling, subsets and permutations", "N", "0"),
     Option("protocol", "prompts and sampling", choices=("default", "paper"), default="default"),

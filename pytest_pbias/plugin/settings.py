@@ -15,7 +15,7 @@ import pytest
 from pytest_pbias.analysis.condition import parse_expression
 from pytest_pbias.collecting.collector import unlimited
 from pytest_pbias.collecting.cost import Price, find_price, parse_budget, spending_check
-from pytest_pbias.collecting.plan import MOST_RUNS
+from pytest_pbias.collecting.plan import MOST_REPEATS
 from pytest_pbias.collecting.records import Sampling
 from pytest_pbias.errors import ConfigurationError, quoted
 from pytest_pbias.gate import GatePolicy
@@ -377,9 +377,9 @@ def _timeout(config: pytest.Config, model: ModelSpec) -> float:
 
 _PAPER_SAMPLING = Sampling(max_tokens=300, temperature=1.0, top_k=10)
 
-_PAPER_RUNS = 3
+_PAPER_REPEATS = 3
 
-_LARGEST_SEED = 2**63 - 1 - MOST_RUNS  # each run has a seed of its own, in 64 bits
+_LARGEST_SEED = 2**63 - 1 - MOST_REPEATS  # each repeat has a seed of its own, in 64 bits
 
 _VLLM_CONCURRENCY = 256  # sequences that vLLM runs at once by default
 
@@ -393,7 +393,7 @@ class Settings:
     data: DataSettings
     protocol: PromptProtocol
     sampling: Sampling
-    runs: int
+    repeats: int
     seed: int
     limit: int | None
     placement: Placement | None
@@ -431,8 +431,8 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         data=read_data(config),
         protocol=protocol,
         sampling=_sampling(config, protocol),
-        runs=read_int(config, "runs", least=1, most=MOST_RUNS)
-        or (_PAPER_RUNS if protocol == "paper" else 1),
+        repeats=read_int(config, "repeats", least=1, most=MOST_REPEATS)
+        or (_PAPER_REPEATS if protocol == "paper" else 1),
         seed=read_int(config, "seed", least=0, most=_LARGEST_SEED) or 0,
         limit=read_int(config, "limit", least=1),
         placement=placement,

@@ -55,7 +55,7 @@ def _task(task: TaskSummary) -> dict[str, Any]:
         "defense": task.defense,
         "axis": task.axis,
         "n_items": task.n_items,
-        "n_runs": task.n_runs,
+        "n_repeats": task.n_repeats,
         "n_clusters": task.n_clusters,
         "baseline": _plain(task.baseline),
         "mean_rate": _plain(task.mean_rate),

@@ -138,8 +138,8 @@ def _cost(summary: RunSummary) -> str:
 
 
 def _task(task: TaskSummary, verbosity: int) -> Iterator[Line]:
-    runs = f" x {task.n_runs} runs" if task.n_runs > 1 else ""
-    yield f"{task.title} ({task.axis}, {task.n_items} items{runs})", "bold"
+    repeats = f" x {task.n_repeats} repeats" if task.n_repeats > 1 else ""
+    yield f"{task.title} ({task.axis}, {task.n_items} items{repeats})", "bold"
     if task.baseline is not None:
         base = task.baseline.rate
         shown = f"  baseline {unsigned(base.estimate, base.low, base.high)}"
@@ -191,7 +191,7 @@ def _cell_line(cell: CellSummary) -> Line:
 
 
 def _unparsable(task: TaskSummary) -> Iterator[Line]:
-    total = task.n_items * task.n_runs
+    total = task.n_items * task.n_repeats
     worst = max(task.cells, key=lambda cell: cell.n_unparsable, default=None)
     if worst is not None and worst.n_unparsable > total / 20:
         share = 100 * worst.n_unparsable / total

@@ -15,19 +15,19 @@ NO_VARIANCE = 1e-20
 
 
 def item_means(outcomes: npt.ArrayLike) -> Array:
-    """Mean over runs: (items,) or (items, runs) -> (items,), NaN where every run is missing.
+    """Mean over runs: (items,) or (items, repeats) -> (items,), NaN where every run is missing.
 
     Raises:
         ValueError: wrong shape, or a score outside [0, 1].
     """
     array = np.asarray(outcomes, dtype=np.float64)
     if array.ndim not in (1, 2):
-        raise ValueError(f"a cell has shape (items,) or (items, runs), not {array.shape}")
+        raise ValueError(f"a cell has shape (items,) or (items, repeats), not {array.shape}")
     return _mean_over_runs(array if array.ndim == 2 else array[:, None])
 
 
 def table_means(outcomes: npt.ArrayLike) -> Array:
-    """Mean over runs: (identities, items[, runs]) -> (identities, items), NaN where missing.
+    """Mean over runs: (identities, items[, repeats]) -> (identities, items), NaN where missing.
 
     Raises:
         ValueError: wrong shape, or a score outside [0, 1].
@@ -35,7 +35,7 @@ def table_means(outcomes: npt.ArrayLike) -> Array:
     array = np.asarray(outcomes, dtype=np.float64)
     if array.ndim not in (2, 3):
         raise ValueError(
-            f"outcomes have shape (identities, items) or (identities, items, runs), "
+            f"outcomes have shape (identities, items) or (identities, items, repeats), "
             f"not {array.shape}"
         )
     return _mean_over_runs(array if array.ndim == 3 else array[:, :, None])

@@ -63,7 +63,7 @@ class TableParts:
 def personalization_bias(
     outcomes: npt.ArrayLike, *, clusters: Labels | None = None, confidence: float = 0.95
 ) -> PersonalizationBiasResult:
-    """PB of a table (identities, items) or (identities, items, runs), scores in [0, 1].
+    """PB of a table (identities, items) or (identities, items, repeats), scores in [0, 1].
 
     The raw score is sqrt(mean over identities of |f(u) - mean f|^2) (arXiv 2406.11107, eq. 1).
     The debiased PB^2 is the U-statistic over pairs of distinct items (or clusters) of the

@@ -89,7 +89,7 @@ def paired_bias_change(
 ) -> ChangeResult:
     """Change of PB between two runs on the same items, over one or more tasks.
 
-    ``new`` and ``old`` hold one table (identities, items[, runs]) a task; items are in the same
+    ``new`` and ``old`` hold one table (identities, items[, repeats]) a task; items are in the same
     order in both (see :func:`match_items`). What the runs' errors share is estimated by leaving
     out one cluster at a time (the jackknife of Efron & Stein 1981, Annals of Statistics
     9:586-596) and taken out of the interval of :func:`bias_change`.

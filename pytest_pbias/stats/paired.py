@@ -54,7 +54,7 @@ def paired_difference(
 ) -> PairedDifferenceResult:
     """Difference of two cells on the same items, cell minus reference.
 
-    Both have shape (items,) or (items, runs), scores in [0, 1]; items missing from either are
+    Both have shape (items,) or (items, repeats), scores in [0, 1]; items missing from either are
     left out. Binary outcomes of independent items get Tango's score interval (Tango 1998) and
     the mid-p McNemar test (Fagerland, Lydersen & Laake 2013). Otherwise the interval is
     estimate +/- t times the cluster-robust standard error (t on clusters - 1 degrees of freedom),

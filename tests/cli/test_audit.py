@@ -57,7 +57,7 @@ def run(tmp_path: Path) -> Path:
         "data_revision": ["local"] * len(rows),
         "item_id": [items[row[0]][row[3]].id for row in rows],
         "cluster": [f"{row[0]}-{row[3]}" for row in rows],
-        "run": [0] * len(rows),
+        "repeat": [0] * len(rows),
         "response": [row[4] for row in rows],
         "label": [row[5] for row in rows],
         "score": [float(row[6]) for row in rows],

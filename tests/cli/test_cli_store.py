@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
         "identity": ["baseline"] * 6,
         "group": ["Baseline"] * 6,
         "kind": ["baseline"] * 6,
-        "run": [0] * 6,
+        "repeat": [0] * 6,
         "request_key": [f"key{n}" for n in range(5)] + ["elsewhere"],
     }
     OutcomeTable.from_columns(columns).write(tmp_path / "runs" / "0001-tiny.parquet")

@@ -37,7 +37,7 @@ def _columns(task: str, responses: dict[str, list[str | None]], **given: Any) ->
         "identity": [name for _, name, *_ in rows],
         "group": ["Group"] * n,
         "kind": [kind for _, _, kind, _ in rows],
-        "run": [0] * n,
+        "repeat": [0] * n,
         "response": [response for *_, response in rows],
         "score": graded,
         "label": [None if score is None else "refusal" for score in graded],

@@ -35,7 +35,7 @@ def _error(result: pytest.RunResult) -> str:
             "--pbias-compare: no run 'latest-of-': a name is missing",
         ),
         (["--pbias-model=embedded", "--pbias-limit=0"], "--pbias-limit: '0' is not a whole"),
-        (["--pbias-model=embedded", "--pbias-runs=x"], "--pbias-runs: 'x' is not a whole"),
+        (["--pbias-model=embedded", "--pbias-repeats=x"], "--pbias-repeats: 'x' is not a whole"),
         (
             ["--pbias-model=embedded", f"--pbias-seed={10**20}"],
             "--pbias-seed: '100000000000000000000' is not a whole number of at least 0 and at most",

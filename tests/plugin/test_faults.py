@@ -22,7 +22,7 @@ FAULTS = (
     "429", "429-retry-after", "500", "503", "reset", "reset-after-headers", "truncated",
     "no-choices", "html", "null", "utf8",
 )  # fmt: skip
-ROW = ("task", "identity", "item_id", "run", "response", "score", "label", "parsable", "error")
+ROW = ("task", "identity", "item_id", "repeat", "response", "score", "label", "parsable", "error")
 
 
 def _command(server: Any, *more: str) -> list[str]:

@@ -94,7 +94,7 @@ def _section(output: str) -> list[str]:
 
 
 def test_the_table_has_every_identity_and_item_once(suite: pytest.Pytester) -> None:
-    suite.runpytest_subprocess(*EMBEDDED, "--pbias-limit=30", "--pbias-runs=2")
+    suite.runpytest_subprocess(*EMBEDDED, "--pbias-limit=30", "--pbias-repeats=2")
     table = _table(suite)
     assert len(table) == N_CELLS * 30 * 2
     for task in table.tasks():

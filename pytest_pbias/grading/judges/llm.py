@@ -173,7 +173,7 @@ class LlmJudge:
         messages = self.rubric.messages(exchange, again=again)
         judge = f"judge {self.name} {self.version} at {self.spec.served_identity}"
         attempt = int(again)
-        key = request_key(judge, prompt_hash(messages), _SAMPLING, seed=0, run=attempt)
+        key = request_key(judge, prompt_hash(messages), _SAMPLING, seed=0, repeat=attempt)
         return Request(key, messages, _SAMPLING, attempt)
 
     def _collect(self, requests: Sequence[Request]) -> Mapping[str, str]:

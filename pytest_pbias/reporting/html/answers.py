@@ -18,7 +18,7 @@ def readable_section(run: RunContent) -> str:
     """Unparsable answers of each identity, and whether their rates differ."""
     shares: dict[str, dict[str, str]] = {}
     for task in run.summary.tasks:
-        answers = task.n_items * task.n_runs
+        answers = task.n_items * task.n_repeats
         for cell in task.cells:
             asked = answers - cell.n_missing
             share = f"{100 * cell.n_unparsable / asked:.1f}" if asked else ""
