@@ -24,6 +24,7 @@ from typing import Any
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models.process import start_time
 from pytest_pbias.models.vllm.weights import ask_local
+from pytest_pbias.writing import whole_file
 
 _STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.1
@@ -103,12 +104,11 @@ class KeptServers:
             ConfigurationError: the folder cannot be written.
         """
         path = self.folder / f"{record.key}.json"
-        partial = path.with_suffix(f".{os.getpid()}.part")
         try:
             self._make_folder()
-            partial.write_text(json.dumps(asdict(record), indent=1) + "\n", "utf-8")
-            partial.chmod(0o600)
-            partial.replace(path)
+            with whole_file(path) as partial:
+                partial.chmod(0o600)
+                partial.write_text(json.dumps(asdict(record), indent=1) + "\n", "utf-8")
         except OSError as error:
             raise ConfigurationError(
                 f"the server cannot be kept: {path} cannot be written: {error.strerror}"
