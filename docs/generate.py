@@ -55,7 +55,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, schema in _schemas().items():
         files.append(File.generated(config, name, content=json.dumps(schema, indent=2)))
     root = Path(config.docs_dir).parent
-    for page in _pages(config):
+    for page in Path(config.docs_dir).glob("*.md"):  # further down, ``../`` is another page
         for name in _OUTSIDE.findall(page.read_text("utf-8")):
             files.append(File.generated(config, f"files/{name}", abs_src_path=str(root / name)))
     return files

@@ -25,6 +25,7 @@ from pytest_pbias.gate import (
     BaselineVerdict,
     CellVerdict,
     GatePolicy,
+    cluster_notes,
     decide_axis,
     decide_baseline,
     decide_cell,
@@ -145,6 +146,7 @@ class TaskSummary:
 
     ``bias`` and ``pvalue`` (permutation test that identities do not differ) are over the
     demographic identities only, and None where fewer than two were asked or answers are missing.
+    ``cluster_notes`` say what too few clusters of items leave open.
     """
 
     task: str
@@ -158,6 +160,7 @@ class TaskSummary:
     bias: PersonalizationBiasResult | None
     pvalue: float | None
     defense: str = "none"
+    cluster_notes: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -169,6 +172,11 @@ class TaskSummary:
         """The cells with a verdict, the lowest rate against baseline first."""
         judged = [cell for cell in self.cells if cell.verdict is not None]
         return tuple(sorted(judged, key=_difference))
+
+    @property
+    def warned(self) -> bool:
+        """Whether a verdict on one of its cells claims less than usual: too few clusters."""
+        return any(cell.verdict is not None and cell.verdict.warning for cell in self.cells)
 
     def count(self, verdict: str) -> int:
         """How many cells have this verdict."""
@@ -303,6 +311,7 @@ def _summarize_task(
         ).pvalue
         if complete
         else None,
+        cluster_notes=cluster_notes(task.clusters),
     )
 
 

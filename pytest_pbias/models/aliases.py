@@ -16,7 +16,7 @@ from pytest_pbias.models.vllm import VllmSettings, find_vllm, weights_identity
 from pytest_pbias.models.vllm.adapter import read_adapter
 from pytest_pbias.models.vllm.command import option
 from pytest_pbias.models.vllm.hub import pinned_commit
-from pytest_pbias.models.vllm.weights import is_path, weight_files
+from pytest_pbias.models.vllm.weights import is_path, named_files, weight_files
 from pytest_pbias.prompts.toml_file import Table, Text, fail, parse_toml, read_text, validated
 
 EMBEDDED = "embedded"
@@ -136,9 +136,10 @@ def _vllm(name: str, served: str, revision: str, settings: VllmSettings) -> Mode
             f"model {name!r}: {error}, or start `vllm serve {served}` and pass "
             "--pbias-base-url=http://localhost:8000/v1"
         ) from None
+    arguments = [*settings.identifying, *named_files(settings.identifying)]
     folder = Path(served)
     if folder.is_dir():
-        digest = weights_identity(folder, settings.identifying)
+        digest = weights_identity(folder, arguments)
         spec = ModelSpec(
             name=name,
             served_name=folder.resolve().name,
@@ -151,14 +152,13 @@ def _vllm(name: str, served: str, revision: str, settings: VllmSettings) -> Mode
         )
     else:
         commit = pinned_commit(served, option(settings.arguments, "--revision") or revision or None)
-        arguments = " ".join(settings.identifying)
         spec = ModelSpec(
             name=name,
             served_name=served,
             base_url=None,
             api_key_env=None,
             kind="vllm",
-            served_identity=f"vllm:{served}@{commit} {arguments}".strip(),
+            served_identity=f"vllm:{served}@{commit} {' '.join(arguments)}".strip(),
             revision=commit,
             hub=served,
         )

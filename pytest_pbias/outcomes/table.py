@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from pytest_pbias.outcomes.arrays import OUTCOME_COLUMNS, TaskOutcomes, task_arr
 from pytest_pbias.outcomes.conversion import arrow_array, repeated, row_numbers, scalar
 from pytest_pbias.outcomes.schema import INFO_KEY, SCHEMA, SCHEMA_VERSION, VERSION_KEY, upgrade
 from pytest_pbias.outcomes.spool import LONG, Spool, Spooled
+from pytest_pbias.writing import whole_file
 
 _GROUP_ROWS = 1024  # at least, of a table that is written from a spool
 # Small pages, and no attempt at a dictionary of hashes or answers, take a third less memory.
@@ -91,17 +91,13 @@ class OutcomeTable:
             OSError: it cannot be written; nothing is left behind.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(path.suffix + ".part")
         schema = SCHEMA.with_metadata(self.arrow.schema.metadata)
-        try:
-            with pq.ParquetWriter(partial, schema, **_PARQUET) as writer:
-                for rows in self._whole_rows():
-                    writer.write_table(rows)
-            partial.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
-            raise
+        with (
+            whole_file(path) as partial,
+            pq.ParquetWriter(partial, schema, **_PARQUET) as writer,
+        ):
+            for rows in self._whole_rows():
+                writer.write_table(rows)
 
     def _whole_rows(self) -> Iterator[pa.Table]:
         """All rows with all columns, a part in memory at a time."""

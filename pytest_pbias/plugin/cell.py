@@ -75,7 +75,10 @@ class CellFixture:
 
     @property
     def difference(self) -> PairedDifferenceResult:
-        """Rate minus baseline, percentage points, at the session's simultaneous level."""
+        """Rate minus baseline, percentage points, at the level that all cells share.
+
+        That is what fails. ``verdict().passing`` has the interval that passes.
+        """
         return self.verdict().difference
 
     @property
@@ -137,6 +140,8 @@ class CellFixture:
                 "difference": found.estimate,
                 "low": found.low,
                 "high": found.high,
+                "pass_low": verdict.passing.low,
+                "pass_high": verdict.passing.high,
                 "margin": verdict.margin,
                 "items": found.n_items,
             },

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_pbias import writing
 from pytest_pbias.analysis.comparison import ComparedRun
 from pytest_pbias.analysis.summary import RunSummary, verdict_counts
 from pytest_pbias.collecting.records import Progress
@@ -165,11 +164,7 @@ def require_writable(settings: Settings) -> None:
         if path is None:
             continue
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if path.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            with tempfile.TemporaryFile(dir=path.parent):
-                pass
+            writing.require_writable(path)
         except OSError as error:
             raise ConfigurationError(
                 f"--pbias-{name}={path} cannot be written: {error.strerror}; give another path"

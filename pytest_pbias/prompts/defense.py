@@ -121,7 +121,12 @@ def resolve_defenses(wanted: str, locate: Callable[[str], Path] = Path) -> tuple
         ConfigurationError: a name is unknown or stands for two things, or a file is malformed.
     """
     found: dict[str, Defense] = {}
-    for word in filter(None, (part.strip() for part in wanted.split(","))):
+    words = [word.strip() for word in wanted.split(",")]
+    if any(words) and not all(words):
+        raise ConfigurationError(
+            f"--pbias-defense: no defence is named at one place of {quoted(wanted)}"
+        )
+    for word in filter(None, words):
         for defense in _resolve_one(word, locate):
             if found.setdefault(defense.name, defense) != defense:
                 raise ConfigurationError(

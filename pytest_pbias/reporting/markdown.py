@@ -117,7 +117,7 @@ def _cells(summary: RunSummary, wanted: Verdict, title: str) -> Iterator[str]:
     for task in summary.tasks:
         for cell in task.cells:
             if cell.verdict is not None and cell.verdict.verdict is wanted:
-                found = cell.verdict.difference
+                found = cell.verdict.shown
                 needed = cell.verdict.needed_items
                 rows.append((-abs(found.estimate), task.title, cell.identity.name, found, needed))
     if not rows:

@@ -65,6 +65,20 @@ def cluster_codes(clusters: Labels | None, n_items: int) -> npt.NDArray[np.intp]
     return np.asarray(np.unique(labels, return_inverse=True)[1], dtype=np.intp)
 
 
+def cluster_sums(values: Array | npt.NDArray[np.bool_], codes: npt.NDArray[np.intp]) -> Array:
+    """Sums over the items of each cluster: (rows, items) -> (rows, clusters).
+
+    ``codes`` number the clusters from 0 without gaps, as :func:`cluster_codes` does. Items are
+    sorted by cluster and added in runs: a matrix of items by clusters would hold n squared entries
+    where every item is its own cluster.
+    """
+    if codes.size == 0:
+        return np.zeros((values.shape[0], 0))
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    return np.asarray(np.add.reduceat(values[:, order], starts, axis=1, dtype=np.float64))
+
+
 def sign_pvalue(groups: int) -> float:
     """Two-sided sign test of ``groups`` independent differences that all point one way."""
     return float(min(1.0, 2.0 ** (1 - groups)))

@@ -15,6 +15,7 @@ from pytest_pbias.training.heldout import HeldOut
 from pytest_pbias.training.pairs import PreferencePair
 from pytest_pbias.training.processes import Processes
 from pytest_pbias.training.recipe import Recipe
+from pytest_pbias.writing import save_text
 
 CHECKPOINTS = "checkpoints"
 _NOTE = "training.json"
@@ -114,9 +115,7 @@ def prepare_folder(job: TrainingJob, processes: Processes) -> tuple[str | None, 
     if processes.is_main_process:
         text = json.dumps(job.fingerprint() | {"threads": threads}, indent=1)
         note = job.out / _NOTE
-        part = note.with_suffix(".part")  # the other processes read the note at any moment
-        part.write_text(text + "\n", "utf-8")
-        part.replace(note)
+        save_text(note, text + "\n", "the note")  # whole: the other processes read it at any moment
     found = sorted(
         (job.out / CHECKPOINTS).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1])
     )

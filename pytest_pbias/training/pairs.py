@@ -12,6 +12,7 @@ import numpy as np
 
 from pytest_pbias.errors import ConfigurationError, DataError
 from pytest_pbias.prompts import Identity, Message, render_messages
+from pytest_pbias.writing import save_text
 
 Variant = Literal["as-is", "no-system", "random-identity"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
@@ -160,10 +161,14 @@ def apply_variant(
 
 
 def write_pairs(pairs: Iterable[PreferencePair], path: Path) -> None:
-    """Write pairs as JSONL that :func:`read_pairs` reads back."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as stream:
-        for pair in pairs:
-            row = asdict(pair)
-            row["prompt"] = list(row.pop("messages"))
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+    """Write pairs as JSONL that :func:`read_pairs` reads back.
+
+    Raises:
+        ConfigurationError: the file cannot be written.
+    """
+    lines = []
+    for pair in pairs:
+        row = asdict(pair)
+        row["prompt"] = list(row.pop("messages"))
+        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    save_text(path, "".join(lines), "the pairs")

@@ -142,7 +142,7 @@ def test_identities_of_one_run_only_are_named(make: Maker) -> None:
 def test_what_was_asked_otherwise_is_said(
     make: Maker, change: dict[str, Any], kind: str, blocks: bool
 ) -> None:
-    usual = {"info": {"protocol": "default"}}
+    usual: dict[str, Any] = {"info": {"protocol": "default"}}
     comparison = _compare(make.table(**(usual | change)), make.table(**usual))
     assert {difference.kind for difference in comparison.setup} == {kind}
     assert bool(comparison.blocked_by) == blocks

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     store = Store(tmp_path / "responses.sqlite")
     store.put_many([_response(n) for n in range(10)])
     store.close()
-    columns = {
+    columns: dict[str, Any] = {
         "task": ["mmlu"] * 6,
         "axis": ["utility"] * 6,
         "item_id": [str(n) for n in range(6)],

@@ -66,6 +66,8 @@ def tasks_section(run: RunContent) -> str:
             )
         if task.pvalue is not None:
             about.append(f"identities alike? permutation {probability(task.pvalue)}")
+        if task.warned:
+            about.append("; ".join([f"few clusters: {task.n_clusters}", *task.cluster_notes]))
         plot = ""
         if judged:
             plot = forest_plot(task.title, judged)

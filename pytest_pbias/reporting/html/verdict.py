@@ -96,7 +96,9 @@ def _open_cells(summary: RunSummary) -> str:
             "items to settle")  # fmt: skip
     note = (
         "<p>Intervals hold for all cells at once: a cell fails where its whole interval is beyond "
-        "the margin.</p>"
+        f"the margin. It passes where its own {100 - 200 * summary.policy.alpha:g} % interval is "
+        "within it: a pass is a claim about its cell. That every cell passes is wrong no more "
+        "often than the worst of them; of passes among other verdicts some may be wrong.</p>"
     )
     return note + _in_sight("Cells that do not pass, furthest from baseline first", head, rows)
 
@@ -111,8 +113,8 @@ def _in_sight(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) 
 
 
 def interval(verdict: CellVerdict) -> tuple[float, float, float]:
-    """Estimate and limits of a cell's difference, percentage points."""
-    found = verdict.difference
+    """Estimate and limits of a cell's difference, percentage points, as its verdict reads them."""
+    found = verdict.shown
     return found.estimate, found.low, found.high
 
 

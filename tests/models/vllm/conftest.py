@@ -176,14 +176,16 @@ def conversations() -> Callable[..., dict[Key, list[dict[str, str]]]]:
     def make(
         tasks: Sequence[str], identities: Sequence[str], limit: int
     ) -> dict[Key, list[dict[str, str]]]:
-        prompts = {}
+        prompts: dict[Key, list[dict[str, str]]] = {}
         for name in tasks:
             task = resolve_task(name)
             data = load_task(task, data_dir=data_dir(), limit=limit, seed=0)
             for cell in with_baselines(Cell(task, one) for one in resolve_identities(identities)):
                 for item in data.items:
                     messages = render_messages(cell.identity, item.prompt, "system")
-                    prompts[name, cell.identity.name, item.id] = [dict(one) for one in messages]
+                    prompts[name, cell.identity.name, item.id] = [
+                        {"role": one["role"], "content": one["content"]} for one in messages
+                    ]
         return prompts
 
     return make

@@ -74,7 +74,7 @@ def _greedy(model: Any, folder: Path, prompts: dict[Any, list[dict[str, str]]]) 
     import torch
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     answers = {}
     for key, messages in prompts.items():
         encoded = tokenizer.apply_chat_template(
