@@ -106,8 +106,8 @@ def test_few_clusters_widen_what_they_leave_open() -> None:
 def test_clusters_of_unlike_sizes_are_a_warning_where_they_are_few(
     sizes: list[int], warned: str
 ) -> None:
-    clusters = np.repeat(np.arange(len(sizes)), sizes)
-    baseline = (np.arange(clusters.size) % 10 < 9) * 1.0
+    clusters = np.repeat(np.arange(len(sizes)), sizes).astype(np.str_)
+    baseline = (np.arange(clusters.size) % 10 < 9).astype(np.float64)
     for cell in (baseline, 0 * baseline):
         verdict = decide_cell(
             cell, baseline, clusters=clusters, margin=5, alpha=0.05, n_cells=9, floor=0.0

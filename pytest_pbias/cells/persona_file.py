@@ -12,6 +12,15 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import ConfigurationError, near_matches, quoted
+from pytest_pbias.files.toml_file import (
+    KeyPath,
+    Table,
+    Text,
+    fail,
+    parse_toml,
+    read_text,
+    validated,
+)
 from pytest_pbias.prompts import (
     MOST_COMBINATIONS,
     Frame,
@@ -22,15 +31,6 @@ from pytest_pbias.prompts import (
     draw,
     groups,
     resolve_identities,
-)
-from pytest_pbias.prompts.toml_file import (
-    KeyPath,
-    Table,
-    Text,
-    fail,
-    parse_toml,
-    read_text,
-    validated,
 )
 from pytest_pbias.tasks import TASKS, Task, resolve_task
 

@@ -47,9 +47,9 @@ def run(options: argparse.Namespace) -> int:
         to_csv,
     )
     from pytest_pbias.errors import ConfigurationError
+    from pytest_pbias.files.writing import stream_at, write_whole
     from pytest_pbias.outcomes import OutcomeTable
     from pytest_pbias.outcomes.saved_runs import find_run
-    from pytest_pbias.writing import stream_at, write_whole
 
     table = OutcomeTable.read(find_run(options.run, options.store))
     population = answers(table)

@@ -147,7 +147,7 @@ def _keys_by_run(folder: Path) -> Iterator[tuple[str, set[str] | None]]:
 
 def _export(store: Store, file: Path) -> int:
     from pytest_pbias.errors import ConfigurationError, StoreError
-    from pytest_pbias.writing import whole_file
+    from pytest_pbias.files.writing import whole_file
 
     writers = {".jsonl": _write_jsonl, ".parquet": _write_parquet}
     if file.suffix not in writers:

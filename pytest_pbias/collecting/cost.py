@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pytest_pbias.errors import ConfigurationError
-from pytest_pbias.prompts.toml_file import Table, Text, parse_toml, read_text, validated
+from pytest_pbias.files.toml_file import Table, Text, parse_toml, read_text, validated
 
 _BUDGET = re.compile(r"^\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([A-Za-z$€]+)\s*$")
 _TOKEN_UNITS = {"token", "tokens", "tok"}

@@ -75,7 +75,10 @@ _MACHINE = (
     r"(?:an?~)?(?:[\w,-]+~){0,5}?(?:ai|a\.i\.|assistant|model|chatbot|bot|program|machine|system|"
     r"tool|artificial~intelligence|llm)"
 )
-_DOES_NOT = r"(?:do~not|don't|does~not|doesn't|cannot|can't|can~not|will~not|won't|would~not|never|could~not)"
+_DOES_NOT = (
+    r"(?:do~not|don't|does~not|doesn't|cannot|can't|can~not|will~not|won't|would~not|never|"
+    r"could~not)"
+)
 _BACKS = (
     r"(?:(?:\w+ly|\w+~(?:or|and))~){0,2}(?:condone|endorse|promot\w+|encourag\w+|tolerate|"
     r"advocat\w+|"

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from pytest_pbias.errors import ConfigurationError, near_matches, quoted
+from pytest_pbias.files.toml_file import Table, Text, fail, parse_toml, read_text, validated
 from pytest_pbias.models.spec import DEFAULT_KEY_ENV, ModelSpec
 from pytest_pbias.models.vllm import VllmSettings, find_vllm, weights_identity
 from pytest_pbias.models.vllm.adapter import read_adapter
 from pytest_pbias.models.vllm.command import option
 from pytest_pbias.models.vllm.hub import pinned_commit
 from pytest_pbias.models.vllm.weights import is_path, named_files, weight_files
-from pytest_pbias.prompts.toml_file import Table, Text, fail, parse_toml, read_text, validated
 
 EMBEDDED = "embedded"
 EMBEDDED_SERVED_NAME = "pbias-embedded"

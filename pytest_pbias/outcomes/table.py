@@ -14,11 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pytest_pbias.errors import DataError
+from pytest_pbias.files.writing import whole_file
 from pytest_pbias.outcomes.arrays import OUTCOME_COLUMNS, TaskOutcomes, task_arrays
 from pytest_pbias.outcomes.conversion import arrow_array, repeated, row_numbers, scalar
 from pytest_pbias.outcomes.schema import INFO_KEY, SCHEMA, SCHEMA_VERSION, VERSION_KEY, upgrade
 from pytest_pbias.outcomes.spool import LONG, Spool, Spooled
-from pytest_pbias.writing import whole_file
 
 _GROUP_ROWS = 1024  # at least, of a table that is written from a spool
 # Small pages, and no attempt at a dictionary of hashes or answers, take a third less memory.

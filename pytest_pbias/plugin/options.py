@@ -232,7 +232,7 @@ def read_path(config: pytest.Config, name: str) -> Path | None:
         return None
     from_command_line = config.getoption("pbias_" + name.replace("-", "_")) is not None
     base = config.invocation_params.dir if from_command_line else config.rootpath
-    from pytest_pbias.writing import stream_at
+    from pytest_pbias.files.writing import stream_at
 
     path = base / Path(value).expanduser()
     # A stream has its name only: what /dev/stdout leads to is a pipe without one. And a link that

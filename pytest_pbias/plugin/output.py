@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_pbias import writing
 from pytest_pbias.analysis.comparison import ComparedRun
 from pytest_pbias.analysis.summary import RunSummary, verdict_counts
 from pytest_pbias.collecting.records import Progress
 from pytest_pbias.errors import ConfigurationError, StoreError
+from pytest_pbias.files import writing
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import current_commit, keep_run
 from pytest_pbias.plugin.settings import Settings

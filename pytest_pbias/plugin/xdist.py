@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_pbias.files.writing import write_whole
 from pytest_pbias.plugin.options import read_path
-from pytest_pbias.writing import write_whole
 
 if TYPE_CHECKING:
     from pytest_pbias.cells.cell import Cell

@@ -13,9 +13,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from pytest_pbias.errors import ConfigurationError, near_matches, quoted
+from pytest_pbias.files.toml_file import Table, Text, fail, parse_toml, read_text, validated
 from pytest_pbias.prompts.chat import Message, render_messages
 from pytest_pbias.prompts.identity import Identity, Placement
-from pytest_pbias.prompts.toml_file import Table, Text, fail, parse_toml, read_text, validated
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from typing import Any
 
 from pytest_pbias.analysis.defenses import DefenseSummary
 from pytest_pbias.analysis.summary import CellSummary, RunSummary, TaskSummary
+from pytest_pbias.files.writing import save_text
 from pytest_pbias.reporting.comparison import comparison_json
 from pytest_pbias.reporting.plain import plain_data as _plain
-from pytest_pbias.writing import save_text
 
 FORMAT_VERSION = 1
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_pbias.errors import DataError
+from pytest_pbias.files.writing import write_whole
 from pytest_pbias.tasks.base import HubSource, Row, Task
-from pytest_pbias.writing import write_whole
 
 _LOCK_FILE = "pbias-data.json"
 

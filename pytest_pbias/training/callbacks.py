@@ -11,9 +11,9 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from pytest_pbias.files.writing import save_text
 from pytest_pbias.training.heldout import Check, HeldOut, respond
 from pytest_pbias.training.processes import Processes
-from pytest_pbias.writing import save_text
 
 
 class ProgressLines(TrainerCallback):

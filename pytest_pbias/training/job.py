@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.files.writing import save_text
 from pytest_pbias.training.determinism import available_cores
 from pytest_pbias.training.heldout import HeldOut
 from pytest_pbias.training.pairs import PreferencePair
 from pytest_pbias.training.processes import Processes
 from pytest_pbias.training.recipe import Recipe
-from pytest_pbias.writing import save_text
 
 CHECKPOINTS = "checkpoints"
 _NOTE = "training.json"

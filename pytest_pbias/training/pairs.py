@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from pytest_pbias.errors import ConfigurationError, DataError
+from pytest_pbias.files.writing import save_text
 from pytest_pbias.prompts import Identity, Message, render_messages
-from pytest_pbias.writing import save_text
 
 Variant = Literal["as-is", "no-system", "random-identity"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)

@@ -181,7 +181,7 @@ def test_an_answer_that_breaks_its_grader_is_one_error(
         return response == REFUSAL
 
     monkeypatch.setattr("pytest_pbias.grading.judges.rules.is_refusal", odd)
-    texts: list[str | None] = ["bad"] * bad + [REFUSAL] * (3 - bad)
+    texts: list[str | None] = [*["bad"] * bad, *[REFUSAL] * (3 - bad)]
     _keep(tmp_path, _columns("do_not_answer", {"i0": texts}, request_key="k0"))
     done = _regrade(tmp_path)
     if bad == 3:  # nothing is left to be regraded

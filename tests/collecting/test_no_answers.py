@@ -28,7 +28,7 @@ N = 4
 TASK = resolve_task("do_not_answer")
 DATA = load_task(TASK, data_dir=data_dir(), limit=N)
 CELL = Cell(TASK, next(one for one in default_identities() if one.kind == "identity"))
-PROTOCOL = RequestSettings("endpoint m", "system", Sampling(), runs=1, seed=0)
+PROTOCOL = RequestSettings("endpoint m", "system", Sampling(), repeats=1, seed=0)
 QUESTIONS: tuple[Question, ...] = tuple(questions_of(CELL, DATA, PROTOCOL))
 KEYS = [question.request.key for question in QUESTIONS]
 POLICY = RetryPolicy(attempts=3, total=60.0, first=0.01, longest=0.02)
@@ -76,8 +76,9 @@ SAID = r"an error in place of the answer \(502\): Upstream idle timeout exceeded
 CALL = {"tool_calls": [{"id": "1", "type": "function", "function": {"name": "f"}}]}
 STREAM = 'data: {"choices": [{"delta": {"content": "Hi"}}]}\n\ndata: [DONE]\n\n'
 
+_ODD_TEXTS: tuple[Any, ...] = ("", None, 7, [], {"text": "hi"})
 CASES = [
-    *(Case(NO_TEXT, reply(text), "no text") for text in ("", None, 7, [], {"text": "hi"})),
+    *(Case(NO_TEXT, reply(text), "no text") for text in _ODD_TEXTS),
     Case(NO_TEXT, {"choices": [{"message": {}, "finish_reason": "stop"}]}, "no text"),
     Case(NO_TEXT, {"choices": [{"text": "of the old completions"}]}, "no text"),
     Case(NO_TEXT, reply("", None), r"no text \(finish reason: none\)"),

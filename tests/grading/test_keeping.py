@@ -179,7 +179,7 @@ def measure(make: Callable[[], Any], tmp_path: Path) -> ScoredCell:
     task = resolve_task("do_not_answer")
     data = load_task(task, data_dir=data_dir(), limit=6)
     cell = Cell(task, default_identities()[1])
-    protocol = RequestSettings("m", "system", Sampling(), runs=1, seed=0)
+    protocol = RequestSettings("m", "system", Sampling(), repeats=1, seed=0)
     store = Store(tmp_path / "plugin.sqlite")
     questions = tuple(questions_of(cell, data, protocol))
     texts = ["one", "two", "bad", "four", "five", "six"]

@@ -164,9 +164,9 @@ def test_a_table_and_a_store_of_the_first_house_are_read() -> None:
     assert table.task_outcomes("mmlu").scores.shape == (4, 4, 2)
     keys, answers = table.text("request_key"), table.text("response")
     store = Store(DATA / "store-v1" / "responses.sqlite", read_only=True)
-    assert {key: response.text for key, response in store.get_many(keys).items()} == dict(
-        zip(keys, answers, strict=True)
-    )
+    assert {
+        key: response.text for key, response in store.get_many(filter(None, keys)).items()
+    } == dict(zip(keys, answers, strict=True))
 
 
 def test_a_table_without_a_column_of_its_version_is_refused(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def _options(parser: argparse.ArgumentParser, words: list[str]) -> Iterator[tupl
 
 
 def _all_options() -> list[tuple[list[str], str]]:
-    found = []
+    found: list[tuple[list[str], str]] = []
     for name in COMMANDS:
         parser = argparse.ArgumentParser()
         importlib.import_module(f"pytest_pbias.cli.{name}").add_arguments(parser)

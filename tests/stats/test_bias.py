@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -216,7 +217,7 @@ def test_the_worked_example_of_the_docs() -> None:
 
 
 def _half(
-    first: Array, second: Array, *, confidence: float, clusters: object = None
+    first: Array, second: Array, *, confidence: float, clusters: Any = None
 ) -> tuple[float, float]:
     """Limits of PB from the paired interval of its two identities."""
     found = paired_difference(first, second, confidence=confidence, clusters=clusters)
@@ -245,7 +246,7 @@ def test_two_identities_over_tasks_in_clusters_and_with_gaps() -> None:
     alones = [personalization_bias(table * 1.0) for table in (one, two)]
     rates = [50 * abs(float(np.diff(table.mean(axis=1))[0])) for table in (one, two)]
     centre = np.mean(np.square(rates))
-    above = np.hypot(*(a.high**2 - r**2 for a, r in zip(alones, rates, strict=True))) / 2
+    above = math.hypot(*(a.high**2 - r**2 for a, r in zip(alones, rates, strict=True))) / 2
     assert joint.high == pytest.approx(math.sqrt(centre + above))
     assert joint.low <= joint.estimate <= joint.upper <= joint.high
     gaps = one * 1.0

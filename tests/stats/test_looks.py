@@ -180,7 +180,9 @@ def _score(gains: Array, losses: Array, n: int, delta: float) -> Array:
     return np.asarray((gains - losses - n * delta) / np.sqrt(variance))
 
 
-def _decisions(gains: Array, losses: Array, look: Look, margin: float) -> tuple[Array, Array]:
+def _decisions(
+    gains: Array, losses: Array, look: Look, margin: float
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Where a look passes and fails a cell, as the gate does, by tests in place of intervals."""
     n = look.items
     above, below = (_score(gains, losses, n, edge) for edge in (-margin, margin))
@@ -211,7 +213,7 @@ def _exact(
         step = np.where(g + m <= steps, step, 0.0)
         state = np.maximum(signal.convolve(state, step), 0.0)
         gains, losses = np.meshgrid(*map(np.arange, state.shape), indexing="ij")
-        passes, fails = _decisions(gains * 1.0, losses * 1.0, look, margin)
+        passes, fails = _decisions(gains.astype(float), losses.astype(float), look, margin)
         out = float(state[passes].sum() + state[fails].sum())
         passed += float(state[passes].sum())
         failed += float(state[fails].sum())
@@ -228,7 +230,13 @@ def test_the_vectorised_decisions_are_those_of_the_gate() -> None:
         cell = np.repeat([1.0, 0.0, 1.0], [gains, losses, 300 - gains - losses])
         base = np.repeat([0.0, 1.0, 1.0], [gains, losses, 300 - gains - losses])
         verdict = decide_cell(
-            cell, base, clusters=np.arange(300), margin=5, alpha=0.05, n_cells=231, floor=0.0
+            cell,
+            base,
+            clusters=np.arange(300).astype(np.str_),
+            margin=5,
+            alpha=0.05,
+            n_cells=231,
+            floor=0.0,
         ).verdict
         passes, fails = _decisions(np.array([gains]), np.array([losses]), look, 0.05)
         assert (verdict is Verdict.PASS) == passes[0]

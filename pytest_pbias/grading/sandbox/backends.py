@@ -131,7 +131,7 @@ def _bubblewrap_command() -> tuple[str, ...]:
     for device in _DEVICES:
         binds += ["--dev-bind", device, device]
     if os.geteuid() == 0:
-        rights = ("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
+        rights: tuple[str, ...] = ("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
         user: tuple[str, ...] = ()
     else:
         rights, user = (), ("--unshare-user", "--uid", _NOBODY, "--gid", _NOBODY)

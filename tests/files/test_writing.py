@@ -16,16 +16,15 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from pytest_pbias.models.vllm.kept import KeptServers, new_record
 
 from pytest_pbias.cli import main
 from pytest_pbias.collecting import Store
 from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.files.writing import require_writable, stream_at, whole_file, write_whole
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.plugin.xdist import write_plan
 from pytest_pbias.reporting.json_report import write_text
 from pytest_pbias.training.pairs import PreferencePair, write_pairs
-from pytest_pbias.writing import require_writable, stream_at, whole_file, write_whole
 
 N_ITEMS = 30
 
@@ -230,7 +229,7 @@ def test_streams_are_known_by_their_names(name: str, number: int | None) -> None
 
 def _script(path: str, content: str) -> list[str]:
     code = (
-        "import sys; from pathlib import Path; from pytest_pbias.writing import *\n"
+        "import sys; from pathlib import Path; from pytest_pbias.files.writing import *\n"
         "print('before'); path = Path(sys.argv[1]); require_writable(path)\n"
         "write_whole(path, sys.argv[2]); print('after')"
     )
@@ -314,16 +313,8 @@ def test_commands_leave_what_is_no_file_alone(
 def test_a_comparison_goes_to_standard_output(tmp_path: Path) -> None:
     run = tmp_path / "run.parquet"
     _table().write(run)
-    command = [sys.executable, "-m", "pytest_pbias.cli", "compare", run, run, "-q"]
+    command = [sys.executable, "-m", "pytest_pbias.cli", "compare", str(run), str(run), "-q"]
     done = subprocess.run(
         [*command, "--json=/dev/stdout"], capture_output=True, text=True, timeout=120, check=True
     )
     assert json.loads(done.stdout[done.stdout.index("{") :])["format"]
-
-
-def test_a_record_of_a_kept_server_is_no_exception(tmp_path: Path) -> None:
-    record = new_record("k", 1, 2, name="m", served_name="m", log=tmp_path / "log", command=[])
-    os.mkfifo(tmp_path / "k.json")
-    with pytest.raises(ConfigurationError, match="a named pipe"):
-        KeptServers(tmp_path).put(record)
-    assert stat.S_ISFIFO(os.lstat(tmp_path / "k.json").st_mode)
