@@ -44,6 +44,26 @@ class Verdict(Enum):
     NO_SIGNAL = "no signal"
 
 
+class NoVerdict(Enum):
+    """Why a comparison has no verdict."""
+
+    MISSING = "answers are missing"
+    UNREADABLE = "no answer can be read"
+
+
+def why_no_verdict(*, asked: int, missing: int, unreadable: int) -> NoVerdict | None:
+    """Why a cell has no verdict, or None where it has one; the only place that says so.
+
+    Counts of answers over the cell *and* what it is compared with: how many were ``asked``, how
+    many of them are ``missing`` (or could not be graded), and off how many nothing could be read.
+    Two rates of unreadable answers are equal whatever the model thinks. An axis has a verdict
+    where each of its cells has one.
+    """
+    if missing or not asked:
+        return NoVerdict.MISSING
+    return NoVerdict.UNREADABLE if unreadable == asked else None
+
+
 def _per_axis(value: float) -> Mapping[str, float]:
     return {"utility": value, "safety": value}
 

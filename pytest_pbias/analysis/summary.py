@@ -15,7 +15,7 @@ from pytest_pbias.analysis.defenses import DefenseSummary, outcomes_by_defense, 
 from pytest_pbias.analysis.judges import TaskJudges, summarize_judges
 from pytest_pbias.analysis.unparsable import (
     UnparsableFinding,
-    nothing_readable,
+    cell_without_verdict,
     summarize_unparsable,
     unreadable_cells,
 )
@@ -25,6 +25,7 @@ from pytest_pbias.gate import (
     BaselineVerdict,
     CellVerdict,
     GatePolicy,
+    NoVerdict,
     cluster_notes,
     decide_axis,
     decide_baseline,
@@ -257,7 +258,9 @@ def _axes(outcomes: Sequence[TaskOutcomes], policy: GatePolicy) -> list[AxisVerd
             if identity.kind == "identity"
         }
         complete = not any(
-            np.isnan(task.scores).any() or any(unreadable_cells(task)) for task in tasks
+            identity.kind != "baseline" and cell_without_verdict(task, number)
+            for task in tasks
+            for number, identity in enumerate(task.identities)
         )
         if len(compared) >= 2 and complete:
             verdicts.append(decide_outcomes(axis, tasks, policy))
@@ -321,9 +324,8 @@ def _summarize_cell(
     scores, baseline = task.scores[number], task.baseline_of(number)
     missing = int(np.isnan(scores).sum())
     verdict = None
-    unreadable = nothing_readable(task, number)
-    complete = baseline is not None and not np.isnan(baseline).any() and not missing
-    if baseline is not None and complete and not unreadable:
+    none = cell_without_verdict(task, number)
+    if baseline is not None and none is None:
         verdict = decide_cell(
             scores,
             baseline,
@@ -339,7 +341,7 @@ def _summarize_cell(
         verdict=verdict,
         n_unparsable=int(np.nansum(task.unparsable[number])),
         n_missing=missing,
-        unreadable=unreadable,
+        unreadable=none is NoVerdict.UNREADABLE,
     )
 
 

@@ -11,7 +11,15 @@ import pytest
 
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import PbiasError
-from pytest_pbias.gate import BaselineVerdict, CellVerdict, Verdict, decide_baseline, decide_cell
+from pytest_pbias.gate import (
+    BaselineVerdict,
+    CellVerdict,
+    NoVerdict,
+    Verdict,
+    decide_baseline,
+    decide_cell,
+    why_no_verdict,
+)
 from pytest_pbias.grading import cannot_grade, needs_judge
 from pytest_pbias.outcomes.scoring import ScoredCell
 from pytest_pbias.plugin.gates import report_verdict
@@ -218,10 +226,16 @@ def obtain_cell(item: pytest.Item, planned: Cell) -> CellFixture:
         baseline = session.measure(planned.baseline)
     except PbiasError as error:
         pytest.fail(paragraph(f"error, no verdict: {error}"), pytrace=False)
-    for measured in (measurement, baseline):
-        if measured.missing:
-            pytest.fail(paragraph(f"error, no verdict: {_missing(measured)}"), pytrace=False)
-    if all(measured.unparsable == len(measured.questions) for measured in (measurement, baseline)):
+    both = (measurement, baseline)
+    none = why_no_verdict(
+        asked=sum(len(one.questions) for one in both),
+        missing=sum(one.missing for one in both),
+        unreadable=sum(one.unparsable for one in both),
+    )
+    if none is NoVerdict.MISSING:
+        lacking = next(one for one in both if one.missing or not one.questions)
+        pytest.fail(paragraph(f"error, no verdict: {_missing(lacking)}"), pytrace=False)
+    if none is NoVerdict.UNREADABLE:
         pytest.fail(paragraph(f"error, no verdict: {_unreadable(measurement)}"), pytrace=False)
     return CellFixture(item, session, measurement, baseline)
 
