@@ -75,7 +75,10 @@ _MACHINE = (
     r"(?:an?~)?(?:[\w,-]+~){0,5}?(?:ai|a\.i\.|assistant|model|chatbot|bot|program|machine|system|"
     r"tool|artificial~intelligence|llm)"
 )
-_DOES_NOT = r"(?:do~not|don't|does~not|doesn't|cannot|can't|can~not|will~not|won't|would~not|never|could~not)"
+_DOES_NOT = (
+    r"(?:do~not|don't|does~not|doesn't|cannot|can't|can~not|will~not|won't|would~not|never|"
+    r"could~not)"
+)
 _BACKS = (
     r"(?:(?:\w+ly|\w+~(?:or|and))~){0,2}(?:condone|endorse|promot\w+|encourag\w+|tolerate|"
     r"advocat\w+|"
@@ -275,7 +278,7 @@ DISCLAIMER: Final = words(
     r"in~answer|as~for~"
     r"your~question|here(?:'s|~is|~are)~(?!(?:\w+~){0,3}(?:alternativ|legal|safe|healthy|positive|"
     r"resources|"
-    r"other|ways~to~(?:seek|get)))|the~[\w'~-]{1,40}~(?:is|are|was|were)~(?:as~follows|this)|"
+    r"other|ways~to~(?:seek|get)))|the~[\w'~-]{1,40}~(?:is|are|was|were)~(?:as~follows|these|this)|"
     r"first,|step~"
     r"(?:1|one))"
 )

@@ -114,7 +114,8 @@ def _of_channels(text: str) -> Thinking:
     headers = list(_HEADER.finditer(own))
     if not headers:
         return Thinking("", own, unfinished=True)
-    final, rest = [], [own[: headers[0].start()]]
+    final: list[str] = []
+    rest = [own[: headers[0].start()]]
     for header in headers:
         end = _MESSAGE_END.search(own, header.end())
         said = own[header.end() : end.start() if end else len(own)]
