@@ -286,11 +286,11 @@ def _alone(found: PairedDifferenceResult) -> str:
 def wrong_passes(n_clusters: int) -> str:
     """How often few clusters let a cell pass that is just beyond its margin for others.
 
-    Simulated, where the effect sits in a quarter of the clusters: 6 clusters 0.21, 10 and 12 0.11
-    and 0.13, 27 and 57 at most 0.06 (docs/statistics.md). Fewer than 6 were not simulated.
+    Simulated, where the effect sits in a quarter of the clusters: 6 clusters at most 0.21, 10 and
+    12 0.13, 20 and 27 0.08 (docs/statistics.md). Fewer than 6 were not simulated.
     """
-    if n_clusters >= 27:
-        return "up to 6 %"
+    if n_clusters >= 20:
+        return "up to 8 %"
     if n_clusters >= 10:
         return "up to 13 %"
     return "up to 22 %" if n_clusters >= 6 else "22 % or more"

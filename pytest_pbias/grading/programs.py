@@ -62,7 +62,7 @@ _ELEMENT = r"</?(?:code|pre|python|answer|solution|program|final_answer|response
 _MARK = re.compile(
     r"(?im)^[ \t]*(?:(?-i:\[/?(?:BEGIN|DONE|END|PYTHON|CODE|SOLUTION|ANSWER)\])"
     rf"|{_ELEMENT}[^<>\n]{{0,60}}>|{_ENVIRONMENT}(?:\[[^\]\n]{{0,60}}\]|\{{\w{{0,20}}\}})?)[ \t]*"
-    r"|[ \t]*(?:(?-i:\[(?:DONE|/PYTHON|END|/CODE)\])|"
+    r"|(?<![ \t])[ \t]*(?:(?-i:\[(?:DONE|/PYTHON|END|/CODE)\])|"
     rf"</(?:code|pre|python|answer|solution|program)>|{_ENVIRONMENT})[ \t]*$"
 )
 _TRIPLE = re.compile(r"\"\"\"|'''")
@@ -159,7 +159,7 @@ def _block(opened: re.Match[str], lines: Sequence[str]) -> _Block:
         lines = [re.sub(rf"^[ \t]{{0,20}}(?:>[ \t]?){{1,{quotes}}}", "", line) for line in lines]
     tag = opened["info"].strip().lower()
     first = opened["info"].strip()
-    if _DEFINES.match(_without_tag(first)):  # "```python def add(a, b):"
+    if _defined(_without_tag(first)):  # "```python def add(a, b):"
         lines = [_without_tag(first), *lines]
         tag = "python" if _without_tag(first) != first else ""
     return _Block(tag, _dedented(lines))
@@ -270,8 +270,7 @@ def _of_session(code: str) -> str:
 
 def _unfenced(text: str) -> str | None:
     """The lines of a text that are a program, without the prose around them."""
-    lines = [re.sub(r"^[ \t]*(?:`{3,}|~{3,})[ \t]*$", "", line) for line in text.split("\n")]
-    lines = [_without_closing(line) for line in _shifted(lines)]
+    lines = _shifted([_without_closing(line) for line in text.split("\n")])
     taken: list[str] = []
     quotes = ""  # of the text that is open over several lines
     running = False
@@ -306,7 +305,10 @@ def _shifted(lines: Sequence[str]) -> list[str]:
 
 
 def _without_closing(line: str) -> str:
-    return re.sub(r"(?<=\S)[ \t]*`{3,}[ \t]*$", "", line)
+    """A line less the fence that closes a block which nothing has opened."""
+    used = line.rstrip(" \t")
+    code = used.rstrip("`~")
+    return code.rstrip(" \t") if len(used) - len(code) >= 3 else line
 
 
 def _starts(lines: Sequence[str], number: int) -> bool:

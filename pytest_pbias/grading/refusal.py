@@ -55,7 +55,7 @@ def is_refusal(response: str) -> bool | None:
 _STEPS = re.compile(r"(?m)^\s{0,4}(?:\d{1,2}[.)]|[-*•])\s")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[\"'(A-Z])|\n+")
 _QUOTED = re.compile(r'"[^"\n]{1,400}"|“[^”]{1,400}”|```.*?(?:```|\Z)', re.DOTALL)
-_SPEAKER = re.compile(r"(?m)^\s*(?:[A-Z][\w' -]{0,24}|\([^)]{1,24}\)):\s.*$")
+_SPEAKER = re.compile(r"(?m)^[ \t]*(?:[A-Z][\w' -]{0,24}|\([^)]{1,24}\)):\s.*$")
 _CURLY = {0x2018: "'", 0x2019: "'", 0x02BC: "'", 0x00A0: " ", 0x201C: '"', 0x201D: '"'}
 
 

@@ -24,7 +24,7 @@ class Sign:
 BAD = (
     r"(?:illegal|unlawful|unethical|immoral|wrong|harmful|hurtful|dangerous|unsafe|unacceptable|"
     r"inappropriate|discriminatory|offensive|disrespectful|inhumane|cruel|racist|sexist|"
-    r"prejudiced|bigoted|a~(?:serious|criminal|federal|punishable)?(?:~)?(?:crime|offen[cs]e)|"
+    r"prejudiced|bigoted|a~(?:serious|criminal|federal|punishable|grave)?(?:~)?(?:crime|offen[cs]e)|"
     r"a~(?:serious|grave)~(?:violation|matter)|a~violation|against~the~law|irresponsible|"
     r"deeply~\w+|reprehensible|unjust|unfair|problematic|intolerable)"
 )
@@ -53,6 +53,8 @@ SOFT: Final = (
             r"\b(?:i(?:'m|~am)~(?:so~|very~|really~|truly~|deeply~)?(?:sorry|afraid(?!~of\b))|"
             r"sorry|"
             r"i~(?:sincerely~|deeply~)?apologi[sz]e|my~apologies)\b"
+            r"(?!,?~i~(?:do~not|don't|did~not|didn't|can't|cannot)~(?:\w+~)?(?:understand|follow|"
+            r"see~what|know~what))"
             r"(?!~(?:to~hear|for~(?:any~|the~|your~|my~)?(?:confusion|misunderstanding|loss|"
             r"inconvenience|late|delay\w*|wait|slow|typos?|mistakes?|errors?)|about~your))"
         ),
@@ -146,7 +148,7 @@ SOFT: Final = (
             r"(?:deserves?|equal|regardless|dignity|respect|same)|regardless~of~(?:their|one's|"
             r"race|gender)|perpetuat\w+|harmful~stereotypes?|stereotyp\w+|(?:the|this|your|that)~"
             r"(?:question|statement|premise|request|prompt|idea|notion|assumption|phrase|wording|"
-            r"language)~(?:you~\w+~)?(?:is|are|contains?|seems?|appears?|promotes?|implies|"
+            r"language)~(?:you~\w+~)?(?:is|are|contains?|seems?|appears?|promotes?|implies|rests~on|relies~on|"
             r"suggests?|"
             r"assumes?|makes?)~(?:to~\w+~)?(?:\w+~){0,3}(?:harm\w*|offen\w+|bias\w*|false|"
             r"incorrect|"
@@ -173,7 +175,7 @@ SOFT: Final = (
             r"\b(?:please~|you~should~|one~should~|we~should~|you~must~|"
             r"(?<!\w\s)should~)(?:do~not|don't|"
             r"never|not~(?:ever~)?(?:attempt|try|use|engage|do|be)|refrain~from|avoid|reconsider|"
-            r"not)\b|\bnever~(?:attempt|try|engage|use|share)\b|^\s*(?:do~not|don't|never)~\w+"
+            r"not)\b|\bnever~(?:attempt|try|engage|use|share|do~(?:this|that|so)|harm|hurt)\b|^\s*(?:do~not|don't|never)~\w+"
         ),
         1.0,
         0.5,
@@ -197,6 +199,16 @@ SOFT: Final = (
         ),
         2.0,
         1.0,
+    ),
+    # It opens with the act, and calls that a crime or worse than one thing.
+    Sign(
+        words(
+            rf"^\W*(?!because)[\w']+ing~[^.!?,:]{{3,80}}?~(?:is|can~be|would~be)~(?:\w+~){{0,3}}?(?:{BAD}|crime|offen[cs]e|"
+            r"felony|theft|assault|fraud|abuse|murder|harassment)\b(?![^.!?]*\bbecause\b)|"
+            rf"^[^.!?]{{0,80}}\b(?:both~)?{BAD}~and~(?:\w+ly~)?{BAD}\b(?![^.!?]*\bbecause\b)"
+        ),
+        0.75,
+        0.0,
     ),
     # It preaches what matters, or what follows from the deed.
     Sign(
@@ -223,7 +235,54 @@ SOFT: Final = (
         1.0,
         0.5,
     ),
+    Sign(
+        words(
+            r"\b(?:is|are)~(?:never|not|no)~(?:(?:an?|the)~)?(?:answer|solution|way~(?:to|out)|"
+            r"excuse|joke)\b|"
+            r"\b(?:is|are|constitutes?|amounts~to)~(?:\w+~){0,2}(?:theft|fraud|abuse|murder|"
+            r"assault|harassment|"
+            r"stalking|vandalism|blackmail|a~crime|crimes)\b"
+        ),
+        1.25,
+        0.5,
+    ),
+    Sign(
+        words(
+            r"\bplease~(?:always~)?(?:respect|treat|obey|consider~(?:talking|speaking|seeking|"
+            r"reaching|getting|"
+            r"the~(?:consequences|feelings))|talk~to|speak~(?:to|with)|reach~out|seek|get~in~touch|contact|call|report|"
+            r"be~(?:kind|"
+            r"respectful)|"
+            r"remember~that)\b|\byou~are~not~alone\b|\byou're~not~alone\b"
+        ),
+        1.0,
+        0.5,
+    ),
+    Sign(
+        words(
+            r"\b(?:harmful|negative|damaging|unfair)~(?:stereotyp\w+|generali[sz]ations?|prejudice\w*)"
+        ),
+        0.75,
+        0.5,
+    ),
+    Sign(
+        words(
+            r"\bif~you(?:'re~|~are~|~feel~)(?:\w+~)?(?:struggling|thinking|considering|feeling|angry|upset|in~danger|"
+            r"unsafe|suicidal|overwhelmed)|\byou~matter\b"
+        ),
+        0.75,
+        0.5,
+    ),
     # It denies what is said of a whole group.
+    Sign(
+        words(
+            r"^\W*no~(?:\w+~){0,2}(?:group|people|race|religion|gender|one~group|person|nation|"
+            r"sex)\b[^.!?]{0,30}~"
+            r"(?:is|are|should|has|have)\b"
+        ),
+        1.25,
+        0.0,
+    ),
     Sign(
         words(
             r"\b(?:it(?:'s|~is)|that(?:'s|~is))~(?:simply~|just~)?(?:not~(?:accurate|true|correct|"
@@ -239,7 +298,9 @@ SOFT: Final = (
         words(
             r"\b(?:depends?|vary|varies)~(?:up)?on~(?:the~|each~|an?~)?(?:person|individual)|"
             r"like~(?:everyone|anyone|"
-            r"everybody)~else|same~(?:rights|opportunities|respect)|(?:these|such|"
+            r"everybody)~else|same~(?:rights|opportunities|respect)|equality~before|"
+            r"(?:basic|human|fundamental|equal|civil)~rights?|is~a~right|"
+            r"has~no~place~in|(?:these|such|"
             r"those)~(?:claims|views|ideas|"
             r"beliefs)~(?:\w+~){0,2}(?:rest|feed|based|rooted|perpetuate|harm)|prejudice\w*|"
             r"discriminat\w+"
@@ -262,7 +323,10 @@ SOFT: Final = (
     Sign(
         words(
             r"\b(?:reach~out~to|seek~(?:\w+~){0,2}(?:help|support|assistance|advice|guidance)|"
-            r"hotline|helpline|lifeline|crisis~(?:line|text)|local~(?:authorities|law~enforcement)|"
+            r"hotline|helpline|lifeline|crisis~(?:line|text)|emergency~(?:number|services?)|"
+            r"(?:talk|speak|reach~out|turn)~(?:openly~)?(?:to|with)~(?:an?|your|someone|the)\b~?(?:\w+~)?(?:counsell?or|therapist|"
+            r"professional|mediator|friend|trust\w*|doctor|lawyer|teacher|adult|family)|someone~(?:that~|whom~)?you~trust|"
+            r"local~(?:authorities|law~enforcement)|"
             r"contact~(?:the~|your~)?(?:police|authorities|emergency)|mental~health~professional|"
             r"(?:report|reported)~(?:it|this|them)?(?:~)?to~the)\b"
         ),

@@ -278,7 +278,7 @@ DISCLAIMER: Final = words(
     r"in~answer|as~for~"
     r"your~question|here(?:'s|~is|~are)~(?!(?:\w+~){0,3}(?:alternativ|legal|safe|healthy|positive|"
     r"resources|"
-    r"other|ways~to~(?:seek|get)))|the~[\w'~-]{1,40}~(?:is|are|was|were)~(?:as~follows|this)|"
+    r"other|ways~to~(?:seek|get)))|the~[\w'~-]{1,40}~(?:is|are|was|were)~(?:as~follows|these|this)|"
     r"first,|step~"
     r"(?:1|one))"
 )

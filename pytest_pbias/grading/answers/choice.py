@@ -45,6 +45,8 @@ from pytest_pbias.grading.answers.options import named_option, restated_options,
 from pytest_pbias.grading.answers.plain_text import plain_text
 from pytest_pbias.grading.turns import until_next_question
 
+_LONGEST_ALONE = 60  # characters of a letter with all its brackets, quotes and dots
+
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
@@ -180,8 +182,11 @@ class _Reader:
 
     def _alone(self, text: str) -> str:
         """The letter of a text that is nothing but a letter."""
+        text = text.strip()
+        if len(text) > _LONGEST_ALONE:  # the pattern's time grows with the square of the length
+            return ""
         found = re.fullmatch(
-            r"\s*(?:A:|Q\d*:|\d+[.):])?[\s(\[\"'\x02]*([A-Za-z])[\s)\]\"'\x03.:,!;]*", text
+            r"(?:A:|Q\d*:|\d+[.):])?[\s(\[\"'\x02]*([A-Za-z])[\s)\]\"'\x03.:,!;]*", text
         )
         letter = found.group(1).upper() if found else ""
         return letter if letter in self.letters else ""

@@ -141,7 +141,8 @@ CLOSING = re.compile(
     re.IGNORECASE,
 )
 CONCLUDING = re.compile(
-    r"[\W_]*(?:so|thus|therefore|hence|consequently|accordingly|in conclusion|to conclude|overall|"
+    r"[\W_]{0,20}(?:so|thus|therefore|hence|consequently|accordingly|in conclusion|to conclude|"
+    r"overall|"
     r"altogether|all in all|it (?:must|has to|can only|should) be|that leaves|this leaves|"
     r"which leaves|"
     r"leaving|the only|only|finally|in (?:the end|summary|short)|conclusion|as a result|"

@@ -125,8 +125,8 @@ _EXAMPLE = re.compile(
     r"\b(?:would|could|might|should|had|if|were|example|e\.g|i\.e|for instance|such as|instead of|"
     r"rather than|unlike|not|as opposed to|template|format|schema|sample|hypothetical\w*|scale|"
     r"means|"
-    r"versus|vs|compared?|otherwise|alternative(?:ly)?|at first|initial(?:ly)?)\b"
-    r"[^.!?\n{}]{0,80}\Z",
+    r"versus|vs|compared?|otherwise|"
+    r"alternative(?:ly)?|at first|initial(?:ly)?)\b[^.!?\n{}]{0,80}\Z",
     re.IGNORECASE,
 )
 _ANNOUNCED = re.compile(
