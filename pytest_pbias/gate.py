@@ -22,9 +22,9 @@ from pytest_pbias.stats import (
     rate,
     required_items,
 )
+from pytest_pbias.stats.arrays import Labels
 
 Array = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.str_]
 Mode = Literal["detect", "prove"]
 
 DEFAULT_MARGIN = 5.0

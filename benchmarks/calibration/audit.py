@@ -97,9 +97,9 @@ def _shares(setting: Clustered, rng: np.random.Generator) -> Array:
     if setting.spread == "even":
         return np.ones(sizes.size)
     if setting.spread == "quarter":  # each cluster is drawn from those with or without it
-        return (rng.random(sizes.size) < 0.25) / 0.25
+        return np.asarray((rng.random(sizes.size) < 0.25) / 0.25)
     drawn = np.array(rng.choice(sizes, sizes.size))  # sizes are drawn anew with the clusters
-    return drawn / ((sizes**2).sum() / sizes.sum())
+    return np.asarray(drawn / ((sizes**2).sum() / sizes.sum()))
 
 
 def cell_row(setting: Clustered, replicates: int, n_cells: int = 231) -> Row:

@@ -14,12 +14,12 @@ from tempfile import gettempdir
 from typing import Any
 
 import pytest
-import sandboxed_as
-from hostile import ESCAPES, LIES
 
 from pytest_pbias.grading import probe
 from pytest_pbias.grading.sandbox import Program, backends, run_many
 from pytest_pbias.grading.sandbox.backends import BACKENDS, BUBBLEWRAP, Backend, why_not
+from tests.grading import sandboxed_as
+from tests.grading.hostile import ESCAPES, LIES
 
 WANTED = ["assert solve() == 42"]
 GOOD = ("def solve(): return 42", WANTED)

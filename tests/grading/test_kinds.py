@@ -9,18 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kind_forms import (
-    CHOICE_KINDS,
-    FRESH,
-    JUDGE_KINDS,
-    NO_PROGRAM,
-    NUMBER_KINDS,
-    OPTIONS,
-    PROGRAM_KINDS,
-    REFUSAL_KINDS,
-    THINKING_FORMS,
-    VALUE_FORMS,
-)
 
 from pytest_pbias.grading import (
     Grade,
@@ -40,6 +28,18 @@ from pytest_pbias.grading.judges.rules import RulesJudge
 from pytest_pbias.grading.sandbox import run_many
 from pytest_pbias.grading.thinking import split_thinking
 from pytest_pbias.tasks import TASKS, Item
+from tests.grading.kind_forms import (
+    CHOICE_KINDS,
+    FRESH,
+    JUDGE_KINDS,
+    NO_PROGRAM,
+    NUMBER_KINDS,
+    OPTIONS,
+    PROGRAM_KINDS,
+    REFUSAL_KINDS,
+    THINKING_FORMS,
+    VALUE_FORMS,
+)
 
 sandboxed = pytest.mark.skipif(not probe().available, reason=probe().reason)
 CASES: list[dict[str, Any]] = json.loads(
