@@ -298,7 +298,7 @@ def wrong_passes(n_clusters: int) -> str:
 
 def uneven(clusters: Labels) -> tuple[int, int] | None:
     """Items of the smallest and of the largest cluster, where few clusters differ twofold."""
-    sizes = np.unique(clusters, return_counts=True)[1]
+    sizes = np.unique(np.asarray(clusters), return_counts=True)[1]
     few = 1 < sizes.size < _FEW_CLUSTERS
     least, most = int(sizes.min()), int(sizes.max())
     return (least, most) if few and most >= 2 * least else None
@@ -306,7 +306,7 @@ def uneven(clusters: Labels) -> tuple[int, int] | None:
 
 def cluster_notes(clusters: Labels) -> tuple[str, ...]:
     """What few clusters leave open about others: of a pass, and where their sizes differ."""
-    number = len(np.unique(clusters))
+    number = len(np.unique(np.asarray(clusters)))
     if not 1 < number < _FEW_CLUSTERS:
         return ()
     notes = [f"about others a pass may be wrong {wrong_passes(number)} of the time"]
@@ -398,7 +398,7 @@ def decide_axis(
             else "the estimate sits on it: no feasible number of items would settle it"
         )
         says = f"tolerance {tolerance:g} not settled; {more}"
-    few = [task.task for task in tasks if len(np.unique(task.clusters)) < _FEW_FOR_BIAS]
+    few = [task.task for task in tasks if len(np.unique(np.asarray(task.clusters))) < _FEW_FOR_BIAS]
     warnings = (
         [f"{', '.join(few)} {'has' if len(few) == 1 else 'have'} few clusters"] if few else []
     )
