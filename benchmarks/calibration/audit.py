@@ -120,7 +120,7 @@ def cell_row(setting: Clustered, replicates: int, n_cells: int = 231) -> Row:
         cell = np.where(moved < down, 0.0, 1.0)
         base = np.where(moved > 0.97, 0.0, 1.0)
         verdicts.append(
-            decide_cell(cell, base, clusters=codes, margin=MARGIN, alpha=0.05, n_cells=n_cells,
+            decide_cell(cell, base, clusters=codes.astype(str), margin=MARGIN, alpha=0.05, n_cells=n_cells,
                        floor=0.0).verdict
         )  # fmt: skip
     return {
@@ -141,7 +141,7 @@ def one_way_row(setting: tuple[int, int]) -> Row:
     for losses in range(items // 4):
         base = np.ones(items)
         cell = np.where(np.arange(items) < losses, 0.0, 1.0)
-        verdict = decide_cell(cell, base, clusters=np.arange(items), margin=MARGIN, alpha=0.05,
+        verdict = decide_cell(cell, base, clusters=np.arange(items).astype(str), margin=MARGIN, alpha=0.05,
                              n_cells=n_cells, floor=0.0).verdict  # fmt: skip
         if verdict is Verdict.FAIL:
             failed += float(binom.pmf(losses, items, MARGIN / 100))

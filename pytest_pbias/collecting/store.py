@@ -18,10 +18,12 @@ _ROWS = 100  # rows per INSERT, 8 variables each
 _CHUNK = 900  # keys per IN (...) list; below SQLite's oldest limit on variables
 _DAMAGED = "hash does not match"
 _NO_ANSWER = "no answers: empty, or broken off by the endpoint"
-# Of each response what shows whether it is an answer. Most begin with a letter; of packed texts
-# only those are looked into that are short for their at least 400 bytes.
+# Of each response what shows whether it is an answer; the body is null where it clearly is. Most
+# begin with a letter; of packed texts only those are looked into that are short for their at least
+# 400 bytes.
 _GLANCE = (
-    "key, CASE WHEN packed AND length(body) >= 100 THEN NULL "
+    "key, CASE WHEN lower(CAST(finish_reason AS TEXT)) IN ('error', 'abort') THEN body "
+    "WHEN packed AND length(body) >= 100 THEN NULL "
     "WHEN NOT packed AND substr(body, 1, 1) BETWEEN x'21' AND x'7e' THEN NULL "
     "ELSE body END, packed, finish_reason, digest"
 )
@@ -99,7 +101,7 @@ class Store:
         present: set[str] = set()
         void: list[schema.Row] = []
         for key, row in self._select("responses", _GLANCE, wanted):
-            if _is_void(row):
+            if row[1] is not None and _is_void(row):
                 void.append(row)
             else:
                 present.add(key)
@@ -301,11 +303,11 @@ class Store:
 
 
 def _is_void(row: schema.Row) -> bool:
-    """Whether a row of :data:`_GLANCE` is seen to be no answer."""
+    """Whether a row of :data:`_GLANCE` with a body is seen to be no answer."""
     _, body, packed, finish_reason, _ = row
     try:
         finish = finish_reason.decode("utf-8", "replace")
-        text = "." if body is None else schema.decode_text(body, packed)
+        text = schema.decode_text(body, packed)
     except (ValueError, TypeError, AttributeError, zlib.error):
         return False  # damaged: get_many sees to it
     return no_answer(text, finish) is not None
