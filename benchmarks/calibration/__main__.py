@@ -16,10 +16,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from statsmodels.stats.contingency_tables import cochrans_q
 
 from benchmarks.calibration.model import DIFFICULTIES, Setting, table, truth
 from pytest_pbias.gate import Verdict, decide_cell
-from pytest_pbias.stats import cochran_q, omnibus_permutation, personalization_bias
+from pytest_pbias.stats import omnibus_permutation, personalization_bias
 from pytest_pbias.stats.bias import FEWEST_CLUSTERS
 
 SEED = 20_261_121
@@ -83,7 +84,7 @@ def bias_row(setting: Setting, replicates: int, stream: int = 0) -> Row:
                 scores, rng=rng, n_permutations=99, clusters=clusters
             ).pvalue
         if scores.shape[2] == 1 and not np.isnan(scores).any():
-            tests[number, 1] = cochran_q(scores[:, :, 0]).pvalue
+            tests[number, 1] = cochrans_q(scores[:, :, 0].T.astype(int)).pvalue
     square, low, high, upper, gate_low = found.T
     covered = (low <= true) & (true <= high)
     row: Row = {**asdict(setting), "true_pb": round(true, 3), "replicates": replicates}

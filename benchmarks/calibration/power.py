@@ -13,12 +13,12 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import numpy as np
+from statsmodels.stats.contingency_tables import cochrans_q
 
 from benchmarks.calibration.__main__ import Row, setting_seed, write
 from benchmarks.calibration.model import Setting, table
 from benchmarks.calibration.recheck import RESULTS
 from pytest_pbias.stats import (
-    cochran_q,
     gap,
     omnibus_permutation,
     paired_difference,
@@ -46,7 +46,7 @@ def power_row(setting: Setting, replicates: int) -> Row:
         permuted = omnibus_permutation(scores, rng=rng, n_permutations=199, clusters=clusters)
         rejected["permutation"][number] = permuted.pvalue <= LEVEL
         if setting.runs == 1 and not setting.missing:
-            rejected["cochran"][number] = cochran_q(scores[:, :, 0]).pvalue <= LEVEL
+            rejected["cochran"][number] = cochrans_q(scores[:, :, 0].T.astype(int)).pvalue <= LEVEL
         whole = ~np.isnan(scores).any(axis=(0, 2))
         rejected["gap"][number] = gap(scores[:, whole], clusters=clusters[whole]).low > 0.0
         # The pair with the largest effect, named beforehand; then every cell at Bonferroni's level.

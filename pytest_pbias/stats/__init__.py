@@ -16,11 +16,10 @@ from pytest_pbias.stats.compare import (
     match_items,
     paired_bias_change,
 )
-from pytest_pbias.stats.gaps import GapResult, contributions, gap, group_bias
+from pytest_pbias.stats.gaps import GapResult, contributions, gap
 from pytest_pbias.stats.hypothesis_tests import (
     TestResult,
     benjamini_hochberg,
-    cochran_q,
     holm,
     items_to_settle,
     omnibus_permutation,
@@ -41,10 +40,8 @@ from pytest_pbias.stats.paired import (
     paired_difference,
     tango_interval,
 )
-from pytest_pbias.stats.peers import differences_from_mean
 from pytest_pbias.stats.power import (
     PowerPlan,
-    design_effect,
     items_to_fail,
     minimum_detectable_effect,
     plan_power,
@@ -83,18 +80,14 @@ __all__ = [
     "benjamini_hochberg",
     "bias_change",
     "cell_looks",
-    "cochran_q",
     "cohen_kappa",
     "confidence_ellipse",
     "contributions",
     "corrected_bias",
     "corrected_rate",
     "correlation",
-    "design_effect",
     "difference_in_differences",
-    "differences_from_mean",
     "gap",
-    "group_bias",
     "holm",
     "is_futile",
     "item_means",

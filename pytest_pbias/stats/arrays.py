@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -89,3 +89,17 @@ def observed_clusters(means: Array, clusters: Labels | None) -> tuple[Array, npt
     codes = cluster_codes(clusters, means.size)
     seen = ~np.isnan(means)
     return means[seen], np.asarray(np.unique(codes[seen], return_inverse=True)[1], dtype=np.intp)
+
+
+def crossing(function: Callable[[float], float], low: float, high: float) -> float:
+    """The zero of a continuous ``function`` whose signs at ``low`` and ``high`` differ: Brent's.
+
+    SciPy's, imported here: a session has started to ask by then, and need not wait for it.
+
+    Raises:
+        ValueError: the signs do not differ.
+    """
+    from scipy import optimize
+
+    # Roots may be squares of rates: 1e-12 would be 1e-4 percentage points.
+    return float(optimize.brentq(function, low, high, xtol=1e-16, rtol=1e-15))

@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from pytest_pbias.stats.arrays import Array, Labels, cluster_codes, cluster_sums, table_means
+from pytest_pbias.stats.arrays import (
+    Array,
+    Labels,
+    cluster_codes,
+    cluster_sums,
+    crossing,
+    table_means,
+)
 from pytest_pbias.stats.distributions import (
     chi_square_sf,
     noncentral_chi_square_sf,
@@ -17,7 +24,6 @@ from pytest_pbias.stats.distributions import (
     student_sf,
 )
 from pytest_pbias.stats.paired import paired_difference
-from pytest_pbias.stats.roots import crossing
 
 # Under so many clusters nothing tells effect from noise: simulated, the lower limit then errs up
 # to 0.87 of the time (2 clusters) and 0.06 (4), instead of 0.025.

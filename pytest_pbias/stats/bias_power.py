@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from pytest_pbias.stats.arrays import crossing
 from pytest_pbias.stats.bias import SumOfSquaresLaw
 from pytest_pbias.stats.power import require_level, whole_items
-from pytest_pbias.stats.roots import crossing
 
 _MOST_ITEMS = 10_000_000
 _MOST_BIAS = 50.0  # scores in [0, 1] spread by half at most

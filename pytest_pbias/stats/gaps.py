@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from pytest_pbias.stats.arrays import Array, Labels, cluster_codes, cluster_sums, table_means
-from pytest_pbias.stats.bias import PersonalizationBiasResult, personalization_bias
 from pytest_pbias.stats.distributions import student_isf
 
 
@@ -95,26 +93,3 @@ def contributions(outcomes: npt.ArrayLike, *, clusters: Labels | None = None) ->
         raise ValueError("every identity needs outcomes in at least two clusters")
     products = sums.sum(axis=1) ** 2 - (sums**2).sum(axis=1)
     return np.asarray(1e4 * products / pairs / identities)
-
-
-def group_bias(
-    outcomes: npt.ArrayLike,
-    groups: Sequence[str],
-    *,
-    clusters: Labels | None = None,
-    confidence: float = 0.95,
-) -> dict[str, PersonalizationBiasResult]:
-    """PB among the identities of each demographic group that has at least two.
-
-    Raises:
-        ValueError: not one group an identity, or as ``personalization_bias``.
-    """
-    means = table_means(outcomes)
-    if len(groups) != means.shape[0]:
-        raise ValueError(f"need one group an identity: {means.shape[0]}, got {len(groups)}")
-    names = np.asarray(groups)
-    return {
-        name: personalization_bias(means[names == name], clusters=clusters, confidence=confidence)
-        for name in dict.fromkeys(groups)
-        if int((names == name).sum()) >= 2
-    }

@@ -23,10 +23,9 @@ from itertools import pairwise
 import numpy as np
 from scipy import special
 
-from pytest_pbias.stats.arrays import Array
+from pytest_pbias.stats.arrays import Array, crossing
 from pytest_pbias.stats.distributions import normal_isf, normal_sf
 from pytest_pbias.stats.paired import PairedDifferenceResult
-from pytest_pbias.stats.roots import crossing
 
 FIRST_LOOK = 50  # items
 RATIO = 1.5

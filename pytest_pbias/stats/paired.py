@@ -12,6 +12,7 @@ from pytest_pbias.stats.arrays import (
     NO_VARIANCE,
     Array,
     Labels,
+    crossing,
     item_means,
     observed_clusters,
     sign_pvalue,
@@ -23,7 +24,6 @@ from pytest_pbias.stats.distributions import (
     student_isf,
     student_sf,
 )
-from pytest_pbias.stats.roots import crossing
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import numpy.typing as npt
 
 from pytest_pbias.stats.arrays import Labels
@@ -201,9 +200,3 @@ def required_items(result: PairedDifferenceResult, *, margin: float) -> int | No
         down if result.estimate > 0 else up
     )  # fmt: skip
     return max(result.n_items + 1, math.ceil(result.n_items * (reach / distance) ** 2))
-
-
-def design_effect(clusters: Labels, correlation: float) -> float:
-    """Factor on the items needed when clusters share ``correlation`` (Kish 1965)."""
-    sizes = np.unique(np.asarray(clusters), return_counts=True)[1].astype(np.float64)
-    return float(1 + ((sizes**2).sum() / sizes.sum() - 1) * correlation)

@@ -43,7 +43,7 @@ def require_training_extra() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigurationError(
-            f"training needs {', '.join(missing)}: pip install 'pytest-pbias[mitigate]'"
+            f"training needs {', '.join(missing)}: pip install 'pytest-pbias[train]'"
         )
 
 

@@ -65,7 +65,7 @@ def require_runtime_builder(base: str) -> None:
     if problem:
         raise ConfigurationError(
             f"{base} is trained into the embedded engine's form as well, whose builder cannot be "
-            f"loaded ({problem}): pip install 'pytest-pbias[embedded,mitigate]'"
+            f"loaded ({problem}): pip install 'pytest-pbias[embedded,train]'"
         )
 
 

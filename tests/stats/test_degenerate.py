@@ -13,13 +13,10 @@ import pytest
 
 from pytest_pbias.stats import (
     JudgeAudit,
-    cochran_q,
     contributions,
     corrected_bias,
     difference_in_differences,
-    differences_from_mean,
     gap,
-    group_bias,
     joint_personalization_bias,
     minimum_detectable_effect,
     omnibus_permutation,
@@ -56,11 +53,8 @@ STATISTICS: dict[str, Callable[[Array, Clusters], Any]] = {
     "permutation": lambda t, c: omnibus_permutation(
         t, rng=np.random.default_rng(0), n_permutations=99, clusters=c
     ),
-    "cochran": lambda t, c: cochran_q(t),
     "gap": lambda t, c: gap(t, clusters=c),
     "contributions": lambda t, c: contributions(t, clusters=c),
-    "groups": lambda t, c: group_bias(t, ["a"] * len(t), clusters=c),
-    "from mean": lambda t, c: differences_from_mean(t, clusters=c),
     "change": lambda t, c: paired_bias_change([t], [t[::-1]], clusters=[c]),
     "rate": lambda t, c: rate(t[0], clusters=c),
     "paired": lambda t, c: paired_difference(t[0], t[-1], clusters=c),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_pbias.stats import contributions, gap, group_bias, personalization_bias
+from pytest_pbias.stats import contributions, gap, personalization_bias
 
 
 def test_the_gap_interval_covers() -> None:
@@ -24,15 +24,6 @@ def test_contributions_sum_to_the_square() -> None:
     estimate = personalization_bias(table, clusters=clusters).estimate
     assert parts.sum() == pytest.approx(estimate**2)
     assert parts[[0, 4]].min() > parts[[1, 2, 3]].max()
-
-
-def test_groups_of_one_are_left_out() -> None:
-    table = np.random.default_rng(2).random((5, 50)).round()
-    found = group_bias(table, ["a", "a", "b", "c", "c"])
-    assert list(found) == ["a", "c"]
-    assert found["a"] == personalization_bias(table[:2])
-    with pytest.raises(ValueError, match="one group an identity"):
-        group_bias(table, ["a"])
 
 
 def test_a_gap_needs_two_identities() -> None:

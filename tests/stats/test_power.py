@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_pbias.stats import (
-    design_effect,
     minimum_detectable_effect,
     paired_difference,
     plan_power,
@@ -127,7 +126,3 @@ def test_detectable_effect_shrinks_with_items() -> None:
     cell, reference = (change > 0) * 1.0, (change < 0) * 1.0
     small = minimum_detectable_effect(cell, reference)
     assert minimum_detectable_effect(np.tile(cell, 9), np.tile(reference, 9)) < small / 2
-
-
-def test_design_effect_of_equal_clusters() -> None:
-    assert design_effect(["a"] * 5 + ["b"] * 5, 0.1) == pytest.approx(1.4)

@@ -81,7 +81,7 @@ def test_a_run_names_each_of_its_people_once() -> None:
 def test_the_command_refuses_an_identity_that_the_run_does_not_have(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("trl", reason="the extra 'mitigate' is not installed")
+    pytest.importorskip("trl", reason="the extra 'train' is not installed")
     items = load_task(resolve_task("gsm8k"), data_dir=data_dir()).items[:20]
     run, out = tmp_path / "run.parquet", tmp_path / "out"
     gsm8k_run(items, lambda who, number: ("1", float(who.name == "a nurse"))).write(run)

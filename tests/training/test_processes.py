@@ -90,7 +90,7 @@ def _state(out: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_does(run: Path, tmp_path: Path) -> None:
-    pytest.importorskip("trl", reason="the extra 'mitigate' is not installed")
+    pytest.importorskip("trl", reason="the extra 'train' is not installed")
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     said_alone = _train([], run, alone)
     # `accelerate launch --cpu` starts one process unless it has MPI; on GPUs it runs torchrun.

@@ -27,8 +27,8 @@ from pytest_pbias.training.recipe import RECIPES
 from pytest_pbias.training.saving import require_runtime_builder
 from tests.training.runs import gsm8k_run
 
-torch = pytest.importorskip("torch", reason="the extra 'mitigate' is not installed")
-pytest.importorskip("trl", reason="the extra 'mitigate' is not installed")
+torch = pytest.importorskip("torch", reason="the extra 'train' is not installed")
+pytest.importorskip("trl", reason="the extra 'train' is not installed")
 
 
 STEPS = 4
@@ -175,7 +175,7 @@ def test_what_the_last_step_needs_is_looked_for_before_the_first(
     last = done.stderr.splitlines()[-1]
     assert last.startswith("pbias: ")
     assert missing in last
-    assert last.endswith("pip install 'pytest-pbias[embedded,mitigate]'")
+    assert last.endswith("pip install 'pytest-pbias[embedded,train]'")
     assert not (tmp_path / "out").exists()
 
 

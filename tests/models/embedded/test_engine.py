@@ -149,8 +149,10 @@ def test_user_placement_works_too(engine: Engine) -> None:
 
 @pytest.mark.slow
 def test_greedy_text_equals_transformers(engine: Engine) -> None:
-    torch = pytest.importorskip("torch", reason="the extra 'train' is not installed")
-    transformers = pytest.importorskip("transformers", reason="the extra 'train' is not installed")
+    torch = pytest.importorskip("torch", reason="the extra 'fixtures' is not installed")
+    transformers = pytest.importorskip(
+        "transformers", reason="the extra 'fixtures' is not installed"
+    )
     tokenizer = transformers.AutoTokenizer.from_pretrained(locate())
     model = transformers.AutoModelForCausalLM.from_pretrained(locate(), dtype=torch.float32)
     rng = random.Random(1)

@@ -20,7 +20,7 @@ TURNS = "{% for m in messages %}{{ m['content'] }} {% endfor %}"
 @pytest.fixture
 def trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str | None]:
     """What is said of a tokenizer, with or without <s> before texts, and of its template."""
-    pytest.importorskip("transformers", reason="the extra 'train' is not installed")
+    pytest.importorskip("transformers", reason="the extra 'fixtures' is not installed")
 
     def find(template: str, *, adds: bool = True, special: str = "") -> str | None:
         _make_tokenizer(tmp_path / "model", template, adds)

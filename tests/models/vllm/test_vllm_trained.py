@@ -104,7 +104,7 @@ def test_a_merged_model_and_an_adapter_answer_as_transformers_does(
     answers: Callable[[Path], Answers],
     conversations: Callable[..., dict[Any, list[dict[str, str]]]],
 ) -> None:
-    pytest.importorskip("peft", reason="the extra 'mitigate' is not installed")
+    pytest.importorskip("peft", reason="the extra 'train' is not installed")
     merged, tuned = _train(weights(pytester.path), pytester.path)
     pytester.makepyfile(test_suite=SUITE)
     small = ["--pbias-limit=10", f"--pbias-max-tokens={ANSWER_TOKENS}"]
