@@ -110,13 +110,11 @@ def commands_page() -> str:
     if "train" in cli.COMMANDS:
         lines[2] = "`pbias` works on what is stored; `train` alone needs more than that."
     for name in cli.COMMANDS:
-        module = importlib.import_module(f"pytest_pbias.cli.{name}")
-        parser = argparse.ArgumentParser(
+        parser = cli.CommandParser(
             prog=f"pbias {name}",
-            description=(module.__doc__ or "").strip().splitlines()[0],
             formatter_class=functools.partial(argparse.HelpFormatter, width=80),
         )
-        module.add_arguments(parser)
+        parser.declare()
         lines += [f"## pbias {name}", "", "```text", parser.format_help().rstrip(), "```", ""]
     return "\n".join(lines)
 

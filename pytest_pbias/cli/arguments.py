@@ -5,16 +5,12 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-if TYPE_CHECKING:
-    import pytest
-
-    from pytest_pbias.grading.judges import Judge, Judging
-    from pytest_pbias.outcomes.regrading import DataOptions
-    from pytest_pbias.reporting.schemas import SchemaName
+from pytest_pbias.outcomes.regrading import DataOptions
+from pytest_pbias.reporting.schemas import SchemaName, schema_text
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -65,8 +61,6 @@ class _PrintSchema(argparse.Action):
         super().__init__(option_strings, argparse.SUPPRESS, nargs=0, **kwargs)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from pytest_pbias.reporting.schemas import schema_text
-
         print(schema_text(self.const), end="")
         sys.stdout.flush()
         parser.exit()
@@ -84,8 +78,6 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 def data_options(options: argparse.Namespace) -> DataOptions:
     """What was given."""
-    from pytest_pbias.outcomes.regrading import DataOptions
-
     return DataOptions(options.data_dir, options.shots, options.data_seed, options.offline)
 
 
@@ -103,72 +95,3 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--aliases", type=Path, metavar="FILE", help="model aliases of your own")
     parser.add_argument("--prices", type=Path, metavar="FILE", help="prices of models of your own")
-
-
-def chosen_judging(
-    options: argparse.Namespace, noted: Iterable[str], hidden: Iterable[str]
-) -> Judging:
-    """The judges that are named, else those ``noted`` in the run; ``hidden`` is masked for them.
-
-    Raises:
-        ConfigurationError: a judge is unknown or lacks what it needs, or a plug-in failed.
-    """
-    from pytest_pbias.grading.judges import (
-        BUILT_IN,
-        DEFAULT_JUDGE,
-        JudgeModel,
-        Judging,
-        identity_mask,
-        make_judges,
-    )
-
-    wanted = options.judge or ",".join(noted) or DEFAULT_JUDGE
-    model = JudgeModel(
-        store_dir=options.store,
-        model=options.judge_model,
-        base_url=options.judge_base_url,
-        key_env=options.judge_api_key_env,
-        aliases=options.aliases,
-        concurrency=max(1, options.judge_concurrency),
-        prices=options.prices,
-        offline=options.offline,
-    )
-    kinds = {name.strip().partition(":")[0] for name in wanted.split(",")}
-    judges = make_judges(wanted, model, _judges_of_plugins() if kinds - BUILT_IN else ())
-    if options.judge_mask == "off" or not any(judge.masks_identity for judge in judges):
-        return Judging(judges)
-    words = tuple(hidden)
-    return Judging(judges, identity_mask(words), words)
-
-
-def _judges_of_plugins() -> tuple[Judge, ...]:
-    """What installed plug-ins and the ``conftest.py`` of this folder offer.
-
-    pytest itself finds and loads them, and stops before it collects anything.
-
-    Raises:
-        ConfigurationError: one could not be loaded, or its judges are none.
-    """
-    import pytest
-
-    from pytest_pbias.errors import ConfigurationError
-    from pytest_pbias.grading.judges import validate_judges
-
-    found: list[Any] = []
-    problems: list[str] = []
-
-    class Offered:
-        @pytest.hookimpl(tryfirst=True)
-        def pytest_cmdline_main(self, config: pytest.Config) -> int:
-            try:
-                for judges in config.hook.pytest_pbias_judges(config=config):
-                    found.extend(judges or ())
-            except Exception as error:
-                problems.append(" ".join(f"{type(error).__name__}: {error}".split())[:200])
-            return 0
-
-    status = pytest.main([], plugins=[Offered()])
-    if problems or status != 0:
-        reason = problems[0] if problems else "pytest could not load the plug-ins of this folder"
-        raise ConfigurationError(f"the hook pytest_pbias_judges broke: {reason}")
-    return validate_judges(found)

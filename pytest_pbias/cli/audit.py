@@ -5,14 +5,24 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from pytest_pbias.analysis.audit import (
+    LABELS,
+    TaskAudit,
+    answers,
+    draw_sample,
+    evaluate,
+    questions_of,
+    read_labels,
+    to_csv,
+)
 from pytest_pbias.cli.arguments import add_data_arguments, data_options
-
-if TYPE_CHECKING:
-    from pytest_pbias.analysis.audit import TaskAudit
-
-HELP = "check a run's judge against labels of people"
+from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes.saved_runs import find_run
+from pytest_pbias.reporting.text import plain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,20 +46,6 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         PbiasError: the run or the file cannot be read or written.
     """
-    import numpy as np
-
-    from pytest_pbias.analysis.audit import (
-        answers,
-        draw_sample,
-        evaluate,
-        questions_of,
-        read_labels,
-        to_csv,
-    )
-    from pytest_pbias.errors import ConfigurationError
-    from pytest_pbias.outcomes import OutcomeTable
-    from pytest_pbias.outcomes.saved_runs import find_run
-
     table = OutcomeTable.read(find_run(options.run, options.store))
     population = answers(table)
     if options.labels is not None:
@@ -80,9 +76,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _lines(audit: TaskAudit) -> Iterator[str]:
     """A task's audit, at most 80 columns."""
-    from pytest_pbias.analysis.audit import LABELS
-    from pytest_pbias.reporting.text import plain
-
     good, bad = LABELS[audit.axis]
     counts, rate = audit.counts, audit.rate
     under = "" if audit.defense == "none" else f" under {audit.defense}"

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
+from pytest_pbias.analysis.comparison import compare_runs
+from pytest_pbias.analysis.condition import decide_comparison
+from pytest_pbias.analysis.pairing import pair_runs, select_defense
 from pytest_pbias.cli.arguments import add_schema_option
-
-HELP = "compare two kept runs"
+from pytest_pbias.errors import DataError
+from pytest_pbias.gate import GatePolicy, Verdict
+from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes.saved_runs import find_run
+from pytest_pbias.reporting.comparison import (
+    comparison_json,
+    comparison_markdown,
+    comparison_terminal,
+)
+from pytest_pbias.reporting.html.comparison import comparison_page
+from pytest_pbias.reporting.json_report import write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,23 +61,6 @@ def run(options: argparse.Namespace) -> int:
         PbiasError: a run is not found, or the two cannot be compared, or cannot be judged (the
             comparison is printed and written all the same).
     """
-    import json
-
-    from pytest_pbias.analysis.comparison import compare_runs
-    from pytest_pbias.analysis.condition import decide_comparison
-    from pytest_pbias.analysis.pairing import pair_runs, select_defense
-    from pytest_pbias.errors import DataError
-    from pytest_pbias.gate import GatePolicy, Verdict
-    from pytest_pbias.outcomes import OutcomeTable
-    from pytest_pbias.outcomes.saved_runs import find_run
-    from pytest_pbias.reporting.comparison import (
-        comparison_json,
-        comparison_markdown,
-        comparison_terminal,
-    )
-    from pytest_pbias.reporting.html.comparison import comparison_page
-    from pytest_pbias.reporting.json_report import write_text
-
     old, new = (
         OutcomeTable.read(find_run(name, options.store)) for name in (options.old, options.new)
     )

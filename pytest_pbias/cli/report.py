@@ -6,12 +6,21 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+from pytest_pbias.analysis.comparison import compare_beside
+from pytest_pbias.analysis.summary import summarize
 from pytest_pbias.cli.arguments import add_schema_option
+from pytest_pbias.errors import DataError
+from pytest_pbias.gate import GatePolicy
+from pytest_pbias.outcomes import OutcomeTable, stored_texts
+from pytest_pbias.outcomes.saved_runs import find_run
+from pytest_pbias.reporting import render_terminal, write_json, write_markdown
+from pytest_pbias.reporting.comparison import compared_json, compared_lines, compared_markdown
+from pytest_pbias.reporting.html import RunContent, to_html
+from pytest_pbias.reporting.html.figures import defense_plot
+from pytest_pbias.reporting.json_report import write_text
 
 # What takes most of a large table's memory; answers that are shown are read when it is known which.
 _LONG = ("response", "request_key")
-
-HELP = "report a stored outcome table again"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,17 +45,6 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         DataError: the table cannot be read.
     """
-    from pytest_pbias.analysis.comparison import compare_beside
-    from pytest_pbias.analysis.summary import summarize
-    from pytest_pbias.errors import DataError
-    from pytest_pbias.gate import GatePolicy
-    from pytest_pbias.outcomes import OutcomeTable, stored_texts
-    from pytest_pbias.outcomes.saved_runs import find_run
-    from pytest_pbias.reporting import render_terminal, write_json, write_markdown
-    from pytest_pbias.reporting.comparison import compared_json, compared_lines, compared_markdown
-    from pytest_pbias.reporting.html.figures import defense_plot
-    from pytest_pbias.reporting.json_report import write_text
-
     path = find_run(options.run, options.store)
     table = OutcomeTable.read(path, leave_out=_LONG)
     policy = GatePolicy.from_plain(table.info.get("policy", {}))
@@ -61,8 +59,6 @@ def run(options: argparse.Namespace) -> int:
     if options.markdown is not None:
         write_markdown(summary, options.markdown, compared_markdown(compared) if compared else "")
     if options.html is not None:
-        from pytest_pbias.reporting.html import RunContent, to_html
-
         content = RunContent(summary, table, partial(stored_texts, path, "response"), compared)
         write_text(options.html, to_html(content))
     if options.defense_plot is not None:

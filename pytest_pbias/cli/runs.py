@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
-HELP = "list the kept runs"
+from pytest_pbias.outcomes.saved_runs import RunRecord, list_runs
+from pytest_pbias.reporting.text import plain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,10 +18,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the list, oldest first."""
-    import json
-
-    from pytest_pbias.outcomes.saved_runs import RunRecord, list_runs
-    from pytest_pbias.reporting.text import plain
 
     def line(record: RunRecord) -> str:
         number = "" if record.number is None else f"{record.number:04d}"

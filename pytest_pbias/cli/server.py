@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pytest_pbias.models.vllm.kept import KeptServer
-
-HELP = "list or stop kept vLLM servers"
+from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.models.vllm.kept import KeptServer, KeptServers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="ACTION", parser_class=argparse.ArgumentParser
+    )
     actions.add_parser("ls", help="the servers that run")
     stop = actions.add_parser("stop", help="end one server, or all of them")
     stop.add_argument("which", nargs="?", metavar="PORT|NAME", help="without it: every server")
@@ -26,8 +25,6 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         ConfigurationError: no kept server has the port or name.
     """
-    from pytest_pbias.models.vllm.kept import KeptServers
-
     servers = KeptServers()
     running = servers.all()
     if options.action == "ls":
@@ -47,8 +44,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _choose(running: list[KeptServer], which: str | None) -> list[KeptServer]:
-    from pytest_pbias.errors import ConfigurationError
-
     if which is None:
         return running
     found = [one for one in running if which in (str(one.port), one.name, one.served_name)]
