@@ -81,14 +81,18 @@ def options_page() -> str:
         "# Options",
         "",
         "Each option of `pytest` has a twin for the ini file (`pytest.ini`, `pyproject.toml`): the "
-        "command line comes first, then the ini file, then the default.",
+        "command line comes first, then the ini file, then the default. Commands of `pbias` have "
+        "those marked so under the same name: `--store`.",
         "",
-        "| option | ini | default | |",
-        "| --- | --- | --- | --- |",
+        "| option | ini | default | `pbias` | |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for option in OPTIONS:
         shown = f"`{option.default}`" if option.default else ""
-        lines.append(f"| `{_usage(option)}` | `{option.dest}` | {shown} | {_cell(option.help)} |")
+        twin = f"`--{option.name}`" if option.cli else ""
+        lines.append(
+            f"| `{_usage(option)}` | `{option.dest}` | {shown} | {twin} | {_cell(option.help)} |"
+        )
     return "\n".join(lines) + "\n"
 
 

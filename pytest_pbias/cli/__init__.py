@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_pbias.errors import PbiasError
+from pytest_pbias.plugin.options import OPTIONS
 
 COMMANDS = {
     "report": "report a stored outcome table again",
@@ -29,6 +30,8 @@ COMMANDS = {
 }
 """What each command does, in a line."""
 
+# Options of commands that errors below may be about, and that pytest has not.
+OWN_SETTINGS = frozenset({"leave-out", "micro-batch", "out", "sample"})
 _READER_GONE = 141  # as a shell reports a program that SIGPIPE has ended
 
 
@@ -50,9 +53,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return _READER_GONE
-    except (PbiasError, ValueError) as error:
+    except PbiasError as error:
+        print(f"pbias: {_described(error)}", file=sys.stderr)
+        return 2
+    except ValueError as error:
         print(f"pbias: {error}", file=sys.stderr)
         return 2
+
+
+def _described(error: PbiasError) -> str:
+    """An error's line for users of ``pbias``: with the option it is about, if a command has it."""
+    known = {option.name for option in OPTIONS if option.cli} | OWN_SETTINGS
+    return f"--{error.setting}: {error}" if error.setting in known else str(error)
 
 
 class CommandParser(argparse.ArgumentParser):

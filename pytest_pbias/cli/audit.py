@@ -18,7 +18,7 @@ from pytest_pbias.analysis.audit import (
     read_labels,
     to_csv,
 )
-from pytest_pbias.cli.arguments import add_data_arguments, data_options
+from pytest_pbias.cli.arguments import add_data_arguments, add_option, data_options
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import find_run
@@ -28,9 +28,9 @@ from pytest_pbias.reporting.text import plain
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("run", help="number, name or tag of a kept run, 'latest', or a file")
-    parser.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of the runs")
+    add_option(parser, "store", help="folder of the runs")
     parser.add_argument("--sample", type=int, default=200, metavar="N", help="answers to draw")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
+    add_option(parser, "seed", help="seed of the sample")
     way = parser.add_mutually_exclusive_group(required=True)
     way.add_argument("--out", type=Path, metavar="FILE", help="write the sample as CSV")
     parser.add_argument(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from pytest_pbias.analysis.comparison import compare_runs
 from pytest_pbias.analysis.condition import decide_comparison
 from pytest_pbias.analysis.pairing import pair_runs, select_defense
-from pytest_pbias.cli.arguments import add_schema_option
+from pytest_pbias.cli.arguments import add_option, add_schema_option
 from pytest_pbias.errors import DataError
 from pytest_pbias.gate import GatePolicy, Verdict
 from pytest_pbias.outcomes import OutcomeTable
@@ -29,27 +28,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("old", help=f"the earlier run: {names}")
     parser.add_argument("new", help="the run that is compared with it")
     parser.add_argument("--defense", help="the prompt defence to compare (default: without one)")
-    parser.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of the runs")
+    add_option(parser, "store", help="folder of the runs")
     parser.add_argument(
         "--fail",
         metavar="EXPR",
         help="exit with 1 where this holds beyond noise: 'pb_safety>+1.0, baseline_mmlu<-2'",
     )
-    parser.add_argument(
-        "--gate",
-        choices=("detect", "prove"),
-        default="detect",
-        help="prove: exit with 1 also where --fail is not ruled out",
-    )
+    add_option(parser, "gate", help="prove: exit with 1 also where --fail is not ruled out")
     parser.add_argument(
         "--anyway",
         action="store_true",
         help="judge --fail although the runs were asked otherwise or lack answers",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparison as JSON")
+    add_option(parser, "json", help="write the comparison as JSON")
     add_schema_option(parser, "comparison")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write it as Markdown")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write it as a page")
+    add_option(parser, "markdown", help="write it as Markdown")
+    add_option(parser, "html", help="write it as a page")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="show every cell")
     parser.add_argument("-q", "--quiet", action="count", default=0, help="one line")
 

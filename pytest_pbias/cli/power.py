@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from pytest_pbias.analysis.pairing import select_defense
+from pytest_pbias.cli.arguments import add_option
 from pytest_pbias.gate import DEFAULT_MARGIN, DEFAULT_TOLERANCE
 from pytest_pbias.outcomes import OutcomeTable, Scores, TaskOutcomes
 from pytest_pbias.outcomes.saved_runs import find_run
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--defense", help="the prompt defence of the run to plan from (default: without one)"
     )
-    parser.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of kept runs")
+    add_option(parser, "store", help="folder of kept runs")
     parser.add_argument("--n-identities", type=int, default=33, help="compared with the baseline")
     parser.add_argument("--n-tasks", type=int, default=1)
     parser.add_argument("--margin", type=float, help="of a cell, in points (default: the gate's)")
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--effect", type=float, help="difference to be found, in points")
     parser.add_argument("--discordance", type=float, help="share of answers that change, 0 to 1")
     parser.add_argument("--power", type=float, default=0.8)
-    parser.add_argument("--alpha", type=float, default=0.05)
+    add_option(parser, "alpha")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from pytest_pbias.analysis.summary import summarize, verdict_counts
 from pytest_pbias.cli.arguments import (
     add_data_arguments,
     add_judge_arguments,
+    add_option,
     data_options,
 )
 from pytest_pbias.cli.judging import chosen_judging
@@ -30,11 +31,11 @@ from pytest_pbias.stats import AgreementResult, cohen_kappa, krippendorff_alpha
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("run", help="number, name or tag of a kept run, 'latest', or a file")
-    parser.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of the runs")
+    add_option(parser, "store", help="folder of the runs")
     add_data_arguments(parser)
     add_judge_arguments(parser)
-    parser.add_argument("--tag", default="", help="name the new run")
-    parser.add_argument("--seed", type=int, default=0, help="seed of intervals and permutations")
+    add_option(parser, "tag", default="", help="name the new run")
+    add_option(parser, "seed", help="seed of intervals and permutations")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="show every cell")
 
 

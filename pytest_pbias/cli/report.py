@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pytest_pbias.analysis.comparison import compare_beside
 from pytest_pbias.analysis.summary import summarize
-from pytest_pbias.cli.arguments import add_schema_option
+from pytest_pbias.cli.arguments import add_option, add_schema_option
 from pytest_pbias.errors import DataError
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, stored_texts
@@ -26,16 +26,16 @@ _LONG = ("response", "request_key")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("run", help="number, name or tag of a kept run, 'latest', or a file")
-    parser.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of the runs")
-    parser.add_argument("--json", type=Path, help="write the results as JSON")
-    parser.add_argument("--markdown", type=Path, help="write the results as Markdown")
+    add_option(parser, "store", help="folder of the runs")
+    add_option(parser, "json", help="write the results as JSON")
+    add_option(parser, "markdown", help="write the results as Markdown")
     parser.add_argument(
         "--defense-plot", type=Path, metavar="FILE", help="trade-off of prompt defences, as SVG"
     )
-    parser.add_argument("--html", type=Path, help="write the report as one HTML file")
-    parser.add_argument("--compare", metavar="RUN", help="an earlier run: say what changed since")
+    add_option(parser, "html", help="write the report as one HTML file")
+    add_option(parser, "compare", help="an earlier run: say what changed since")
     add_schema_option(parser, "report")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the permutation tests")
+    add_option(parser, "seed", help="seed of the permutation tests")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="show every cell")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pytest_pbias.cli.arguments import add_option
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.collecting.waiting import owner_alive
 from pytest_pbias.errors import ConfigurationError, StoreError
@@ -24,7 +25,7 @@ _CHUNK = 2000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of the store")
+    add_option(shared, "store", help="folder of the store")
     actions = parser.add_subparsers(
         dest="action", required=True, metavar="ACTION", parser_class=argparse.ArgumentParser
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pytest_pbias.analysis.pairing import select_defense
-from pytest_pbias.cli.arguments import above_zero, from_zero, whole
+from pytest_pbias.cli.arguments import above_zero, add_option, from_zero, whole
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.outcomes import OutcomeTable
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pairs.add_argument(
         "--from-run", metavar="RUN", help="number, name or tag of a kept run, 'latest', or a table"
     )
-    pairs.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of the runs")
+    add_option(pairs, "store", help="folder of the runs")
     pairs.add_argument("--pairs", metavar="FILE|HUB", help="pairs instead of mined ones")
     pairs.add_argument(
         "--variant",
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what to do with the system prompts of --pairs (default: as-is)",
     )
     pairs.add_argument("--max-pairs", type=whole(1), help="take at most this many, drawn by --seed")
-    pairs.add_argument("--data-dir", type=Path, help="data the run was asked from")
+    add_option(pairs, "data-dir", help="data the run was asked from")
     pairs.add_argument(
         "--leave-out",
         action="append",
@@ -239,12 +239,12 @@ def _at_most(
 def _data(options: argparse.Namespace, table: OutcomeTable) -> dict[str, TaskData]:
     """The items of the run's tasks, in the wording of the run's protocol."""
     if options.data_dir is not None and not options.data_dir.is_dir():
-        raise ConfigurationError(f"--data-dir: there is no folder {options.data_dir}")
+        raise ConfigurationError(f"there is no folder {options.data_dir}", setting="data-dir")
     embedded = options.model == "embedded" or "embedded" in table.unique("model")
     folder = options.data_dir or (data_dir() if embedded else None)
     protocol: PromptProtocol = "paper" if table.info.get("protocol") == "paper" else "default"
     return {
-        name: load_task(resolve_task(name), data_dir=folder, protocol=protocol, option_prefix="--")
+        name: load_task(resolve_task(name), data_dir=folder, protocol=protocol)
         for name in table.tasks()
     }
 

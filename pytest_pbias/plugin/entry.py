@@ -42,13 +42,14 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the mark; a run that only plans needs no xdist workers."""
     try:
-        plan_only = options.read_flag(config, "plan")
+        options.check_ini_names(config)
+        plan_only: bool = options.read_option(config, "plan")
     except Exception as error:
         from pytest_pbias.errors import ConfigurationError  # every session comes by; few need it
 
         if not isinstance(error, ConfigurationError):
             raise
-        raise pytest.UsageError(f"pbias: {error}") from None
+        raise pytest.UsageError(f"pbias: {options.described(error)}") from None
     if plan_only and hasattr(config.option, "dist"):
         config.option.dist, config.option.tx = "no", []
     config.addinivalue_line(

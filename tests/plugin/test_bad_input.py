@@ -54,7 +54,32 @@ def _error(result: pytest.RunResult) -> str:
             ["--pbias-model=embedded", "--pbias-task-margins=mmul=3"],
             "unknown task 'mmul': did you mean 'mmlu'",
         ),
-        (["--pbias-model=embedded", "--pbias-data-dir=nowhere"], "there is no folder"),
+        (["--pbias-model=embedded", "--pbias-data-dir=nowhere"], "--pbias-data-dir: there is no"),
+        (["--pbias-model=embedded", "--pbias-limit=\u0661\u0662"], "--pbias-limit: '\u0661\u0662'"),
+        (
+            ["--pbias-model=embedded", "--pbias-alpha=\u0661"],
+            "--pbias-alpha: '\u0661' is not a number",
+        ),
+        (
+            ["--pbias-model=embedded", "--pbias-task-margins=mmlu=3 mmlu=4"],
+            "--pbias-task-margins: 'mmlu' is given twice",
+        ),
+        (
+            ["--pbias-model=embedded", "--pbias-split=mmlu=test,mmlu=test"],
+            "--pbias-split: 'mmlu' is given twice",
+        ),
+        (
+            ["--pbias-model=embedded", "--pbias-task-margins=mmlu=0"],
+            "--pbias-task-margins: 'mmlu': '0' is not a number above 0",
+        ),
+        (["--pbias-model=embedded", "--pbias-budget="], "--pbias-budget: the value is empty"),
+        (["--pbias-model="], "--pbias-model: the value is empty"),
+        (["--pbias-model=embedded", "--pbias-store= "], "--pbias-store: the value is empty"),
+        (["--pbias-model=m", "--pbias-base-url="], "--pbias-base-url: the value is empty"),
+        (
+            ["--pbias-model=embedded", "-o", "pbias_gaet=prove"],
+            "unknown ini option pbias_gaet: did",
+        ),
         (["--pbias-model=m", "--pbias-base-url=nonsense"], "is not an address"),
     ],
 )
@@ -99,6 +124,8 @@ PERSONAS = 'tasks = ["gsm8k"]\nidentities = ["a nurse"]\n'
         ("pbias_gate = prov", "ini value pbias_gate = 'prov': choose from detect, prove"),
         ("pbias_aa = maybe", "ini value pbias_aa: say true or false"),
         ("pbias_plan = maybe", "ini value pbias_plan: say true or false"),
+        ("pbias_limit =", "ini value pbias_limit: the value is empty"),
+        ("pbias_limit = 0", "ini value pbias_limit: '0' is not a whole number"),
     ],
 )
 def test_a_wrong_choice_in_the_ini_file(
@@ -113,6 +140,19 @@ def test_a_wrong_choice_in_the_ini_file(
         assert f"pbias: {says}" in result.stdout.str()
         assert "Traceback" not in result.stdout.str()
         assert "options.py" not in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("pbias_gaet", "did you mean 'pbias_gate'?"), ("pbias_zzzzzzzzzz", "see pytest --help")],
+)
+def test_an_unknown_ini_name_of_ours_stops_the_session(
+    suite: pytest.Pytester, name: str, hint: str
+) -> None:
+    suite.makeini(f"[pytest]\npbias_model = embedded\n{name} = prove\n")
+    said = _error(suite.runpytest_subprocess())
+    assert f"unknown ini option {name}: " in said
+    assert hint in said
 
 
 @pytest.mark.parametrize(
