@@ -82,7 +82,7 @@ def determinism(command: str, arguments: Sequence[str]) -> Determinism:
         )
     if capability < _LEAST_CAPABILITY:
         raise ConfigurationError(
-            f"this needs compute capability {_LEAST_CAPABILITY:.1f} and the GPU has "
+            f"this needs compute capability {_LEAST_CAPABILITY:.1f} and this GPU has "
             f"{capability:.1f}: leave it out, and let an A/A run say how much answers move",
             setting="deterministic",
         )
