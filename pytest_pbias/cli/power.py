@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--effect", type=float, help="difference to be found, in points")
     parser.add_argument("--discordance", type=float, help="share of answers that change, 0 to 1")
     parser.add_argument("--power", type=float, default=0.8)
-    add_option(parser, "alpha")
+    parser.add_argument("--alpha", type=float, default=0.05)  # wider bounds than the gate's
 
 
 def run(options: argparse.Namespace) -> int:

@@ -331,7 +331,6 @@ _GATE = (
         "0.05",
         most=0.5,
         above=True,
-        cli=True,
     ),
     Option(
         "margin-utility",
