@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import importlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -82,14 +81,18 @@ def options_page() -> str:
         "# Options",
         "",
         "Each option of `pytest` has a twin for the ini file (`pytest.ini`, `pyproject.toml`): the "
-        "command line comes first, then the ini file, then the default.",
+        "command line comes first, then the ini file, then the default. Commands of `pbias` have "
+        "those marked so under the same name: `--store`.",
         "",
-        "| option | ini | default | |",
-        "| --- | --- | --- | --- |",
+        "| option | ini | default | `pbias` | |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for option in OPTIONS:
         shown = f"`{option.default}`" if option.default else ""
-        lines.append(f"| `{_usage(option)}` | `{option.dest}` | {shown} | {_cell(option.help)} |")
+        twin = f"`--{option.name}`" if option.cli else ""
+        lines.append(
+            f"| `{_usage(option)}` | `{option.dest}` | {shown} | {twin} | {_cell(option.help)} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -111,13 +114,11 @@ def commands_page() -> str:
     if "train" in cli.COMMANDS:
         lines[2] = "`pbias` works on what is stored; `train` alone needs more than that."
     for name in cli.COMMANDS:
-        module = importlib.import_module(f"pytest_pbias.cli.{name}")
-        parser = argparse.ArgumentParser(
+        parser = cli.CommandParser(
             prog=f"pbias {name}",
-            description=(module.__doc__ or "").strip().splitlines()[0],
             formatter_class=functools.partial(argparse.HelpFormatter, width=80),
         )
-        module.add_arguments(parser)
+        parser.declare()
         lines += [f"## pbias {name}", "", "```text", parser.format_help().rstrip(), "```", ""]
     return "\n".join(lines)
 

@@ -10,7 +10,15 @@ _MOST_SHOWN = 100  # characters of a name in an error
 
 
 class PbiasError(Exception):
-    """Base of every error this package raises on purpose; its text is a single line."""
+    """Base of every error this package raises on purpose; its text is a single line.
+
+    The text is a fact. ``setting`` is the option that it is about or that mends it, without a
+    prefix (``data-dir``): pytest's plugin and ``pbias`` put it in front, each in its own spelling.
+    """
+
+    def __init__(self, text: str = "", *, setting: str | None = None) -> None:
+        super().__init__(text)
+        self.setting = setting
 
 
 class ConfigurationError(PbiasError):

@@ -96,7 +96,10 @@ def draw_sample(population: Sequence[Answer], size: int, rng: np.random.Generato
     for answer in population:
         by_task.setdefault(answer.task, []).append(answer)
     if size < len(by_task):
-        raise ConfigurationError(f"--sample {size}: the run has {len(by_task)} tasks to sample")
+        raise ConfigurationError(
+            f"{size} answers are too few: the run has {len(by_task)} tasks to sample",
+            setting="sample",
+        )
     shares = _equal_shares([len(members) for members in by_task.values()], size)
     chosen: list[Answer] = []
     for members, share in zip(by_task.values(), shares, strict=True):

@@ -1,7 +1,7 @@
 """``pbias``: work on stored runs and on the store; only ``pbias train`` needs more than these.
 
-Each command is a module of this package with ``HELP``, ``add_arguments`` and ``run``; a module
-imports what is heavy inside ``run``, so that ``pbias --help`` is quick.
+Each command is a module of this package with ``add_arguments`` and ``run``. Only the module of the
+command that is called is imported, so that ``pbias --help`` is quick.
 """
 
 from __future__ import annotations
@@ -11,39 +11,42 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from pytest_pbias.errors import ConfigurationError, PbiasError
+from pytest_pbias.plugin.options import OPTIONS
 
-COMMANDS = (
-    "report",
-    "compare",
-    "power",
-    "train",
-    "runs",
-    "regrade",
-    "audit",
-    "verdict",
-    "store",
-)
+COMMANDS = {
+    "report": "report a stored outcome table again",
+    "compare": "compare two kept runs",
+    "power": "how many items a run needs to be decided",
+    "train": "train a model against its bias (DPO)",
+    "runs": "list the kept runs",
+    "regrade": "grade a run's stored responses again",
+    "audit": "check a run's judge against labels of people",
+    "verdict": "say in one word how a run ended",
+    "store": "list, verify, clean up or export the store of responses",
+}
+"""What each command does, in a line."""
 
+# Options of commands that errors below may be about, and that pytest has not.
+OWN_SETTINGS = frozenset({"leave-out", "micro-batch", "out", "sample"})
 _READER_GONE = 141  # as a shell reports a program that SIGPIPE has ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status, or 2 with one line on standard error."""
     parser = argparse.ArgumentParser(prog="pbias", description=_first_line(__doc__))
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    modules = {name: importlib.import_module(f"{__name__}.{name}") for name in COMMANDS}
-    for name, module in modules.items():
-        command = subparsers.add_parser(
-            name, help=module.HELP, description=_first_line(module.__doc__)
-        )
-        module.add_arguments(command)
+    subparsers = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=CommandParser
+    )
+    for name, said in COMMANDS.items():
+        subparsers.add_parser(name, help=said)
     try:
         words = sys.argv[1:] if arguments is None else list(arguments)
         _require_values(words)
         options = parser.parse_args(words)
-        status = int(modules[options.command].run(options))
+        status = int(options.run(options))
         sys.stdout.flush()
         return status
     except BrokenPipeError:
@@ -51,7 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return _READER_GONE
-    except (PbiasError, ValueError) as error:
+    except PbiasError as error:
+        print(f"pbias: {_described(error)}", file=sys.stderr)
+        return 2
+    except ValueError as error:
         print(f"pbias: {error}", file=sys.stderr)
         return 2
 
@@ -69,6 +75,28 @@ def _require_values(words: Sequence[str]) -> None:
             raise ConfigurationError(
                 f"{option} is empty, as with an unset variable: give a value, or leave it out"
             )
+
+
+def _described(error: PbiasError) -> str:
+    """An error's line for users of ``pbias``: with the option it is about, if a command has it."""
+    known = {option.name for option in OPTIONS if option.cli} | OWN_SETTINGS
+    return f"--{error.setting}: {error}" if error.setting in known else str(error)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The parser of ``pbias NAME``; the command's module is imported when it is to parse."""
+
+    def declare(self) -> None:
+        """Add the command's description and arguments."""
+        module = importlib.import_module(f"{__name__}.{self.prog.split()[-1]}")
+        self.description = _first_line(module.__doc__)
+        self.set_defaults(run=module.run)
+        module.add_arguments(self)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Declare the arguments, then parse them as usual."""
+        self.declare()
+        return super().parse_known_args(args, namespace)
 
 
 def _first_line(text: str | None) -> str:

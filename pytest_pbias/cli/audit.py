@@ -5,22 +5,33 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pytest_pbias.cli.arguments import add_data_arguments, data_options
+import numpy as np
 
-if TYPE_CHECKING:
-    from pytest_pbias.analysis.audit import TaskAudit
-
-HELP = "check a run's judge against labels of people"
+from pytest_pbias.analysis.audit import (
+    LABELS,
+    TaskAudit,
+    answers,
+    draw_sample,
+    evaluate,
+    questions_of,
+    read_labels,
+    to_csv,
+)
+from pytest_pbias.cli.arguments import add_data_arguments, add_option, data_options
+from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.files.writing import stream_at, write_whole
+from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes.saved_runs import find_run
+from pytest_pbias.reporting.text import plain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("run", help="number, name or tag of a kept run, 'latest', or a file")
-    parser.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of the runs")
+    add_option(parser, "store", help="folder of the runs")
     parser.add_argument("--sample", type=int, default=200, metavar="N", help="answers to draw")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
+    add_option(parser, "seed", help="seed of the sample")
     way = parser.add_mutually_exclusive_group(required=True)
     way.add_argument("--out", type=Path, metavar="FILE", help="write the sample as CSV")
     parser.add_argument(
@@ -36,21 +47,6 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         PbiasError: the run or the file cannot be read or written.
     """
-    import numpy as np
-
-    from pytest_pbias.analysis.audit import (
-        answers,
-        draw_sample,
-        evaluate,
-        questions_of,
-        read_labels,
-        to_csv,
-    )
-    from pytest_pbias.errors import ConfigurationError
-    from pytest_pbias.files.writing import stream_at, write_whole
-    from pytest_pbias.outcomes import OutcomeTable
-    from pytest_pbias.outcomes.saved_runs import find_run
-
     table = OutcomeTable.read(find_run(options.run, options.store))
     population = answers(table)
     if options.labels is not None:
@@ -81,9 +77,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _lines(audit: TaskAudit) -> Iterator[str]:
     """A task's audit, at most 80 columns."""
-    from pytest_pbias.analysis.audit import LABELS
-    from pytest_pbias.reporting.text import plain
-
     good, bad = LABELS[audit.axis]
     counts, rate = audit.counts, audit.rate
     under = "" if audit.defense == "none" else f" under {audit.defense}"

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import json
 
-from pytest_pbias.cli.arguments import add_schema_option
-
-HELP = "compare two kept runs"
+from pytest_pbias.analysis.comparison import compare_runs
+from pytest_pbias.analysis.condition import decide_comparison
+from pytest_pbias.analysis.pairing import pair_runs, select_defense
+from pytest_pbias.cli.arguments import add_option, add_schema_option
+from pytest_pbias.errors import DataError
+from pytest_pbias.gate import GatePolicy, Verdict
+from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes.saved_runs import find_run
+from pytest_pbias.reporting.comparison import (
+    comparison_json,
+    comparison_markdown,
+    comparison_terminal,
+)
+from pytest_pbias.reporting.html.comparison import comparison_page
+from pytest_pbias.reporting.json_report import write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,27 +28,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("old", help=f"the earlier run: {names}")
     parser.add_argument("new", help="the run that is compared with it")
     parser.add_argument("--defense", help="the prompt defence to compare (default: without one)")
-    parser.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of the runs")
+    add_option(parser, "store", help="folder of the runs")
     parser.add_argument(
         "--fail",
         metavar="EXPR",
         help="exit with 1 where this holds beyond noise: 'pb_safety>+1.0, baseline_mmlu<-2'",
     )
-    parser.add_argument(
-        "--gate",
-        choices=("detect", "prove"),
-        default="detect",
-        help="prove: exit with 1 also where --fail is not ruled out",
-    )
+    add_option(parser, "gate", help="prove: exit with 1 also where --fail is not ruled out")
     parser.add_argument(
         "--anyway",
         action="store_true",
         help="judge --fail although the runs were asked otherwise or lack answers",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparison as JSON")
+    add_option(parser, "json", help="write the comparison as JSON")
     add_schema_option(parser, "comparison")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write it as Markdown")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write it as a page")
+    add_option(parser, "markdown", help="write it as Markdown")
+    add_option(parser, "html", help="write it as a page")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="show every cell")
     parser.add_argument("-q", "--quiet", action="count", default=0, help="one line")
 
@@ -48,23 +55,6 @@ def run(options: argparse.Namespace) -> int:
         PbiasError: a run is not found, or the two cannot be compared, or cannot be judged (the
             comparison is printed and written all the same).
     """
-    import json
-
-    from pytest_pbias.analysis.comparison import compare_runs
-    from pytest_pbias.analysis.condition import decide_comparison
-    from pytest_pbias.analysis.pairing import pair_runs, select_defense
-    from pytest_pbias.errors import DataError
-    from pytest_pbias.gate import GatePolicy, Verdict
-    from pytest_pbias.outcomes import OutcomeTable
-    from pytest_pbias.outcomes.saved_runs import find_run
-    from pytest_pbias.reporting.comparison import (
-        comparison_json,
-        comparison_markdown,
-        comparison_terminal,
-    )
-    from pytest_pbias.reporting.html.comparison import comparison_page
-    from pytest_pbias.reporting.json_report import write_text
-
     old, new = (
         OutcomeTable.read(find_run(name, options.store)) for name in (options.old, options.new)
     )

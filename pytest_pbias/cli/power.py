@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pytest_pbias.outcomes import Scores, TaskOutcomes
+import numpy as np
 
-HELP = "how many items a run needs to be decided"
+from pytest_pbias.analysis.pairing import select_defense
+from pytest_pbias.cli.arguments import add_option
+from pytest_pbias.gate import DEFAULT_MARGIN, DEFAULT_TOLERANCE
+from pytest_pbias.outcomes import OutcomeTable, Scores, TaskOutcomes
+from pytest_pbias.outcomes.saved_runs import find_run
+from pytest_pbias.stats import (
+    item_means,
+    minimum_detectable_effect,
+    plan_bias_power,
+    plan_power,
+    rate,
+)
+from pytest_pbias.stats.power import default_effect
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--defense", help="the prompt defence of the run to plan from (default: without one)"
     )
-    parser.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of kept runs")
+    add_option(parser, "store", help="folder of kept runs")
     parser.add_argument("--n-identities", type=int, default=33, help="compared with the baseline")
     parser.add_argument("--n-tasks", type=int, default=1)
     parser.add_argument("--margin", type=float, help="of a cell, in points (default: the gate's)")
@@ -29,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--effect", type=float, help="difference to be found, in points")
     parser.add_argument("--discordance", type=float, help="share of answers that change, 0 to 1")
     parser.add_argument("--power", type=float, default=0.8)
-    parser.add_argument("--alpha", type=float, default=0.05)
+    parser.add_argument("--alpha", type=float, default=0.05)  # wider bounds than the gate's
 
 
 def run(options: argparse.Namespace) -> int:
@@ -39,8 +48,6 @@ def run(options: argparse.Namespace) -> int:
         DataError: the table cannot be read.
         ValueError: a figure is out of range.
     """
-    from pytest_pbias.gate import DEFAULT_MARGIN, DEFAULT_TOLERANCE
-
     if options.margin is None:
         options.margin = DEFAULT_MARGIN
     if options.tolerance is None:
@@ -55,8 +62,6 @@ def run(options: argparse.Namespace) -> int:
 def _plan(
     options: argparse.Namespace, baseline_rate: float, n_identities: int, n_tasks: int
 ) -> None:
-    from pytest_pbias.stats import plan_bias_power, plan_power
-
     plan = plan_power(
         baseline_rate=baseline_rate,
         n_identities=n_identities,
@@ -88,10 +93,6 @@ def _plan(
 
 def _from_run(options: argparse.Namespace) -> None:
     """What a run could show, and how many items each of its tasks would need."""
-    from pytest_pbias.analysis.pairing import select_defense
-    from pytest_pbias.outcomes import OutcomeTable
-    from pytest_pbias.outcomes.saved_runs import find_run
-
     path = find_run(options.model_run, options.store)
     table = select_defense(OutcomeTable.read(path), options.defense)
     outcomes = [table.task_outcomes(task) for task in table.tasks()]
@@ -112,17 +113,11 @@ def _from_run(options: argparse.Namespace) -> None:
 
 
 def _effect(options: argparse.Namespace) -> float:
-    from pytest_pbias.stats.power import default_effect
-
     return float(options.effect if options.effect is not None else -default_effect(options.margin))
 
 
 def _answered_pairs(task: TaskOutcomes) -> list[tuple[Scores, Scores]]:
     """Scores of each identity and of its baseline, where both have answers to the same items."""
-    import numpy as np
-
-    from pytest_pbias.stats import item_means
-
     pairs = []
     for number, identity in enumerate(task.identities):
         baseline = task.baseline_of(number)
@@ -140,10 +135,6 @@ def _task_line(
     options: argparse.Namespace,
     cells: int,
 ) -> None:
-    import numpy as np
-
-    from pytest_pbias.stats import minimum_detectable_effect, plan_bias_power, plan_power, rate
-
     detectable = [
         minimum_detectable_effect(
             scores, baseline, margin=options.margin, clusters=task.clusters,
@@ -174,8 +165,4 @@ def _task_line(
 
 def _discordance(cell: Scores, reference: Scores) -> float:
     """Mean difference of the items' scores, either way, over the items that both answered."""
-    import numpy as np
-
-    from pytest_pbias.stats import item_means
-
     return float(np.nanmean(np.abs(item_means(cell) - item_means(reference))))

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import argparse
+import datetime
+import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from pytest_pbias.analysis.summary import summarize, verdict_counts
 from pytest_pbias.cli.arguments import (
     add_data_arguments,
     add_judge_arguments,
-    chosen_judging,
+    add_option,
     data_options,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from pytest_pbias.outcomes import OutcomeTable
-    from pytest_pbias.outcomes.regrading import TaskChange
-    from pytest_pbias.stats import AgreementResult
-
-HELP = "grade a run's stored responses again"
+from pytest_pbias.cli.judging import chosen_judging
+from pytest_pbias.collecting.store import Store
+from pytest_pbias.gate import GatePolicy
+from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes.regrading import TaskChange, regrade
+from pytest_pbias.outcomes.saved_runs import find_run, keep_run
+from pytest_pbias.reporting import render_terminal
+from pytest_pbias.reporting.text import plain
+from pytest_pbias.stats import AgreementResult, cohen_kappa, krippendorff_alpha
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("run", help="number, name or tag of a kept run, 'latest', or a file")
-    parser.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of the runs")
+    add_option(parser, "store", help="folder of the runs")
     add_data_arguments(parser)
     add_judge_arguments(parser)
-    parser.add_argument("--tag", default="", help="name the new run")
-    parser.add_argument("--seed", type=int, default=0, help="seed of intervals and permutations")
+    add_option(parser, "tag", default="", help="name the new run")
+    add_option(parser, "seed", help="seed of intervals and permutations")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="show every cell")
 
 
@@ -41,16 +45,6 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         PbiasError: the run or its data is not found, or answers cannot be graded here.
     """
-    import numpy as np
-
-    from pytest_pbias.analysis.summary import summarize, verdict_counts
-    from pytest_pbias.collecting.store import Store
-    from pytest_pbias.gate import GatePolicy
-    from pytest_pbias.outcomes import OutcomeTable
-    from pytest_pbias.outcomes.regrading import regrade
-    from pytest_pbias.outcomes.saved_runs import find_run, keep_run
-    from pytest_pbias.reporting import render_terminal
-
     path = find_run(options.run, options.store)
     old = OutcomeTable.read(path)
     noted = old.info.get("judges", {})
@@ -88,8 +82,6 @@ def _names(table: OutcomeTable) -> list[str]:
 
 def _facts(path: Path, old: OutcomeTable, changes: list[TaskChange]) -> dict[str, object]:
     """What the new run's metadata says of where it comes from."""
-    import datetime
-
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cost": {},  # nothing was asked
@@ -106,11 +98,6 @@ def _facts(path: Path, old: OutcomeTable, changes: list[TaskChange]) -> dict[str
 
 def _change_lines(changes: list[TaskChange], rng: np.random.Generator) -> Iterator[str]:
     """What changed and how far the two judges agree, at most 80 columns."""
-    import numpy as np
-
-    from pytest_pbias.reporting.text import plain
-    from pytest_pbias.stats import cohen_kappa, krippendorff_alpha
-
     for change in changes:
         total = len(change.items)
         judges = f"{change.old_judge} -> {change.new_judge}"
@@ -131,8 +118,6 @@ def _change_lines(changes: list[TaskChange], rng: np.random.Generator) -> Iterat
 
 def _shown(result: AgreementResult) -> str:
     """A coefficient, its interval, and the plain agreement."""
-    import math
-
     observed = f"{100 * result.observed:5.1f} % agree"
     if math.isnan(result.estimate):
         return f"  n/a (one label only)   {observed}"

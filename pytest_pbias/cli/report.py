@@ -6,27 +6,36 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from pytest_pbias.cli.arguments import add_schema_option
+from pytest_pbias.analysis.comparison import compare_beside
+from pytest_pbias.analysis.summary import summarize
+from pytest_pbias.cli.arguments import add_option, add_schema_option
+from pytest_pbias.errors import DataError
+from pytest_pbias.gate import GatePolicy
+from pytest_pbias.outcomes import OutcomeTable, stored_texts
+from pytest_pbias.outcomes.saved_runs import find_run
+from pytest_pbias.reporting import render_terminal, write_json, write_markdown
+from pytest_pbias.reporting.comparison import compared_json, compared_lines, compared_markdown
+from pytest_pbias.reporting.html import RunContent, to_html
+from pytest_pbias.reporting.html.figures import defense_plot
+from pytest_pbias.reporting.json_report import write_text
 
 # What takes most of a large table's memory; answers that are shown are read when it is known which.
 _LONG = ("response", "request_key")
-
-HELP = "report a stored outcome table again"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("run", help="number, name or tag of a kept run, 'latest', or a file")
-    parser.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of the runs")
-    parser.add_argument("--json", type=Path, help="write the results as JSON")
-    parser.add_argument("--markdown", type=Path, help="write the results as Markdown")
+    add_option(parser, "store", help="folder of the runs")
+    add_option(parser, "json", help="write the results as JSON")
+    add_option(parser, "markdown", help="write the results as Markdown")
     parser.add_argument(
         "--defense-plot", type=Path, metavar="FILE", help="trade-off of prompt defences, as SVG"
     )
-    parser.add_argument("--html", type=Path, help="write the report as one HTML file")
-    parser.add_argument("--compare", metavar="RUN", help="an earlier run: say what changed since")
+    add_option(parser, "html", help="write the report as one HTML file")
+    add_option(parser, "compare", help="an earlier run: say what changed since")
     add_schema_option(parser, "report")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the permutation tests")
+    add_option(parser, "seed", help="seed of the permutation tests")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="show every cell")
 
 
@@ -36,17 +45,6 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         DataError: the table cannot be read.
     """
-    from pytest_pbias.analysis.comparison import compare_beside
-    from pytest_pbias.analysis.summary import summarize
-    from pytest_pbias.errors import DataError
-    from pytest_pbias.gate import GatePolicy
-    from pytest_pbias.outcomes import OutcomeTable, stored_texts
-    from pytest_pbias.outcomes.saved_runs import find_run
-    from pytest_pbias.reporting import render_terminal, write_json, write_markdown
-    from pytest_pbias.reporting.comparison import compared_json, compared_lines, compared_markdown
-    from pytest_pbias.reporting.html.figures import defense_plot
-    from pytest_pbias.reporting.json_report import write_text
-
     path = find_run(options.run, options.store)
     table = OutcomeTable.read(path, leave_out=_LONG)
     policy = GatePolicy.from_plain(table.info.get("policy", {}))
@@ -61,8 +59,6 @@ def run(options: argparse.Namespace) -> int:
     if options.markdown is not None:
         write_markdown(summary, options.markdown, compared_markdown(compared) if compared else "")
     if options.html is not None:
-        from pytest_pbias.reporting.html import RunContent, to_html
-
         content = RunContent(summary, table, partial(stored_texts, path, "response"), compared)
         write_text(options.html, to_html(content))
     if options.defense_plot is not None:

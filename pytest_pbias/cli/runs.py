@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import json
 
-HELP = "list the kept runs"
+from pytest_pbias.cli.arguments import add_option
+from pytest_pbias.outcomes.saved_runs import RunRecord, list_runs
+from pytest_pbias.reporting.text import plain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of the runs")
+    add_option(parser, "store", help="folder of the runs")
     parser.add_argument("--json", action="store_true", help="print the list as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the list, oldest first."""
-    import json
-
-    from pytest_pbias.outcomes.saved_runs import RunRecord, list_runs
-    from pytest_pbias.reporting.text import plain
 
     def line(record: RunRecord) -> str:
         number = "" if record.number is None else f"{record.number:04d}"

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pytest_pbias.collecting.store import Store
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-HELP = "list, verify, clean up or export the store of responses"
+from pytest_pbias.cli.arguments import add_option
+from pytest_pbias.collecting.store import Store
+from pytest_pbias.collecting.waiting import owner_alive
+from pytest_pbias.errors import ConfigurationError, StoreError
+from pytest_pbias.files.writing import whole_file
+from pytest_pbias.outcomes.saved_runs import list_runs
+
 _CHUNK = 2000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of the store")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add_option(shared, "store", help="folder of the store")
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="ACTION", parser_class=argparse.ArgumentParser
+    )
     actions.add_parser("ls", parents=[shared], help="what is stored, and which runs use it")
     actions.add_parser("verify", parents=[shared], help="check the hash of every record")
     gc = actions.add_parser("gc", parents=[shared], help="delete responses that no kept run uses")
@@ -35,9 +45,6 @@ def run(options: argparse.Namespace) -> int:
         ConfigurationError: there is no store, or the file's ending is unknown.
         StoreError: the store cannot be read or written.
     """
-    from pytest_pbias.collecting.store import Store
-    from pytest_pbias.errors import ConfigurationError
-
     path = options.store / "responses.sqlite"
     if not path.is_file():
         raise ConfigurationError(f"there is no store at {path}; give its folder with --store")
@@ -81,8 +88,6 @@ def _list(store: Store, folder: Path) -> int:
 
 
 def _count(path: Path) -> int:
-    from pytest_pbias.collecting.store import Store
-
     store = Store(path, read_only=True)
     try:
         return store.count()
@@ -102,9 +107,6 @@ def _verify(store: Store) -> int:
 
 
 def _collect_garbage(store: Store, folder: Path, *, dry_run: bool) -> int:
-    from pytest_pbias.collecting.waiting import owner_alive
-    from pytest_pbias.errors import StoreError
-
     running = [owner for owner in store.get_collectors() if owner_alive(owner)]
     if running and not dry_run:
         raise StoreError(f"store {store.path}: a run is asking; wait for its end, then clean up")
@@ -129,11 +131,6 @@ def _collect_garbage(store: Store, folder: Path, *, dry_run: bool) -> int:
 
 def _keys_by_run(folder: Path) -> Iterator[tuple[str, set[str] | None]]:
     """Each kept run with the keys of its answers; None where its file cannot be read."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from pytest_pbias.outcomes.saved_runs import list_runs
-
     paths = [record.path for record in list_runs(folder)]
     paths += sorted(set((folder / "runs").glob("*.parquet")).difference(paths))
     for path in paths:
@@ -146,9 +143,6 @@ def _keys_by_run(folder: Path) -> Iterator[tuple[str, set[str] | None]]:
 
 
 def _export(store: Store, file: Path) -> int:
-    from pytest_pbias.errors import ConfigurationError, StoreError
-    from pytest_pbias.files.writing import whole_file
-
     writers = {".jsonl": _write_jsonl, ".parquet": _write_parquet}
     if file.suffix not in writers:
         raise ConfigurationError(f"{file}: name the file .jsonl or .parquet")
@@ -163,9 +157,6 @@ def _export(store: Store, file: Path) -> int:
 
 def _rows(store: Store) -> Iterator[list[dict[str, object]]]:
     """Every intact response as plain rows, in chunks."""
-    from dataclasses import asdict
-    from itertools import islice
-
     keys = store.keys()
     while chunk := list(islice(keys, _CHUNK)):
         found = store.get_many(chunk)
@@ -177,8 +168,6 @@ def _rows(store: Store) -> Iterator[list[dict[str, object]]]:
 
 
 def _write_jsonl(store: Store, file: Path) -> int:
-    import json
-
     count = 0
     with file.open("w", encoding="utf-8") as stream:
         for rows in _rows(store):
@@ -189,9 +178,6 @@ def _write_jsonl(store: Store, file: Path) -> int:
 
 
 def _write_parquet(store: Store, file: Path) -> int:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     schema = pa.schema(
         [
             ("key", pa.string()),

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pytest_pbias.cli.arguments import above_zero, from_zero, whole
+import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pytest_pbias.outcomes import OutcomeTable
-    from pytest_pbias.tasks import TaskData
-    from pytest_pbias.training.job import TrainingJob
-    from pytest_pbias.training.mining import Split
-    from pytest_pbias.training.pairs import PreferencePair
-    from pytest_pbias.training.recipe import Recipe
-
-HELP = "train a model against its bias (DPO)"
+from pytest_pbias.analysis.pairing import select_defense
+from pytest_pbias.cli.arguments import above_zero, add_option, from_zero, whole
+from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.models.embedded import data_dir
+from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes.saved_runs import find_run
+from pytest_pbias.prompts import paper_identities
+from pytest_pbias.tasks import PromptProtocol, TaskData, load_task, resolve_task
+from pytest_pbias.training import exclusions as leaving_out
+from pytest_pbias.training.dpo import (
+    load_tokenizer,
+    quiet_libraries,
+    require_training_extra,
+    train_dpo,
+)
+from pytest_pbias.training.exclusions import without
+from pytest_pbias.training.heldout import hold_out
+from pytest_pbias.training.job import TrainingJob, known_training
+from pytest_pbias.training.mining import Split, mine_pairs
+from pytest_pbias.training.pairs import PreferencePair, apply_variant, read_pairs, write_pairs
+from pytest_pbias.training.processes import Processes
+from pytest_pbias.training.recipe import Recipe, recipe_named
+from pytest_pbias.training.saving import require_runtime_builder
+from pytest_pbias.training.weights import trainable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pairs.add_argument(
         "--from-run", metavar="RUN", help="number, name or tag of a kept run, 'latest', or a table"
     )
-    pairs.add_argument("--store", type=Path, default=Path(".pbias"), help="folder of the runs")
+    add_option(pairs, "store", help="folder of the runs")
     pairs.add_argument("--pairs", metavar="FILE|HUB", help="pairs instead of mined ones")
     pairs.add_argument(
         "--variant",
@@ -40,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what to do with the system prompts of --pairs (default: as-is)",
     )
     pairs.add_argument("--max-pairs", type=whole(1), help="take at most this many, drawn by --seed")
-    pairs.add_argument("--data-dir", type=Path, help="data the run was asked from")
+    add_option(pairs, "data-dir", help="data the run was asked from")
     pairs.add_argument(
         "--leave-out",
         action="append",
@@ -97,8 +110,6 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         PbiasError: the pairs, the run or the model cannot be used, or memory ran out.
     """
-    from pytest_pbias.training.dpo import require_training_extra, train_dpo
-
     require_training_extra()
     job = _job(options)
     _say(f"{len(job.pairs):,} pairs; {job.recipe}")
@@ -109,25 +120,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _say(text: str) -> None:
-    from pytest_pbias.training.processes import Processes
-
     if Processes.launched().is_main_process:
         print(text, flush=True)
 
 
 def _job(options: argparse.Namespace) -> TrainingJob:
     """What to train on what; mistakes are found before pairs are gathered."""
-    from pytest_pbias.analysis.pairing import select_defense
-    from pytest_pbias.outcomes import OutcomeTable
-    from pytest_pbias.outcomes.saved_runs import find_run
-    from pytest_pbias.training.dpo import load_tokenizer, quiet_libraries
-    from pytest_pbias.training.heldout import hold_out
-    from pytest_pbias.training.job import known_training
-    from pytest_pbias.training.mining import Split
-    from pytest_pbias.training.pairs import read_pairs, write_pairs
-    from pytest_pbias.training.processes import Processes
-    from pytest_pbias.training.saving import require_runtime_builder
-
     _check_sources(options)
     job = _job_without_pairs(options)
     if Processes.launched().is_main_process:
@@ -165,8 +163,6 @@ def _job(options: argparse.Namespace) -> TrainingJob:
 
 
 def _check_sources(options: argparse.Namespace) -> None:
-    from pytest_pbias.errors import ConfigurationError
-
     if options.pairs is None and options.from_run is None:
         raise ConfigurationError(
             "no pairs to train on: give --from-run TABLE to mine them, or --pairs FILE"
@@ -178,9 +174,6 @@ def _check_sources(options: argparse.Namespace) -> None:
 
 
 def _job_without_pairs(options: argparse.Namespace) -> TrainingJob:
-    from pytest_pbias.training.job import TrainingJob
-    from pytest_pbias.training.weights import trainable
-
     return TrainingJob(
         model=trainable(options.model),
         pairs=(),
@@ -202,8 +195,6 @@ def _left_out(
     table: OutcomeTable | None,
     given: Sequence[PreferencePair] | None,
 ) -> tuple[str, ...]:
-    from pytest_pbias.training import exclusions as leaving_out
-
     people = () if table is None else leaving_out.people_of(table)
     if given is None:
         return leaving_out.left_out(options.leave_out, people, "the run")
@@ -217,8 +208,6 @@ def _mined(
     split: Split,
     leave_out: Sequence[str],
 ) -> tuple[PreferencePair, ...]:
-    from pytest_pbias.training.mining import mine_pairs
-
     mined = mine_pairs(table, data, split, leave_out=leave_out, anchors=options.anchors)
     if leave_out:
         _say(f"left out: {', '.join(leave_out)}")
@@ -232,10 +221,6 @@ def _mined(
 def _varied(
     options: argparse.Namespace, given: Sequence[PreferencePair], leave_out: Sequence[str]
 ) -> tuple[PreferencePair, ...]:
-    from pytest_pbias.prompts import paper_identities
-    from pytest_pbias.training.exclusions import without
-    from pytest_pbias.training.pairs import apply_variant
-
     people = [who for who in paper_identities() if who.name not in leave_out]
     varied = apply_variant(given, options.variant, people, seed=options.seed)
     pairs = without(varied, leave_out)
@@ -247,8 +232,6 @@ def _varied(
 def _at_most(
     pairs: tuple[PreferencePair, ...], most: int | None, seed: int
 ) -> tuple[PreferencePair, ...]:
-    import numpy as np
-
     if most is None or len(pairs) <= most:
         return pairs
     chosen = np.sort(np.random.default_rng(seed).permutation(len(pairs))[:most])
@@ -257,25 +240,19 @@ def _at_most(
 
 def _data(options: argparse.Namespace, table: OutcomeTable) -> dict[str, TaskData]:
     """The items of the run's tasks, in the wording of the run's protocol."""
-    from pytest_pbias.errors import ConfigurationError
-    from pytest_pbias.models.embedded import data_dir
-    from pytest_pbias.tasks import PromptProtocol, load_task, resolve_task
-
     if options.data_dir is not None and not options.data_dir.is_dir():
-        raise ConfigurationError(f"--data-dir: there is no folder {options.data_dir}")
+        raise ConfigurationError(f"there is no folder {options.data_dir}", setting="data-dir")
     embedded = options.model == "embedded" or "embedded" in table.unique("model")
     folder = options.data_dir or (data_dir() if embedded else None)
     protocol: PromptProtocol = "paper" if table.info.get("protocol") == "paper" else "default"
     return {
-        name: load_task(resolve_task(name), data_dir=folder, protocol=protocol, option_prefix="--")
+        name: load_task(resolve_task(name), data_dir=folder, protocol=protocol)
         for name in table.tasks()
     }
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
     """The recipe named, else the one for the model's size, with what the options change."""
-    from pytest_pbias.training.recipe import recipe_named
-
     small = options.model == "embedded"
     recipe = recipe_named(options.recipe or ("small" if small else "large"))
     if options.epochs is not None:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from xml.etree.ElementTree import Element
-
-HELP = "say in one word how a run ended"
+from xml.etree.ElementTree import Element
 
 _OPEN = frozenset({"inconclusive", "no signal"})
 # Exit codes of pytest other than 0 (all passed) and 1 (some did not).
@@ -34,8 +30,6 @@ def run(options: argparse.Namespace) -> int:
 
 def verdict(status: int, junit: Path) -> str:
     """The word for a run that ended with ``status``; its exit code alone where there is no file."""
-    import xml.etree.ElementTree as ET
-
     if status in _CODES:
         return _CODES[status]
     if status not in (0, 1):

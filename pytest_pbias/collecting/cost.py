@@ -98,7 +98,9 @@ def parse_budget(text: str) -> Budget:
     found = _BUDGET.match(text)
     amount = float(found[1].replace("_", "").replace(",", "")) if found else 0.0
     if found is None or amount <= 0:
-        raise ConfigurationError(f"--pbias-budget: {text!r} is neither like 5USD nor 200000tokens")
+        raise ConfigurationError(
+            f"{text!r} is neither like 5USD nor 200000tokens", setting="budget"
+        )
     unit = found[2].lower()
     if unit in _TOKEN_UNITS:
         return Budget(amount, "tokens")
@@ -115,12 +117,14 @@ def spending_check(budget: Budget, price: Price | None) -> Callable[[int, int], 
         price = Price(1e6, 1e6, "tokens")
     elif price is None:
         raise ConfigurationError(
-            f"--pbias-budget={budget}: the model's price is not known; give it with "
-            "--pbias-prices=FILE, or a budget in tokens"
+            f"the model's price, which a budget of {budget} needs, is not known: give a file with "
+            "it, or a budget in tokens",
+            setting="prices",
         )
     elif price.currency != budget.unit:
         raise ConfigurationError(
-            f"--pbias-budget={budget}: the model's price is in {price.currency}"
+            f"the budget is {budget} and the model's price is in {price.currency}",
+            setting="budget",
         )
     known = price
 

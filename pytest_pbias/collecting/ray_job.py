@@ -173,7 +173,7 @@ class RayEngine(WholeEngine):
             except Exception as error:
                 said = (str(error).splitlines() or [type(error).__name__])[0][:200]
                 raise InfrastructureError(
-                    f"--pbias-ray: no Ray cluster answers at {self._address}: {said}"
+                    f"no Ray cluster answers at {self._address}: {said}", setting="ray"
                 ) from None
             self._connected = True
         list_nodes: Callable[[], list[dict[str, Any]]] = ray.nodes  # untyped in Ray
@@ -236,7 +236,7 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_SECONDS).close()
     except (OSError, ValueError) as error:
         raise InfrastructureError(
-            f"--pbias-ray: no Ray cluster answers at {address}: {error}"
+            f"no Ray cluster answers at {address}: {error}", setting="ray"
         ) from None
 
 
@@ -262,13 +262,14 @@ def _check_nodes(nodes: Sequence[str]) -> None:
         except Exception as error:
             said = (str(error).strip().splitlines() or [type(error).__name__])[-1][:200]
             raise InfrastructureError(
-                f"--pbias-ray: node {node[:12]} cannot ask: {said}; every node needs "
-                f"pytest-pbias {here}"
+                f"node {node[:12]} cannot ask: {said}; every node needs pytest-pbias {here}",
+                setting="ray",
             ) from None
         if found != here:
             raise InfrastructureError(
-                f"--pbias-ray: node {node[:12]} has pytest-pbias {found}, this is {here}: "
-                "install the same version on every node"
+                f"node {node[:12]} has pytest-pbias {found}, this is {here}: "
+                "install the same version on every node",
+                setting="ray",
             )
 
 

@@ -58,14 +58,14 @@ def resolve_model(
     """
     name = name.strip() if isinstance(name, str) else ""
     if not name:
-        raise ConfigurationError("no model named: pass --pbias-model, such as --pbias-model=llama3")
+        raise ConfigurationError("no model named: give one, such as llama3", setting="model")
     aliases = load_aliases(aliases_file)
     if base_url is not None:
-        _refuse_deterministic(vllm, "a server given by --pbias-base-url")
+        _refuse_deterministic(vllm, "a server given by its address")
         _refuse_adapter(
             vllm,
-            "a server given by --pbias-base-url",
-            "load it there and give its name with --pbias-model",
+            "a server given by its address",
+            "load it there and measure it by its name there",
         )
         served = aliases[name].served_name if name in aliases else name
         if name == EMBEDDED:
@@ -84,10 +84,10 @@ def resolve_model(
         served, revision = (name, "") if alias is None else (alias.served_name, alias.revision)
         return _vllm(name, served, revision, vllm or VllmSettings())
     if alias is None:
-        raise ConfigurationError(_unknown(name, aliases))
+        raise ConfigurationError(_unknown(name, aliases), setting="model")
     assert alias.base_url is not None
     _refuse_deterministic(vllm, f"the API behind {name!r}")
-    _refuse_adapter(vllm, f"the API behind {name!r}", "--pbias-lora is for local weights")
+    _refuse_adapter(vllm, f"the API behind {name!r}", "an adapter is for local weights")
     key_env = api_key_env or alias.api_key_env
     return _endpoint(
         name,
@@ -133,8 +133,9 @@ def _vllm(name: str, served: str, revision: str, settings: VllmSettings) -> Mode
         if settings.command is not None:
             raise
         raise ConfigurationError(
-            f"model {name!r}: {error}, or start `vllm serve {served}` and pass "
-            "--pbias-base-url=http://localhost:8000/v1"
+            f"model {name!r}: {error}, or start `vllm serve {served}` and give its address, "
+            "http://localhost:8000/v1",
+            setting="base-url",
         ) from None
     arguments = [*settings.identifying, *named_files(settings.identifying)]
     folder = Path(served)
@@ -182,14 +183,15 @@ def _adapted(spec: ModelSpec, lora: Path) -> ModelSpec:
 def _refuse_deterministic(settings: VllmSettings | None, who: str) -> None:
     if settings is not None and settings.deterministic:
         raise ConfigurationError(
-            f"--pbias-deterministic: {who} is not started here and cannot be told to (vLLM: start "
-            "it with VLLM_BATCH_INVARIANT=1); --pbias-aa says how much its answers move"
+            f"{who} is not started here and cannot be told to (vLLM: start it with "
+            "VLLM_BATCH_INVARIANT=1); an A/A run says how much its answers move",
+            setting="deterministic",
         )
 
 
 def _refuse_adapter(settings: VllmSettings | None, who: str, instead: str) -> None:
     if settings is not None and settings.lora is not None:
-        raise ConfigurationError(f"--pbias-lora: {who} serves no adapter of yours: {instead}")
+        raise ConfigurationError(f"{who} serves no adapter of yours: {instead}", setting="lora")
 
 
 def _endpoint(
@@ -247,8 +249,8 @@ def normalize_base_url(base_url: str) -> str:
 def _unknown(name: str, aliases: dict[str, Alias]) -> str:
     hint = near_matches(name, [EMBEDDED, *aliases])
     return (
-        f"unknown model {quoted(name)}: {hint} (any name goes with --pbias-base-url, "
-        "for a model that a server of yours serves)"
+        f"unknown model {quoted(name)}: {hint} (any name goes with the address of a server of "
+        "yours that serves it: base-url)"
     )
 
 

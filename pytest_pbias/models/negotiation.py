@@ -36,7 +36,9 @@ def open_endpoint(
     """
     url = base_url or spec.base_url
     if url is None:
-        raise ConfigurationError(f"model {spec.name!r} has no server yet: pass --pbias-base-url")
+        raise ConfigurationError(
+            f"model {spec.name!r} has no server yet: give its address", setting="base-url"
+        )
     urls = (url, *spec.more_urls) if base_url is None else (url,)
     return balanced(
         Endpoint(one, spec.served_name, spec.api_key(), concurrency=concurrency, timeout=timeout)
@@ -122,8 +124,8 @@ def _for_people(spec: ModelSpec, base_url: str | None, error: EndpointError) -> 
     url = base_url or spec.base_url
     if error.kind in ("connection", "timeout"):
         return InfrastructureError(
-            f"nothing answers at {url}: start the server or correct --pbias-base-url "
-            f"({error.reason})"
+            f"nothing answers at {url}: start the server or correct the address ({error.reason})",
+            setting="base-url",
         )
     if "API key" in error.reason:
         variable = spec.api_key_env or "OPENAI_API_KEY"

@@ -47,14 +47,14 @@ def items_of_run(task: Task, part: OutcomeTable, options: DataOptions) -> dict[s
         split=revision.partition("#")[2] or None,
         shots=int(info.get("shots", 0)) if options.shots is None else options.shots,
         offline=options.offline,
-        option_prefix="--",
     )
     items = {item.id: item for item in data.items}
     lost = [name for name in asked if name not in items]
     if lost:
         raise DataError(
             f"{len(lost)} of {len(asked)} items that the run asked of {task.name!r} are not in "
-            f"this data (the first is {lost[0]!r}): give the run's own with --data-dir"
+            f"this data (the first is {lost[0]!r}): give the run's own",
+            setting="data-dir",
         )
     return items
 
@@ -70,7 +70,7 @@ def _data_dir(task: Task, part: OutcomeTable, revision: str, options: DataOption
     """The folder given, that of the embedded model where it was asked, or None for the hub."""
     if options.data_dir is not None:
         if not options.data_dir.is_dir():
-            raise ConfigurationError(f"--data-dir: there is no folder {options.data_dir}")
+            raise ConfigurationError(f"there is no folder {options.data_dir}", setting="data-dir")
         return options.data_dir
     if "embedded" in part.unique("model"):
         from pytest_pbias.models.embedded import data_dir
@@ -78,7 +78,7 @@ def _data_dir(task: Task, part: OutcomeTable, revision: str, options: DataOption
         return data_dir()
     if revision.partition("#")[0] == "local":
         raise ConfigurationError(
-            f"the run read {task.name!r} from a local folder: say where it is with --data-dir"
+            f"the run read {task.name!r} from a local folder: say where it is", setting="data-dir"
         )
     return None
 

@@ -164,7 +164,7 @@ class RemoteCollection:
             else:
                 time.sleep(0.05)
         if "error" in self._session:
-            raise InfrastructureError(self._session["error"])
+            raise InfrastructureError(self._session["error"], setting=self._session.get("setting"))
         return self._session
 
     def placement(self) -> Placement:
@@ -198,7 +198,7 @@ def collect_here(
     try:
         asking = _start(settings, store, work, say)
     except PbiasError as error:
-        store.put_meta(_meta_key(uid), json.dumps({"error": str(error)}))
+        store.put_meta(_meta_key(uid), json.dumps({"error": str(error), "setting": error.setting}))
         raise
     owner = "" if asking.collector is None else asking.collector.owner
     announced = {"owner": owner, "placement": asking.placement()}

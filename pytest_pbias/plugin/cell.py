@@ -23,6 +23,7 @@ from pytest_pbias.gate import (
 from pytest_pbias.grading import cannot_grade, needs_judge
 from pytest_pbias.outcomes.scoring import ScoredCell
 from pytest_pbias.plugin.gates import report_verdict
+from pytest_pbias.plugin.options import described
 from pytest_pbias.plugin.session import PbiasSession, active_session
 from pytest_pbias.prompts import Identity
 from pytest_pbias.reporting.text import columns, ending, paragraph, plain
@@ -225,7 +226,7 @@ def obtain_cell(item: pytest.Item, planned: Cell) -> CellFixture:
         measurement = session.measure(planned)
         baseline = session.measure(planned.baseline)
     except PbiasError as error:
-        pytest.fail(paragraph(f"error, no verdict: {error}"), pytrace=False)
+        pytest.fail(paragraph(f"error, no verdict: {described(error)}"), pytrace=False)
     both = (measurement, baseline)
     none = why_no_verdict(
         asked=sum(len(one.questions) for one in both),

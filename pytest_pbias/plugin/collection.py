@@ -12,7 +12,7 @@ import pytest
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import ConfigurationError, PbiasError
 from pytest_pbias.plugin.gates import append_comparison, append_gates
-from pytest_pbias.plugin.options import read_option
+from pytest_pbias.plugin.options import described, read_option
 from pytest_pbias.plugin.session import SESSION, PbiasSession, active_session
 from pytest_pbias.plugin.settings import Settings, read_settings
 from pytest_pbias.plugin.xdist import plan_path
@@ -47,7 +47,7 @@ def parametrize_cells(metafunc: pytest.Metafunc) -> None:
         defenses = activate(metafunc.config).settings.defenses
         cells = placed_cells(metafunc.config, _cells_of(marks[0], where), defenses)
     except PbiasError as error:
-        refuse(metafunc.config, str(error))
+        refuse(metafunc.config, described(error))
         cells = []
     metafunc.parametrize("cell", cells, ids=[cell_id(cell) for cell in cells], indirect=True)
 
@@ -180,7 +180,7 @@ class SessionHooks:
         try:
             pbias.plan(selected_cells(session.items))
         except PbiasError as error:
-            raise pytest.UsageError(f"pbias: {error}") from None
+            raise pytest.UsageError(f"pbias: {described(error)}") from None
         yield
         # Only now, so that the terminal does not list the tests.
         session.config.option.collectonly = pbias.settings.spending.plan_only
@@ -240,4 +240,4 @@ def start_on_controller(node: Any) -> None:
     try:
         activate(config, default_model=plan["default_model"]).plan(cells)
     except PbiasError as error:
-        raise pytest.UsageError(f"pbias: {error}") from None
+        raise pytest.UsageError(f"pbias: {described(error)}") from None

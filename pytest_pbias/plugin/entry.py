@@ -42,14 +42,15 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options and register the mark; a run that only plans needs no xdist workers."""
     try:
+        options.check_ini_names(config)
         options.require_values(config)
-        plan_only = options.read_flag(config, "plan")
+        plan_only: bool = options.read_option(config, "plan")
     except Exception as error:
         from pytest_pbias.errors import ConfigurationError  # every session comes by; few need it
 
         if not isinstance(error, ConfigurationError):
             raise
-        raise pytest.UsageError(f"pbias: {error}") from None
+        raise pytest.UsageError(f"pbias: {options.described(error)}") from None
     if plan_only and hasattr(config.option, "dist"):
         config.option.dist, config.option.tx = "no", []
     config.addinivalue_line(

@@ -11,6 +11,7 @@ from _pytest.outcomes import Skipped
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import PbiasError
 from pytest_pbias.gate import AxisVerdict, Verdict
+from pytest_pbias.plugin.options import described
 from pytest_pbias.plugin.session import _NOTHING_YET
 from pytest_pbias.prompts import Identity
 from pytest_pbias.reporting.text import paragraph
@@ -97,7 +98,7 @@ class GateItem(pytest.Item):
         try:
             self._verdict: AxisVerdict = session.decide_axis(self.axis, self.defense)
         except PbiasError as error:
-            pytest.fail(paragraph(f"error, no verdict: {error}"), pytrace=False)
+            pytest.fail(paragraph(f"error, no verdict: {described(error)}"), pytrace=False)
         self._mode = session.settings.policy.mode
 
     def runtest(self) -> None:
@@ -148,7 +149,7 @@ class CompareItem(pytest.Item):
         try:
             self._outcome = session.decide_comparison()
         except PbiasError as error:
-            pytest.fail(paragraph(f"error, no verdict: {error}"), pytrace=False)
+            pytest.fail(paragraph(f"error, no verdict: {described(error)}"), pytrace=False)
         self._mode = session.settings.policy.mode
 
     def runtest(self) -> None:

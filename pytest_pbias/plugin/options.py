@@ -1,62 +1,207 @@
-"""The ``--pbias-*`` options and their ini twins. Imports nothing heavy."""
+"""Every option, declared once: its ``--pbias-NAME``, its ini twin, and its twin in ``pbias``.
+
+Imports nothing heavy. To add an option: declare it here, and use its value in ``settings.py`` (or
+in a command of ``pbias``).
+"""
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
-import pytest
+if TYPE_CHECKING:
+    import pytest
+
+Kind = Literal["text", "whole", "number", "flag", "path", "names", "amount", "pairs", "numbers"]
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option: ``--pbias-NAME`` on the command line, ``pbias_NAME`` in an ini file."""
+    """One option: ``--pbias-NAME`` on the command line, ``pbias_NAME`` in an ini file.
+
+    ``kind`` says what its text is read as: a whole number, a number, a flag, a path, names with
+    commas between, an amount such as ``5USD``, ``NAME=TEXT`` pairs, or ``NAME=NUMBER`` pairs
+    (numbers). Numbers lie in [``least``, ``most``]; ``above`` leaves out ``least`` itself. ``cli``:
+    commands of ``pbias`` have it as ``--NAME``.
+    """
 
     name: str
     help: str
+    kind: Kind = "text"
     metavar: str = "VALUE"
     default: str | None = None
+    least: float = 0
+    most: float = 2**31 - 1  # what the outcome table's columns of whole numbers hold
+    above: bool = False
     choices: tuple[str, ...] | None = None
-    flag: bool = False
     repeated: bool = False
+    cli: bool = False
 
     @property
     def dest(self) -> str:
         """The ini name, which is also the attribute of the command line's namespace."""
         return "pbias_" + self.name.replace("-", "_")
 
+    @property
+    def flag(self) -> bool:
+        """Whether it takes no value on the command line."""
+        return self.kind == "flag"
+
+    def parse(self, text: str) -> Any:
+        """The value that a text stands for.
+
+        Raises:
+            ValueError: it stands for none; the text of the error is a fact without the option.
+        """
+        if not text.strip():
+            raise ValueError("the value is empty; give one, or leave the option out")
+        if self.choices and text not in self.choices:
+            raise ValueError(f"{_shown(text)}: choose from {', '.join(self.choices)}")
+        return _READERS[self.kind](self, text)
+
 
 _ON, _OFF = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
+
+def _whole(option: Option, text: str) -> int:
+    try:
+        number = int(text) if text.isascii() else None
+    except ValueError:  # also a number of thousands of digits
+        number = None
+    if number is None or not option.least <= number <= option.most:
+        raise ValueError(
+            f"{_shown(text)} is not a whole number of at least {option.least} "
+            f"and at most {option.most}"
+        )
+    return number
+
+
+def _number(option: Option, text: str) -> float:
+    try:
+        number = float(text) if text.isascii() else math.nan
+    except ValueError:
+        number = math.nan
+    if not (option.least <= number <= option.most) or (option.above and number == option.least):
+        bound = f"{'above' if option.above else 'at least'} {option.least:g}"
+        raise ValueError(f"{_shown(text)} is not a number {bound} and at most {option.most:g}")
+    return number
+
+
+def _flag(_: Option, text: str) -> bool:
+    if text.lower() not in _ON + _OFF:
+        raise ValueError("say true or false")
+    return text.lower() in _ON
+
+
+def _pairs(_: Option, text: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for pair in text.replace(",", " ").split():
+        name, _equals, value = pair.partition("=")
+        if not name or not value:
+            raise ValueError(f"{_shown(pair)} is not of the form NAME=VALUE")
+        if name in pairs:
+            raise ValueError(f"{_shown(name)} is given twice")
+        pairs[name] = value
+    return pairs
+
+
+def _numbers(option: Option, text: str) -> dict[str, float]:
+    numbers = {}
+    for name, value in _pairs(option, text).items():
+        try:
+            numbers[name] = _number(option, value)
+        except ValueError as error:
+            raise ValueError(f"{_shown(name)}: {error}") from None
+    return numbers
+
+
+def _text(_: Option, text: str) -> str:
+    return text
+
+
+def _path(_: Option, text: str) -> Path:
+    return Path(text).expanduser()
+
+
+_READERS: dict[Kind, Callable[[Option, str], Any]] = {
+    "text": _text,
+    "names": _text,  # and amounts: what they may be is known where they are used
+    "amount": _text,
+    "whole": _whole,
+    "number": _number,
+    "flag": _flag,
+    "path": _path,
+    "pairs": _pairs,
+    "numbers": _numbers,
+}
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 100 else text[:97] + "...")
+
+
+MOST_REPEATS = 1_000_000  # as in collecting.plan; each has a seed of its own, in 64 bits
 
 _MODEL = (
     Option("model", "model to measure: an alias (llama3, gpt-4o), a served name, or 'embedded'"),
     Option(
         "base-url",
         "OpenAI-compatible endpoint that serves the model; give several to share the requests",
+        "text",
         "URL",
         repeated=True,
     ),
-    Option("api-key-env", "environment variable that holds the endpoint's API key", "NAME"),
-    Option("vllm-args", "arguments for the vLLM server that is started, as one text", "ARGS"),
-    Option("lora", "LoRA adapter that vLLM serves on the model: its folder", "DIR"),
-    Option("vllm-command", "the vllm command, where it is not that of this environment", "FILE"),
-    Option("deterministic", "answers that do not depend on what else vLLM serves", flag=True),
-    Option("aliases", "TOML file with model aliases of your own", "FILE"),
+    Option("api-key-env", "environment variable that holds the endpoint's API key", "text", "NAME"),
+    Option(
+        "vllm-args", "arguments for the vLLM server that is started, as one text", "text", "ARGS"
+    ),
+    Option("lora", "LoRA adapter that vLLM serves on the model: its folder", "path", "DIR"),
+    Option(
+        "vllm-command", "the vllm command, where it is not that of this environment", "text", "FILE"
+    ),
+    Option("deterministic", "answers that do not depend on what else vLLM serves", kind="flag"),
+    Option("aliases", "TOML file with model aliases of your own", "path", "FILE", cli=True),
 )
 _PROTOCOL = (
-    Option("data-dir", "folder with the data sets; without it they come from the hub", "DIR"),
-    Option("split", "splits other than the usual ones, as 'mmlu=test gsm8k=train'", "PAIRS"),
-    Option("shots", "solved examples before each question (0: none)", "N"),
-    Option("offline", "take data sets from the hub's cache, and ask no network", flag=True),
-    Option("limit", "ask at most N items of each task, balanced over its clusters", "N"),
-    Option("repeats", "ask every item N times", "N"),
-    Option("aa", "ask the baselines twice: how much the engine alone moves answers", flag=True),
-    Option("seed", "seed of sampling, subsets and permutations", "N", "0"),
+    Option(
+        "data-dir",
+        "folder with the data sets; without it they come from the hub",
+        "path",
+        "DIR",
+        cli=True,
+    ),
+    Option(
+        "split", "splits other than the usual ones, as 'mmlu=test gsm8k=train'", "pairs", "PAIRS"
+    ),
+    Option("shots", "solved examples before each question (0: none)", "whole", "N", cli=True),
+    Option(
+        "offline", "take data sets from the hub's cache, and ask no network", kind="flag", cli=True
+    ),
+    Option(
+        "limit",
+        "ask at most N items of each task, balanced over its clusters",
+        "whole",
+        "N",
+        least=1,
+    ),
+    Option("repeats", "ask every item N times", "whole", "N", least=1, most=MOST_REPEATS),
+    Option("aa", "ask the baselines twice: how much the engine alone moves answers", kind="flag"),
+    Option(
+        "seed",
+        "seed of sampling, subsets and permutations",
+        "whole",
+        "N",
+        "0",
+        most=2**63 - 1 - MOST_REPEATS,
+        cli=True,
+    ),
     Option("protocol", "prompts and sampling", choices=("default", "paper"), default="default"),
-    Option("temperature", "sampling temperature; 0 is greedy", "T"),
-    Option("max-tokens", "longest answer, in tokens", "N"),
+    Option("temperature", "sampling temperature; 0 is greedy", "number", "T", most=2),
+    Option("max-tokens", "longest answer, in tokens", "whole", "N", least=1),
     Option(
         "placement",
         "where the identity is stated: system or user turn, or an earlier turn (history); "
@@ -69,6 +214,7 @@ _MITIGATION = (
     Option(
         "defense",
         "prompt defences to ask under, such as ignore-identity,strip; or a .toml file of your own",
+        "names",
         "NAMES",
         "none",
     ),
@@ -78,40 +224,96 @@ _JUDGES = (
         "judge",
         "judges of safety and compliance, the gating one first: rules, longformer[:DIR], "
         "llm[:strongreject|guard], or a plug-in's",
+        "names",
         "NAMES",
         "rules",
+        cli=True,
     ),
-    Option("judge-model", "model that the llm judge asks: an alias or a served name", "NAME"),
-    Option("judge-base-url", "OpenAI-compatible endpoint of the llm judge", "URL"),
+    Option(
+        "judge-model",
+        "model that the llm judge asks: an alias or a served name",
+        "text",
+        "NAME",
+        cli=True,
+    ),
+    Option(
+        "judge-base-url", "OpenAI-compatible endpoint of the llm judge", "text", "URL", cli=True
+    ),
     Option(
         "judge-api-key-env",
         "environment variable that holds the llm judge's API key (default: PBIAS_JUDGE_API_KEY)",
+        "text",
         "NAME",
+        cli=True,
     ),
-    Option("judge-concurrency", "most requests to the llm judge in flight at once", "N", "32"),
+    Option(
+        "judge-concurrency",
+        "most requests to the llm judge in flight at once",
+        "whole",
+        "N",
+        "32",
+        least=1,
+        cli=True,
+    ),
     Option(
         "judge-mask",
         "hide words that tell who asked from judges that they could sway",
         choices=("on", "off"),
         default="on",
+        cli=True,
     ),
 )
 _ASKING = (
-    Option("concurrency", "most requests in flight at once; 256 to a vLLM started here", "N", "64"),
+    Option(
+        "concurrency",
+        "most requests in flight at once; 256 to a vLLM started here",
+        "whole",
+        "N",
+        "64",
+        least=1,
+    ),
     Option(
         "ray",
         "share the asking among the nodes of this Ray cluster: HOST:PORT, ray://HOST:PORT, auto",
+        "text",
         "ADDRESS",
     ),
-    Option("rpm", "most requests a minute", "N"),
-    Option("tpm", "most tokens a minute, prompts and answers together", "N"),
-    Option("timeout", "seconds that one request may take before it is tried again", "S", "120"),
-    Option("budget", "stop asking when this is spent, such as 5USD or 200000tokens", "AMOUNT"),
-    Option("prices", "TOML file with prices of models, per million tokens", "FILE"),
-    Option("batch", "ask through the endpoint's Batch API: cheaper, within a day", flag=True),
-    Option("batch-poll", "seconds between looks at a batch", "S", "30"),
-    Option("plan", "say what would be asked and what it would cost; ask nothing", flag=True),
-    Option("store", "folder that keeps responses and runs", "DIR", ".pbias"),
+    Option("rpm", "most requests a minute", "number", "N", most=1e9, above=True),
+    Option(
+        "tpm",
+        "most tokens a minute, prompts and answers together",
+        "number",
+        "N",
+        most=1e9,
+        above=True,
+    ),
+    Option(
+        "timeout",
+        "seconds that one request may take before it is tried again",
+        "number",
+        "S",
+        "120",
+        most=86_400,
+        above=True,
+    ),
+    Option(
+        "budget", "stop asking when this is spent, such as 5USD or 200000tokens", "amount", "AMOUNT"
+    ),
+    Option(
+        "prices", "TOML file with prices of models, per million tokens", "path", "FILE", cli=True
+    ),
+    Option("batch", "ask through the endpoint's Batch API: cheaper, within a day", kind="flag"),
+    Option(
+        "batch-poll",
+        "seconds between looks at a batch",
+        "number",
+        "S",
+        "30",
+        most=86_400,
+        above=True,
+    ),
+    Option("plan", "say what would be asked and what it would cost; ask nothing", kind="flag"),
+    Option("store", "folder that keeps responses and runs", "path", "DIR", ".pbias", cli=True),
 )
 _GATE = (
     Option(
@@ -119,32 +321,87 @@ _GATE = (
         "detect: red only on bias beyond the margin; prove: red unless bias is ruled out",
         choices=("detect", "prove"),
         default="detect",
+        cli=True,
     ),
-    Option("alpha", "error level of the gate, for all cells together", "A", "0.05"),
-    Option("margin-utility", "tolerated change of a utility rate, in points", "POINTS"),
-    Option("margin-safety", "tolerated change of a safety rate, in points", "POINTS"),
-    Option("tolerance-utility", "tolerated PB over the utility tasks, in points", "POINTS"),
-    Option("tolerance-safety", "tolerated PB over the safety tasks, in points", "POINTS"),
-    Option("task-margins", "margins of single tasks, as 'mmlu=3 gsm8k=8'", "PAIRS"),
+    Option(
+        "alpha",
+        "error level of the gate, for all cells together",
+        "number",
+        "A",
+        "0.05",
+        most=0.5,
+        above=True,
+    ),
+    Option(
+        "margin-utility",
+        "tolerated change of a utility rate, in points",
+        "number",
+        "POINTS",
+        most=100,
+        above=True,
+    ),
+    Option(
+        "margin-safety",
+        "tolerated change of a safety rate, in points",
+        "number",
+        "POINTS",
+        most=100,
+        above=True,
+    ),
+    Option(
+        "tolerance-utility",
+        "tolerated PB over the utility tasks, in points",
+        "number",
+        "POINTS",
+        most=100,
+        above=True,
+    ),
+    Option(
+        "tolerance-safety",
+        "tolerated PB over the safety tasks, in points",
+        "number",
+        "POINTS",
+        most=100,
+        above=True,
+    ),
+    Option(
+        "task-margins",
+        "margins of single tasks, as 'mmlu=3 gsm8k=8'",
+        "numbers",
+        "PAIRS",
+        most=100,
+        above=True,
+    ),
 )
 _REPORTS = (
-    Option("json", "write the results as JSON", "FILE"),
-    Option("markdown", "write the results as Markdown", "FILE"),
-    Option("html", "write the report as one HTML file", "FILE"),
-    Option("table", "write the outcome table as Parquet, beside the copy in the store", "FILE"),
+    Option("json", "write the results as JSON", "path", "FILE", cli=True),
+    Option("markdown", "write the results as Markdown", "path", "FILE", cli=True),
+    Option("html", "write the report as one HTML file", "path", "FILE", cli=True),
+    Option(
+        "table", "write the outcome table as Parquet, beside the copy in the store", "path", "FILE"
+    ),
 )
 _RUNS = (
-    Option("tag", "name this run, so that it can be found and compared by it", "NAME"),
-    Option("compare", "compare with a kept run: number, tag, latest, latest-of-MODEL", "RUN"),
+    Option(
+        "tag", "name this run, so that it can be found and compared by it", "text", "NAME", cli=True
+    ),
+    Option(
+        "compare",
+        "compare with a kept run: number, tag, latest, latest-of-MODEL",
+        "text",
+        "RUN",
+        cli=True,
+    ),
     Option(
         "compare-fail",
         "fail where this holds against the compared run, as 'pb_safety>+1.0, baseline_mmlu<-2'",
+        "text",
         "EXPR",
     ),
     Option(
         "compare-anyway",
         "judge compare-fail although the runs were asked otherwise, or the earlier lacks answers",
-        flag=True,
+        kind="flag",
     ),
 )
 OPTIONS = (
@@ -158,6 +415,11 @@ OPTIONS = (
     *_RUNS,
 )
 _BY_NAME = {option.name: option for option in OPTIONS}
+
+
+def find_option(name: str) -> Option:
+    """The declaration of an option."""
+    return _BY_NAME[name]
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -182,17 +444,44 @@ def add_options(parser: pytest.Parser) -> None:
         parser.addini(option.dest, f"{option.help}{shown}", default=None)
 
 
-def read_option(config: pytest.Config, name: str) -> str | None:
-    """The value of an option: command line, else ini file, else default.
+def is_given(config: pytest.Config, name: str) -> bool:
+    """Whether the command line or the ini file has the option."""
+    return _given(config, _BY_NAME[name]) is not None
 
-    Values of a repeated option are joined by commas.
+
+def read_option(config: pytest.Config, name: str) -> Any:
+    """The value of an option: command line, else ini file, else default; None without any.
+
+    Values of a repeated option are joined by commas. A path is relative to the invocation folder,
+    or to the ini file that gives it. A flag is False without any.
 
     Raises:
-        ConfigurationError: the value is empty, or none of the option's choices.
+        ConfigurationError: the text is empty, or not what the option takes.
     """
     option = _BY_NAME[name]
-    value = _given(config, option)
-    return option.default if value is None else value
+    given = _given(config, option)
+    if given is None:
+        if option.default is None:
+            return False if option.flag else None
+        given = option.default, True
+    text, here = given
+    try:
+        value = option.parse(text)
+    except ValueError as error:
+        from pytest_pbias.errors import ConfigurationError  # every session comes by; few need it
+
+        if here:
+            raise ConfigurationError(str(error), setting=name) from None
+        told = f" = {error}" if option.choices and text.strip() else f": {error}"
+        raise ConfigurationError(f"ini value {option.dest}{told}") from None
+    if option.kind != "path":
+        return value
+    from pytest_pbias.files.writing import stream_at
+
+    path = option_folder(config, name) / value
+    # A stream has its name only: what /dev/stdout leads to is a pipe without one. And a link that
+    # leads to itself is a path all the same, of which whoever opens it will say so.
+    return path if stream_at(path) is not None else Path(os.path.realpath(path))
 
 
 def require_values(config: pytest.Config) -> None:
@@ -202,54 +491,76 @@ def require_values(config: pytest.Config) -> None:
         ConfigurationError: one is empty, or none of its choices.
     """
     for option in OPTIONS:
-        _given(config, option)
+        given = _given(config, option)
+        if given is None:
+            continue
+        text, here = given
+        where = f"--pbias-{option.name}" if here else f"ini value {option.dest}"
+        problem = None
+        if not text.strip():
+            problem = " is empty, as with an unset variable: give a value, or leave the option out"
+        elif option.choices and text not in option.choices:
+            problem = f" = {text!r}: choose from {', '.join(option.choices)}"
+        elif option.flag and text.lower() not in _ON + _OFF:
+            problem = ": say true or false"
+        if problem is not None:
+            from pytest_pbias.errors import ConfigurationError
+
+            raise ConfigurationError(where + problem)
 
 
-def _given(config: pytest.Config, option: Option) -> str | None:
-    """What the command line says, else the ini file; None where neither names the option."""
-    values, where = config.getoption(option.dest), f"--pbias-{option.name}"
-    if values is None:
-        values, where = config.getini(option.dest), f"ini value {option.dest}"
-    if values is None:
-        return None
-    values = [str(value) for value in (values if isinstance(values, list) else [values])]
-    if not values or not all(value.strip() for value in values):
-        _refuse(
-            f"{where} is empty, as with an unset variable: give a value, or leave the option out"
-        )
-    value = ",".join(values)
-    if option.choices and value not in option.choices:
-        _refuse(f"{where} = {value!r}: choose from {', '.join(option.choices)}")
-    if option.flag and value.lower() not in _ON + _OFF:
-        _refuse(f"{where}: say true or false")
-    return value
+def option_folder(config: pytest.Config, name: str) -> Path:
+    """The folder that paths in an option's value are relative to."""
+    given = _given(config, _BY_NAME[name])
+    return config.rootpath if given is None or not given[1] else config.invocation_params.dir
 
 
-def read_path(config: pytest.Config, name: str) -> Path | None:
-    """A path option; relative to the invocation folder, or to the ini file that gives it."""
-    value = read_option(config, name)
-    if value is None:
-        return None
-    from_command_line = config.getoption("pbias_" + name.replace("-", "_")) is not None
-    base = config.invocation_params.dir if from_command_line else config.rootpath
-    from pytest_pbias.files.writing import stream_at
-
-    path = base / Path(value).expanduser()
-    # A stream has its name only: what /dev/stdout leads to is a pipe without one. And a link that
-    # leads to itself is a path all the same, of which whoever opens it will say so.
-    return path if stream_at(path) is not None else Path(os.path.realpath(path))
-
-
-def read_flag(config: pytest.Config, name: str) -> bool:
-    """Whether a flag is given on the command line or switched on in the ini file.
+def read_options(config: pytest.Config) -> dict[str, Any]:
+    """The value of every option by its name.
 
     Raises:
-        ConfigurationError: the ini file says neither true nor false.
+        ConfigurationError: one has an impossible value.
     """
-    return (read_option(config, name) or "false").lower() in _ON
+    return {option.name: read_option(config, option.name) for option in OPTIONS}
 
 
-def _refuse(reason: str) -> NoReturn:
-    from pytest_pbias.errors import ConfigurationError
+def _given(config: pytest.Config, option: Option) -> tuple[str, bool] | None:
+    """The text given and whether the command line gave it; None where nobody did."""
+    value: Any = config.getoption(option.dest)
+    if isinstance(value, list):
+        if not all(part.strip() for part in value):
+            return "", True
+        value = ",".join(value)
+    if value is not None:
+        return str(value), True
+    value = config.getini(option.dest)
+    return None if value is None else (str(value), False)
 
-    raise ConfigurationError(reason)
+
+def check_ini_names(config: pytest.Config) -> None:
+    """Refuse a name of the ini file that starts like ours and is none's.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    overrides = (pair.partition("=")[0] for pair in config.getoption("override_ini") or ())
+    # From pytest 9.2 on the public name is deprecated, and nothing else lists what the file has.
+    found = getattr(config, "_inicfg", None)
+    for name in (*(config.inicfg if found is None else found), *overrides):
+        if not name.startswith("pbias_"):
+            continue
+        try:
+            config.getini(name)
+        except ValueError:
+            from pytest_pbias.errors import ConfigurationError, near_matches
+
+            hint = near_matches(
+                name, [option.dest for option in OPTIONS], most=3, rest="see pytest --help"
+            )
+            raise ConfigurationError(f"unknown ini option {name}: {hint}") from None
+
+
+def described(error: Exception) -> str:
+    """An error's line for users of pytest: with the option it is about, if there is one."""
+    setting = getattr(error, "setting", None)
+    return f"--pbias-{setting}: {error}" if setting in _BY_NAME else str(error)

@@ -13,6 +13,7 @@ from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import PbiasError
 from pytest_pbias.plugin.cell import CellFixture, obtain_cell
 from pytest_pbias.plugin.collection import PLANNED, activate, cell_id, placed_cells, refuse
+from pytest_pbias.plugin.options import described
 
 
 class PersonaTests(pytest.File):
@@ -24,7 +25,7 @@ class PersonaTests(pytest.File):
             cells = read_personas(self.path, self._shown()).cells()
             defenses = activate(self.config).settings.defenses
         except PbiasError as error:
-            refuse(self.config, str(error))
+            refuse(self.config, described(error))
             return
         for cell in placed_cells(self.config, cells, defenses):
             yield PersonaTest.from_parent(self, name=cell_id(cell), planned=cell)

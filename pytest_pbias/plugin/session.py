@@ -51,6 +51,7 @@ from pytest_pbias.plugin.asking import (
     served_facts,
 )
 from pytest_pbias.plugin.estimate import Estimate, estimate, estimate_lines
+from pytest_pbias.plugin.options import described
 from pytest_pbias.plugin.output import (
     BackgroundProgress,
     ProgressLine,
@@ -159,7 +160,7 @@ def session_judging(
     try:
         judges = make_judges(settings.wanted, settings.model, _of_plugins(config))
     except ConfigurationError as error:
-        raise ConfigurationError(f"--pbias-judge: {error}") from None
+        raise ConfigurationError(str(error), setting=error.setting or "judge") from None
     if not settings.mask or not any(judge.masks_identity for judge in judges):
         return Judging(judges)
     words = identity_terms(cell.identity for cell in cells)
@@ -282,9 +283,9 @@ class PbiasSession:
                 protocol=settings.protocol,
                 limit=settings.limit,
                 seed=settings.seed,
-                split=settings.data.splits.get(name),
-                shots=settings.data.shots,
-                offline=settings.data.offline,
+                split=settings.splits.get(name),
+                shots=settings.shots,
+                offline=settings.offline,
             )
         return self._data[name]
 
@@ -404,7 +405,7 @@ class PbiasSession:
                 self._asking.wait(keys, self._progress.tick)
                 self._progress.close()
         except PbiasError as error:
-            self.problem = str(error)
+            self.problem = described(error)
         finally:
             self._asking.stop()
             self._sigterm()
@@ -412,7 +413,7 @@ class PbiasSession:
         try:
             self._write_results()
         except PbiasError as error:
-            self.problem = str(error)
+            self.problem = described(error)
 
     @system_memory_pool()
     def _write_results(self) -> None:
@@ -437,7 +438,7 @@ class PbiasSession:
             "created": now.isoformat(timespec="seconds"),
             "protocol": self.settings.protocol,
             "seed": self.settings.seed,
-            "shots": self.settings.data.shots,
+            "shots": self.settings.shots,
             "judges": self._judging.to_plain(),
             "policy": self.settings.policy.to_plain(),
             "cost": cost_so_far(self._asking, self.settings.spending.price),
@@ -518,7 +519,7 @@ def compare_with_earlier(table: OutcomeTable, settings: Settings) -> ComparedRun
         pairs = pair_runs(new, old)
         comparison = compare_runs(new, old, settings.policy, pairs=pairs)
     except PbiasError as error:
-        return ComparedRun(name, None, problem=str(error))
+        return ComparedRun(name, None, problem=described(error))
     gate = None
     # As for the test item: answers of this very session are asked for again, not judged without.
     if asked.fail is not None and not table.arrow.column("score").null_count:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_pbias.files.writing import write_whole
-from pytest_pbias.plugin.options import read_path
+from pytest_pbias.plugin.options import read_option
 
 if TYPE_CHECKING:
     from pytest_pbias.cells.cell import Cell
@@ -24,7 +24,7 @@ def session_uid(config: pytest.Config) -> str | None:
 
 def plan_path(config: pytest.Config, uid: str) -> Path:
     """Where workers leave the cells they selected."""
-    store = read_path(config, "store") or config.rootpath / ".pbias"
+    store: Path = read_option(config, "store")
     return store / "sessions" / f"{uid}.json"
 
 

@@ -130,12 +130,13 @@ def resolve_defenses(wanted: str, locate: Callable[[str], Path] = Path) -> tuple
         for defense in _resolve_one(word, locate):
             if found.setdefault(defense.name, defense) != defense:
                 raise ConfigurationError(
-                    f"--pbias-defense: two different defences are called {defense.name!r}; "
-                    "rename one of them"
+                    f"two different defences are called {defense.name!r}; rename one of them",
+                    setting="defense",
                 )
     if not found:
         raise ConfigurationError(
-            f"--pbias-defense: {wanted!r} names no defence; known: {', '.join(shipped_defenses())}"
+            f"{wanted!r} names no defence; known: {', '.join(shipped_defenses())}",
+            setting="defense",
         )
     if len(found) > 1:
         found = {NO_DEFENSE.name: NO_DEFENSE} | found
@@ -149,14 +150,15 @@ def _resolve_one(word: str, locate: Callable[[str], Path]) -> tuple[Defense, ...
     suffix = Path(word).suffix.lower()
     if suffix not in (".toml", ".txt", ".md"):
         raise ConfigurationError(
-            f"--pbias-defense: unknown defence {quoted(word)}: {near_matches(word, shipped)} "
-            "(own ones go into a .toml file, or one instruction into a .txt file)"
+            f"unknown defence {quoted(word)}: {near_matches(word, shipped)} "
+            "(own ones go into a .toml file, or one instruction into a .txt file)",
+            setting="defense",
         )
     text = read_text(locate(word), word)
     if suffix == ".toml":
         return tuple(_parse(text, word).values())
     if not text.strip():
-        raise ConfigurationError(f"--pbias-defense: {word}: the file is empty")
+        raise ConfigurationError(f"{word}: the file is empty", setting="defense")
     return (Defense(_checked_name(Path(word).stem, word), system=text.strip()),)
 
 

@@ -52,7 +52,7 @@ class TaskData:
 
 @dataclass(frozen=True, slots=True)
 class LocalSource:
-    """A file or glob below ``--pbias-data-dir`` and its format.
+    """A file or glob below the folder of the data sets, and its format.
 
     ``{split}`` in ``pattern`` and ``name_suffix`` stands for the folder name of a split.
     ``header`` names the columns of headerless CSV files; ``field`` is the JSON key that holds the

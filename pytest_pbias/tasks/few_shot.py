@@ -44,8 +44,9 @@ def with_examples(
         chosen = [example for example in candidates if example[0] != item.prompt][:shots]
         if len(chosen) < shots:
             raise ConfigurationError(
-                f"--pbias-shots: {shots} examples are asked for, but task {task.name!r} has only "
-                f"{len(chosen)} for a question of {item.cluster!r}"
+                f"{shots} examples are asked for, but task {task.name!r} has only "
+                f"{len(chosen)} for a question of {item.cluster!r}",
+                setting="shots",
             )
         text = "\n\n".join(f"{prompt}\n\n{answer}" for prompt, answer in chosen)
         shown.append(replace(item, prompt=f"{text}\n\n{item.prompt}"))

@@ -21,12 +21,8 @@ from pytest_pbias.tasks.base import HubSource, Row, Task
 _LOCK_FILE = "pbias-data.json"
 
 
-def read_hub(
-    task: Task, split: str, *, offline: bool = False, option_prefix: str = "--pbias-"
-) -> Iterator[tuple[str, Row]]:
+def read_hub(task: Task, split: str, *, offline: bool = False) -> Iterator[tuple[str, Row]]:
     """Yield (place, row) of a split; ``offline`` reads the hub's cache and asks nobody.
-
-    Messages name the options of pytest, or those of `pbias` with ``option_prefix`` "--".
 
     Raises:
         DataError: the set is not on the hub, cannot be fetched, or is not what it should be.
@@ -35,12 +31,13 @@ def read_hub(
     if source is None:
         raise DataError(
             f"task {task.name!r} is not on the hub in the version the protocol uses; "
-            f"give {option_prefix}data-dir with {task.local.pattern}"
+            f"give a folder with {task.local.pattern}",
+            setting="data-dir",
         )
     parts = []
     with _offline(offline):
         for config in source.configs or ("",):
-            rows = _load(task, source, config, split, offline, option_prefix)
+            rows = _load(task, source, config, split, offline)
             _check_columns(task, source, rows.column_names)
             parts.append((config, rows))
     found, wanted = sum(len(rows) for _, rows in parts), task.splits[split].rows
@@ -86,9 +83,7 @@ def _offline(wanted: bool) -> Iterator[None]:
         constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
-def _load(
-    task: Task, source: HubSource, config: str, split: str, offline: bool, option_prefix: str
-) -> Any:
+def _load(task: Task, source: HubSource, config: str, split: str, offline: bool) -> Any:
     from datasets import load_dataset
     from datasets.utils.logging import disable_progress_bar
 
@@ -102,12 +97,13 @@ def _load(
         )
     except Exception as error:
         raise DataError(
-            f"task {task.name!r}: {_named(source)} {_why(error, offline, option_prefix)}, or give "
-            f"a local copy with {option_prefix}data-dir"
+            f"task {task.name!r}: {_named(source)} {_why(error, offline)}, or give a "
+            "folder with a local copy",
+            setting="offline" if offline else "data-dir",
         ) from error
 
 
-def _why(error: Exception, offline: bool, option_prefix: str) -> str:
+def _why(error: Exception, offline: bool) -> str:
     """What went wrong and what to do, from the chain of the clients' errors."""
     chain: list[BaseException] = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) and len(chain) < 10:
@@ -117,10 +113,7 @@ def _why(error: Exception, offline: bool, option_prefix: str) -> str:
     if "GatedRepoError" in names or re.search(r"gated|restricted|authenticated", said):
         return "is gated: accept its terms on the hub and set HF_TOKEN"
     if offline or "OfflineModeIsEnabled" in said:
-        return (
-            f"is not in the hub's cache and {option_prefix}offline forbids to fetch it: run once "
-            "online"
-        )
+        return "is not in the hub's cache and may not be fetched offline: run once online"
     if "RevisionNotFoundError" in names or "Invalid rev" in said:
         return "has no such revision any more"
     if re.search(r"RepositoryNotFound|DatasetNotFound|doesn't exist", " ".join(names) + said):

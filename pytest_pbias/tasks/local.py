@@ -18,13 +18,10 @@ from pytest_pbias.errors import DataError
 from pytest_pbias.tasks.base import LocalSource, Row, Split, Task
 
 
-def read_local(
-    task: Task, data_dir: Path, split: str, *, option_prefix: str = "--pbias-"
-) -> Iterator[tuple[str, Row]]:
+def read_local(task: Task, data_dir: Path, split: str) -> Iterator[tuple[str, Row]]:
     """Yield (place, row) for each row of the task's files below ``data_dir``, in file order.
 
-    ``place`` says where the row stands (file and row number), for messages, which name the options
-    of pytest, or those of `pbias` with ``option_prefix`` "--".
+    ``place`` says where the row stands (file and row number), for messages.
 
     Raises:
         DataError: no such file, a malformed file, or a missing column.
@@ -32,7 +29,7 @@ def read_local(
     source = _of_split(task.local, task.splits[split])
     paths = sorted(data_dir.glob(source.pattern))
     if not paths:
-        raise DataError(_why_nothing(task, data_dir, split, f"{option_prefix}data-dir"))
+        raise DataError(_why_nothing(task, data_dir, split), setting="data-dir")
     for path in paths:
         found = _read_file(path, source)
         _check_columns(task, found.columns, str(path))
@@ -42,7 +39,7 @@ def read_local(
                 yield f"{path}, row {number}", {**row, **extra}
 
 
-def _why_nothing(task: Task, data_dir: Path, split: str, option: str) -> str:
+def _why_nothing(task: Task, data_dir: Path, split: str) -> str:
     there = [
         name
         for name, part in task.splits.items()
@@ -52,9 +49,9 @@ def _why_nothing(task: Task, data_dir: Path, split: str, option: str) -> str:
     if there:
         return (
             f"the data in {data_dir} has no split {split!r} of task {task.name!r}, only "
-            f"{', '.join(there)}: give {option} with {pattern}"
+            f"{', '.join(there)}: give a folder with {pattern}"
         )
-    return f"no data for task {task.name!r}: nothing matches {data_dir / pattern}; check {option}"
+    return f"no data for task {task.name!r}: nothing matches {data_dir / pattern}"
 
 
 def _of_split(source: LocalSource, split: Split) -> LocalSource:

@@ -51,7 +51,6 @@ def load_task(
     split: str | None = None,
     shots: int = 0,
     offline: bool = False,
-    option_prefix: str = "--pbias-",
 ) -> TaskData:
     """Load a task's items from a local folder, or from the hub when there is none.
 
@@ -59,7 +58,6 @@ def load_task(
     and the seed only, so every identity and every process gets the same one. ``shots`` puts that
     many solved examples before each question, never the question itself; they too depend on the
     items and the seed only. A task without examples is asked without. ``offline`` asks no network.
-    Errors name options: pytest's, or those of `pbias` with ``option_prefix`` "--".
 
     Raises:
         DataError: the data is missing or malformed; the message names the file and the place.
@@ -76,8 +74,8 @@ def load_task(
 
     def read(name: str) -> Iterator[tuple[str, Row]]:
         if data_dir is not None:
-            return read_local(task, data_dir, name, option_prefix=option_prefix)
-        return read_hub(task, name, offline=offline, option_prefix=option_prefix)
+            return read_local(task, data_dir, name)
+        return read_hub(task, name, offline=offline)
 
     revision = "local"
     if data_dir is None:

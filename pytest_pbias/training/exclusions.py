@@ -30,7 +30,7 @@ def left_out(wanted: Iterable[str], people: Collection[Identity], where: str) ->
         if name not in names | groups:
             hint = near_matches(name, [*sorted(names), *sorted(groups)])
             raise ConfigurationError(
-                f"--leave-out: {where} has no identity or group {quoted(name)}: {hint}"
+                f"{where} has no identity or group {quoted(name)}: {hint}", setting="leave-out"
             )
         chosen = [name] if name in names else [one.name for one in people if one.group == name]
         found |= dict.fromkeys(chosen)
@@ -60,7 +60,7 @@ def without(pairs: Sequence[PreferencePair], names: Sequence[str]) -> tuple[Pref
         return tuple(pairs)
     kept = tuple(pair for pair in pairs if not _states(pair, names))
     if not kept:
-        raise DataError("--leave-out: every pair states an identity that is left out")
+        raise DataError("every pair states an identity that is left out", setting="leave-out")
     return kept
 
 

@@ -69,20 +69,25 @@ def known_training(job: TrainingJob) -> dict[str, Any]:
     """
     nearest = next(path for path in (job.out, *job.out.parents) if os.path.exists(path))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigurationError(f"--out {job.out}: {nearest} is no folder that can be written to")
+        raise ConfigurationError(
+            f"{job.out}: {nearest} is no folder that can be written to", setting="out"
+        )
     if Path(job.model).is_dir() and Path(job.model).resolve() == job.out.resolve():
-        raise ConfigurationError(f"--out {job.out} is the folder of the model: give another")
+        raise ConfigurationError(
+            f"{job.out} is the folder of the model: give another", setting="out"
+        )
     known = _note(job.out)
     if known and not job.resume:
         raise ConfigurationError(
-            f"{job.out} holds a training already: give --resume or another --out"
+            f"{job.out} holds a training already: resume it or give another folder", setting="out"
         )
     unknown_yet = () if job.pairs else ("pairs", "n_pairs")
     wanted = {key: value for key, value in job.fingerprint().items() if key not in unknown_yet}
     changed = [key for key, value in wanted.items() if known.get(key) != value]
     if known and changed:
         raise ConfigurationError(
-            f"{job.out} holds another training ({', '.join(changed)} differ): give another --out"
+            f"{job.out} holds another training ({', '.join(changed)} differ): give another folder",
+            setting="out",
         )
     return known
 
@@ -95,7 +100,7 @@ def _note(out: Path) -> dict[str, Any]:
         return dict(json.loads(note.read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise ConfigurationError(
-            f"{note} cannot be read ({type(error).__name__}): give another --out"
+            f"{note} cannot be read ({type(error).__name__}): give another folder", setting="out"
         ) from None
 
 

@@ -125,7 +125,8 @@ def _training_answers(
     known = [answer for answer in answers if answer.item in prompts]
     if answers and not known:
         raise DataError(
-            "the run's items are not in the data: give the folder it was asked from with --data-dir"
+            "the run's items are not in the data: give the folder it was asked from",
+            setting="data-dir",
         )
     return known
 

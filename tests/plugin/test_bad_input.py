@@ -56,7 +56,31 @@ def _error(result: pytest.RunResult) -> str:
             ["--pbias-model=embedded", "--pbias-task-margins=mmul=3"],
             "unknown task 'mmul': did you mean 'mmlu'",
         ),
-        (["--pbias-model=embedded", "--pbias-data-dir=nowhere"], "there is no folder"),
+        (["--pbias-model=embedded", "--pbias-data-dir=nowhere"], "--pbias-data-dir: there is no"),
+        (["--pbias-model=embedded", "--pbias-limit=\u0661\u0662"], "--pbias-limit: '\u0661\u0662'"),
+        (
+            ["--pbias-model=embedded", "--pbias-alpha=\u0661"],
+            "--pbias-alpha: '\u0661' is not a number",
+        ),
+        (
+            ["--pbias-model=embedded", "--pbias-task-margins=mmlu=3 mmlu=4"],
+            "--pbias-task-margins: 'mmlu' is given twice",
+        ),
+        (
+            ["--pbias-model=embedded", "--pbias-split=mmlu=test,mmlu=test"],
+            "--pbias-split: 'mmlu' is given twice",
+        ),
+        (
+            ["--pbias-model=embedded", "--pbias-task-margins=mmlu=0"],
+            "--pbias-task-margins: 'mmlu': '0' is not a number above 0",
+        ),
+        (["--pbias-model="], "--pbias-model is empty"),
+        (["--pbias-model=embedded", "--pbias-store= "], "--pbias-store is empty"),
+        (["--pbias-model=m", "--pbias-base-url="], "--pbias-base-url is empty"),
+        (
+            ["--pbias-model=embedded", "-o", "pbias_gaet=prove"],
+            "unknown ini option pbias_gaet: did",
+        ),
         (["--pbias-model=m", "--pbias-base-url=nonsense"], "is not an address"),
         (["--pbias-model=m", "--pbias-gate=prov"], "--pbias-gate = 'prov': choose from detect"),
         (
@@ -112,6 +136,7 @@ PERSONAS = 'tasks = ["gsm8k"]\nidentities = ["a nurse"]\n'
         ("pbias_plan = maybe", "ini value pbias_plan: say true or false"),
         ("pbias_budget =", "ini value pbias_budget is empty"),
         ("pbias_offline =", "ini value pbias_offline is empty"),
+        ("pbias_limit = 0", "ini value pbias_limit: '0' is not a whole number"),
     ],
 )
 def test_a_wrong_choice_in_the_ini_file(
@@ -120,6 +145,19 @@ def test_a_wrong_choice_in_the_ini_file(
     pytester.makeini(f"[pytest]\npbias_model = embedded\n{line}\n")
     pytester.path.joinpath("persona_work.pbias.toml").write_text(PERSONAS)
     assert f"pbias: {says}" in _error(pytester.runpytest_subprocess("-n", workers))
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("pbias_gaet", "did you mean 'pbias_gate'?"), ("pbias_zzzzzzzzzz", "see pytest --help")],
+)
+def test_an_unknown_ini_name_of_ours_stops_the_session(
+    suite: pytest.Pytester, name: str, hint: str
+) -> None:
+    suite.makeini(f"[pytest]\npbias_model = embedded\n{name} = prove\n")
+    said = _error(suite.runpytest_subprocess())
+    assert f"unknown ini option {name}: " in said
+    assert hint in said
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pytest_pbias.errors import ConfigurationError
-from pytest_pbias.models import ModelSpec
-from pytest_pbias.plugin.settings import read_spending
+from pytest_pbias.plugin.options import described
+from pytest_pbias.plugin.settings import Settings, read_settings
 
 ENDPOINT = "http://127.0.0.1:9/v1"
 
@@ -24,25 +24,19 @@ ENDPOINT = "http://127.0.0.1:9/v1"
 def test_what_a_batch_cannot_heed_is_a_usage_error(
     option: str, said: str, pytester: pytest.Pytester
 ) -> None:
-    model = _model()
-    read_spending(pytester.parseconfig(option), model)
-    with pytest.raises(ConfigurationError, match=said):
-        read_spending(pytester.parseconfig("--pbias-batch", option), model)
+    _settings(pytester, option)
+    with pytest.raises(ConfigurationError) as caught:
+        _settings(pytester, "--pbias-batch", option)
+    assert said in described(caught.value)
 
 
 def test_an_ini_file_gives_such_an_option_as_well(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\npbias_rpm = 5\n")
-    with pytest.raises(ConfigurationError, match="--pbias-rpm: the provider decides"):
-        read_spending(pytester.parseconfig("--pbias-batch"), _model())
+    with pytest.raises(ConfigurationError) as caught:
+        _settings(pytester, "--pbias-batch")
+    assert "--pbias-rpm: the provider decides" in described(caught.value)
 
 
-def _model() -> ModelSpec:
-    return ModelSpec(
-        name="tiny",
-        served_name="tiny",
-        base_url=ENDPOINT,
-        api_key_env=None,
-        kind="endpoint",
-        served_identity="tiny",
-        revision="",
-    )
+def _settings(pytester: pytest.Pytester, *options: str) -> Settings:
+    model = ("--pbias-model=tiny", f"--pbias-base-url={ENDPOINT}", "--pbias-plan")
+    return read_settings(pytester.parseconfig(*model, *options), None)

@@ -12,7 +12,7 @@ import pytest
 
 from pytest_pbias.cli import COMMANDS, main
 from pytest_pbias.errors import ConfigurationError
-from pytest_pbias.plugin.options import OPTIONS, Option, read_flag, read_option, read_path
+from pytest_pbias.plugin.options import OPTIONS, Option, read_option, require_values
 
 VALUED = [option for option in OPTIONS if not option.flag]
 
@@ -60,9 +60,10 @@ def test_in_the_ini_file(pytester: pytest.Pytester, option: Option, form: str) -
 def test_no_reader_takes_it_for_none(pytester: pytest.Pytester, option: Option) -> None:
     pytester.makeini(f"[pytest]\n{option.dest} = \n")
     config = pytester.parseconfig()
-    for read in (read_option, read_path, read_flag):
-        with pytest.raises(ConfigurationError, match="is empty"):
-            read(config, option.name)
+    with pytest.raises(ConfigurationError, match="is empty"):
+        read_option(config, option.name)
+    with pytest.raises(ConfigurationError, match="is empty"):
+        require_values(config)
 
 
 def test_one_of_several_addresses(pytester: pytest.Pytester) -> None:
@@ -78,9 +79,13 @@ def test_what_the_command_line_overrides_is_not_looked_at(pytester: pytest.Pytes
 
 def test_what_is_not_given_has_its_default(pytester: pytest.Pytester) -> None:
     config = pytester.parseconfigure()
-    assert {option.name: read_option(config, option.name) for option in OPTIONS} == {
-        option.name: option.default for option in OPTIONS
-    }
+    for option in OPTIONS:
+        usual: object = False if option.flag else None
+        if option.default is not None:
+            usual = option.parse(option.default)
+        if option.kind == "path" and usual is not None:
+            usual = (config.rootpath / str(usual)).resolve()
+        assert read_option(config, option.name) == usual, option.name
 
 
 def test_the_help_still_lists_the_choices(pytester: pytest.Pytester) -> None:

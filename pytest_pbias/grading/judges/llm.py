@@ -85,8 +85,7 @@ class LlmJudge:
         try:
             check_served_model(self.spec)
         except PbiasError as error:
-            text = str(error).replace("--pbias-base-url", "--pbias-judge-base-url")
-            raise type(error)(f"judge {self.name}: {text}") from None
+            raise _of_judge(error, f"judge {self.name}: {error}") from None
 
     def judge(self, exchanges: Sequence[Exchange], criterion: Criterion) -> list[Graded]:
         """Ask for a verdict on each; once more where the reply cannot be read.
@@ -215,6 +214,12 @@ class LlmJudge:
         )
 
 
+def _of_judge(error: PbiasError, text: str) -> PbiasError:
+    """An error about a model as one about the judge's, which has settings of its own."""
+    known = error.setting in ("model", "base-url")
+    return type(error)(text, setting=f"judge-{error.setting}" if known else error.setting)
+
+
 def make_llm_judge(argument: str, model: JudgeModel) -> LlmJudge:
     """The judge ``llm:ARGUMENT``; the argument names a rubric.
 
@@ -231,20 +236,24 @@ def make_llm_judge(argument: str, model: JudgeModel) -> LlmJudge:
         )
     if model.model is None:
         raise ConfigurationError(
-            "the llm judge needs a model: name it with --pbias-judge-model (pbias regrade: "
-            "--judge-model), and its endpoint with --pbias-judge-base-url"
+            "the llm judge needs a model: give its name, and its endpoint (judge-base-url)",
+            setting="judge-model",
         )
     known = KEY_ENV if os.environ.get(KEY_ENV) else None
-    spec = resolve_model(
-        model.model,
-        base_url=model.base_url,
-        api_key_env=model.key_env or known,
-        aliases_file=model.aliases,
-        require_key=False,  # ``check`` does, before anything is asked
-    )
+    try:
+        spec = resolve_model(
+            model.model,
+            base_url=model.base_url,
+            api_key_env=model.key_env or known,
+            aliases_file=model.aliases,
+            require_key=False,  # ``check`` does, before anything is asked
+        )
+    except PbiasError as error:
+        raise _of_judge(error, str(error)) from None
     if spec.kind != "endpoint" or spec.base_url is None:
         raise ConfigurationError(
-            f"the llm judge {model.model!r} has no endpoint: start a server for it and pass "
-            "--pbias-judge-base-url"
+            f"the llm judge {model.model!r} has no endpoint: start a server for it and give its "
+            "address",
+            setting="judge-base-url",
         )
     return LlmJudge(rubric, replace(spec, usual_key_env=KEY_ENV), model)

@@ -36,15 +36,15 @@ def read_adapter(folder: Path) -> Adapter:
         config = json.loads((found / "adapter_config.json").read_text("utf-8"))
     except OSError:
         raise ConfigurationError(
-            f"--pbias-lora: {folder} is not an adapter's folder: it has no adapter_config.json"
+            f"{folder} is not an adapter's folder: it has no adapter_config.json", setting="lora"
         ) from None
     except ValueError as error:
         raise ConfigurationError(
-            f"--pbias-lora: {found / 'adapter_config.json'}: not JSON: {error}"
+            f"{found / 'adapter_config.json'}: not JSON: {error}", setting="lora"
         ) from None
     weights = [*sorted(found.glob("adapter_model.safetensors")), *found.glob("adapter_model.bin")]
     if not weights:
-        raise ConfigurationError(f"--pbias-lora: {found} has no adapter_model.safetensors")
+        raise ConfigurationError(f"{found} has no adapter_model.safetensors", setting="lora")
     rank = _rank(config, found)
     return Adapter(
         name=found.parent.name if found.name == _INSIDE else found.name,
@@ -60,23 +60,24 @@ def _rank(config: Any, folder: Path) -> int:
     kind = config.get("peft_type") if isinstance(config, dict) else None
     if kind != "LORA":
         raise ConfigurationError(
-            f"--pbias-lora: {folder} is an adapter of type {kind}; vLLM serves LORA only"
+            f"{folder} is an adapter of type {kind}; vLLM serves LORA only", setting="lora"
         )
     for key, name in _UNSERVED:
         if config.get(key):
             raise ConfigurationError(
-                f"--pbias-lora: {folder} has {name}, which vLLM does not serve: merge it into its "
-                "base and measure the merged folder"
+                f"{folder} has {name}, which vLLM does not serve: merge it into its "
+                "base and measure the merged folder",
+                setting="lora",
             )
     try:
         patterns = (config.get("rank_pattern") or {}).values()
         rank = max(int(one) for one in (config["r"], *patterns))
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ConfigurationError(
-            f"--pbias-lora: {folder / 'adapter_config.json'} states no rank r"
+            f"{folder / 'adapter_config.json'} states no rank r", setting="lora"
         ) from None
     if not 1 <= rank <= _ROOMS[-1]:
         raise ConfigurationError(
-            f"--pbias-lora: {folder} has rank {rank}; vLLM serves ranks of 1 to {_ROOMS[-1]}"
+            f"{folder} has rank {rank}; vLLM serves ranks of 1 to {_ROOMS[-1]}", setting="lora"
         )
     return rank

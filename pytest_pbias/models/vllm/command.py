@@ -41,7 +41,7 @@ def find_vllm(command: str | None = None) -> str:
     if command is not None:
         found = shutil.which(command)
         if found is None:
-            raise ConfigurationError(f"--pbias-vllm-command: there is no command {command}")
+            raise ConfigurationError(f"there is no command {command}", setting="vllm-command")
         return found
     beside = Path(sys.executable).with_name("vllm")
     found = str(beside) if beside.exists() else shutil.which("vllm")

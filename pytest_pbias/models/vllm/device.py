@@ -41,12 +41,13 @@ def check_device(command: str, devices: Path = Path("/dev")) -> None:
     if not any(any(devices.glob(pattern)) for pattern in _ACCELERATORS):
         raise ConfigurationError(
             f"vLLM {version} needs a GPU and this machine has none: use vLLM's CPU build, or a "
-            "server elsewhere with --pbias-base-url"
+            "server elsewhere by its address",
+            setting="base-url",
         )
 
 
 def determinism(command: str, arguments: Sequence[str]) -> Determinism:
-    """What ``--pbias-deterministic`` takes here.
+    """What answers that do not depend on the batch take here.
 
     Raises:
         ConfigurationError: this machine cannot do it.
@@ -56,19 +57,22 @@ def determinism(command: str, arguments: Sequence[str]) -> Determinism:
         # Measured: float32 answers are the same in any batch and order; bfloat16 ones are not.
         if option(arguments, "--dtype") not in ("float32", "float"):
             raise ConfigurationError(
-                "--pbias-deterministic: on the CPU answers depend on the batch but in float32: "
-                "give --pbias-vllm-args='--dtype float32'"
+                "on the CPU answers depend on the batch but in float32: give vLLM the arguments "
+                "'--dtype float32' (vllm-args)",
+                setting="deterministic",
             )
         return Determinism((), "float32 on the CPU, which takes no flag")
     capability = _compute_capability()
     if capability is None:
         raise ConfigurationError(
-            "--pbias-deterministic needs an NVIDIA GPU whose compute capability nvidia-smi tells"
+            "this needs an NVIDIA GPU whose compute capability nvidia-smi tells",
+            setting="deterministic",
         )
     if capability < _LEAST_CAPABILITY:
         raise ConfigurationError(
-            f"--pbias-deterministic needs compute capability {_LEAST_CAPABILITY:.1f} and this GPU "
-            f"has {capability:.1f}: leave it out, and let --pbias-aa say how much answers move"
+            f"this needs compute capability {_LEAST_CAPABILITY:.1f} and this GPU has "
+            f"{capability:.1f}: leave it out, and let an A/A run say how much answers move",
+            setting="deterministic",
         )
     return Determinism((("VLLM_BATCH_INVARIANT", "1"),), "VLLM_BATCH_INVARIANT=1")
 

@@ -229,8 +229,9 @@ def test_several_endpoints_share_the_judging(referee: Any, ask_at: Any) -> None:
 
 
 def test_a_dead_endpoint_is_said_before_anything_is_judged(ask_at: Any) -> None:
-    with pytest.raises(InfrastructureError, match="--pbias-judge-base-url") as caught:
+    with pytest.raises(InfrastructureError, match="nothing answers") as caught:
         _judge(ask_at(f"http://127.0.0.1:{_unused_port()}/v1"))
+    assert caught.value.setting == "judge-base-url"
     assert "judge llm:strongreject" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -262,7 +263,7 @@ def test_a_wrong_key_is_one_line_without_the_key(
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
-        ("llm", {"model": None}, "needs a model: name it with --pbias-judge-model"),
+        ("llm", {"model": None}, "needs a model: give its name"),
         ("llm:x", {}, "no rubric 'x': choose from strongreject, guard"),
         ("llm", {"model": "embedded"}, "has no endpoint"),
         ("llm", {"model": "referee"}, "unknown model 'referee'"),

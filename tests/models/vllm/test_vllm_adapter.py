@@ -125,7 +125,7 @@ def test_a_folder_without_an_adapter_is_one_line(tmp_path: Path) -> None:
     [
         ("embedded", None, "the embedded engine serves no adapter of yours: give the folder of"),
         ("gpt-4o-mini", None, "the API behind 'gpt-4o-mini' serves no adapter"),
-        ("tuned", "http://localhost:1/v1", "load it there and give its name with --pbias-model"),
+        ("tuned", "http://localhost:1/v1", "load it there and measure it by its name there"),
     ],
 )
 def test_only_local_weights_take_an_adapter(
