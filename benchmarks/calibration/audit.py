@@ -120,8 +120,8 @@ def cell_row(setting: Clustered, replicates: int, n_cells: int = 231) -> Row:
         cell = np.where(moved < down, 0.0, 1.0)
         base = np.where(moved > 0.97, 0.0, 1.0)
         verdicts.append(
-            decide_cell(cell, base, clusters=codes.astype(str), margin=MARGIN, alpha=0.05, n_cells=n_cells,
-                       floor=0.0).verdict
+            decide_cell(cell, base, clusters=codes.astype(str), margin=MARGIN, alpha=0.05,
+                       n_cells=n_cells, floor=0.0).verdict
         )  # fmt: skip
     return {
         "kind": f"effect {setting.spread} over clusters", "identities": 1,
@@ -141,8 +141,8 @@ def one_way_row(setting: tuple[int, int]) -> Row:
     for losses in range(items // 4):
         base = np.ones(items)
         cell = np.where(np.arange(items) < losses, 0.0, 1.0)
-        verdict = decide_cell(cell, base, clusters=np.arange(items).astype(str), margin=MARGIN, alpha=0.05,
-                             n_cells=n_cells, floor=0.0).verdict  # fmt: skip
+        verdict = decide_cell(cell, base, clusters=np.arange(items).astype(str), margin=MARGIN,
+                             alpha=0.05, n_cells=n_cells, floor=0.0).verdict  # fmt: skip
         if verdict is Verdict.FAIL:
             failed += float(binom.pmf(losses, items, MARGIN / 100))
     return {
