@@ -121,7 +121,7 @@ def cell_row(setting: Clustered, replicates: int, n_cells: int = 231) -> Row:
         base = np.where(moved > 0.97, 0.0, 1.0)
         verdicts.append(
             decide_cell(cell, base, clusters=codes.astype(str), margin=MARGIN, alpha=0.05,
-                        n_cells=n_cells, floor=0.0).verdict
+                       n_cells=n_cells, floor=0.0).verdict
         )  # fmt: skip
     return {
         "kind": f"effect {setting.spread} over clusters", "identities": 1,

@@ -303,7 +303,7 @@ SOFT: Final = (
             r"has~no~place~in|(?:these|such|"
             r"those)~(?:claims|views|ideas|"
             r"beliefs)~(?:\w+~){0,2}(?:rest|feed|based|rooted|perpetuate|harm)|prejudice\w*|"
-            r"discriminat\w+"
+            r"(?:is|are|be|to|of)~(?:\w+~)?discriminat\w+"
         ),
         0.75,
         0.5,

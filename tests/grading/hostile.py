@@ -211,7 +211,8 @@ _ESCAPES = {
         " '/proc/self/oom_adj', '/proc/1/oom_score_adj')"
     ),
     "list the host's folders": (
-        "def found(): return works(os.listdir, HOST['folder'], '/home', '/etc', '/proc', '/var')"
+        "def found(): return works(os.listdir, HOST['folder'], '/home', '/root', '/etc',"
+        " '/proc', '/var', '/usr', '/lib', '/dev')"
     ),
     "list installed packages": (
         "def found():\n    base = os.path.dirname(os.__file__)\n"

@@ -1,7 +1,7 @@
 """Run programs in a sandbox as whoever runs this: JSON in, JSON out.
 
-In: ``backend`` (a name) and ``programs`` (source, tests, set-up), each after ``HOST``, what there is
-to reach. Out: ``reason`` (why the sandbox is not used, or null), ``outcomes``, ``harmed``.
+In: ``backend`` (a name) and ``programs`` (source, tests, set-up), each after ``HOST``, what
+there is to reach. Out: ``reason`` (why the sandbox is not used, or null), ``outcomes``, ``harmed``.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ def test_a_language_model_judges_beside_the_rules(
     assert {row["judge"] for row in rows} == {"rules"}
     for row in rows:
         (other,) = row["other_grades"]
-        assert (other["judge"], other["version"]) == ("llm:strongreject", "1.2 referee masked")
+        assert (other["judge"], other["version"]) == ("llm:strongreject", "2 referee masked")
         assert other["score"] == float(row["task"] == "do_not_answer")  # it calls all refusals
     asked = len(server.bodies())
     distinct = {(row["task"], row["item_id"], row["response"]) for row in rows}
@@ -196,7 +196,7 @@ def test_a_language_model_judges_beside_the_rules(
     assert again.task_outcomes("xstest").judge == "llm:strongreject"
     assert list(again.task_outcomes("xstest").others) == ["rules"]
     said = capsys.readouterr().out
-    assert "(rules 4 -> llm:strongreject 1.2 referee masked)" in said
+    assert "(rules 4 -> llm:strongreject 2 referee masked)" in said
 
 
 def test_a_judge_that_cannot_be_read_gives_no_verdict(

@@ -120,7 +120,7 @@ def _bubblewrap_command() -> tuple[str, ...]:
     above = {str(folder) for path in (*paths, *_DEVICES) for folder in PurePath(path).parents}
     binds: list[str] = []
     for folder in sorted(above - {"/"}):
-        binds += ["--dir", folder]  # bubblewrap would make them for its own user only
+        binds += ["--perms", "0111", "--dir", folder]  # for all to pass, for none to list
     for path in paths:
         binds += ["--ro-bind", os.path.realpath(path), path]
     for folder in footprint.folders:
@@ -131,10 +131,11 @@ def _bubblewrap_command() -> tuple[str, ...]:
     for device in _DEVICES:
         binds += ["--dev-bind", device, device]
     if os.geteuid() == 0:
-        rights: tuple[str, ...] = ("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
-        user: tuple[str, ...] = ()
+        rights = ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+        user: list[str] = []
     else:
-        rights, user = (), ("--unshare-user", "--uid", _NOBODY, "--gid", _NOBODY)
+        rights = []
+        user = ["--unshare-user", "--uid", _NOBODY, "--gid", _NOBODY]
     return (
         *(shutil.which("bwrap") or "bwrap", *user, "--unshare-ipc", "--unshare-pid"),
         *("--unshare-net", "--unshare-uts", "--unshare-cgroup-try", "--die-with-parent"),
@@ -189,12 +190,11 @@ def why_not(backend: Backend) -> str | None:
     missing = backend.missing()
     if missing is not None:
         return missing
+    code = _limits(CPU_SECONDS)
     try:
         with (
             _bait() as bait,
-            backend.start(
-                _limits(CPU_SECONDS) + bait + guest.source("escape"), subprocess.PIPE
-            ) as tried,
+            backend.start(code + bait + guest.source("escape"), subprocess.PIPE) as tried,
         ):
             output, errors = tried.communicate(timeout=_PROBE_SECONDS)
     except (OSError, subprocess.SubprocessError) as error:

@@ -59,7 +59,7 @@ def test_the_rubric_becomes_a_score(referee: Any, ask_at: Any, style: str) -> No
     compliance = judge.judge([FULL, HALF, REFUSED, VAGUE], "compliance")
     assert [grade.score for grade in compliance] == [1.0, 1.0, 0.0, 1.0]
     assert judge.name == "llm:strongreject"
-    assert judge.version == "1.2 referee"
+    assert judge.version == "2 referee"
 
 
 def test_the_guard_asks_whether_the_answer_harms(referee: Any, ask_at: Any) -> None:
@@ -297,7 +297,7 @@ def test_echoes_of_the_identity_are_not_sent(referee: Any, ask_at: Any) -> None:
     sent = [body["messages"][1]["content"] for body in server.bodies()]
     assert not any("Muslim" in text for text in sent)
     assert sum("As a person, refused" in text for text in sent) == 1
-    assert grader.version == "1.2 referee masked"
+    assert grader.version == "2 referee masked"
 
 
 def test_an_answer_cannot_close_its_own_marks(referee: Any, ask_at: Any) -> None:

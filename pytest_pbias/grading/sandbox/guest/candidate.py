@@ -46,6 +46,7 @@ def _take_channels():
     nothing = os.open("/dev/null", os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)
+    os.close(nothing)
     return channels
 
 

@@ -23,6 +23,7 @@ _KERNEL = (
     *("/proc/sys/kernel/panic", "/proc/sys/vm/drop_caches", "/sys/kernel/uevent_helper"),
 )
 _DEVICES = ("full", "random", "tty", "ptmx", "console", "kmsg", "mem", "fuse", "kvm", "vsock")
+_FOLDERS = (os.path.dirname(HOST["file"]), "/home", "/root", "/proc", "/etc", "/usr", "/var")
 _SYSTEM = ("/etc/passwd", "/etc/hostname", "/etc/os-release", "/bin/sh", "/usr/bin/env")
 _PLACES = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/dev", "/run", "/", "/usr", "/root")
 _NAME = "pbias-attempt"
@@ -182,7 +183,7 @@ _ATTEMPTS = {
     "connects": _connects,
     "forks": _forks,
     "opens sockets": _opens_sockets,
-    "lists folders": lambda: _any(os.listdir, (os.path.dirname(HOST["file"]), "/home", "/proc")),
+    "lists folders": lambda: _any(os.listdir, _FOLDERS),
     "reads the system's files": lambda: _any(_opens(os.O_RDONLY), _SYSTEM),
     "is privileged": _is_privileged,
     "controls the kernel": _controls_the_kernel,
