@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = sys.argv[1:] if arguments is None else list(arguments)
         _require_values(words)
         options = parser.parse_args(words)
-        status = int(options.run(options))
+        status = int(options.execute(options))
         sys.stdout.flush()
         return status
     except BrokenPipeError:
@@ -90,7 +90,7 @@ class CommandParser(argparse.ArgumentParser):
         """Add the command's description and arguments."""
         module = importlib.import_module(f"{__name__}.{self.prog.split()[-1]}")
         self.description = _first_line(module.__doc__)
-        self.set_defaults(run=module.run)
+        self.set_defaults(execute=module.run)
         module.add_arguments(self)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "store", help="folder of the runs")
     add_data_arguments(parser)
     add_judge_arguments(parser)
-    add_option(parser, "tag", default="", help="name the new run")
+    add_option(parser, "tag", help="name the new run")
     add_option(parser, "seed", help="seed of intervals and permutations")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="show every cell")
 
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         options.store,
         model="; ".join(table.unique("model")),
         commit=str(old.info.get("kept", {}).get("commit", "")),
-        tag=options.tag,
+        tag=options.tag or "",
         verdicts=verdict_counts(summary),
         bias={axis.axis: axis.bias.estimate for axis in summary.axes if axis.bias is not None},
     )

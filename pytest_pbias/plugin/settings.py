@@ -233,11 +233,6 @@ def _check_together(values: Mapping[str, Any], given: Callable[[str], bool]) -> 
                 "--pbias-batch",
                 setting=name,
             )
-    if values["keep-server"] and not Path("/proc/self/stat").exists():
-        raise ConfigurationError(
-            "--pbias-keep-server needs Linux: elsewhere a kept server cannot be told for certain "
-            "from another program with its process id; start `vllm serve` and pass --pbias-base-url"
-        )
 
 
 def _vllm_arguments(text: str) -> tuple[str, ...]:

@@ -134,7 +134,7 @@ def test_questions_can_be_left_out_and_lost_ones_are_said(
     out = tmp_path / "sample.csv"
     assert main(["audit", str(run), "--sample", "60", "--out", str(out)]) == 2
     error = capsys.readouterr().err
-    assert "say where it is with --data-dir" in error
+    assert "--data-dir: the run read 'do_not_answer' from a local folder" in error
     assert error.count("\n") == 1
     assert not out.exists()
     plain = [*("audit", str(run), "--sample", "60", "--out", str(out)), "--no-questions"]

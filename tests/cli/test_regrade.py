@@ -147,7 +147,7 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert text.count("\n") == 1
         return text
 
-    assert "say where it is with --data-dir" in error()
+    assert "--data-dir: the run read 'gsm8k' from a local folder" in error()
     assert "there is no folder" in error("--data-dir", str(tmp_path / "none"))
     assert "1 of 1 items that the run asked of 'gsm8k'" in error("--data-dir", str(data_dir()))
     assert len(list_runs(tmp_path)) == 1

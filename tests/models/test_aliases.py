@@ -38,7 +38,7 @@ def test_a_missing_key_is_one_line(monkeypatch: pytest.MonkeyPatch, value: str |
     "name", ["llama3", "llama3.1", "mistral", "mixtral", "zephyr", "gemma", "qwen", "acme/own"]
 )
 def test_local_weights_need_a_server(name: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"start `vllm serve \S+/\S+` and pass"):
+    with pytest.raises(ConfigurationError, match=r"start `vllm serve \S+/\S+` and give"):
         resolve_model(name)
     spec = resolve_model(name, base_url="http://localhost:8000/v1/")
     assert spec.kind == "endpoint"
