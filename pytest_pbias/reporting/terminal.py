@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from pytest_pbias.analysis.summary import CellSummary, RunSummary, TaskSummary, verdict_counts
 from pytest_pbias.gate import GatePolicy, Verdict
-from pytest_pbias.reporting.sections import (
-    defense_lines,
-    judge_costs,
-    judge_lines,
-    noise_lines,
-    unparsable_lines,
-    verdict_sentence,
+from pytest_pbias.reporting.sections import FINDINGS, under, verdict_sentence
+from pytest_pbias.reporting.tables import (
+    Badge,
+    Bullets,
+    Cell,
+    Column,
+    Heading,
+    Interval,
+    Note,
+    Section,
+    Severity,
+    Shift,
+    Table,
+    severity,
+    words,
 )
 from pytest_pbias.reporting.text import (
     Line,
     Style,
+    columns,
     padded,
     plain,
     probability,
@@ -61,20 +71,17 @@ def _verdict_line(summary: RunSummary) -> Line:
 
 def _full(summary: RunSummary, verbosity: int, width: int) -> Iterator[Line]:
     yield from _head(summary, width)
-    judged = {(one.task, one.defense): one for one in summary.judges}
     for task in summary.tasks:
         yield "", ""
         yield from _task(task, verbosity)
-        if (task.task, task.defense) in judged:
-            yield from judge_lines(judged[task.task, task.defense])
-    yield from noise_lines(summary.run.engine_noise)
     yield "", ""
     yield from _failures(summary)
     yield from _unsettled(summary)
-    yield from _controls(summary, width)
-    yield from unparsable_lines(summary.unparsable)
-    for line in defense_lines(summary.defenses, width):
-        yield line, ""
+    sections = [section for finding in FINDINGS if (section := finding(summary)).brief()]
+    for section in sections:
+        yield from section_lines(section, width)
+    if any(section.lead for section in sections):
+        yield "", ""
     yield from _gates(summary, width)
 
 
@@ -105,8 +112,8 @@ def _head(summary: RunSummary, width: int) -> Iterator[Line]:
     cost = _cost(summary)
     if cost:
         yield cost, ""
-    for line in judge_costs(run.judge_costs):
-        yield line, ""
+    for name, used in run.judge_costs.items():
+        yield f"judge {plain(name, 24)}: {_used(used)}", ""
     yield "rates and PB in percentage points, 95 % intervals; differences from", ""
     yield f"baseline at the level shared by all cells (alpha {summary.policy.alpha:g})", ""
     for line in wrapped(_policy(summary.policy), width):
@@ -128,12 +135,16 @@ def _policy(policy: GatePolicy) -> str:
 def _cost(summary: RunSummary) -> str:
     """What this session used; nothing where every answer was stored."""
     cost = summary.run.cost
-    prompt, answers = float(cost.get("prompt_tokens", 0)), float(cost.get("completion_tokens", 0))
-    if not prompt + answers:
+    if not float(cost.get("prompt_tokens", 0)) + float(cost.get("completion_tokens", 0)):
         return ""
-    text = f"asked now: {prompt:,.0f} tokens in, {answers:,.0f} out"
+    return f"asked now: {_used(cost)}" + (" at list price" if "amount" in cost else "")
+
+
+def _used(cost: Mapping[str, Any]) -> str:
+    prompt, answers = float(cost.get("prompt_tokens", 0)), float(cost.get("completion_tokens", 0))
+    text = f"{prompt:,.0f} tokens in, {answers:,.0f} out"
     if "amount" in cost:
-        text += f", {float(cost['amount']):,.2f} {plain(str(cost['currency']), 8)} at list price"
+        text += f", {float(cost['amount']):,.2f} {plain(str(cost['currency']), 8)}"
     return text
 
 
@@ -260,21 +271,10 @@ def _under(task: TaskSummary, style: Style) -> Iterator[Line]:
         yield f"    under {plain(task.defense)}", style
 
 
-def _controls(summary: RunSummary, width: int) -> Iterator[Line]:
-    moved = [
-        (task, cell) for task, cell in _of(summary, Verdict.FAIL) if cell.identity.kind == "control"
-    ]
-    for task, cell in moved:
-        who = plain(cell.identity.name, 30)
-        text = f"{task.title}: any persona prompt moves this model (control: {who})"
-        for line in wrapped(text, width):
-            yield line, "yellow"
-
-
 def _gates(summary: RunSummary, width: int) -> Iterator[Line]:
     for axis in summary.axes:
-        under = "" if axis.defense == "none" else f" under {axis.defense}"
-        text = f"GATE {axis.axis}{under}: {axis.verdict.value.upper()}: {axis.reason}"
+        name = under(axis.axis, axis.defense)
+        text = f"GATE {name}: {axis.verdict.value.upper()}: {axis.reason}"
         for line in wrapped(text, width):
             yield line, _STYLES[axis.verdict]
     if summary.run.n_missing:
@@ -283,3 +283,102 @@ def _gates(summary: RunSummary, width: int) -> Iterator[Line]:
         yield "GATE: no verdict on an axis with a task whose answers cannot be read", "red"
     elif not summary.axes:
         yield "GATE: none; an axis is judged on two identities or more", ""
+
+
+_COLOURS: Mapping[Severity, Style] = {
+    "": "",
+    "good": "green",
+    "bad": "red",
+    "open": "yellow",
+    "strong": "bold",
+}
+_NARROWEST = 12  # columns that a name keeps beside figures
+
+
+def section_lines(section: Section, width: int = 80) -> list[Line]:
+    """A section without its details, in lines of at most ``width`` columns; often none.
+
+    Its lead stands in place of its title; without one, its sentences stand alone.
+    """
+    return [(terminal_line(text, width), style) for text, style in _section(section, width)]
+
+
+def _section(section: Section, width: int) -> Iterator[Line]:
+    blocks = section.brief()
+    if not blocks:
+        return
+    margin = ""
+    if section.lead:
+        margin = "  "
+        yield "", ""
+        for line in wrapped(section.lead, width):
+            yield line, "bold"
+    for block in blocks:
+        match block:
+            case Note(text, meant):
+                for line in wrapped(margin + text, width):
+                    yield line, _COLOURS[meant]
+            case Bullets(texts):
+                for text in texts:
+                    yield from ((line, "") for line in wrapped(f"{margin}- {text}", width))
+            case Heading(text):
+                yield from ((line, "bold") for line in wrapped(margin + text, width))
+            case Table():
+                yield from _table(block, len(margin), width)
+
+
+def _table(table: Table, margin: int, width: int) -> Iterator[Line]:
+    """Aligned columns, or a sentence a row where they do not fit; groups have their own line."""
+    if table.caption:
+        yield from ((line, "") for line in wrapped(" " * margin + table.caption, width))
+    named = 1 if table.grouped else 0
+    indent = margin + 2 * named
+    heads = [(place, column) for place, column in enumerate(table.heads) if not column.detail]
+    figures = [one for one in heads[named:] if not one[1].sentence]
+    sentences = [one for one in heads[named:] if one[1].sentence]
+    titles = [column.title for _, column in figures]
+    rows = [[_cell(row[place], column) for place, column in figures] for row in table.rows]
+    widths = _widths([titles, *rows], width - indent)
+    if widths:
+        yield _aligned(titles, widths, indent), ""
+    group: Cell | None = None
+    for row, cells in zip(table.rows, rows, strict=True):
+        if named and row[0] != group:
+            group = row[0]
+            yield " " * margin + plain(words(group), width - margin), ""
+        style = _COLOURS[_row_severity(row)]
+        if widths:
+            yield _aligned(cells, widths, indent), style
+        else:
+            told = ", ".join(map(" ".join, zip(titles[1:], cells[1:], strict=True)))
+            text = " " * indent + f"{cells[0]}: {told}"
+            yield from ((line, style) for line in wrapped(text, width))
+        for place, column in sentences:
+            text = " " * (indent + 2) + _cell(row[place], column)
+            yield from ((line, style) for line in wrapped(text, width) if line.strip())
+
+
+def _widths(lines: Sequence[Sequence[str]], room: int) -> list[int]:
+    """The columns' widths, of which the first gives way to the others; none where too little."""
+    first, *others = (max(columns(plain(text)) for text in one) for one in zip(*lines, strict=True))
+    left = room - sum(others) - 2 * len(others)
+    return [min(first, left), *others] if left >= min(first, _NARROWEST) else []
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int], indent: int) -> str:
+    return " " * indent + "  ".join(map(padded, cells, widths)).rstrip()
+
+
+def _cell(cell: Cell, column: Column) -> str:
+    match cell:
+        case Badge(word, reason):
+            return f"{word.upper()}: {reason}" if reason else word
+        case Interval() if column.brief:
+            return f"{cell.estimate:.1f}"
+        case Shift(before, after):
+            return f"{before:.1f} -> {after:.1f}"
+    return words(cell)
+
+
+def _row_severity(row: Sequence[Cell]) -> Severity:
+    return next((severity(cell.word) for cell in row if isinstance(cell, Badge)), "")
