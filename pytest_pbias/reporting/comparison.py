@@ -1,4 +1,4 @@
-"""The comparison of two runs as text, Markdown and JSON."""
+"""The comparison of two runs: a section for every format, the terminal's short form, and JSON."""
 
 from __future__ import annotations
 
@@ -9,17 +9,30 @@ from typing import Any
 from pytest_pbias.analysis.comparison import ComparedRun
 from pytest_pbias.analysis.condition import GateOutcome
 from pytest_pbias.analysis.pairing import (
+    AxisComparison,
     CellChange,
     Comparison,
     Direction,
+    RateChange,
     TaskComparison,
 )
 from pytest_pbias.gate import Verdict
 from pytest_pbias.reporting.plain import plain_data
+from pytest_pbias.reporting.tables import (
+    Badge,
+    Block,
+    Bullets,
+    Cell,
+    Column,
+    Interval,
+    Note,
+    Section,
+    Table,
+    severity,
+)
 from pytest_pbias.reporting.text import (
     Line,
     Style,
-    markdown,
     padded,
     plain,
     probability,
@@ -27,12 +40,21 @@ from pytest_pbias.reporting.text import (
     terminal_line,
     wrapped,
 )
+from pytest_pbias.stats import ChangeResult
 
 FORMAT_VERSION = 1
 
 _WIDTH = 80
 
 _MOST_CELLS = 10
+_IN_SIGHT = 15  # cells before a click
+
+_SAYS: Mapping[Direction, str] = {
+    Direction.WORSE: "Worse than the earlier run.",
+    Direction.BETTER: "Better than the earlier run.",
+    Direction.UNCHANGED: "No change shown since the earlier run.",
+    Direction.INCONCLUSIVE: "Whether it is worse than the earlier run is not settled.",
+}
 
 _STYLES: Mapping[Direction, Style] = {
     Direction.BETTER: "green",
@@ -147,46 +169,84 @@ def _cells(comparison: Comparison, verbosity: int) -> Iterator[Line]:
         yield f"  and {len(shown) - _MOST_CELLS} more (-v shows every cell)", ""
 
 
-def comparison_markdown(comparison: Comparison, gate: GateOutcome | None = None) -> str:
-    """The comparison as a Markdown section."""
-    return "\n".join(_markdown_lines(comparison, gate)) + "\n"
+def comparison_section(comparison: Comparison, gate: GateOutcome | None = None) -> Section:
+    """The comparison as a section of a report."""
+    return Section("Since the earlier run", tuple(_blocks(comparison, gate)))
 
 
-def _markdown_lines(comparison: Comparison, gate: GateOutcome | None) -> Iterator[str]:
-    old, new = (markdown(run_title(run)) for run in (comparison.old, comparison.new))
-    yield f"## {comparison.direction.value.capitalize()}: compared with {old}"
-    yield ""
-    yield f"New run: {new}. Changes in percentage points, new minus old."
-    yield ""
-    for difference in comparison.setup:
-        loud = "**Not comparable**" if difference.blocks else "Note"
-        yield f"- {loud}: {markdown(str(difference))}"
-    for text in comparison.left_out:
-        yield f"- Left out: {markdown(text)}"
+def compared_section(run: ComparedRun) -> Section:
+    """The comparison of a run with an earlier one, or why there is none."""
+    if run.comparison is None:
+        text = f"Not compared with {run.name}: {run.problem}"
+        return Section("Since the earlier run", (Note(text, "open"),))
+    return comparison_section(run.comparison, run.gate)
+
+
+def _blocks(comparison: Comparison, gate: GateOutcome | None) -> Iterator[Block]:
+    yield Note(_SAYS[comparison.direction], "strong", name="direction")
+    yield Note(f"Earlier: {run_title(comparison.old)}. New: {run_title(comparison.new)}.")
+    for blocking in comparison.blocked_by:
+        yield Note(f"Not comparable: {blocking}", "bad")
+    notes = [f"Note: {entry}" for entry in comparison.setup if not entry.blocks]
+    notes += [f"Left out: {text}" for text in comparison.left_out]
+    for task in comparison.tasks:
+        for names, text in ((task.only_new, "new"), (task.only_old, "earlier")):
+            notes += [f"{task.task}, only in the {text} run: {', '.join(names)}"] if names else []
+    if notes:
+        yield Bullets(tuple(notes))
     if gate is not None:
-        yield f"- Gate: **{gate.verdict.value}**: {markdown(gate.reason)}"
-    yield ""
-    yield "| axis | verdict | PB | baseline | identities' mean |"
-    yield "| --- | --- | --- | --- | --- |"
-    for axis in comparison.axes:
-        bias = axis.bias_change
-        changes = [
-            "" if found is None else markdown(signed(found.estimate, found.low, found.high))
-            for found in (bias, axis.baseline, axis.mean)
-        ]
-        verdict = f"{axis.direction.value}: {markdown(axis.reason)}"
-        yield f"| {axis.axis} | {verdict} | {' | '.join(changes)} |"
-    yield ""
-    yield "| task | identity | before | now | change | q |"
-    yield "| --- | --- | --- | --- | --- | --- |"
-    for name, cell in ranked_cells(comparison)[: 2 * _MOST_CELLS]:
-        found = cell.change
-        shown = markdown(signed(found.estimate, found.low, found.high))
-        before, now = (
-            markdown(f"{value:+.1f}") for value in (cell.old_difference, cell.new_difference)
-        )
-        who = markdown(cell.identity.name)
-        yield f"| {markdown(name)} | {who} | {before} | {now} | {shown} | {cell.qvalue:.3f} |"
+        yield Note(f"Gate: {gate.verdict.value}: {gate.reason}", severity(gate.verdict.value))
+    yield Note("Changes in percentage points, new minus old, with 95 % intervals.")
+    moves = ("PB", "baseline", "identities' mean")
+    yield Table(
+        "Axes",
+        ("axis", "verdict", *(Column(title, number=True) for title in moves)),
+        [
+            (axis.axis, Badge(axis.direction.value, axis.reason), *_changes(axis))
+            for axis in comparison.axes
+        ],
+    )
+    numbers = ("questions", "without a match", *moves)
+    yield Table(
+        "Tasks",
+        ("task", *(Column(title, number=True) for title in numbers)),
+        [
+            (
+                task.task,
+                str(task.n_items),
+                str(task.only_new_items + task.only_old_items),
+                *_changes(task),
+            )
+            for task in comparison.tasks
+        ],
+    )
+    numbers = ("before", "now", "change", "q")
+    yield Table(
+        "Cells, the surest change first",
+        ("task", "identity", *(Column(title, number=True) for title in numbers)),
+        [
+            (
+                task,
+                cell.identity.name,
+                f"{cell.old_difference:+.1f}",
+                f"{cell.new_difference:+.1f}",
+                _change(cell.change),
+                "< 0.001" if cell.qvalue < 0.001 else f"{cell.qvalue:.3f}",
+            )
+            for task, cell in ranked_cells(comparison)
+        ],
+        first=_IN_SIGHT,
+    )
+
+
+def _changes(found: AxisComparison | TaskComparison) -> tuple[Cell, ...]:
+    return tuple(map(_change, (found.bias_change, found.baseline, found.mean)))
+
+
+def _change(found: ChangeResult | RateChange | None) -> Cell:
+    if found is None:
+        return ""
+    return Interval(found.estimate, found.low, found.high, difference=True)
 
 
 def comparison_json(comparison: Comparison, gate: GateOutcome | None = None) -> dict[str, Any]:
@@ -227,10 +287,3 @@ def compared_json(run: ComparedRun) -> dict[str, Any]:
     if run.comparison is None:
         return {"with": run.name, "problem": run.problem}
     return {"with": run.name} | comparison_json(run.comparison, run.gate)
-
-
-def compared_markdown(run: ComparedRun) -> str:
-    """The comparison as a part of the Markdown report."""
-    if run.comparison is None:
-        return f"Not compared with {markdown(run.name)}: {markdown(run.problem)}\n"
-    return comparison_markdown(run.comparison, run.gate)

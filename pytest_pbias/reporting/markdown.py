@@ -6,8 +6,12 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pytest_pbias.analysis.comparison import ComparedRun
+from pytest_pbias.analysis.condition import GateOutcome
+from pytest_pbias.analysis.pairing import Comparison
 from pytest_pbias.analysis.summary import RunSummary
 from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.reporting.comparison import compared_section, comparison_section, run_title
 from pytest_pbias.reporting.json_report import write_text
 from pytest_pbias.reporting.sections import (
     FINDINGS,
@@ -44,6 +48,25 @@ def to_markdown(summary: RunSummary, comparison: str = "") -> str:
     return _bounded(_lines(summary), MOST_CHARACTERS - len(section) - 1) + "\n" + section
 
 
+def comparison_markdown(comparison: Comparison, gate: GateOutcome | None = None) -> str:
+    """The comparison on its own, what changed first, at most 60,000 characters."""
+    title = f"{comparison.direction.value.capitalize()}: compared with {run_title(comparison.old)}"
+    return _bounded(_titled(title, comparison_section(comparison, gate)), MOST_CHARACTERS)
+
+
+def compared_markdown(run: ComparedRun) -> str:
+    """The comparison as a part of the report of a run."""
+    if run.comparison is not None:
+        return comparison_markdown(run.comparison, run.gate)
+    return "\n".join(_blocks(compared_section(run).brief()))
+
+
+def _titled(title: str, section: Section) -> Iterator[str]:
+    yield f"## {markdown(title)}"
+    yield ""
+    yield from _blocks(section.brief())
+
+
 def _bounded(lines: Iterator[str], most: int) -> str:
     kept: list[str] = []
     length = 0
@@ -57,9 +80,8 @@ def _bounded(lines: Iterator[str], most: int) -> str:
 
 
 def _lines(summary: RunSummary) -> Iterator[str]:
-    yield f"## Personalization bias of {markdown(summary.run.model)}"
-    yield ""
-    yield from _blocks(verdict_section(summary).brief())
+    title = f"Personalization bias of {summary.run.model}"
+    yield from _titled(title, verdict_section(summary))
     yield from section_lines(Section("Tasks", (task_table(summary),)))
     for finding in FINDINGS:
         yield from section_lines(finding(summary))
