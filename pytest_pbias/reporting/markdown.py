@@ -95,8 +95,8 @@ def section_lines(section: Section) -> Iterator[str]:
         return
     yield f"### {markdown(section.title)}"
     yield ""
-    if section.lead:
-        yield f"{markdown(section.lead[0].upper() + section.lead[1:])}."
+    if section.opening:
+        yield markdown(section.opening)
         yield ""
     yield from _blocks(blocks)
 

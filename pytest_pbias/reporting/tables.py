@@ -204,6 +204,11 @@ class Section:
     blocks: tuple[Block, ...]
     lead: str = ""
 
+    @property
+    def opening(self) -> str:
+        """The lead as a sentence of its own; empty without one."""
+        return f"{self.lead[:1].upper()}{self.lead[1:]}." if self.lead else ""
+
     def brief(self) -> tuple[Block, ...]:
         """The blocks that are shown where there is little room; often none."""
         return tuple(block for block in self.blocks if not block.detail)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from html.parser import HTMLParser
 
 import pytest
 
+from pytest_pbias.reporting.html.page import sections_page
 from pytest_pbias.reporting.markdown import section_lines as markdown_lines
 from pytest_pbias.reporting.tables import (
     Badge,
@@ -85,6 +87,73 @@ def test_markdown_shows_every_cell_and_no_detail() -> None:
         "| `d0` | worse: it fell |"
     )
     assert not any("hidden" in line for line in lines)
+
+
+class Page(HTMLParser):
+    """What a browser makes of a page: its elements, their attributes, its words."""
+
+    VOID = ("meta", "br")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[str] = []
+        self.attributes: set[str] = set()
+        self.words: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.open += [] if tag in self.VOID else [tag]
+        self.elements.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data.split() if self.open[-1:] != ["style"] else []
+
+
+def test_a_page_shows_every_cell_and_the_details() -> None:
+    page = Page(sections_page("A page", [finding(), Section("Nothing", ())]))
+    words = " ".join(page.words)
+    assert "What says is. says hidden says says second says says task identity" in words
+    assert (
+        "mmlu a man fail -8.0 (-9.0 to -7.0) 96.0 (93.6 to 97.5) 1.0 → 2.0 +0.0 d0 worse it fell"
+    ) in words
+    assert "</span> it fell</td>" in sections_page("A page", [finding()])
+    assert "Nothing" not in words
+    assert page.elements.count("table") == 2
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_is_no_markup_in_a_page(text: str) -> None:
+    quiet, hostile = (
+        sections_page(f"A page {one}", [finding(one), finding()]) for one in ("says", text)
+    )
+    before, after = Page(quiet), Page(hostile)
+    assert after.elements == before.elements
+    assert after.attributes == before.attributes
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", hostile)
+    assert "49" not in after.words  # no template in a template
+
+
+def test_rows_that_are_not_in_sight_open_on_a_click() -> None:
+    rows: list[tuple[Cell, ...]] = [(f"row {n}",) for n in range(9)]
+    for first, more in ((None, ""), (4, "5 more"), (9, "")):
+        section = Section("Rows", (Table("All", ("name",), rows, first=first),))
+        text = sections_page("A page", [section])
+        assert text.count('<th scope="row">row') == 9
+        opened = text.split("<details>")
+        assert ("".join(Page(text).elements).count("summary") == 1) == bool(more)
+        assert opened[0].count('<th scope="row">row') == (first or 9)
+        if more:
+            assert f"<summary>{more}</summary>" in text
+            assert "<caption>All: the others</caption>" in text
+    folded = Table("All", ("name",), rows, folded="The <figures>")
+    text = sections_page("A page", [Section("Rows", (folded,))])
+    assert '<th scope="row">' not in text.split("<details><summary>The &lt;figures&gt;<")[0]
 
 
 @pytest.mark.parametrize("text", HOSTILE)

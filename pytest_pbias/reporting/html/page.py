@@ -35,13 +35,13 @@ def to_html(run: RunContent) -> str:
         ConfigurationError: Matplotlib is not installed.
     """
     heading = f"Personalization bias of {run.summary.run.model}"
-    return _page(heading, list(_sections(run)), script=_read("page.js"))
+    return sections_page(heading, list(_sections(run)), script=_read("page.js"))
 
 
 def comparison_page(comparison: Comparison, gate: GateOutcome | None = None) -> str:
     """A comparison as a page of its own."""
     heading = f"Compared with the earlier run: {comparison.direction.value}"
-    return _page(heading, [comparison_section(comparison, gate)])
+    return sections_page(heading, [comparison_section(comparison, gate)])
 
 
 def _sections(run: RunContent) -> Iterator[Section]:
@@ -60,7 +60,12 @@ def _sections(run: RunContent) -> Iterator[Section]:
     yield provenance_section(summary, table)
 
 
-def _page(heading: str, sections: Sequence[Section], script: Markup | None = None) -> str:
+def sections_page(heading: str, sections: Sequence[Section], script: Markup | None = None) -> str:
+    """A page of any sections; those without blocks are left out.
+
+    Raises:
+        ConfigurationError: there is a plot, and Matplotlib is not installed.
+    """
     return render(
         "page.html.j2",
         heading=heading,
@@ -77,7 +82,7 @@ def _drawn(section: Section) -> dict[str, object]:
     for block in section.blocks:
         drawn = draw(block) if isinstance(block, Plot) else block
         blocks += [drawn] if drawn is not None else []
-    return {"title": section.title, "lead": section.lead, "blocks": blocks}
+    return {"title": section.title, "opening": section.opening, "blocks": blocks}
 
 
 def _read(name: str) -> Markup:
