@@ -57,9 +57,10 @@ def run(options: argparse.Namespace) -> int:
     from pytest_pbias.gate import GatePolicy, Verdict
     from pytest_pbias.outcomes import OutcomeTable
     from pytest_pbias.outcomes.saved_runs import find_run
-    from pytest_pbias.reporting.comparison import comparison_json, comparison_terminal
+    from pytest_pbias.reporting.comparison import comparison_json
     from pytest_pbias.reporting.json_report import write_text
     from pytest_pbias.reporting.markdown import comparison_markdown
+    from pytest_pbias.reporting.terminal import comparison_terminal
 
     old, new = (
         OutcomeTable.read(find_run(name, options.store)) for name in (options.old, options.new)

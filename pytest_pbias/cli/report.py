@@ -43,9 +43,10 @@ def run(options: argparse.Namespace) -> int:
     from pytest_pbias.outcomes import OutcomeTable, stored_texts
     from pytest_pbias.outcomes.saved_runs import find_run
     from pytest_pbias.reporting import render_terminal, write_json, write_markdown
-    from pytest_pbias.reporting.comparison import compared_json, compared_lines
+    from pytest_pbias.reporting.comparison import compared_json
     from pytest_pbias.reporting.json_report import write_text
     from pytest_pbias.reporting.markdown import compared_markdown
+    from pytest_pbias.reporting.terminal import compared_lines
 
     path = find_run(options.run, options.store)
     table = OutcomeTable.read(path, leave_out=_LONG)

@@ -14,7 +14,7 @@ from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.reporting.comparison import compared_section, comparison_section, run_title
 from pytest_pbias.reporting.json_report import write_text
 from pytest_pbias.reporting.sections import (
-    FINDINGS,
+    findings,
     measured_note,
     task_table,
     verdict_section,
@@ -83,8 +83,8 @@ def _lines(summary: RunSummary) -> Iterator[str]:
     title = f"Personalization bias of {summary.run.model}"
     yield from _titled(title, verdict_section(summary))
     yield from section_lines(Section("Tasks", (task_table(summary),)))
-    for finding in FINDINGS:
-        yield from section_lines(finding(summary))
+    for finding in findings(summary):
+        yield from section_lines(finding)
     yield from _blocks((measured_note(summary),))
 
 

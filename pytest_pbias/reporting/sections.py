@@ -407,7 +407,12 @@ FINDINGS: tuple[Callable[[RunSummary], Section], ...] = (
     judge_section,
     repeatability_section,
 )
-"""What is found beside rates, PB and verdicts; a section without blocks is not shown."""
+"""What is found beside rates, PB and verdicts; every format shows all of these."""
+
+
+def findings(summary: RunSummary) -> list[Section]:
+    """The sections of :data:`FINDINGS` that have something to say of the run."""
+    return [section for finding in FINDINGS if (section := finding(summary)).blocks]
 
 
 def measured_note(summary: RunSummary) -> Note:

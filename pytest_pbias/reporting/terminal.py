@@ -6,9 +6,13 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pytest_pbias.analysis.comparison import ComparedRun
+from pytest_pbias.analysis.condition import GateOutcome
+from pytest_pbias.analysis.pairing import CellChange, Comparison, Direction, TaskComparison
 from pytest_pbias.analysis.summary import CellSummary, RunSummary, TaskSummary, verdict_counts
 from pytest_pbias.gate import GatePolicy, Verdict
-from pytest_pbias.reporting.sections import FINDINGS, under, verdict_sentence
+from pytest_pbias.reporting.comparison import ranked_cells, run_title
+from pytest_pbias.reporting.sections import findings, under, verdict_sentence
 from pytest_pbias.reporting.tables import (
     Badge,
     Bullets,
@@ -38,15 +42,24 @@ from pytest_pbias.reporting.text import (
     wrapped,
 )
 
-_STYLES: dict[Verdict, Style] = {
-    Verdict.PASS: "green",
-    Verdict.FAIL: "red",
-    Verdict.INCONCLUSIVE: "yellow",
-    Verdict.NO_SIGNAL: "yellow",
+_COLOURS: Mapping[Severity, Style] = {
+    "": "",
+    "good": "green",
+    "bad": "red",
+    "open": "yellow",
+    "strong": "bold",
 }
 _WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NO_SIGNAL, Verdict.PASS)
 _MOST_FAILURES = 20
 _MOST_UNSETTLED = 10
+_MOST_CHANGED = 10
+_NARROWEST = 12  # columns that a name keeps beside figures
+_WIDTH = 80
+
+
+def _colour(word: str) -> Style:
+    """How a verdict or direction is shown."""
+    return _COLOURS[severity(word)]
 
 
 def render_terminal(summary: RunSummary, *, verbosity: int = 0, width: int = 80) -> list[Line]:
@@ -77,7 +90,7 @@ def _full(summary: RunSummary, verbosity: int, width: int) -> Iterator[Line]:
     yield "", ""
     yield from _failures(summary)
     yield from _unsettled(summary)
-    sections = [section for finding in FINDINGS if (section := finding(summary)).brief()]
+    sections = [section for section in findings(summary) if section.brief()]
     for section in sections:
         yield from section_lines(section, width)
     if any(section.lead for section in sections):
@@ -198,7 +211,7 @@ def _cell_line(cell: CellSummary) -> Line:
         return f"    {who} error: {cell.unjudged}", "red"
     found, verdict = cell.verdict.difference, cell.verdict.verdict
     shown = signed(found.estimate, found.low, found.high)
-    return f"    {who} {shown:<25} {verdict.value}", _STYLES[verdict]
+    return f"    {who} {shown:<25} {verdict.value}", _colour(verdict.value)
 
 
 def _unparsable(task: TaskSummary) -> Iterator[Line]:
@@ -276,23 +289,13 @@ def _gates(summary: RunSummary, width: int) -> Iterator[Line]:
         name = under(axis.axis, axis.defense)
         text = f"GATE {name}: {axis.verdict.value.upper()}: {axis.reason}"
         for line in wrapped(text, width):
-            yield line, _STYLES[axis.verdict]
+            yield line, _colour(axis.verdict.value)
     if summary.run.n_missing:
         yield "GATE: no verdict on an axis with missing answers; run again to ask for these", "red"
     elif summary.unreadable:
         yield "GATE: no verdict on an axis with a task whose answers cannot be read", "red"
     elif not summary.axes:
         yield "GATE: none; an axis is judged on two identities or more", ""
-
-
-_COLOURS: Mapping[Severity, Style] = {
-    "": "",
-    "good": "green",
-    "bad": "red",
-    "open": "yellow",
-    "strong": "bold",
-}
-_NARROWEST = 12  # columns that a name keeps beside figures
 
 
 def section_lines(section: Section, width: int = 80) -> list[Line]:
@@ -346,7 +349,7 @@ def _table(table: Table, margin: int, width: int) -> Iterator[Line]:
         if named and row[0] != group:
             group = row[0]
             yield " " * margin + plain(words(group), width - margin), ""
-        style = _COLOURS[_row_severity(row)]
+        style = _row_colour(row)
         if widths:
             yield _aligned(cells, widths, indent), style
         else:
@@ -380,5 +383,98 @@ def _cell(cell: Cell, column: Column) -> str:
     return words(cell)
 
 
-def _row_severity(row: Sequence[Cell]) -> Severity:
-    return next((severity(cell.word) for cell in row if isinstance(cell, Badge)), "")
+def _row_colour(row: Sequence[Cell]) -> Style:
+    return next((_colour(cell.word) for cell in row if isinstance(cell, Badge)), "")
+
+
+def comparison_terminal(
+    comparison: Comparison, gate: GateOutcome | None = None, *, verbosity: int = 0
+) -> list[Line]:
+    """Lines of at most 80 columns; ``verbosity`` below 0 gives one line, above 0 every cell."""
+    head: Line = (
+        f"{comparison.direction.value.upper()} than the earlier run"
+        if comparison.direction in (Direction.BETTER, Direction.WORSE)
+        else comparison.direction.value.upper(),
+        _colour(comparison.direction.value),
+    )
+    if verbosity < 0:
+        return [(f"{head[0]}; NOT COMPARABLE", "red")] if comparison.blocked_by else [head]
+    lines = [head, *_comparison(comparison, gate, verbosity)]
+    return [(terminal_line(text, _WIDTH), style) for text, style in lines]
+
+
+def _comparison(comparison: Comparison, gate: GateOutcome | None, verbosity: int) -> Iterator[Line]:
+    for name, run in (("old", comparison.old), ("new", comparison.new)):
+        yield plain(f"  {name}: {run_title(run)}", _WIDTH), ""
+    for difference in comparison.setup:
+        loud = "NOT COMPARABLE" if difference.blocks else "note"
+        yield from _wrapped(f"{loud}: {difference}", "red" if difference.blocks else "yellow")
+    for text in comparison.left_out:
+        yield from _wrapped(f"left out: {text}", "yellow")
+    yield "changes in points, new minus old, on the questions that both asked", ""
+    for axis in comparison.axes:
+        yield "", ""
+        yield f"{axis.axis}: {axis.direction.value}", _colour(axis.direction.value)
+        yield from _wrapped(f"  {axis.reason}", "")
+        if axis.bias_change and axis.old_bias and axis.new_bias:
+            old, new, found = axis.old_bias.estimate, axis.new_bias.estimate, axis.bias_change
+            shown = signed(found.estimate, found.low, found.high)
+            yield f"  PB               {old:5.1f} -> {new:5.1f}  {shown}", ""
+        for name, rate in (("baseline", axis.baseline), ("identities' mean", axis.mean)):
+            shown = signed(rate.estimate, rate.low, rate.high)
+            yield f"  {name:<16} {rate.old:5.1f} -> {rate.new:5.1f}  {shown}", ""
+    yield "", ""
+    for task in comparison.tasks:
+        yield from _compared_task(task)
+    yield from _changed_cells(comparison, verbosity)
+    if gate is not None:
+        text = f"COMPARE: {gate.verdict.value.upper()}: {gate.reason}"
+        yield from _wrapped(text, _colour(gate.verdict.value))
+
+
+def compared_lines(run: ComparedRun, verbosity: int) -> list[Line]:
+    """The comparison as a part of a run's own report."""
+    if run.comparison is None:
+        return [(line, "yellow") for line in wrapped(run.problem)]
+    return comparison_terminal(run.comparison, run.gate, verbosity=verbosity)
+
+
+def _wrapped(text: str, style: Style) -> Iterator[Line]:
+    for line in wrapped(text, _WIDTH):
+        yield line, style
+
+
+def _compared_task(task: TaskComparison) -> Iterator[Line]:
+    unmatched = ""
+    if task.only_new_items or task.only_old_items:
+        unmatched = f", without a match {task.only_new_items} new {task.only_old_items} old"
+    yield f"{task.task} ({task.n_items} questions matched{unmatched})", "bold"
+    if task.bias_change is not None:
+        found = task.bias_change
+        yield f"  PB {signed(found.estimate, found.low, found.high)}", ""
+    for names, text in ((task.only_new, "new"), (task.only_old, "earlier")):
+        if names:
+            yield from _wrapped(f"  only in the {text} run: {', '.join(names)}", "yellow")
+
+
+def _qvalue(cell: CellChange) -> str:
+    return probability(cell.qvalue).replace("p", "q", 1)
+
+
+def _changed_cells(comparison: Comparison, verbosity: int) -> Iterator[Line]:
+    ranked = ranked_cells(comparison)
+    shown = ranked if verbosity > 0 else [pair for pair in ranked if pair[1].qvalue <= 0.05]
+    yield "", ""
+    moved = sum(cell.qvalue <= 0.05 for _, cell in ranked)
+    yield f"cells that changed (q <= 0.05): {moved} of {len(ranked)}", ""
+    for task, cell in shown if verbosity > 0 else shown[:_MOST_CHANGED]:
+        found = cell.change
+        style: Style = "red" if abs(cell.new_difference) > abs(cell.old_difference) else "green"
+        yield (
+            f"  {padded(task, 14)} {padded(cell.identity.name, 24)} "
+            f"{cell.old_difference:+6.1f} -> {cell.new_difference:+6.1f}"
+            f"  {found.estimate:+.1f}, {_qvalue(cell)}",
+            style if cell.qvalue <= 0.05 else "",
+        )
+    if verbosity <= 0 and len(shown) > _MOST_CHANGED:
+        yield f"  and {len(shown) - _MOST_CHANGED} more (-v shows every cell)", ""

@@ -321,7 +321,13 @@ def _panel(
         offset,
         tuple((rate, up(rate), bias, across(bias)) for rate, bias in marks),
         tuple(
-            _Point(plain(name, 24), *map(across, (bias.estimate, bias.low, bias.high)), up(rate))
+            _Point(
+                name=plain(name, 24),
+                x=across(bias.estimate),
+                low=across(bias.low),
+                high=across(bias.high),
+                y=up(rate),
+            )
             for name, bias, rate in results
         ),
     )

@@ -24,7 +24,7 @@ from pytest_pbias.reporting.html.content import RunContent
 from pytest_pbias.reporting.html.figures import draw
 from pytest_pbias.reporting.html.render import Drawing, render
 from pytest_pbias.reporting.html.samples import choose_samples
-from pytest_pbias.reporting.sections import FINDINGS, verdict_section
+from pytest_pbias.reporting.sections import findings, verdict_section
 from pytest_pbias.reporting.tables import Block, Plot, Samples, Section
 
 
@@ -54,7 +54,7 @@ def _sections(run: RunContent) -> Iterator[Section]:
     yield tasks_section(summary)
     yield contribution_section(summary, table)
     yield refusal_section(summary, table)
-    yield from (finding(summary) for finding in FINDINGS)
+    yield from findings(summary)
     samples = choose_samples(table, summary, run.read)
     yield Section("Answers side by side", (Samples(samples),) if samples["cells"] else ())
     yield provenance_section(summary, table)
