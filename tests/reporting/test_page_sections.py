@@ -134,6 +134,8 @@ def test_defences_have_a_table_and_a_plot() -> None:
     assert re.search(r"warning safety [\d.]+ \(.*?\) [\d.]+ \(.*?\) [\d.]+ → [\d.]+", words)
     assert "better PB fell" in words
     assert "Prompt defences: personalization bias against mean rate" in text
+    names = re.findall(r' id="([^"]+)"', text)  # the same figure of two tasks has two names
+    assert len(names) == len(set(names))
 
 
 def test_an_earlier_run() -> None:

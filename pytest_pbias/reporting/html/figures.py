@@ -118,7 +118,7 @@ def _finish(figure: Any, axes: Any, words: _Words) -> Drawing:
     svg = out.getvalue()
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    name = _name(svg)
+    name = _name(words.title + svg)
     svg = re.sub(r'(?<= id=")|(?<=href="#)|(?<=url\(#)', f"{name}-", svg)
     start = re.match(r'<svg [^>]*viewBox="([^"]+)"[^>]*>', svg)
     assert start is not None
@@ -127,8 +127,9 @@ def _finish(figure: Any, axes: Any, words: _Words) -> Drawing:
     return Drawing(name, start[1], content, words.title, words.description, words.caption)
 
 
-def _name(svg: str) -> str:
-    return f"f{hashlib.sha256(svg.encode()).hexdigest()[:10]}"
+def _name(content: str) -> str:
+    """A name for the parts of a figure that no other figure of the page has."""
+    return f"f{hashlib.sha256(content.encode()).hexdigest()[:10]}"
 
 
 @_settings()
@@ -282,7 +283,10 @@ def _defense_plot(defenses: Sequence[DefenseSummary]) -> Drawing | None:
         f"0 0 {_PANEL * len(panels)} {bottom + 50}",
         content,
         "Prompt defences: personalization bias against mean rate",
-        "The figures are in the table below.",
+        "; ".join(
+            f"{axis}: {', '.join(f'{name} PB {bias.estimate:.1f}' for name, bias, _ in results)}"
+            for axis, results in found.items()
+        ),
         "Debiased PB with its interval against the identities' mean rate; grey: what the others "
         "are compared with. The best place is top left.",
     )
