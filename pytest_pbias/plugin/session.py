@@ -443,7 +443,7 @@ class PbiasSession:
             "cost": cost_so_far(self._asking, self.settings.spending.price),
             "partial": self._partial(),
             "server": served_facts(self.store, self.settings.model),
-            "repeatability": self._engine_noise(),
+            "engine_noise": self._engine_noise(),
             "versions": versions(),
         } | self._own_margins()
 
