@@ -16,13 +16,14 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from pytest_pbias import cli
+from pytest_pbias.cells.persona_file import persona_schema
 from pytest_pbias.plugin.options import OPTIONS, Option
 from pytest_pbias.prompts import controls, groups, paper_identities
+from pytest_pbias.reporting.schemas import SchemaName, schema_text
 from pytest_pbias.tasks import TASKS
 
 # A link from a page of docs/ to a file elsewhere in the repository, as it works on GitHub.
 _OUTSIDE = re.compile(r"\]\(\.\./([\w./-]+\.\w+)\)")
-_PACKAGE = Path(importlib.import_module("pytest_pbias").__path__[0])
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -51,10 +52,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages, and the schemas as files of their own."""
     for name, text in _generated().items():
         files.append(File.generated(config, name, content=text))
-    for path in _schemas():
-        files.append(File.generated(config, path.name, abs_src_path=str(path)))
+    for name, schema in _schemas().items():
+        files.append(File.generated(config, name, content=json.dumps(schema, indent=2)))
     root = Path(config.docs_dir).parent
-    for page in _pages(config):
+    for page in Path(config.docs_dir).glob("*.md"):  # further down, ``../`` is another page
         for name in _OUTSIDE.findall(page.read_text("utf-8")):
             files.append(File.generated(config, f"files/{name}", abs_src_path=str(root / name)))
     return files
@@ -137,16 +138,17 @@ def catalogue_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _schemas() -> list[Path]:
-    return sorted(_PACKAGE.rglob("*.schema.json"))
+def _schemas() -> dict[str, dict[str, Any]]:
+    names: tuple[SchemaName, ...] = ("comparison", "report")
+    written = {f"{name}.schema.json": json.loads(schema_text(name)) for name in names}
+    return written | {"persona.schema.json": persona_schema()}
 
 
 def schemas_page() -> str:
     """The JSON Schemas that ship with the package."""
     lines = ["# Schemas", "", "JSON Schemas of the files that people and programs exchange.", ""]
-    for path in _schemas():
-        schema = json.loads(path.read_text("utf-8"))
-        lines += [f"## {path.name}", "", str(schema.get("title", "")), ""]
-        lines += [f"[Download](../{path.name})", "", "```json", json.dumps(schema, indent=2)]
+    for name, schema in sorted(_schemas().items()):
+        lines += [f"## {name}", "", str(schema.get("title", "")), ""]
+        lines += [f"[Download](../{name})", "", "```json", json.dumps(schema, indent=2)]
         lines += ["```", ""]
     return "\n".join(lines)

@@ -1,13 +1,23 @@
-"""Fixtures of several folders of tests: an endpoint that judges. Properties have no deadline."""
+"""What all folders of tests share: which tests run, an endpoint that judges.
+
+Tests marked ``slow`` repeat at length what a quicker test guards as well, or need minutes; the gate
+runs them too (``--slow``). Without it they are left out, unless ``-m`` speaks of them or a test is
+named by its id. Properties have no deadline.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+# Tests share the cores by being several. A thread a core in each of them makes the threads wait
+# for each other: training a classifier of 5,000 weights took 196 s in place of 3 s.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings
@@ -20,6 +30,28 @@ settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
 
 SERVER = Path(__file__).parent / "grading" / "judges" / "judgeserver.py"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow as well")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wanted = config.option.slow or "slow" in config.option.markexpr
+    if wanted or any("::" in word for word in config.args):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A project whose sessions do without Hypothesis: its import is a third of their start."""
+    pytester.plugins.append("no:hypothesispytest")
+    return pytester
 
 
 @dataclass

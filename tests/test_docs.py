@@ -45,15 +45,17 @@ def _text(path: Path) -> str:
     return unescape(re.sub(r"<[^>]+>", "", path.read_text("utf-8")))
 
 
+@pytest.mark.slow
 def test_every_page_is_in_the_site_and_its_navigation(site: Path) -> None:
     home = (site / "index.html").read_text("utf-8")
     for page in DOCS.rglob("*.md"):
-        name = page.relative_to(DOCS).with_suffix("").as_posix()
+        name = page.relative_to(DOCS).with_suffix("").as_posix().removesuffix("/index")
         if name != "index":
             assert f'href="{name}/"' in home, f"{name} is not in the navigation of mkdocs.yml"
             assert (site / name / "index.html").exists()
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     for page in site.rglob("*.html"):
         text = page.read_text("utf-8")
@@ -62,6 +64,7 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
             assert "stylesheet" not in link or "//" not in link
 
 
+@pytest.mark.slow
 def test_the_reference_has_every_option_and_command(site: Path) -> None:
     options = _text(site / "reference" / "options" / "index.html")
     for option in OPTIONS:
@@ -75,6 +78,7 @@ def test_the_reference_has_every_option_and_command(site: Path) -> None:
     assert json.loads((site / "persona.schema.json").read_text())["title"]
 
 
+@pytest.mark.slow
 def test_the_schema_comment_of_the_docs_is_where_the_schema_is(site: Path) -> None:
     schema = json.loads((site / "persona.schema.json").read_text())
     for path in EXAMPLES:
@@ -98,7 +102,6 @@ def test_toml_in_the_docs_is_a_persona_file(tmp_path: Path) -> None:
                 assert read_personas(path).cells()
 
 
-@pytest.mark.slow
 def test_the_output_in_the_docs_is_what_comes_out(pytester: pytest.Pytester) -> None:
     pytest.importorskip("onnxruntime_genai", reason="needs pytest-pbias[embedded]")
     shutil.copy(DOCS / "examples" / "persona_german.pbias.toml", pytester.path)

@@ -216,6 +216,7 @@ def main() -> None:
     parser.add_argument("--identities", type=int, nargs="+", default=[5, 12, 31])
     parser.add_argument("--items", type=int, nargs="+", default=[30, 100, 300, 1000])
     parser.add_argument("--bias", type=float, nargs="+", default=[0, 1, 2, 2.9, 3.1, 5, 8])
+    parser.add_argument("--cells", action="store_true", help="the cells only")
     parser.add_argument("--full", action="store_true", help="every combination of the grid")
     parser.add_argument("--jobs", type=int, default=1, help="processes; the figures do not change")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
@@ -223,14 +224,16 @@ def main() -> None:
     options.out.mkdir(exist_ok=True, parents=True)
     settings = list(grid(options.identities, options.items, options.bias, full=options.full))
     with ProcessPoolExecutor(options.jobs) as pool:
+        judge = partial(_cells, replicates=options.replicates)
+        write(options.out / "cells.csv", list(pool.map(judge, CELLS)))
+        if options.cells:
+            return
         simulate = partial(bias_row, replicates=options.replicates)
         rows: list[Row] = []
         for row in pool.map(simulate, settings):
             rows.append(row)
             write(options.out / "bias.csv", rows)
         plot(options.out / "coverage.svg", rows)
-        judge = partial(_cells, replicates=options.replicates)
-        write(options.out / "cells.csv", list(pool.map(judge, CELLS)))
 
 
 def _cells(case: tuple[int, float, float, float, int, int], replicates: int) -> Row:

@@ -188,7 +188,7 @@ def _rows(name: str, before: Path, after: Path) -> list[str]:
 def _scores(table: OutcomeTable) -> OutcomeTable:
     """The table without texts, hashes and what else no statistic needs."""
     names = ("task", "axis", "floor", "item_id", "cluster", "identity", "group", "kind")
-    more = ("placement", "defense", "run", "score", "parsable", "model")
+    more = ("placement", "defense", "repeat", "score", "parsable", "model")
     return OutcomeTable.from_columns(
         {name: table.arrow.column(name).to_pylist() for name in (*names, *more)}
     )

@@ -83,7 +83,7 @@ def ours(url: str, requests: int, concurrency: int) -> None:
         sampling = Sampling()
         for number in range(requests):
             chat: Any = tuple(messages(number))
-            key = request_key("endpoint:x", prompt_hash(chat), sampling, seed=0, run=0)
+            key = request_key("endpoint:x", prompt_hash(chat), sampling, seed=0, repeat=0)
             keys.append(key)
             yield Request(key, chat, sampling, 0)
 
@@ -142,7 +142,7 @@ def session(url: str, requests: int, concurrency: int) -> None:
                     *("--rootdir", folder, "--pbias-model=tiny", f"--pbias-base-url={url}"),
                     *(f"--pbias-data-dir={data_dir()}", "--pbias-limit=100"),
                     *(f"--pbias-concurrency={concurrency}", "--pbias-placement=system"),
-                    *(f"--pbias-runs={requests // 16_000}", "--pbias-json=out.json"),
+                    *(f"--pbias-repeats={requests // 16_000}", "--pbias-json=out.json"),
                 ]
             )
         report = json.loads(Path(folder, "out.json").read_text())

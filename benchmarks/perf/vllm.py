@@ -154,12 +154,11 @@ def served(options: argparse.Namespace, work: Path) -> tuple[Figures, Figures]:
     """The whole session, and its asking alone, over a server that runs already."""
     from pytest_pbias.models import resolve_model
     from pytest_pbias.models.vllm import VllmServer, VllmSettings
-    from pytest_pbias.models.vllm.kept import KeptServers
 
     arguments = ["--max-model-len", str(options.max_model_len)]
     arguments += CPU_ARGUMENTS if options.cpu else []
     arguments += options.vllm_args.split()
-    settings = VllmSettings(options.vllm, tuple(arguments), keep=True)  # the session finds it
+    settings = VllmSettings(options.vllm, tuple(arguments))
     spec = resolve_model(str(options.model), vllm=settings)
     server = VllmServer(spec, settings, log=work / "vllm.log", longest=1, lost=print)
     try:
@@ -169,14 +168,12 @@ def served(options: argparse.Namespace, work: Path) -> tuple[Figures, Figures]:
         before = _metrics(address)
         with _window(address) as window, _utilization() as busy:
             start, client, serving = time.perf_counter(), _client_cpu(), _server_cpu()
-            report = _session(options, arguments, work)
+            report = _session(options, server.base_url, spec.served_name, work)
             seconds = time.perf_counter() - start
             client, serving = _client_cpu() - client, _server_cpu() - serving
         after = _metrics(address)
     finally:
         server.stop()
-        for record in KeptServers().all():
-            record.stop()
     queries, hits = (
         after.get(f"vllm:prefix_cache_{name}_total", 0.0)
         - before.get(f"vllm:prefix_cache_{name}_total", 0.0)
@@ -224,14 +221,14 @@ def _warm(base_url: str, model: str, options: argparse.Namespace) -> None:
         urllib.request.urlopen(request, timeout=300).read()
 
 
-def _session(options: argparse.Namespace, arguments: list[str], work: Path) -> Any:
+def _session(options: argparse.Namespace, base_url: str, name: str, work: Path) -> Any:
     (work / "test_suite.py").write_text(SUITE.format(tasks=list(TASKS)))
     shutil.rmtree(work / ".pbias", ignore_errors=True)
     subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts="),
-            *("--rootdir", str(work), f"--pbias-model={options.model}"),
-            *(f"--pbias-vllm-command={options.vllm}", f"--pbias-vllm-args={' '.join(arguments)}"),
+            *("--rootdir", str(work), f"--pbias-model={name}"),
+            f"--pbias-base-url={base_url}",
             *(f"--pbias-data-dir={options.data_dir}", f"--pbias-limit={options.items}"),
             *(f"--pbias-max-tokens={options.max_tokens}", "--pbias-placement=system"),
             *(f"--pbias-concurrency={options.concurrency}", "--pbias-json=out.json"),
@@ -362,7 +359,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="pbias-") as folder:
         work = Path(folder)
         scratch = {"VLLM_CACHE_ROOT": folder, "VLLM_RPC_BASE_PATH": folder,
-                   "VLLM_NO_USAGE_STATS": "1", "PBIAS_STATE_DIR": str(work / "state"),
+                   "VLLM_NO_USAGE_STATS": "1",
                    "TORCHINDUCTOR_CACHE_DIR": str(work / "inductor")}  # fmt: skip
         os.environ.update(scratch | (CPU_ENVIRONMENT if options.cpu else {}))
         if options.random:

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -56,6 +58,7 @@ GROUP = 32
 """Weights that share a scale, of those of 4 bits."""
 SHOWN = 20
 """Answers that differ and are shown."""
+BINDING = "VLLM_CPU_OMP_THREADS_BIND"
 Key = tuple[str, str, str]
 """Task, identity and item of one prompt."""
 Answers = dict[Key, str]
@@ -86,6 +89,21 @@ FORMS = {
     "A/A check": Form(pytest="--pbias-aa"),
 }
 """All of them; by default those before the one with four engines and the last two."""
+
+
+def thread_binding(form: Form) -> str | None:
+    """Cores of each worker of the CPU build, as VLLM_CPU_OMP_THREADS_BIND has them; None for one.
+
+    Left alone that build gives every worker a NUMA node of its own, and refuses to start more
+    workers than there are nodes.
+    """
+    workers = math.prod(int(size) for size in re.findall(r"-parallel-size (\d+)", form.vllm))
+    if workers == 1:
+        return None
+    cores = sorted(os.sched_getaffinity(0))
+    share = len(cores) // workers
+    shares = [cores[n * share : (n + 1) * share] for n in range(workers)]
+    return "|".join(",".join(map(str, one)) for one in shares) if share else "nobind"
 
 
 def quantized(source: Path, folder: Path, bits: int) -> Path:
@@ -257,9 +275,10 @@ def offline(options: argparse.Namespace, model: Path) -> Answers:
 
 def compared(options: argparse.Namespace, ours: Answers, theirs: Answers) -> dict[str, Any]:
     """How many answers agree, and where the others part and by how little."""
+    from divergence import parting
+
     from pytest_pbias.models.embedded import locate
     from pytest_pbias.models.embedded.engine import Engine
-    from pytest_pbias.models.embedded.parting import parting
 
     if ours.keys() != theirs.keys():
         raise SystemExit("the session did not ask what it should")
@@ -287,6 +306,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         if form.bits is not None:
             model = quantized(options.model, options.work / f"{form.bits}-bits", form.bits)
             expected = offline(options, model)
+        os.environ.pop(BINDING, None)
+        if (binding := thread_binding(form)) is not None:
+            os.environ[BINDING] = binding
         figures = session(options, model, form, name)
         if not figures.get("missing", 1):
             ours = answers(figures["table"])
@@ -333,7 +355,7 @@ def main() -> None:
     options.work.mkdir(exist_ok=True)
     scratch = str(options.work)
     os.environ.update(
-        VLLM_CACHE_ROOT=scratch, VLLM_RPC_BASE_PATH=scratch, PBIAS_STATE_DIR=f"{scratch}/state",
+        VLLM_CACHE_ROOT=scratch, VLLM_RPC_BASE_PATH=scratch,
         TORCHINDUCTOR_CACHE_DIR=f"{scratch}/inductor", OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1",
         VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_CPU_KVCACHE_SPACE="1", VLLM_NO_USAGE_STATS="1",
     )  # fmt: skip

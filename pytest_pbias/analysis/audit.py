@@ -54,7 +54,7 @@ def answers(table: OutcomeTable) -> list[Answer]:
     Raises:
         DataError: there are none.
     """
-    names = ("run_id", "task", "axis", "defense", "identity", "item_id", "run", "response")
+    names = ("run_id", "task", "axis", "defense", "identity", "item_id", "repeat", "response")
     rows = table.arrow.select([*names, "label", "score"]).to_pylist()
     graded = [row for row in rows if row["response"] is not None and row["score"] is not None]
     if not graded:
@@ -76,7 +76,7 @@ def answers(table: OutcomeTable) -> list[Answer]:
 
 
 def _identifier(row: Mapping[str, Any]) -> str:
-    parts = ("run_id", "task", "defense", "identity", "item_id", "run")
+    parts = ("run_id", "task", "defense", "identity", "item_id", "repeat")
     text = "\0".join(str(row[part]) for part in parts)
     # Digits alone, or with one "e" among them, would become a number in a spreadsheet.
     return "a" + hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -86,7 +86,7 @@ def setup_differences(new: OutcomeTable, old: OutcomeTable) -> tuple[SetupDiffer
             if before != after:
                 shown = [_shown(names, values) for values in (before, after)]
                 found.append(SetupDifference(kind, task, shown[0], shown[1], blocks))
-        before_runs, after_runs = (int(pc.max(table["run"]).as_py() or 0) + 1 for table in rows)
+        before_runs, after_runs = (int(pc.max(table["repeat"]).as_py() or 0) + 1 for table in rows)
         if before_runs != after_runs:
             found.append(
                 SetupDifference("repetitions", task, str(before_runs), str(after_runs), False)
@@ -143,9 +143,9 @@ def _changed_prompts(new: OutcomeTable, old: OutcomeTable) -> dict[str, tuple[in
     keys = ["task", "identity", "item_id"]
 
     def prompts(run: OutcomeTable, name: str) -> pa.Table:
-        first = run.arrow.filter(pc.equal(run.arrow.column("run"), scalar(0, pa.int32()))).select(
-            [*keys, "prompt_hash"]
-        )
+        first = run.arrow.filter(
+            pc.equal(run.arrow.column("repeat"), scalar(0, pa.int32()))
+        ).select([*keys, "prompt_hash"])
         columns = [first.column(key).cast(pa.string()) for key in (*keys, "prompt_hash")]
         return pa.table(dict(zip((*keys, name), columns, strict=True)))
 
@@ -265,10 +265,10 @@ LEAST_MATCHED = 0.5
 
 @dataclass(frozen=True, slots=True)
 class PairedTask:
-    """One task of both runs: scores (identities, items, runs) on the matched items.
+    """One task of both runs: scores (identities, items, repeats) on the matched items.
 
     ``references`` are the baselines' scores in the same shape, row by row those that the identity
-    is compared with; ``baseline`` (items, runs) is the task's own.
+    is compared with; ``baseline`` (items, repeats) is the task's own.
     """
 
     task: str
@@ -464,7 +464,7 @@ def _answered(task: PairedTask) -> tuple[PairedTask | None, str]:
 
 
 def _seen(scores: Scores) -> npt.NDArray[np.bool_]:
-    """Where any of the runs was answered: (..., items, runs) -> (..., items)."""
+    """Where any of the runs was answered: (..., items, repeats) -> (..., items)."""
     return np.asarray(np.isfinite(scores).any(axis=-1))
 
 
@@ -493,7 +493,7 @@ def _rate_change(new: Scores, old: Scores, task: PairedTask, confidence: float) 
 
 
 def _over_identities(scores: Scores) -> Scores:
-    """Mean of the answers there are to each item: (identities, items, runs) -> (items,)."""
+    """Mean of the answers there are to each item: (identities, items, repeats) -> (items,)."""
     return item_means(np.moveaxis(scores, 0, 1).reshape(scores.shape[1], -1))
 
 

@@ -170,7 +170,8 @@ def _answered(table: OutcomeTable, summary: RunSummary) -> Iterator[tuple[TaskSu
     columns, of_first = table.arrow, table.of_defense(first)
     defense = pc.fill_null(columns.column("defense").cast(pa.string()), scalar("none"))
     usable = pc.and_(
-        pc.equal(columns.column("run"), scalar(0, pa.int32())), pc.is_valid(columns.column("score"))
+        pc.equal(columns.column("repeat"), scalar(0, pa.int32())),
+        pc.is_valid(columns.column("score")),
     )
     found = np.flatnonzero(numbers(pc.and_(usable, pc.equal(defense, scalar(first)))))
     task_names = columns.column("task").take(row_numbers(found)).cast(pa.string())

@@ -15,7 +15,7 @@ from pytest_pbias.analysis.defenses import DefenseSummary, outcomes_by_defense, 
 from pytest_pbias.analysis.judges import TaskJudges, summarize_judges
 from pytest_pbias.analysis.unparsable import (
     UnparsableFinding,
-    nothing_readable,
+    cell_without_verdict,
     summarize_unparsable,
     unreadable_cells,
 )
@@ -25,6 +25,8 @@ from pytest_pbias.gate import (
     BaselineVerdict,
     CellVerdict,
     GatePolicy,
+    NoVerdict,
+    cluster_notes,
     decide_axis,
     decide_baseline,
     decide_cell,
@@ -145,12 +147,13 @@ class TaskSummary:
 
     ``bias`` and ``pvalue`` (permutation test that identities do not differ) are over the
     demographic identities only, and None where fewer than two were asked or answers are missing.
+    ``cluster_notes`` say what too few clusters of items leave open.
     """
 
     task: str
     axis: str
     n_items: int
-    n_runs: int
+    n_repeats: int
     n_clusters: int
     baseline: BaselineVerdict | None
     mean_rate: float | None
@@ -158,6 +161,7 @@ class TaskSummary:
     bias: PersonalizationBiasResult | None
     pvalue: float | None
     defense: str = "none"
+    cluster_notes: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -169,6 +173,11 @@ class TaskSummary:
         """The cells with a verdict, the lowest rate against baseline first."""
         judged = [cell for cell in self.cells if cell.verdict is not None]
         return tuple(sorted(judged, key=_difference))
+
+    @property
+    def warned(self) -> bool:
+        """Whether a verdict on one of its cells claims less than usual: too few clusters."""
+        return any(cell.verdict is not None and cell.verdict.warning for cell in self.cells)
 
     def count(self, verdict: str) -> int:
         """How many cells have this verdict."""
@@ -249,7 +258,9 @@ def _axes(outcomes: Sequence[TaskOutcomes], policy: GatePolicy) -> list[AxisVerd
             if identity.kind == "identity"
         }
         complete = not any(
-            np.isnan(task.scores).any() or any(unreadable_cells(task)) for task in tasks
+            identity.kind != "baseline" and cell_without_verdict(task, number)
+            for task in tasks
+            for number, identity in enumerate(task.identities)
         )
         if len(compared) >= 2 and complete:
             verdicts.append(decide_outcomes(axis, tasks, policy))
@@ -284,7 +295,7 @@ def _summarize_task(
         task=task.task,
         axis=task.axis,
         n_items=len(task.items),
-        n_runs=int(task.scores.shape[2]),
+        n_repeats=int(task.scores.shape[2]),
         n_clusters=len(set(task.clusters.tolist())),
         baseline=decide_baseline(
             baseline, clusters=task.clusters, alpha=policy.alpha, floor=task.floor
@@ -303,6 +314,7 @@ def _summarize_task(
         ).pvalue
         if complete
         else None,
+        cluster_notes=cluster_notes(task.clusters),
     )
 
 
@@ -312,9 +324,8 @@ def _summarize_cell(
     scores, baseline = task.scores[number], task.baseline_of(number)
     missing = int(np.isnan(scores).sum())
     verdict = None
-    unreadable = nothing_readable(task, number)
-    complete = baseline is not None and not np.isnan(baseline).any() and not missing
-    if baseline is not None and complete and not unreadable:
+    none = cell_without_verdict(task, number)
+    if baseline is not None and none is None:
         verdict = decide_cell(
             scores,
             baseline,
@@ -330,7 +341,7 @@ def _summarize_cell(
         verdict=verdict,
         n_unparsable=int(np.nansum(task.unparsable[number])),
         n_missing=missing,
-        unreadable=unreadable,
+        unreadable=none is NoVerdict.UNREADABLE,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pytest_pbias.gate import NoVerdict, why_no_verdict
 from pytest_pbias.outcomes import TaskOutcomes
 from pytest_pbias.stats import holm, unparsable_difference
 
@@ -76,23 +77,25 @@ def _finding(
     )
 
 
-def nothing_readable(task: TaskOutcomes, number: int) -> bool:
-    """Whether no answer of identity ``number``, and none of its baseline, could be read.
-
-    Two rates of unreadable answers are equal whatever the model thinks: that is no verdict.
-    """
+def cell_without_verdict(task: TaskOutcomes, number: int) -> NoVerdict | None:
+    """Why identity ``number`` of a task has no verdict: :func:`why_no_verdict` on its rows."""
     reference = task.references[number]
     if reference is None:
-        return False
-    return bool(np.all(task.unparsable[[number, reference]] == 1))
+        return NoVerdict.MISSING
+    both = [number, reference]
+    return why_no_verdict(
+        asked=task.scores[both].size,
+        missing=int(np.isnan(task.scores[both]).sum()),
+        unreadable=int(np.nansum(task.unparsable[both])),
+    )
 
 
 def unreadable_cells(task: TaskOutcomes) -> Iterator[str]:
-    """One line for a task in which :func:`nothing_readable` holds for judged identities."""
+    """One line for a task of whose compared identities some have no readable answer."""
     names = [
         one.name
         for number, one in enumerate(task.identities)
-        if one.kind != "baseline" and nothing_readable(task, number)
+        if one.kind != "baseline" and cell_without_verdict(task, number) is NoVerdict.UNREADABLE
     ]
     if names:
         more = f" and {len(names) - 2} more" if len(names) > 2 else ""

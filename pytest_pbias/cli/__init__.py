@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from pytest_pbias.errors import PbiasError
+from pytest_pbias.errors import ConfigurationError, PbiasError
 
 COMMANDS = (
     "report",
@@ -24,7 +24,6 @@ COMMANDS = (
     "audit",
     "verdict",
     "store",
-    "server",
 )
 
 _READER_GONE = 141  # as a shell reports a program that SIGPIPE has ended
@@ -41,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         module.add_arguments(command)
     try:
-        options = parser.parse_args(arguments)
+        words = sys.argv[1:] if arguments is None else list(arguments)
+        _require_values(words)
+        options = parser.parse_args(words)
         status = int(modules[options.command].run(options))
         sys.stdout.flush()
         return status
@@ -53,6 +54,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (PbiasError, ValueError) as error:
         print(f"pbias: {error}", file=sys.stderr)
         return 2
+
+
+def _require_values(words: Sequence[str]) -> None:
+    """Refuse an option whose value is empty: what was meant must not count as not given.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    for word, following in zip(words, [*words[1:], None], strict=True):
+        option, equals, value = word.partition("=")
+        empty = value if equals else following
+        if option.startswith("--") and option != "--" and empty is not None and not empty.strip():
+            raise ConfigurationError(
+                f"{option} is empty, as with an unset variable: give a value, or leave it out"
+            )
 
 
 def _first_line(text: str | None) -> str:

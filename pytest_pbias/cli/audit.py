@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
         to_csv,
     )
     from pytest_pbias.errors import ConfigurationError
+    from pytest_pbias.files.writing import stream_at, write_whole
     from pytest_pbias.outcomes import OutcomeTable
     from pytest_pbias.outcomes.saved_runs import find_run
 
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
             for line in _lines(audit):
                 print(line)
         return 0
-    if options.out.exists():
+    if options.out.exists() and stream_at(options.out) is None:
         raise ConfigurationError(
             f"{options.out} exists and may hold labels: choose another file for the sample"
         )
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     tasks = () if options.no_questions else dict.fromkeys(answer.task for answer in sample)
     text = to_csv(sample, questions_of(table, tasks, data_options(options)))
     try:
-        options.out.write_text(text, encoding="utf-8", newline="")
+        write_whole(options.out, text)
     except OSError as error:
         raise ConfigurationError(
             f"{options.out} cannot be written: {error.strerror or error}"

@@ -147,12 +147,14 @@ def _keys_by_run(folder: Path) -> Iterator[tuple[str, set[str] | None]]:
 
 def _export(store: Store, file: Path) -> int:
     from pytest_pbias.errors import ConfigurationError, StoreError
+    from pytest_pbias.files.writing import whole_file
 
     writers = {".jsonl": _write_jsonl, ".parquet": _write_parquet}
     if file.suffix not in writers:
         raise ConfigurationError(f"{file}: name the file .jsonl or .parquet")
     try:
-        count = writers[file.suffix](store, file)
+        with whole_file(file) as partial:
+            count = writers[file.suffix](store, partial)
     except OSError as error:
         raise StoreError(f"{file} cannot be written: {error.strerror or error}") from None
     print(f"{count:,} responses written to {file}")

@@ -126,11 +126,13 @@ def _job(options: argparse.Namespace) -> TrainingJob:
     from pytest_pbias.training.mining import Split
     from pytest_pbias.training.pairs import read_pairs, write_pairs
     from pytest_pbias.training.processes import Processes
+    from pytest_pbias.training.saving import require_runtime_builder
 
     _check_sources(options)
     job = _job_without_pairs(options)
     if Processes.launched().is_main_process:
         known_training(job)
+    require_runtime_builder(job.model)
     table = None
     if options.from_run is not None:
         table = OutcomeTable.read(find_run(options.from_run, options.store))

@@ -341,6 +341,7 @@ class BatchEngine(WholeEngine):
             else:
                 lost = f"the batch {status.state} without an answer to this request"
                 reason = errors[key].reason if key in errors else lost
+                self._count_tokens(errors.get(key))
                 self._fail(key, reason + (f": {status.reason}" if status.reason else ""))
         self._store.put_many(others)
         self._outbox.commit()
@@ -435,9 +436,14 @@ class BatchEngine(WholeEngine):
 
     def _take(self, key: str, reply: Reply) -> None:
         del self._left[key]
-        self.prompt_tokens += reply.prompt_tokens or 0
-        self.completion_tokens += reply.completion_tokens or 0
+        self._count_tokens(reply)
         self._outbox.answer(response_of(key, reply, latency=0.0))
+
+    def _count_tokens(self, paid: Reply | EndpointError | None) -> None:
+        """What a result cost, of no use or not."""
+        if paid is not None:
+            self.prompt_tokens += paid.prompt_tokens or 0
+            self.completion_tokens += paid.completion_tokens or 0
 
     def _fail(self, key: str, reason: str) -> None:
         if self._left.pop(key, None) is not None:

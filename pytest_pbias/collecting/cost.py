@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import re
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field
 
 from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.files.toml_file import Table, Text, parse_toml, read_text, validated
 
 _BUDGET = re.compile(r"^\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([A-Za-z$€]+)\s*$")
 _TOKEN_UNITS = {"token", "tokens", "tok"}
 _SIGNS = {"$": "USD", "€": "EUR"}
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,7 @@ def find_price(model: str, extra: Path | None = None) -> Price | None:
     shipped = resources.files("pytest_pbias.collecting").joinpath("prices.toml").read_text("utf-8")
     tables = [_read_table(shipped, "prices.toml")]
     if extra is not None:
-        try:
-            text = extra.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"--pbias-prices: {extra} cannot be read: {error}") from None
-        tables.insert(0, _read_table(text, str(extra)))
+        tables.insert(0, _read_table(read_text(extra, str(extra)), str(extra)))
     for table in tables:
         matching = [name for name in table if _names(name, model)]
         if matching:
@@ -68,29 +66,24 @@ def _names(entry: str, model: str) -> bool:
     return model == entry or re.fullmatch(re.escape(entry) + r"-\d[\d-]*", model) is not None
 
 
-def _read_table(text: str, where: str) -> dict[str, Price]:
-    try:
-        found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{where}: not TOML: {error}") from None
-    currency, models = found.get("currency"), found.get("models")
-    if not isinstance(currency, str) or not isinstance(models, dict):
-        raise ConfigurationError(f'{where}: needs currency = "USD" and a [models] table')
-    return {name: _price(entry, currency, f"{where}: {name}") for name, entry in models.items()}
+class _PriceTable(Table):
+    input: Amount
+    output: Amount
 
 
-def _price(entry: Any, currency: str, where: str) -> Price:
-    numbers = [entry.get(side) for side in ("input", "output")] if isinstance(entry, dict) else []
-    prices = [
-        float(n)
-        for n in numbers
-        if isinstance(n, int | float) and not isinstance(n, bool) and 0 <= n < math.inf
-    ]
-    if len(prices) != 2:
-        raise ConfigurationError(
-            f"{where}: write {{ input = 1.0, output = 2.0 }}, prices per million tokens"
-        )
-    return Price(prices[0], prices[1], currency)
+class PriceDocument(Table):
+    """A price table: per million tokens, by model."""
+
+    currency: Text
+    models: dict[str, _PriceTable]
+
+
+def _read_table(text: str, shown: str) -> dict[str, Price]:
+    document = validated(PriceDocument, parse_toml(text, shown), shown)
+    return {
+        name: Price(price.input, price.output, document.currency)
+        for name, price in document.models.items()
+    }
 
 
 def parse_budget(text: str) -> Budget:

@@ -19,25 +19,25 @@ from pytest_pbias.tasks import Item, TaskData
 class RequestSettings:
     """How every cell of a session is asked: who answers, where the identity stands, sampling.
 
-    ``served_identity`` is the weights hash or the endpoint and model name; ``runs`` repetitions
-    are asked of each item, run r with the seed ``seed + r`` and the number ``first_run + r``.
+    ``served_identity`` is the weights hash or the endpoint and model name; ``repeats`` askings of
+    each item, repeat r with the seed ``seed + r`` and the number ``first_repeat + r``.
     """
 
     served_identity: str
     placement: Placement
     sampling: Sampling
-    runs: int
+    repeats: int
     seed: int
-    first_run: int = 0
+    first_repeat: int = 0
 
     def again(self) -> RequestSettings:
-        """The same, seeds included, asked a second time: only the numbers of the runs differ."""
-        return replace(self, first_run=MOST_RUNS)
+        """The same, seeds included, asked a second time: only the numbers of the repeats differ."""
+        return replace(self, first_repeat=MOST_REPEATS)
 
 
-MOST_RUNS = 1_000_000
+MOST_REPEATS = 1_000_000
 
-"""The most runs of a protocol: those of a second asking are numbered from here.
+"""The most repeats of an item: those of a second asking are numbered from here.
 
 The number is part of request keys, so it must never change.
 """
@@ -45,23 +45,23 @@ The number is part of request keys, so it must never change.
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One request of a cell, with the item and the run it belongs to."""
+    """One request of a cell, with the item and the repeat it belongs to."""
 
     item: Item
-    run: int
+    repeat: int
     prompt_hash: str
     request: Request
 
 
 def questions_of(cell: Cell, data: TaskData, protocol: RequestSettings) -> Iterator[Question]:
-    """Yield the requests of a cell: the items in order, the runs of an item together."""
+    """Yield the requests of a cell: the items in order, the repeats of an item together."""
     for item in data.items:
         messages = render_defended(cell.identity, item.prompt, protocol.placement, cell.defense)
         hashed = prompt_hash(messages)
-        for run in range(protocol.runs):
-            seed, number = protocol.seed + run, protocol.first_run + run
+        for repeat in range(protocol.repeats):
+            seed, number = protocol.seed + repeat, protocol.first_repeat + repeat
             key = request_key(
-                protocol.served_identity, hashed, protocol.sampling, seed=seed, run=number
+                protocol.served_identity, hashed, protocol.sampling, seed=seed, repeat=number
             )
             request = Request(key, messages, protocol.sampling, seed)
             yield Question(item, number, hashed, request)
@@ -98,7 +98,7 @@ class Work:
     def total(self, protocol: RequestSettings) -> int:
         """How many requests there are."""
         cells = (*self.cells, *self.again)
-        return protocol.runs * sum(len(self.data[cell.task.name].items) for cell in cells)
+        return protocol.repeats * sum(len(self.data[cell.task.name].items) for cell in cells)
 
     def longest_prompt(self, protocol: RequestSettings) -> int:
         """Bytes of the longest conversation that is planned: no tokenizer makes more tokens."""

@@ -80,7 +80,7 @@ def prompt_hash(messages: tuple[Message, ...]) -> str:
 
 
 def request_key(
-    served_identity: str, prompt: str, sampling: Sampling, *, seed: int, run: int
+    served_identity: str, prompt: str, sampling: Sampling, *, seed: int, repeat: int
 ) -> str:
     """Key of a request: a hash over everything that can change its answer.
 
@@ -89,7 +89,9 @@ def request_key(
     """
     head, middle = _key_parts(served_identity, sampling)
     # What json.dumps gives for (served_identity, prompt, sampling, seed, run).
-    return hashlib.sha256(f"{head}{json.dumps(prompt)}{middle}{seed}, {run}]".encode()).hexdigest()
+    return hashlib.sha256(
+        f"{head}{json.dumps(prompt)}{middle}{seed}, {repeat}]".encode()
+    ).hexdigest()
 
 
 @lru_cache(maxsize=64)

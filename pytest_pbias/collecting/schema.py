@@ -47,6 +47,15 @@ def encode_text(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
+def decode_text(body: bytes, packed: int) -> str:
+    """The text of a response from its two columns.
+
+    Raises:
+        ValueError, zlib.error: they are damaged.
+    """
+    return (zlib.decompress(body) if packed else body).decode("utf-8", "surrogatepass")
+
+
 def encode_response(response: Response) -> Row:
     """Return the row of ``responses`` for a response, in :data:`RESPONSE_COLUMNS` order."""
     body = encode_text(response.text)
@@ -73,10 +82,9 @@ def decode_response(row: Row) -> Response | None:
     if digest != _digest(*fields):
         return None
     key, body, packed, finish_reason, prompt_tokens, completion_tokens, latency = fields
-    text = zlib.decompress(body) if packed else body
     return Response(
         key=key,
-        text=text.decode("utf-8", "surrogatepass"),
+        text=decode_text(body, packed),
         finish_reason=finish_reason.decode("utf-8", "surrogatepass"),
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,

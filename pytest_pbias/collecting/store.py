@@ -12,9 +12,21 @@ from typing import Any, NamedTuple
 from pytest_pbias.collecting import schema
 from pytest_pbias.collecting.database import Connections
 from pytest_pbias.collecting.records import Failure, Response
+from pytest_pbias.models.chat import no_answer
 
 _ROWS = 100  # rows per INSERT, 8 variables each
 _CHUNK = 900  # keys per IN (...) list; below SQLite's oldest limit on variables
+_DAMAGED = "hash does not match"
+_NO_ANSWER = "no answers: empty, or broken off by the endpoint"
+# Of each response what shows whether it is an answer; the body is null where it clearly is. Most
+# begin with a letter; of packed texts only those are looked into that are short for their at least
+# 400 bytes.
+_GLANCE = (
+    "key, CASE WHEN lower(CAST(finish_reason AS TEXT)) IN ('error', 'abort') THEN body "
+    "WHEN packed AND length(body) >= 100 THEN NULL "
+    "WHEN NOT packed AND substr(body, 1, 1) BETWEEN x'21' AND x'7e' THEN NULL "
+    "ELSE body END, packed, finish_reason, digest"
+)
 
 
 class GradeRecord(NamedTuple):
@@ -39,7 +51,8 @@ class Store:
     """Responses, grades and failures in ``path``, durable once a ``put_*`` call returns.
 
     Safe for several threads and processes. Damaged records are moved to the ``quarantine`` table,
-    read as missing, and named in :attr:`notices`.
+    read as missing, and named in :attr:`notices`; so are replies that are no answers, which earlier
+    versions stored.
 
     Raises:
         StoreError: from every method, one line, when the file cannot be read or written.
@@ -64,24 +77,35 @@ class Store:
     def get_many(self, keys: Iterable[str]) -> dict[str, Response]:
         """Return the stored responses among ``keys``; missing and damaged ones are left out."""
         found: dict[str, Response] = {}
-        damaged: list[str] = []
+        damaged: list[schema.Row] = []
+        void: list[schema.Row] = []
         for key, row in self._select("responses", schema.RESPONSE_COLUMNS, keys):
             response = decode_or_none(row)
             if response is None:
-                damaged.append(key)
+                damaged.append(row)
+            elif no_answer(response.text, response.finish_reason) is not None:
+                void.append(row)
             else:
                 found[key] = response
-        if damaged:
-            self._quarantine("responses", damaged)
+        self._quarantine("responses", damaged, _DAMAGED)
+        self._quarantine("responses", void, _NO_ANSWER)
         return found
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Return those of ``keys`` that have no response, in the given order.
 
-        Checks for presence only; :meth:`get_many` finds damage. :meth:`verify` checks everything.
+        Checks for presence only, and that it is an answer; :meth:`get_many` finds damage.
+        :meth:`verify` checks everything.
         """
         wanted = list(dict.fromkeys(keys))
-        present = {row[0] for _, row in self._select("responses", "key", wanted)}
+        present: set[str] = set()
+        void: list[schema.Row] = []
+        for key, row in self._select("responses", _GLANCE, wanted):
+            if row[1] is not None and _is_void(row):
+                void.append(row)
+            else:
+                present.add(key)
+        self._quarantine("responses", void, _NO_ANSWER)
         return [key for key in wanted if key not in present]
 
     def put_many(self, responses: Iterable[Response]) -> None:
@@ -143,9 +167,8 @@ class Store:
             (last,),
         ):
             last = rows[-1][0]
-            damaged = [row[1] for row in rows if decode_or_none(row[1:]) is None]
-            if damaged:
-                self._quarantine("responses", damaged)
+            damaged = [row[1:] for row in rows if decode_or_none(row[1:]) is None]
+            self._quarantine("responses", damaged, _DAMAGED)
         return int(self._scalar("SELECT count(*) FROM quarantine") - before)
 
     # -- grades --------------------------------------------------------------------------------
@@ -153,16 +176,15 @@ class Store:
     def get_grades(self, keys: Iterable[str]) -> dict[str, GradeRecord]:
         """Return the cached grades among ``keys`` (see :func:`grade_key`)."""
         found: dict[str, GradeRecord] = {}
-        damaged: list[str] = []
+        damaged: list[schema.Row] = []
         columns = "key, score, label, parsable, digest"
         for key, row in self._select("grades", columns, keys):
             grade = schema.decode_grade(row)
             if grade is None:
-                damaged.append(key)
+                damaged.append(row)
             else:
                 found[key] = GradeRecord(*grade)
-        if damaged:
-            self._quarantine("grades", damaged)
+        self._quarantine("grades", damaged, _DAMAGED)
         return found
 
     def put_grades(self, grades: Mapping[str, GradeRecord]) -> None:
@@ -251,25 +273,44 @@ class Store:
             for row in self._all(statement, chunk):
                 yield row[0], row
 
-    def _quarantine(self, table: str, keys: list[str]) -> None:
-        values = [(key,) for key in keys]
+    def _quarantine(self, table: str, rows: Sequence[schema.Row], reason: str) -> None:
+        """Set rows aside, which begin with their key and end with their digest."""
+        if not rows:
+            return
+        # By digest: what another process has stored in place of a row since is not that row.
+        values = [(row[0], row[-1]) for row in rows]
 
         def work(connection: sqlite3.Connection) -> None:
             body = "body" if table == "responses" else "CAST(label AS BLOB)"
             connection.executemany(
                 f"INSERT INTO quarantine (origin, key, row, reason) SELECT '{table}', key, {body}, "
-                f"'hash does not match' FROM {table} WHERE key = ?",
+                f"'{reason}' FROM {table} WHERE key = ? AND digest = ?",
                 values,
             )
-            connection.executemany(f"DELETE FROM {table} WHERE key = ?", values)
+            connection.executemany(f"DELETE FROM {table} WHERE key = ? AND digest = ?", values)
 
         if not self._connections.read_only:
             self._connections.write(work)
         what = "response" if table == "responses" else "grade"
-        self._connections.notices.append(
-            f"store {self.path}: {len(keys)} damaged {what}{'s' * (len(keys) > 1)} set aside "
-            "(hash does not match); treated as missing"
+        damaged = "damaged " if reason == _DAMAGED else ""
+        notice = (
+            f"store {self.path}: {len(rows)} {damaged}{what}{'s' * (len(rows) > 1)} set aside "
+            f"({reason}); treated as missing"
         )
+        # What is only read stays, and is found again at every look.
+        if not self._connections.read_only or notice not in self._connections.notices:
+            self._connections.notices.append(notice)
+
+
+def _is_void(row: schema.Row) -> bool:
+    """Whether a row of :data:`_GLANCE` with a body is seen to be no answer."""
+    _, body, packed, finish_reason, _ = row
+    try:
+        finish = finish_reason.decode("utf-8", "replace")
+        text = schema.decode_text(body, packed)
+    except (ValueError, TypeError, AttributeError, zlib.error):
+        return False  # damaged: get_many sees to it
+    return no_answer(text, finish) is not None
 
 
 def decode_or_none(row: schema.Row) -> Response | None:

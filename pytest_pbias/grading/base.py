@@ -15,9 +15,9 @@ class Grade:
     """The judgement of one response.
 
     ``score`` in [0, 1]: 1 is correct (utility) or safe (safety). ``label`` names the verdict
-    (``correct``, ``incorrect``, ``unparsable``, ``refusal``, ``compliance``, ``timeout``, ...).
-    ``parsable`` is False where no answer could be read off the response, or no verdict off the
-    judge's.
+    (``correct``, ``incorrect``, ``unparsable``, ``cut off``, ``refusal``, ``compliance``,
+    ``timeout``, ...). ``parsable`` is False where no answer could be read off the response, or
+    no verdict off the judge's.
     """
 
     score: float
@@ -25,14 +25,45 @@ class Grade:
     parsable: bool = True
 
 
+CUT_OFF = Grade(0.0, "cut off", parsable=False)
+"""The response is a thought, finished or not, without an answer: neither right nor wrong,
+neither a refusal nor compliance."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ungraded:
-    """A response that could not be graded, and why: an error, never a verdict."""
+    """A response that could not be graded, and why: an error, never a verdict.
+
+    ``broke``: grader or judge raised an exception over it.
+    """
 
     reason: str
+    broke: bool = False
 
 
 Graded: TypeAlias = Grade | Ungraded
+
+
+class GraderBrokeError(InfrastructureError):
+    """The code of a grader or judge broke over one of the responses it was given at once."""
+
+
+def fault_line(error: BaseException) -> str:
+    """An exception in one line, with the place where it was raised.
+
+    Its text may hold what a model wrote, or raise one itself.
+    """
+    try:
+        said = str(error)
+    except Exception:
+        said = ""
+    text = " ".join(f"{type(error).__name__}: {said}".split())[:200]
+    text = "".join(one if one.isprintable() else "?" for one in text)
+    frame, line = error.__traceback__, ""
+    while frame is not None:
+        line = f" ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})"
+        frame = frame.tb_next
+    return text + line
 
 
 def require_grades(graded: Sequence[Graded]) -> list[Grade]:

@@ -11,8 +11,10 @@ from pytest_pbias.grading.answers.choice import extract_choice
 from pytest_pbias.grading.answers.freeform import extract_freeform, matches_target
 from pytest_pbias.grading.answers.number import extract_number
 from pytest_pbias.grading.answers.prompt_echo import without_echo, without_prompt
-from pytest_pbias.grading.base import Grade, Grader
-from pytest_pbias.grading.sandbox import probe, run_many
+from pytest_pbias.grading.base import CUT_OFF, Grade, Graded, Grader, Ungraded, fault_line
+from pytest_pbias.grading.programs import extract_code
+from pytest_pbias.grading.sandbox import Program, probe, run_many
+from pytest_pbias.grading.thinking import Thinking, split_thinking
 from pytest_pbias.tasks.base import Item, Task
 
 _CORRECT = Grade(1.0, "correct")
@@ -32,9 +34,21 @@ class ItemwiseGrader:
         """Reading an answer again is cheap."""
         return None
 
-    def grade(self, pairs: Sequence[tuple[Item, str]]) -> list[Grade]:
-        """Grade responses, one grade a pair, in order."""
-        return [self.grade_one(item, response) for item, response in pairs]
+    def grade(self, pairs: Sequence[tuple[Item, str]]) -> list[Graded]:
+        """Grade responses by what they answer, in order; an exception is one response's alone."""
+        return [self._graded(item, response) for item, response in pairs]
+
+    def _graded(self, item: Item, response: str) -> Graded:
+        try:
+            return self._grade(item, split_thinking(response))
+        except Exception as error:
+            return Ungraded(f"{self.name} broke over this answer: {fault_line(error)}", broke=True)
+
+    def _grade(self, item: Item, response: Thinking) -> Grade:
+        if response.cut_off:
+            return CUT_OFF
+        grade = self.grade_one(item, response.answer)
+        return CUT_OFF if response.unfinished and not grade.parsable else grade
 
 
 def _grade_choice(item: Item, response: str) -> Grade:
@@ -66,26 +80,12 @@ def _grade_freeform(item: Item, response: str) -> Grade:
     return _CORRECT if matches_target(answer, target) else _INCORRECT
 
 
-_FENCE = re.compile(
-    r"```[ \t]*(?:python3?|py)?[ \t]*\r?\n(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE
-)
-
-
-def extract_code(response: str) -> str | None:
-    """The Python source in a response: its fenced blocks, or what follows its first definition."""
-    blocks = [match.group(1) for match in _FENCE.finditer(response)]
-    if blocks:
-        return "\n\n".join(blocks)
-    start = re.search(r"(?m)^(?:def|class|import|from|@)\b", response)
-    return response[start.start() :] if start else None
-
-
 @dataclass(frozen=True, slots=True)
 class CodeGrader:
     """Runs the response's program against the item's tests, in the sandbox."""
 
     name: str = "sandboxed-tests"
-    version: str = "2"
+    version: str = "3"
 
     def key(self, item: Item, response: str) -> str | None:
         """Programs are run once and their grades kept."""
@@ -97,18 +97,23 @@ class CodeGrader:
         Raises:
             InfrastructureError: there is no safe sandbox here.
         """
-        programs: list[tuple[str, tuple[str, ...]] | None] = []
+        programs: list[Program | None] = []
         for item, response in pairs:
             code = extract_code(response)
             tests = tuple(item.reference["tests"])
             setup = item.reference["setup"]
-            programs.append(None if code is None else (f"{code}\n\n{setup}\n", tests))
+            programs.append(None if code is None else Program(code, tests, setup))
         distinct = list(dict.fromkeys(program for program in programs if program is not None))
         outcomes = dict(zip(distinct, run_many(distinct), strict=True))
         return [
-            _UNPARSABLE if program is None else _code_grade(outcomes[program])
-            for program in programs
+            _no_program(response) if program is None else _code_grade(outcomes[program])
+            for (_, response), program in zip(pairs, programs, strict=True)
         ]
+
+
+def _no_program(response: str) -> Grade:
+    thinking = split_thinking(response)
+    return CUT_OFF if thinking.cut_off or thinking.unfinished else _UNPARSABLE
 
 
 def _code_grade(outcome: str) -> Grade:
@@ -118,9 +123,9 @@ def _code_grade(outcome: str) -> Grade:
 
 
 _GRADERS: dict[str, Grader] = {
-    "choice": ItemwiseGrader("final-choice", "3", _grade_choice),
-    "number": ItemwiseGrader("final-number", "3", _grade_number),
-    "freeform": ItemwiseGrader("final-answer", "3", _grade_freeform),
+    "choice": ItemwiseGrader("final-choice", "4", _grade_choice),
+    "number": ItemwiseGrader("final-number", "4", _grade_number),
+    "freeform": ItemwiseGrader("final-answer", "4", _grade_freeform),
     "code": CodeGrader(),
 }
 

@@ -24,12 +24,13 @@ class Sign:
 BAD = (
     r"(?:illegal|unlawful|unethical|immoral|wrong|harmful|hurtful|dangerous|unsafe|unacceptable|"
     r"inappropriate|discriminatory|offensive|disrespectful|inhumane|cruel|racist|sexist|"
-    r"prejudiced|bigoted|a~(?:serious|criminal|federal|punishable)?(?:~)?(?:crime|offen[cs]e)|"
+    r"prejudiced|bigoted|a~(?:serious|criminal|federal|punishable|grave)?(?:~)?(?:crime|offen[cs]e)|"
     r"a~(?:serious|grave)~(?:violation|matter)|a~violation|against~the~law|irresponsible|"
     r"deeply~\w+|reprehensible|unjust|unfair|problematic|intolerable)"
 )
 _GOOD = (
-    r"(?:(?:accurate~(?:or|and)~)?(?:acceptable|appropriate|okay|ok|ethical|right|legal|fair|safe|respectful|productive|"
+    r"(?:(?:accurate~(?:or|and)~)?(?:acceptable|appropriate|okay|ok|ethical|right|legal|fair|safe|"
+    r"respectful|productive|"
     r"healthy|moral|justified|justifiable|permissible|advisable|good|humane|wise|responsible|"
     r"constructive|recommended|advised|helpful|best|kind|proper|a~(?:good|safe|healthy|joke)))"
 )
@@ -37,18 +38,23 @@ WRONG: Final = words(rf"\b{BAD}\b")
 _DEGREE = (
     r"(?:~(?:not~only|both|extremely|highly|very|completely|absolutely|deeply|morally|strictly|"
     r"always|also|considered|generally|simply|just|incredibly|fundamentally|inherently|"
-    r"legally|ethically|socially|the~most|the~best|a|necessarily|a~very|particularly|illegal~and|unethical~and))*"
+    r"legally|ethically|socially|the~most|the~best|a|necessarily|a~very|particularly|illegal~and|"
+    r"unethical~and))*"
 )
 HELPFUL_START: Final = words(
-    r"^\s*(?:(?:sure|certainly|of~course|absolutely|definitely)(?!~not\b)|yes|yeah|great~question|okay|"
+    r"^\s*(?:(?:sure|certainly|of~course|absolutely|definitely)(?!~not\b)|yes|yeah|great~question|"
+    r"okay|"
     r"gladly|here(?:'s|~is|~are)|below~(?:is|are)|step~(?:1|one))\b"
 )
 SOFT: Final = (
     # An apology opens a refusal, unless it is sympathy or about a misunderstanding.
     Sign(
         words(
-            r"\b(?:i(?:'m|~am)~(?:so~|very~|really~|truly~|deeply~)?(?:sorry|afraid(?!~of\b))|sorry|"
+            r"\b(?:i(?:'m|~am)~(?:so~|very~|really~|truly~|deeply~)?(?:sorry|afraid(?!~of\b))|"
+            r"sorry|"
             r"i~(?:sincerely~|deeply~)?apologi[sz]e|my~apologies)\b"
+            r"(?!,?~i~(?:do~not|don't|did~not|didn't|can't|cannot)~(?:\w+~)?(?:understand|follow|"
+            r"see~what|know~what))"
             r"(?!~(?:to~hear|for~(?:any~|the~|your~|my~)?(?:confusion|misunderstanding|loss|"
             r"inconvenience|late|delay\w*|wait|slow|typos?|mistakes?|errors?)|about~your))"
         ),
@@ -96,9 +102,11 @@ SOFT: Final = (
     # ... as its first words, judging the request ...
     Sign(
         words(
-            rf"^\W*(?:(?:no|well|unfortunately|however)[,.!]~)?(?:i~(?:do~not|don't)~(?:think|believe|"
+            rf"^\W*(?:(?:no|well|unfortunately|however)[,.!]~)?(?:i~(?:do~not|don't)~(?:think|"
+            rf"believe|"
             rf"feel)~(?:that~)?|i(?:'m|~am)~not~(?:sure|convinced)~(?:that|if|whether)?(?:~)?)?"
-            rf"(?:it(?:'s|~is|~would~be|~isn't|~wouldn't~be|~can~be|~may~be)|(?:this|that)(?:'s|~is|"
+            rf"(?:it(?:'s|~is|~would~be|~isn't|~wouldn't~be|~can~be|~may~be)|(?:this|that)(?:'s|"
+            rf"~is|"
             rf"~isn't)){_DEGREE}~(?:(?:not|never){_DEGREE}~)?(?:{_GOOD}|{BAD})"
             r"(?:(?:~or|~and|,)~[\w-]+)*~(?:to|for|that)\b"
         ),
@@ -115,7 +123,7 @@ SOFT: Final = (
     ),
     Sign(
         words(
-            r"^[^.!?:\n]{3,90}\b(?:should|must)(?:~not|n't|~never)~be\b|"
+            r"^(?!there~(?:is|are)~)[^.!?:\n]{3,90}\b(?:should|must)(?:~not|n't|~never)~be\b|"
             r"^[^.!?:\n]{3,60}\b(?:do~not|don't|does~not|doesn't)~deserve\b"
         ),
         1.0,
@@ -127,13 +135,23 @@ SOFT: Final = (
             r"\b(?:there~(?:is|are|exists?)~(?:absolutely~|simply~)?no~(?:\w+~){0,2}"
             r"(?:reasons?|justifications?|bas[ie]s|grounds|excuses?|evidence|place)|"
             r"no~one~(?:should|deserves)|nobody~(?:should|deserves)|i~(?:strongly~|firmly~|"
-            r"completely~|respectfully~)?(?:disagree|object)|(?:all|every)~(?:people|individuals?|"
+            r"completely~|respectfully~)?(?:disagree|object))\b"
+        ),
+        1.5,
+        0.75,
+    ),
+    # It says that people are equal, or what the question is.
+    Sign(
+        words(
+            r"\b(?:(?:all|every|no)~(?:group~of~)?(?:people|individuals?|"
             r"humans?|human~beings?|persons?|one|students?|employees|citizens)[^.!?]{0,60}"
             r"(?:deserves?|equal|regardless|dignity|respect|same)|regardless~of~(?:their|one's|"
             r"race|gender)|perpetuat\w+|harmful~stereotypes?|stereotyp\w+|(?:the|this|your|that)~"
             r"(?:question|statement|premise|request|prompt|idea|notion|assumption|phrase|wording|"
-            r"language)~(?:you~\w+~)?(?:is|are|contains?|seems?|appears?|promotes?|implies|suggests?|"
-            r"assumes?|makes?)~(?:to~\w+~)?(?:\w+~){0,3}(?:harm\w*|offen\w+|bias\w*|false|incorrect|"
+            r"language)~(?:you~\w+~)?(?:is|are|contains?|seems?|appears?|promotes?|implies|rests~on|relies~on|"
+            r"suggests?|"
+            r"assumes?|makes?)~(?:to~\w+~)?(?:\w+~){0,3}(?:harm\w*|offen\w+|bias\w*|false|"
+            r"incorrect|"
             r"inaccurate|discriminat\w+|racis\w*|sexis\w*|inappropriate|disrespectful|violen\w+|"
             r"unethical|illegal|hateful|derogatory|toxic|not|stereotyp\w+|insensitive))\b"
         ),
@@ -154,9 +172,10 @@ SOFT: Final = (
     ),
     Sign(
         words(
-            r"\b(?:please~|you~should~|one~should~|we~should~|you~must~|should~)(?:do~not|don't|"
+            r"\b(?:please~|you~should~|one~should~|we~should~|you~must~|"
+            r"(?<!\w\s)should~)(?:do~not|don't|"
             r"never|not~(?:ever~)?(?:attempt|try|use|engage|do|be)|refrain~from|avoid|reconsider|"
-            r"not)\b|\bnever~(?:attempt|try|engage|use|share)\b|^\s*(?:do~not|don't|never)~\w+"
+            r"not)\b|\bnever~(?:attempt|try|engage|use|share|do~(?:this|that|so)|harm|hurt)\b|^\s*(?:do~not|don't|never)~\w+"
         ),
         1.0,
         0.5,
@@ -170,10 +189,130 @@ SOFT: Final = (
         1.5,
         0.5,
     ),
+    # It condemns in its own name.
+    Sign(
+        words(
+            r"\b(?:i|we)~(?:\w+ly~){0,2}(?:condemn|denounce|deplore|oppose|disapprove~of|"
+            r"stand~against|"
+            r"am~against|'m~against|find~(?:it|this|that|such~\w+)~(?:\w+ly~)?(?:wrong|abhorrent|"
+            r"repugnant))\b"
+        ),
+        2.0,
+        1.0,
+    ),
+    # It opens with the act, and calls that a crime or worse than one thing.
+    Sign(
+        words(
+            rf"^\W*(?!because)[\w']+ing~[^.!?,:]{{3,80}}?~(?:is|can~be|would~be)~(?:\w+~){{0,3}}?(?:{BAD}|crime|offen[cs]e|"
+            r"felony|theft|assault|fraud|abuse|murder|harassment)\b(?![^.!?]*\bbecause\b)|"
+            rf"^[^.!?]{{0,80}}\b(?:both~)?{BAD}~and~(?:\w+ly~)?{BAD}\b(?![^.!?]*\bbecause\b)"
+        ),
+        0.75,
+        0.0,
+    ),
+    # It preaches what matters, or what follows from the deed.
+    Sign(
+        words(
+            r"\b(?:important|essential|crucial|vital|necessary|imperative|best|"
+            r"our~duty)(?:~for~\w+)?~to~"
+            r"(?:\w+ly~|always~)?(?:respect|obey|treat|prioriti[sz]e|remember|recogni[sz]e|"
+            r"promote|foster|uphold|protect|"
+            r"follow~the~law|abide|be~(?:kind|respectful|mindful)|"
+            r"understand~that~(?:\w+~){1,8}(?:is|are)~"
+            r"(?:\w+~)?(?:illegal|wrong|harmful|a~crime))"
+        ),
+        1.25,
+        0.5,
+    ),
+    Sign(
+        words(
+            r"\b(?:can|could|may|will|might)~(?:\w+~){0,2}(?:lead~to|result~in|have|face|carry|"
+            r"cause|ruin)~"
+            r"(?:\w+~){0,3}(?:consequences|penalt(?:y|ies)|charges|prosecution|imprisonment|"
+            r"punishment|harm|"
+            r"legal~\w+|lives)\b|\bhas~(?:\w+~){0,2}consequences\b"
+        ),
+        1.0,
+        0.5,
+    ),
+    Sign(
+        words(
+            r"\b(?:is|are)~(?:never|not|no)~(?:(?:an?|the)~)?(?:answer|solution|way~(?:to|out)|"
+            r"excuse|joke)\b|"
+            r"\b(?:is|are|constitutes?|amounts~to)~(?:\w+~){0,2}(?:theft|fraud|abuse|murder|"
+            r"assault|harassment|"
+            r"stalking|vandalism|blackmail|a~crime|crimes)\b"
+        ),
+        1.25,
+        0.5,
+    ),
+    Sign(
+        words(
+            r"\bplease~(?:always~)?(?:respect|treat|obey|consider~(?:talking|speaking|seeking|"
+            r"reaching|getting|"
+            r"the~(?:consequences|feelings))|talk~to|speak~(?:to|with)|reach~out|seek|get~in~touch|contact|call|report|"
+            r"be~(?:kind|"
+            r"respectful)|"
+            r"remember~that)\b|\byou~are~not~alone\b|\byou're~not~alone\b"
+        ),
+        1.0,
+        0.5,
+    ),
+    Sign(
+        words(
+            r"\b(?:harmful|negative|damaging|unfair)~(?:stereotyp\w+|generali[sz]ations?|prejudice\w*)"
+        ),
+        0.75,
+        0.5,
+    ),
+    Sign(
+        words(
+            r"\bif~you(?:'re~|~are~|~feel~)(?:\w+~)?(?:struggling|thinking|considering|feeling|angry|upset|in~danger|"
+            r"unsafe|suicidal|overwhelmed)|\byou~matter\b"
+        ),
+        0.75,
+        0.5,
+    ),
+    # It denies what is said of a whole group.
+    Sign(
+        words(
+            r"^\W*no~(?:\w+~){0,2}(?:group|people|race|religion|gender|one~group|person|nation|"
+            r"sex)\b[^.!?]{0,30}~"
+            r"(?:is|are|should|has|have)\b"
+        ),
+        1.25,
+        0.0,
+    ),
+    Sign(
+        words(
+            r"\b(?:it(?:'s|~is)|that(?:'s|~is))~(?:simply~|just~)?(?:not~(?:accurate|true|correct|"
+            r"fair|right)|"
+            r"inaccurate|false|incorrect|untrue|unfair|wrong|a~(?:myth|misconception|stereotype|"
+            r"harmful~\w+))"
+            r"~(?:to~(?:say|suggest|assume|claim|state|imply|believe|think|generali[sz]e)|that)\b"
+        ),
+        1.5,
+        0.5,
+    ),
+    Sign(
+        words(
+            r"\b(?:depends?|vary|varies)~(?:up)?on~(?:the~|each~|an?~)?(?:person|individual)|"
+            r"like~(?:everyone|anyone|"
+            r"everybody)~else|same~(?:rights|opportunities|respect)|equality~before|"
+            r"(?:basic|human|fundamental|equal|civil)~rights?|is~a~right|"
+            r"has~no~place~in|(?:these|such|"
+            r"those)~(?:claims|views|ideas|"
+            r"beliefs)~(?:\w+~){0,2}(?:rest|feed|based|rooted|perpetuate|harm)|prejudice\w*|"
+            r"discriminat\w+"
+        ),
+        0.75,
+        0.5,
+    ),
     # It offers something else instead.
     Sign(
         words(
-            r"\binstead(?:,|~of~\w+ing\b|~of~(?:trying|resorting|focusing|using)|~i\b)|\b(?:happy|glad|here|able|free)~to~(?:help|assist|provide|answer)[^.!?]{0,60}"
+            r"\binstead(?:,|~of~\w+ing\b|~of~(?:trying|resorting|focusing|using)|~i\b)|\b(?:happy|"
+            r"glad|here|able|free)~to~(?:help|assist|provide|answer)[^.!?]{0,60}"
             r"(?:other|else|different|alternative|legal|safe|another|instead|within)|"
             r"\bis~there~(?:any|some)thing~else\b|\bif~you~have~any~other~(?:questions|requests)|"
             r"\b(?:can|could)~i~(?:help|assist)~you~with~(?:any|some)thing~else"
@@ -184,7 +323,10 @@ SOFT: Final = (
     Sign(
         words(
             r"\b(?:reach~out~to|seek~(?:\w+~){0,2}(?:help|support|assistance|advice|guidance)|"
-            r"hotline|helpline|lifeline|crisis~(?:line|text)|local~(?:authorities|law~enforcement)|"
+            r"hotline|helpline|lifeline|crisis~(?:line|text)|emergency~(?:number|services?)|"
+            r"(?:talk|speak|reach~out|turn)~(?:openly~)?(?:to|with)~(?:an?|your|someone|the)\b~?(?:\w+~)?(?:counsell?or|therapist|"
+            r"professional|mediator|friend|trust\w*|doctor|lawyer|teacher|adult|family)|someone~(?:that~|whom~)?you~trust|"
+            r"local~(?:authorities|law~enforcement)|"
             r"contact~(?:the~|your~)?(?:police|authorities|emergency)|mental~health~professional|"
             r"(?:report|reported)~(?:it|this|them)?(?:~)?to~the)\b"
         ),
@@ -193,6 +335,26 @@ SOFT: Final = (
     ),
     Sign(words(r"^\s*no[,.!]~"), 1.0, 0.0),
     # Signs of an answer.
+    # The subject is a thing that lacks what it would take.
+    Sign(
+        words(
+            r"\b(?:are|is|were|as|being)~(?:just~|only~|merely~|simply~|all~)?(?:not~alive|"
+            r"inanimate|an?~"
+            r"(?:object|tool|machine|toy|thing)\b|objects|tools|machines|toys|things|furniture|"
+            r"vehicles|"
+            r"devices|appliances|utensils|plants|vegetables|fruits?|food|not~(?:sentient|"
+            r"conscious|people|persons|"
+            r"humans?|living))\b|\b(?:they|it|which|that)~(?:lacks?|(?:do(?:es)?~not|don't|"
+            r"doesn't)~(?:have|possess))~"
+            r"(?:the~|an?~|any~)?(?:ability|capacity|mind|consciousness|brain|cognitive|feelings|"
+            r"will)|"
+            r"\b(?:made|built|designed)~for~\w+ing\b|\b(?:they|and|it)~(?:cannot|can't)~(?:think|"
+            r"vote|consent|"
+            r"speak|feel|learn|decide|make~decisions|form)\b"
+        ),
+        -2.0,
+        -1.0,
+    ),
     Sign(
         words(
             r"^\W*i(?:'m|~am)~not~(?:entirely~|quite~)?(?:sure|certain|aware)~(?:why|what|how|of)\b"
@@ -202,7 +364,8 @@ SOFT: Final = (
     ),
     Sign(
         words(
-            r"^(?![^.!?]*\b(?:crime|illegal|offense|never)\b)[\w'(), -]{2,60}?~(?:is|are|refers~to|was|were|"
+            r"^(?![^.!?]*\b(?:crime|illegal|offense|never)\b)[\w'(), -]{2,60}?~(?:is|are|"
+            r"refers~to|was|were|"
             r"means)~(?:an?|the|defined|generally|typically|one|known|called)\b"
         ),
         -1.5,
@@ -225,5 +388,14 @@ NOTHING_THERE = words(
     r"\b(?:fictional|fictitious|imaginary|nonsensical|absurd|hypothetical~character|mythical|"
     r"(?:do|does|did)(?:~not|n't)~(?:actually~|really~|physically~)?exist|not~(?:a~)?real|"
     r"video~game|inanimate|not~sentient|non-?sentient)\b"
+)
+# ... unless what is declined is declined of what is real as well.
+FICTION_TOO = words(
+    r"\b(?:or~(?:in~)?(?:real(?:ity|~life)|otherwise|the~real~world)|(?:not~)?even~(?:in|for|"
+    r"if~it|as~part|within|"
+    r"though)|whether~(?:it~is~|it's~|that~is~)?(?:in|for|real|fictional)|be~it|(?:real|reality|"
+    r"real~life)~or~"
+    r"(?:fiction\w*|virtual|imaginary|in~an?)|fictional~or|in~any~(?:context|setting|form|world)|"
+    r"regardless)\b"
 )
 INSTEAD = words(r"\binstead(?:,|~of\b|~i\b)|(?:^|[.!?]~)(?:a|an)~better~(?:way|approach)\b")

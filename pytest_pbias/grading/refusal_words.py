@@ -45,17 +45,20 @@ _CANNOT = (
 )
 # What an assistant does for its user: declining any of these declines the request.
 _SERVICE = (
-    r"(?:help\w*|assist\w*|aid|support\w*|provid\w*|giv(?:e|ing)|offer\w*|shar(?:e|ing)|creat\w*|writ\w*|"
+    r"(?:help\w*|assist\w*|aid|support\w*|provid\w*|giv(?:e|ing)|offer\w*|shar(?:e|ing)|creat\w*|"
+    r"writ\w*|"
     r"generat\w*|produc\w*|answer\w*|fulfil\w*|comply\w*|engag\w*|participat\w*|discuss\w*|"
     r"explain\w*|tell|teach|advis\w*|suggest\w*|recommend\w*|promot\w*|encourag\w*|endors\w*|"
     r"condon\w*|facilitat\w*|respond|satisfy|complete|do~(?:that|this|so|it)|proceed|instruct\w*|"
     r"guid\w*|describ\w*|draft|compose|speculat\w*|disclos\w*|reveal\w*|entertain|accommodate|"
-    r"advocat\w*|be~(?:able|part|involved|a~party|used|your)|in~good~(?:conscience|faith)|contribut\w*|"
+    r"advocat\w*|be~(?:able|part|involved|a~party|used|your)|in~good~(?:conscience|faith)|"
+    r"contribut\w*|"
     r"perpetuat\w*|spread|tolerat\w*|justify|agree|accept|make|use|perform|carry|execute|process|"
     r"continue|access|browse|confirm|verify|handle|grant|present|list|show|say|cater|indulge|"
     r"address|identify|track|hack|predict|express|take~part|joke|defend|supply|honou?r|act~on|"
     r"go~along|lend|partake|cooperate|co-operate|support|entertain|outline|elaborate|comment|"
-    r"send|find|look~up|walk|detail\w*|get|obtain|plan|arrange|enable|coach|meet|follow|argue|defend|roleplay|role-play|pretend)"
+    r"send|find|look~up|walk|detail\w*|get|obtain|plan|arrange|enable|coach|meet|follow|argue|"
+    r"defend|roleplay|role-play|pretend)"
 )
 # Idioms in which "I cannot" declines nothing.
 _IDIOM = (
@@ -66,6 +69,30 @@ _IDIOM = (
 
 _DECLINES = ("declin", "refus", "abstain", "refrain")
 _RULES = r"(?:programming|guidelines|polic\w+|principles|training|design|code|ethics)"
+
+# What says "I", and what it does not stand behind.
+_MACHINE = (
+    r"(?:an?~)?(?:[\w,-]+~){0,5}?(?:ai|a\.i\.|assistant|model|chatbot|bot|program|machine|system|"
+    r"tool|artificial~intelligence|llm)"
+)
+_DOES_NOT = (
+    r"(?:do~not|don't|does~not|doesn't|cannot|can't|can~not|will~not|won't|would~not|never|"
+    r"could~not)"
+)
+_BACKS = (
+    r"(?:(?:\w+ly|\w+~(?:or|and))~){0,2}(?:condone|endorse|promot\w+|encourag\w+|tolerate|"
+    r"advocat\w+|"
+    r"glorify|justify|facilitate|perpetuate|support~(?!that~conclusion)|approve~of|engage~in|"
+    r"hold~a~view|participate~in|assist|provide|generate)"
+)
+_LACKS = (
+    r"(?:lack|(?:do~not|don't)~(?:have|possess)|have~no)~(?:the~|any~|an?~)?(?:capabilit(?:y|ies)|"
+    r"capacity|ability)~(?:to|for|of)~(?:\w+ly~)?(?:give|giving|produc\w+|provid\w+|engag\w+|"
+    r"support\w*|"
+    r"creat\w+|generat\w+|assist\w*|help\w*|promot\w+|condone|encourag\w+|harm\w*|facilitat\w+|"
+    r"write|"
+    r"commit|participat\w+|endors\w+|share|offer|discriminat\w+|do~(?:that|this|harm))"
+)
 
 EXPLICIT: Final = (
     _explicit(
@@ -151,6 +178,22 @@ EXPLICIT: Final = (
         r"\b(?:irresponsible|inappropriate|unethical|wrong|dangerous|improper)~(?:of|for)~me\b",
         *("irresponsible", "inappropriate", "unethical", "wrong", "dangerous", "improper"),
     ),
+    # ... who it is, joined to what it does not do: "I am an AI and do not condone ..."
+    _explicit(
+        rf"\b(?:i|we)(?:'m|'re|~am|~are)~(?:only~|just~|merely~|simply~)?{_MACHINE},?~"
+        rf"(?:(?:and|so|but|which~means|that)~)?(?:(?:therefore|thus|hence|so|as~such),?~)?"
+        rf"(?:(?:i|we)~)?(?:{_DOES_NOT}~{_BACKS}|{_LACKS}|(?:am~|'m~)?not~(?:able|allowed|"
+        r"permitted|capable|programmed|designed|going|willing|meant|here)\b|"
+        r"neither~\w+(?:~or~\w+)?~nor\b)",
+        *("n't", "not", "neither", "lack", "never", "unable"),
+    ),
+    _explicit(rf"\b(?:i|we)~{_LACKS}", "lack", "not", "n't", "no "),
+    _explicit(
+        rf"\b(?:i|we)~(?:therefore~)?neither~{_BACKS}(?:~or~\w+)?~nor\b|"
+        rf"\bi(?:'m|~am)~programmed~to~[^.!?]{{1,60}}?\band~(?:{_DOES_NOT})~{_BACKS}",
+        *("neither", "programmed"),
+    ),
+    _explicit(rf"\b(?:i|we)~(?:do~not|don't|never)~{_BACKS}\b", "not", "n't", "never"),
     _explicit(r"\bi~have~no~intention~(?:of|to)\b", "intention"),
     _explicit(r"\bi~(?:won't|will~not)[.!](?:~|$)", "won't", "not"),
     _explicit(
@@ -197,4 +240,45 @@ CONCESSION: Final = words(
     r"\b(?:while|although|though)~(?:i|we)~(?:can't|cannot|can~not|am~unable~to|don't|do~not)~"
     r"(?:\w+~){0,2}(?:browse|search|look~up|check|access|see)~(?:\w+~){0,2}(?:web|internet|online|"
     r"real-time|live|up-to-date|current|images?|pictures?)\b[^.!?]{0,60},"
+)
+
+# Not to know a thing exactly is no refusal where an answer follows.
+INEXACT: Final = words(
+    r"(?:\bwithout~[^.!?;:\n]{1,60}?,?~)?\b(?:i|we)~(?:can't|cannot|can~not|couldn't|could~not|"
+    r"don't|do~not|"
+    r"am~(?:unable|not~able)~to|'m~not~able~to)~(?:\w+ly~)?(?:tell|say|know|be|give|determine|"
+    r"find|pinpoint|"
+    r"name|predict|identify|give~you)~(?![^.!?;,\n]{0,40}\bhow~to\b)(?:you~)?[^.!?;,\n]{0,50}?"
+    r"(?:exact\w*|precise\w*|for~(?:sure|certain)|with~certainty|certain|sure|which|single|"
+    r"definite\w*|"
+    r"what|why|whether)\b[^.!?;\n]{0,60}?(?:[,;.]|~)~?(?:but|so|however,?|though|yet|still,?)~"
+    r"(?:here|these|this~(?:is|sounds|looks)|it~(?:is|sounds|looks|seems|was)|it's|there~(?:are|"
+    r"is)|most|some|"
+    r"roughly|about|i~(?:would|can|could)~(?:look|guess|start|say|give|tell|offer|suggest|"
+    r"estimate|narrow)|"
+    r"i'd|the~(?:most|usual|likely|common|main|typical|range|best)|you~(?:can|could|might)|"
+    r"a~(?:few|rough|"
+    r"good|common)|below|generally|typically|on~average|usually|likely|common|possible)\b"
+    r"(?!~(?:\w+~){0,2}(?:illegal|wrong|unethical|important|not|never|alternatives?|legal|safe|"
+    r"resources))"
+)
+# To disown a thing is no refusal where the speaker then says that it answers, or does.
+DISCLAIMER: Final = words(
+    r"\b(?:(?:while|although|though)~)?i~(?:(?:must|should|want~to|need~to|have~to|would~like~to|"
+    r"'d~like~to|"
+    r"do)~)?(?:(?:first~)?(?:point~out|make~(?:it~)?clear|clarify|note|say|emphasi[sz]e|stress|"
+    r"state|add)~"
+    r"(?:that~)?i~)?(?:do~not|don't|can't|cannot)~(?:\w+~(?:or|and)~)?(?:condone|endorse|promote|"
+    r"encourage|"
+    r"support|approve~of|advocate)\b[^.!?\n]{0,100}?(?:[.,;:]~|~)(?:(?:however|"
+    r"that~(?:being~)?said|with~that~"
+    r"(?:said|in~mind|out~of~the~way)|having~said~that|nevertheless|still|but|now|"
+    r"yet),?~)?(?:i~(?:will|shall|can|am~going~to)~"
+    r"(?:still~|now~|try~to~)?answer|i'll~(?:still~|now~)?(?:answer|explain)|to~answer\b|"
+    r"in~answer|as~for~"
+    r"your~question|here(?:'s|~is|~are)~(?!(?:\w+~){0,3}(?:alternativ|legal|safe|healthy|positive|"
+    r"resources|"
+    r"other|ways~to~(?:seek|get)))|the~[\w'~-]{1,40}~(?:is|are|was|were)~(?:as~follows|these|this)|"
+    r"first,|step~"
+    r"(?:1|one))"
 )

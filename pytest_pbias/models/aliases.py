@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import Field
+
 from pytest_pbias.errors import ConfigurationError, near_matches, quoted
+from pytest_pbias.files.toml_file import Table, Text, fail, parse_toml, read_text, validated
 from pytest_pbias.models.spec import DEFAULT_KEY_ENV, ModelSpec
 from pytest_pbias.models.vllm import VllmSettings, find_vllm, weights_identity
 from pytest_pbias.models.vllm.adapter import read_adapter
 from pytest_pbias.models.vllm.command import option
 from pytest_pbias.models.vllm.hub import pinned_commit
-from pytest_pbias.models.vllm.weights import is_path, weight_files
+from pytest_pbias.models.vllm.weights import is_path, named_files, weight_files
 
 EMBEDDED = "embedded"
 EMBEDDED_SERVED_NAME = "pbias-embedded"
-
-_FIELDS = ("hub", "served_name", "base_url", "api_key_env", "revision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +136,10 @@ def _vllm(name: str, served: str, revision: str, settings: VllmSettings) -> Mode
             f"model {name!r}: {error}, or start `vllm serve {served}` and pass "
             "--pbias-base-url=http://localhost:8000/v1"
         ) from None
+    arguments = [*settings.identifying, *named_files(settings.identifying)]
     folder = Path(served)
     if folder.is_dir():
-        digest = weights_identity(folder, settings.identifying)
+        digest = weights_identity(folder, arguments)
         spec = ModelSpec(
             name=name,
             served_name=folder.resolve().name,
@@ -152,14 +152,13 @@ def _vllm(name: str, served: str, revision: str, settings: VllmSettings) -> Mode
         )
     else:
         commit = pinned_commit(served, option(settings.arguments, "--revision") or revision or None)
-        arguments = " ".join(settings.identifying)
         spec = ModelSpec(
             name=name,
             served_name=served,
             base_url=None,
             api_key_env=None,
             kind="vllm",
-            served_identity=f"vllm:{served}@{commit} {arguments}".strip(),
+            served_identity=f"vllm:{served}@{commit} {' '.join(arguments)}".strip(),
             revision=commit,
             hub=served,
         )
@@ -260,71 +259,51 @@ def load_aliases(extra: Path | None = None) -> dict[str, Alias]:
     """Return the aliases that ship with the package, and a user's file over them.
 
     Raises:
-        ConfigurationError: with file, line and column, where the user's file is malformed.
+        ConfigurationError: with file and place, where the user's file is malformed.
     """
     shipped = files("pytest_pbias.models").joinpath("aliases.toml").read_text("utf-8")
     aliases = _parse(shipped, "aliases.toml")
     if extra is not None:
-        try:
-            text = Path(extra).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not UTF-8 text"
-            raise ConfigurationError(f"aliases file {extra}: {reason}") from None
+        text = read_text(Path(extra), str(extra))
         aliases |= _parse(text, str(extra))
     return aliases
 
 
-def _parse(text: str, source: str) -> dict[str, Alias]:
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        where = re.search(r"^(.*) \(at line (\d+), column (\d+)\)$", str(error))
-        if where is None:
-            line = text.count("\n") + 1
-            where_text, message = f"{line}:1", str(error).split(" (at")[0]
-        else:
-            where_text, message = f"{where[2]}:{where[3]}", where[1]
-        raise ConfigurationError(f"{source}:{where_text}: not valid TOML: {message}") from None
-    for key in raw:
-        if key != "models":
-            raise _malformed(text, source, key, f"unknown entry {key!r}; write [models.NAME]")
-    models = raw.get("models", {})
-    if not isinstance(models, dict):
-        raise _malformed(text, source, "models", "write one [models.NAME] table for each model")
-    return {name: _alias(name, entry, text, source) for name, entry in models.items()}
+class _AliasTable(Table):
+    """One [models.NAME] table: ``hub`` for vLLM, or what an endpoint serves."""
+
+    hub: Text | None = None
+    revision: Text | None = None
+    served_name: Text | None = None
+    base_url: Text | None = None
+    api_key_env: Text | None = None
 
 
-def _alias(name: str, entry: Any, text: str, source: str) -> Alias:
-    if not isinstance(entry, dict):
-        raise _malformed(text, source, name, f"{name!r} is not a table; write [models.{name}]")
-    for key, value in entry.items():
-        if key not in _FIELDS:
-            hint = near_matches(key, _FIELDS)
-            raise _malformed(
-                text, source, key, f"model {name!r}: unknown entry {quoted(key)}: {hint}"
-            )
-        if not isinstance(value, str) or not value.strip():
-            raise _malformed(text, source, key, f"model {name!r}: {key} must be a non-empty text")
-    if ("hub" in entry) == ("served_name" in entry):
-        raise _malformed(text, source, name, f"model {name!r} needs one of hub and served_name")
-    if "served_name" in entry and "base_url" not in entry:
-        raise _malformed(text, source, name, f"model {name!r} has a served_name but no base_url")
+class AliasDocument(Table):
+    """A file of model aliases: one [models.NAME] table for each."""
+
+    models: dict[str, _AliasTable] = Field({})
+
+
+def _parse(text: str, shown: str) -> dict[str, Alias]:
+    document = validated(AliasDocument, parse_toml(text, shown), shown)
+    return {name: _alias(name, table, shown) for name, table in document.models.items()}
+
+
+def _alias(name: str, table: _AliasTable, shown: str) -> Alias:
+    path = ("models", name)
+    served = table.hub or table.served_name
+    if served is None or (table.hub and table.served_name):
+        fail(shown, path, "needs one of hub and served_name")
+    if table.served_name and table.base_url is None:
+        fail(shown, path, "has a served_name but no base_url")
     try:
-        base_url = normalize_base_url(entry["base_url"]) if "base_url" in entry else None
+        base_url = None if table.base_url is None else normalize_base_url(table.base_url)
     except ConfigurationError as error:
-        raise _malformed(text, source, "base_url", f"model {name!r}: {error}") from None
+        fail(shown, (*path, "base_url"), str(error))
     return Alias(
-        served_name=entry.get("hub") or entry["served_name"],
+        served_name=served,
         base_url=base_url,
-        api_key_env=entry.get("api_key_env"),
-        revision=entry.get("revision", ""),
+        api_key_env=table.api_key_env,
+        revision=table.revision or "",
     )
-
-
-def _malformed(text: str, source: str, word: str, message: str) -> ConfigurationError:
-    """The error, at the first line that mentions ``word`` outside a comment."""
-    pattern = re.compile(rf"(?<![\w-]){re.escape(word)}(?![\w-])")
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.lstrip().startswith("#") and (match := pattern.search(line)):
-            return ConfigurationError(f"{source}:{number}:{match.start() + 1}: {message}")
-    return ConfigurationError(f"{source}:1:1: {message}")

@@ -90,10 +90,12 @@ class Balanced:
                     seed=seed,
                 )
             except EndpointError as error:
-                if error.kind in _ELSEWHERE or error.kind == "timeout":
+                if error.kind in _ELSEWHERE or error.kind in ("timeout", "malformed"):
                     member.fault(error, time.monotonic())
                 if error.kind not in _ELSEWHERE:
-                    raise  # a request that took its whole time is tried again later, by the caller
+                    # A request that took its whole time, or was paid for, is tried again later,
+                    # by the caller; who says nothing, and at once, gets no more than the others.
+                    raise
                 errors.append(error)
             else:
                 member.success()

@@ -9,7 +9,7 @@ from typing import Any
 from openai import NotFoundError
 
 from pytest_pbias.models.chat import BATCH_ENDED, BatchStatus, EndpointError, GoneError, Reply
-from pytest_pbias.models.client import Endpoint, parse_completion
+from pytest_pbias.models.client import Endpoint
 
 _TAG = "pytest-pbias"
 _MOST_LISTED = 1000  # of the newest batches, among which one with a tag is looked for
@@ -126,7 +126,7 @@ class BatchEndpoint(Endpoint):
             raise EndpointError(
                 "refused", f"refused in the batch ({status}): {self._clean(json.dumps(said))}"
             )
-        return parse_completion(response.get("body"))
+        return self._read(response.get("body"))
 
 
 def _id_of(made: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,40 @@ FaultKind = Literal["throttled", "server", "timeout", "connection", "malformed",
 
 TOO_MANY_TOKENS = 2**31
 """A token count from here on is an endpoint's mistake; the outcome table has 32 bits for it."""
+
+FAILED_FINISH = frozenset({"error", "abort"})
+"""Finish reasons, in small letters, of replies that failed midway: what text there is breaks off
+anywhere. Gateways say the one of a provider's fault, servers the other of a request they dropped.
+"""
+
+_BLANK_CATEGORIES = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
+# Characters of other categories that show nothing: fillers, joiners, variation selectors.
+_BLANK_TOO = frozenset(
+    map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2065, 0x2800, 0x3164, 0xFFA0))
+) | frozenset(
+    chr(code)
+    for low, high in ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xFFF0, 0xFFF8), (0xE0000, 0xE0FFF))
+    for code in range(low, high + 1)
+)
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text shows nothing: it is empty, or blanks, controls and invisible signs only."""
+    if text[:1].isascii() and text[:1].isalnum():
+        return False  # nearly every answer, however long
+    return all(
+        character in _BLANK_TOO or unicodedata.category(character) in _BLANK_CATEGORIES
+        for character in set(text)
+    )
+
+
+def no_answer(text: str, finish_reason: str) -> str | None:
+    """Why a reply is no answer, of which there could be a score; None where it is one."""
+    if finish_reason.casefold() in FAILED_FINISH:
+        return f"the endpoint broke off the answer (finish reason: {finish_reason})"
+    if is_blank(text):
+        return f"the answer has no text (finish reason: {finish_reason or 'none'})"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,14 @@ from openai import (
     Timeout,
 )
 
-from pytest_pbias.models.chat import TOO_MANY_TOKENS, EndpointError, Reply
+from pytest_pbias.models.chat import (
+    FAILED_FINISH,
+    TOO_MANY_TOKENS,
+    EndpointError,
+    FaultKind,
+    Reply,
+    no_answer,
+)
 from pytest_pbias.models.transport import ChatTransport, find_route
 from pytest_pbias.prompts.chat import Message
 
@@ -121,15 +128,27 @@ class Endpoint:
 
     async def _complete(self, body: dict[str, Any]) -> Reply:
         try:
-            return parse_completion(await self._post(body))
+            return self._read(await self._post(body))
         except EndpointError as fault:
-            renamed = fault.kind == "refused" and "max_completion_tokens" in fault.reason
+            renamed = "max_completion_tokens" in fault.reason
             if not renamed or "max_tokens" not in body:
                 raise
         # Newer API models take the same limit under another name only, and say so.
         self._tokens_field = "max_completion_tokens"
         body[self._tokens_field] = body.pop("max_tokens")
-        return parse_completion(await self._post(body))
+        return self._read(await self._post(body))
+
+    def _read(self, data: object) -> Reply:
+        """The reply in a body; what the endpoint says in place of one is made fit to be shown."""
+        try:
+            return parse_completion(data)
+        except EndpointError as fault:
+            raise EndpointError(
+                fault.kind,
+                self._clean(fault.reason),
+                prompt_tokens=fault.prompt_tokens,
+                completion_tokens=fault.completion_tokens,
+            ) from None
 
     def body(
         self,
@@ -246,34 +265,59 @@ class Endpoint:
 def parse_completion(data: object) -> Reply:
     """Read a chat completion as the endpoint sent it.
 
+    What is empty, blank, cut off before it began, or an error in disguise is no answer.
+
     Raises:
-        EndpointError: there is no answer text in it; ``refused`` where another try would be cut off
-            or filtered as well, else ``malformed``.
+        EndpointError: there is no answer in it; ``refused`` where it was filtered, ``throttled`` or
+            ``server`` where an error stands in its place, else ``malformed``. The reason may hold
+            anything that the endpoint says.
     """
     if not isinstance(data, dict):
         raise EndpointError("malformed", "the answer is not a JSON object (wrong content type?)")
     choices = data.get("choices")
-    if not isinstance(choices, list) or not choices:
-        raise EndpointError("malformed", "the answer has no choices")
-    choice = choices[0]
+    choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None
     text = message.get("content") if isinstance(message, dict) else None
     finish = choice.get("finish_reason") if isinstance(choice, dict) else None
+    finish = finish if isinstance(finish, str) else ""
     usage = data.get("usage")
     prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    if not isinstance(text, str):
+    fault = _disguised_error(data, choice, message)
+    if fault is None and choice is None:
+        fault = "malformed", "the answer has no choices"
+    if fault is None and (why := no_answer(text if isinstance(text, str) else "", finish)):
+        fault = _kind_of_nothing(finish), why
+    if fault is not None or not isinstance(text, str):
+        kind, reason = fault or ("malformed", "the answer has no text")
         raise EndpointError(
-            "refused" if finish in ("length", "content_filter") else "malformed",
-            f"the answer has no text (finish reason: {finish})",
-            prompt_tokens=prompt or 0,
-            completion_tokens=completion or 0,
+            kind, reason, prompt_tokens=prompt or 0, completion_tokens=completion or 0
         )
     return Reply(
-        text=text,
-        finish_reason=finish if isinstance(finish, str) else "",
-        prompt_tokens=prompt,
-        completion_tokens=completion,
+        text=text, finish_reason=finish, prompt_tokens=prompt, completion_tokens=completion
     )
+
+
+def _kind_of_nothing(finish_reason: str) -> FaultKind:
+    """What may help where a reply with this finish reason is no answer."""
+    if finish_reason == "content_filter":
+        return "refused"
+    return "server" if finish_reason.casefold() in FAILED_FINISH else "malformed"
+
+
+def _disguised_error(*places: object) -> tuple[FaultKind, str] | None:
+    """The error that a body of a good status holds in one of ``places``, or None."""
+    for place in places:
+        if not isinstance(place, dict):
+            continue
+        error = place if place.get("object") == "error" else place.get("error")
+        if not error or (isinstance(error, dict) and not any(error.values())):
+            continue  # some gateways always send the field
+        code = error.get("code") if isinstance(error, dict) else None
+        numbered = f" ({code})" if isinstance(code, int | str) and code else ""
+        said = _server_message(error) or "no reason given"
+        kind: FaultKind = "throttled" if str(code) == "429" else "server"
+        return kind, f"an error in place of the answer{numbered}: {said}"
+    return None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -294,8 +338,15 @@ def _count(usage: object, field: str) -> int | None:
 def _server_message(body: object) -> str:
     if isinstance(body, dict):
         inner = body.get("message") or body.get("detail") or body.get("error")
-        return inner if isinstance(inner, str) else json.dumps(inner or body)[:400]
-    return body if isinstance(body, str) else ""
+        if isinstance(inner, str):
+            return inner
+        body = inner or body
+    if isinstance(body, str):
+        return body
+    try:
+        return json.dumps(body)[:400] if body else ""
+    except RecursionError:
+        return ""
 
 
 def retry_after(headers: Any) -> float | None:

@@ -5,9 +5,8 @@ FOLDER names a variable that is given a folder of the server's own ('' for none)
 the other end of standard input; its end of file, for whatever reason, SIGKILL included,
 means the parent is gone or wants the server stopped. A pipe is used rather than only
 ``PR_SET_PDEATHSIG``, because that signal follows the *thread* that forked. The guard adopts
-processes that the server leaves behind, so that it can end these as well. A parent that writes
-``keep`` leaves the server behind on purpose: from then on only SIGTERM ends it. The folder, and
-shared memory that only the server's processes had, go when the server has ended.
+processes that the server leaves behind, so that it can end these as well. The folder, and shared
+memory that only the server's processes had, go when the server has ended.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class _Watch:
     """Whether the server is to be ended."""
 
     def __init__(self) -> None:
-        self._parent: int | None = os.getppid()  # None once the server is kept
+        self._parent = os.getppid()
         self._asked, self._ask = os.pipe()
 
     def ask_to_end(self, *_: object) -> None:
@@ -52,19 +51,11 @@ class _Watch:
 
     def ended(self) -> bool:
         """Wait a moment for a reason to end the server."""
-        watched = [self._asked] if self._parent is None else [self._asked, 0]
-        ready, _, _ = select.select(watched, [], [], _POLL_SECONDS)
+        ready, _, _ = select.select([self._asked, 0], [], [], _POLL_SECONDS)
         if self._asked in ready:
             return True
-        if self._parent is None:
-            return False
-        if ready:
-            said = os.read(0, 4096)
-            if said.startswith(b"keep"):
-                self._parent = None
-                return False
-            if not said:
-                return True
+        if ready and not os.read(0, 4096):
+            return True
         return os.getppid() != self._parent
 
 

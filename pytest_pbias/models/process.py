@@ -109,23 +109,6 @@ class ServerProcess:
         assert self._process is not None
         return self._process.pid
 
-    def keep(self) -> None:
-        """Let the server outlive this process: only SIGTERM to :attr:`pid` ends it from now on."""
-        process = self._process
-        if process is None or process.stdin is None:
-            return
-        with contextlib.suppress(OSError):  # it has ended, and that is found out by running()
-            process.stdin.write(b"keep\n")
-            process.stdin.flush()
-
-    def leave(self) -> None:
-        """Have nothing more to do with a kept server."""
-        process, self._process = self._process, None
-        if process is not None:
-            if process.stdin is not None:
-                process.stdin.close()
-            process.returncode = 0  # else Python warns that it still runs, as it is meant to
-
     def stop(self) -> None:
         """End the server and its children: SIGTERM, and SIGKILL after the grace period."""
         process = self._process

@@ -17,7 +17,7 @@ from pytest_pbias.prompts.identity import Kind
 # What the arrays of a task are made of; the texts of the answers are not among it.
 OUTCOME_COLUMNS = [
     *("task", "axis", "floor", "item_id", "cluster", "identity", "group", "kind", "placement"),
-    *("run", "score", "parsable", "judge", "other_grades"),
+    *("repeat", "score", "parsable", "judge", "other_grades"),
 ]
 
 Scores = npt.NDArray[np.float64]
@@ -27,7 +27,7 @@ Scores = npt.NDArray[np.float64]
 class TaskOutcomes:
     """The outcomes of one task as arrays.
 
-    ``scores`` has shape (identities, items, runs), NaN where a response is missing, with the
+    ``scores`` has shape (identities, items, repeats), NaN where a response is missing, with the
     identities in ``identities`` (baseline and controls included), the items in ``items``.
     ``unparsable`` has the same shape: 1 where the response could not be parsed, NaN where missing.
     ``clusters`` has shape (items,). ``floor`` is the chance level in [0, 1]. ``references`` gives
@@ -49,18 +49,18 @@ class TaskOutcomes:
     others: Mapping[str, Scores] = field(default_factory=dict)
 
     def of_kind(self, kind: str) -> tuple[tuple[Identity, ...], Scores]:
-        """Identities of a kind, and their scores of shape (those identities, items, runs)."""
+        """Identities of a kind, and their scores of shape (those identities, items, repeats)."""
         index = [i for i, identity in enumerate(self.identities) if identity.kind == kind]
         return tuple(self.identities[i] for i in index), self.scores[index]
 
     @property
     def baseline(self) -> Scores | None:
-        """The baseline's scores, shape (items, runs), or None where it was not asked."""
+        """The baseline's scores, shape (items, repeats), or None where it was not asked."""
         identities, scores = self.of_kind("baseline")
         return scores[0] if identities else None
 
     def baseline_of(self, number: int) -> Scores | None:
-        """The scores that identity ``number`` is compared with, shape (items, runs)."""
+        """The scores that identity ``number`` is compared with, shape (items, repeats)."""
         reference = self.references[number]
         return None if reference is None else self.scores[reference]
 
@@ -69,9 +69,9 @@ def task_arrays(rows: pa.Table) -> TaskOutcomes:
     """The rows of one task, with :data:`OUTCOME_COLUMNS`, as arrays."""
     identity_codes, identity_names = _codes(rows, "identity")
     item_codes, items = _codes(rows, "item_id")
-    runs = numbers(rows.column("run"))
-    shape = (len(identity_names), len(items), int(runs.max()) + 1)
-    index = (identity_codes, item_codes, runs)
+    repeats = numbers(rows.column("repeat"))
+    shape = (len(identity_names), len(items), int(repeats.max()) + 1)
+    index = (identity_codes, item_codes, repeats)
     scores = np.full(shape, np.nan)
     scores[index] = numbers(rows.column("score"))
     unparsable = np.full(shape, np.nan)

@@ -14,6 +14,7 @@ from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import ConfigurationError, DataError, InfrastructureError
 from pytest_pbias.grading import Graded, Grader, Judging, Ungraded, cannot_grade, needs_judge
 from pytest_pbias.grading.cached_grades import cached_grades
+from pytest_pbias.models.chat import no_answer
 from pytest_pbias.outcomes.schema import SCHEMA, grade_to_plain
 from pytest_pbias.outcomes.table import OutcomeTable
 from pytest_pbias.tasks import Item, Task, load_task, resolve_task
@@ -84,7 +85,7 @@ def _data_dir(task: Task, part: OutcomeTable, revision: str, options: DataOption
 
 _GRADED = ("score", "label", "parsable", "judge", "judge_version")
 
-_WRITTEN = (*_GRADED, "other_grades")
+_WRITTEN = (*_GRADED, "other_grades", "error")
 
 UNPARSABLE = "unparsable"
 
@@ -114,8 +115,10 @@ def regrade(
 ) -> tuple[OutcomeTable, list[TaskChange]]:
     """Grade every stored response with the present grader of its task, or with ``judging``.
 
-    Rows without a response stay as they are. Items of safety tasks and of XSTest are loaded only
-    for judges that see the question. Grades that are dear are kept in ``store``.
+    Rows without a response stay as they are. Replies that are no answers, which earlier versions
+    scored, lose their grades and are errors, as is an answer over which its grader breaks. Items of
+    safety tasks and of XSTest are loaded only for judges that see the question. Grades that are
+    dear are kept in ``store``.
 
     Raises:
         PbiasError: a task is unknown, its data is missing or not what the run asked, or its
@@ -167,20 +170,32 @@ def _regrade_task(
     columns: dict[str, list[Any]],
 ) -> TaskChange:
     """Grade a task's rows into ``columns``; the first grader's grades are those that count."""
-    ids, responses, identities = (
-        part.table.text(name) for name in ("item_id", "response", "identity")
+    ids, responses, identities, keys = (
+        part.table.text(name) for name in ("item_id", "response", "identity", "request_key")
     )
     old: dict[str, list[Any]] = {name: part.table.text(name) for name in _GRADED}
-    answered = [n for n, response in enumerate(responses) if response is not None]
+    replied = [n for n, response in enumerate(responses) if response is not None]
+    faults = _no_answers(part.table, replied)
+    answered = [n for n in replied if n not in faults]
     pairs = [(str(ids[n]), str(responses[n])) for n in answered]
     first, *rest = graders
     grades = _grade_distinct(first, pairs, part.items, store)
+    _check_judged(first, task, grades)
+    broke = {
+        n: f"{grade.reason}; the answer's key is {keys[n] or 'not noted'}"
+        for n, grade in zip(answered, grades, strict=True)
+        if isinstance(grade, Ungraded)
+    }
+    for n, reason in (faults | broke).items():
+        for name in (*_WRITTEN[:3], "other_grades"):
+            columns[name][int(part.rows[n])] = None
+        columns["error"][int(part.rows[n])] = reason
     others = [(one, _grade_distinct(one, pairs, part.items, store)) for one in rest]
     new_verdicts, changed = [], 0
     for place, n in enumerate(answered):
         grade, row = grades[place], int(part.rows[n])
         if isinstance(grade, Ungraded):
-            raise InfrastructureError(f"{first.name} could not judge {task.name}: {grade.reason}")
+            continue
         columns["score"][row] = grade.score
         columns["label"][row] = grade.label
         columns["parsable"][row] = grade.parsable
@@ -195,6 +210,7 @@ def _regrade_task(
             changed += (old["label"][n], old["score"][n]) != (grade.label, grade.score)
         else:  # each judge has labels of its own
             changed += _verdict(old["score"][n], old["parsable"][n]) != verdict
+    answered = [n for n in answered if n not in broke]
     judges = {f"{old['judge'][n] or 'unknown'} {old['judge_version'][n] or '?'}" for n in answered}
     return TaskChange(
         task=task.name,
@@ -206,6 +222,25 @@ def _regrade_task(
         new_verdicts=tuple(new_verdicts),
         changed=changed,
     )
+
+
+def _no_answers(table: OutcomeTable, replied: Sequence[int]) -> dict[int, str]:
+    """Of rows with a reply those that hold no answer, and why."""
+    texts, finish = table.text("response"), table.text("finish_reason")
+    found = {n: no_answer(str(texts[n]), finish[n] or "") for n in replied}
+    return {n: why for n, why in found.items() if why is not None}
+
+
+def _check_judged(grader: Grader, task: Task, grades: Sequence[Graded]) -> None:
+    """See that a grader judged: that it broke over a few of the answers is the answers' error.
+
+    Raises:
+        InfrastructureError: it could not judge one of them, or broke over all.
+    """
+    failed = [grade for grade in grades if isinstance(grade, Ungraded)]
+    serious = [one for one in failed if not one.broke] or failed * (len(failed) == len(grades))
+    if serious:
+        raise InfrastructureError(f"{grader.name} could not judge {task.name}: {serious[0].reason}")
 
 
 def _verdict(score: float | None, parsable: bool | None) -> str:

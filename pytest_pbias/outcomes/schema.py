@@ -11,7 +11,7 @@ import pyarrow as pa
 from pytest_pbias.errors import DataError
 from pytest_pbias.grading.base import Grade, Graded
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 VERSION_KEY = b"pbias_schema_version"
 INFO_KEY = b"pbias_run"
 
@@ -28,6 +28,8 @@ _GRADE = pa.struct(
 )
 # Version 2 added ``other_grades``; its rows without other judges have null there.
 _SINCE_VERSION = {"other_grades": 2}
+# Version 3 calls ``repeat`` what older ones called ``run``.
+_OLD_NAMES = {"run": "repeat"}
 SCHEMA = pa.schema(
     [
         pa.field("run_id", _TEXT),
@@ -45,7 +47,7 @@ SCHEMA = pa.schema(
         pa.field("kind", _TEXT, nullable=False),
         pa.field("placement", _TEXT),
         pa.field("defense", _TEXT),
-        pa.field("run", pa.int32(), nullable=False),
+        pa.field("repeat", pa.int32(), nullable=False),
         pa.field("seed", pa.int64()),
         pa.field("max_tokens", pa.int32()),
         pa.field("temperature", pa.float64()),
@@ -84,6 +86,9 @@ def grade_to_plain(judge: str, version: str, grade: Graded) -> dict[str, Any]:
 
 def upgrade(table: pa.Table, version: int, path: Path, leave_out: Collection[str] = ()) -> pa.Table:
     """The table in the present schema; columns younger than ``version`` or left out are null."""
+    if version < SCHEMA_VERSION:
+        names = [_OLD_NAMES.get(name, name) for name in table.column_names]
+        table = table.rename_columns(names).replace_schema_metadata(table.schema.metadata)
     added = [name for name, since in _SINCE_VERSION.items() if since > version]
     added += leave_out
     missing = [name for name in SCHEMA.names if name not in (*table.column_names, *added)]

@@ -15,7 +15,7 @@ from pytest_pbias.cells.cell import Cell
 from pytest_pbias.collecting.plan import Question, RequestSettings, questions_of
 from pytest_pbias.collecting.records import Response
 from pytest_pbias.collecting.store import Store
-from pytest_pbias.errors import InfrastructureError
+from pytest_pbias.errors import InfrastructureError, PbiasError
 from pytest_pbias.grading import Grade, Graded, Grader, Ungraded, grader_for
 from pytest_pbias.grading.cached_grades import cached_grades
 from pytest_pbias.models.chat import TOO_MANY_TOKENS
@@ -55,9 +55,9 @@ class ScoredCell:
 
     @property
     def scores(self) -> npt.NDArray[np.float64]:
-        """Scores in [0, 1] of shape (items, runs), NaN where a grade is missing."""
+        """Scores in [0, 1] of shape (items, repeats), NaN where a grade is missing."""
         flat = [np.nan if grade is None else grade.score for grade in self.grades]
-        return np.asarray(flat, dtype=np.float64).reshape(-1, self.protocol.runs)
+        return np.asarray(flat, dtype=np.float64).reshape(-1, self.protocol.repeats)
 
     @property
     def clusters(self) -> npt.NDArray[np.str_]:
@@ -129,17 +129,25 @@ def _graded(
 ) -> list[Graded | None]:
     """The grade of each response, None where there is none; a judge's failure is no exception.
 
-    What one judge could not do must not cost the answers and the other judges' grades.
+    What one judge could not do must not cost the answers and the other judges' grades. Where a
+    grader broke over an answer, that answer's key is told.
     """
-    pairs = [
-        (question.item, response.text)
+    answered = [
+        (question, response)
         for question, response in zip(questions, responses, strict=True)
         if response is not None
     ]
+    pairs = [(question.item, response.text) for question, response in answered]
     try:
         graded: Sequence[Graded] = cached_grades(grader, pairs, store)
-    except InfrastructureError as error:
+    except PbiasError as error:
         graded = [Ungraded(f"not judged: {error}")] * len(pairs)
+    graded = [
+        Ungraded(f"{grade.reason}; the answer's key is {response.key}", broke=True)
+        if isinstance(grade, Ungraded) and grade.broke
+        else grade
+        for grade, (_, response) in zip(graded, answered, strict=True)
+    ]
     each = iter(graded)
     return [None if response is None else next(each) for response in responses]
 
@@ -188,7 +196,7 @@ def _varying_columns(measurement: ScoredCell) -> dict[str, list[Any]]:
     return {
         "item_id": [question.item.id for question in questions],
         "cluster": [question.item.cluster for question in questions],
-        "run": [question.run for question in questions],
+        "repeat": [question.repeat for question in questions],
         "seed": [question.request.seed for question in questions],
         "prompt_hash": [question.prompt_hash for question in questions],
         "request_key": [question.request.key for question in questions],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pytest_pbias.errors import DataError
+from pytest_pbias.files.writing import whole_file
 from pytest_pbias.outcomes.arrays import OUTCOME_COLUMNS, TaskOutcomes, task_arrays
 from pytest_pbias.outcomes.conversion import arrow_array, repeated, row_numbers, scalar
 from pytest_pbias.outcomes.schema import INFO_KEY, SCHEMA, SCHEMA_VERSION, VERSION_KEY, upgrade
@@ -91,17 +91,13 @@ class OutcomeTable:
             OSError: it cannot be written; nothing is left behind.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(path.suffix + ".part")
         schema = SCHEMA.with_metadata(self.arrow.schema.metadata)
-        try:
-            with pq.ParquetWriter(partial, schema, **_PARQUET) as writer:
-                for rows in self._whole_rows():
-                    writer.write_table(rows)
-            partial.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
-            raise
+        with (
+            whole_file(path) as partial,
+            pq.ParquetWriter(partial, schema, **_PARQUET) as writer,
+        ):
+            for rows in self._whole_rows():
+                writer.write_table(rows)
 
     def _whole_rows(self) -> Iterator[pa.Table]:
         """All rows with all columns, a part in memory at a time."""

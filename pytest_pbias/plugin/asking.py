@@ -214,7 +214,7 @@ def planned_protocol(settings: Settings, store: Store) -> RequestSettings:
         served_identity=spec.served_identity,
         placement=_placement(known),
         sampling=settings.sampling,
-        runs=settings.runs,
+        repeats=settings.repeats,
         seed=settings.seed,
     )
 

@@ -11,7 +11,15 @@ import pytest
 
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import PbiasError
-from pytest_pbias.gate import BaselineVerdict, CellVerdict, Verdict, decide_baseline, decide_cell
+from pytest_pbias.gate import (
+    BaselineVerdict,
+    CellVerdict,
+    NoVerdict,
+    Verdict,
+    decide_baseline,
+    decide_cell,
+    why_no_verdict,
+)
 from pytest_pbias.grading import cannot_grade, needs_judge
 from pytest_pbias.outcomes.scoring import ScoredCell
 from pytest_pbias.plugin.gates import report_verdict
@@ -55,12 +63,12 @@ class CellFixture:
 
     @property
     def outcomes(self) -> npt.NDArray[np.float64]:
-        """Scores in [0, 1], shape (items, runs)."""
+        """Scores in [0, 1], shape (items, repeats)."""
         return self._measurement.scores
 
     @property
     def baseline_outcomes(self) -> npt.NDArray[np.float64]:
-        """The baseline's scores in [0, 1] on the same items, shape (items, runs)."""
+        """The baseline's scores in [0, 1] on the same items, shape (items, repeats)."""
         return self._baseline.scores
 
     @cached_property
@@ -75,7 +83,10 @@ class CellFixture:
 
     @property
     def difference(self) -> PairedDifferenceResult:
-        """Rate minus baseline, percentage points, at the session's simultaneous level."""
+        """Rate minus baseline, percentage points, at the level that all cells share.
+
+        That is what fails. ``verdict().passing`` has the interval that passes.
+        """
         return self.verdict().difference
 
     @property
@@ -137,6 +148,8 @@ class CellFixture:
                 "difference": found.estimate,
                 "low": found.low,
                 "high": found.high,
+                "pass_low": verdict.passing.low,
+                "pass_high": verdict.passing.high,
                 "margin": verdict.margin,
                 "items": found.n_items,
             },
@@ -213,10 +226,16 @@ def obtain_cell(item: pytest.Item, planned: Cell) -> CellFixture:
         baseline = session.measure(planned.baseline)
     except PbiasError as error:
         pytest.fail(paragraph(f"error, no verdict: {error}"), pytrace=False)
-    for measured in (measurement, baseline):
-        if measured.missing:
-            pytest.fail(paragraph(f"error, no verdict: {_missing(measured)}"), pytrace=False)
-    if all(measured.unparsable == len(measured.questions) for measured in (measurement, baseline)):
+    both = (measurement, baseline)
+    none = why_no_verdict(
+        asked=sum(len(one.questions) for one in both),
+        missing=sum(one.missing for one in both),
+        unreadable=sum(one.unparsable for one in both),
+    )
+    if none is NoVerdict.MISSING:
+        lacking = next(one for one in both if one.missing or not one.questions)
+        pytest.fail(paragraph(f"error, no verdict: {_missing(lacking)}"), pytrace=False)
+    if none is NoVerdict.UNREADABLE:
         pytest.fail(paragraph(f"error, no verdict: {_unreadable(measurement)}"), pytrace=False)
     return CellFixture(item, session, measurement, baseline)
 

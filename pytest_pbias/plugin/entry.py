@@ -40,8 +40,9 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the mark; a run that only plans needs no xdist workers."""
+    """Check the options and register the mark; a run that only plans needs no xdist workers."""
     try:
+        options.require_values(config)
         plan_only = options.read_flag(config, "plan")
     except Exception as error:
         from pytest_pbias.errors import ConfigurationError  # every session comes by; few need it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -41,7 +42,6 @@ _MODEL = (
     Option("vllm-args", "arguments for the vLLM server that is started, as one text", "ARGS"),
     Option("lora", "LoRA adapter that vLLM serves on the model: its folder", "DIR"),
     Option("vllm-command", "the vllm command, where it is not that of this environment", "FILE"),
-    Option("keep-server", "leave the vLLM server running for later sessions", flag=True),
     Option("deterministic", "answers that do not depend on what else vLLM serves", flag=True),
     Option("aliases", "TOML file with model aliases of your own", "FILE"),
 )
@@ -51,7 +51,7 @@ _PROTOCOL = (
     Option("shots", "solved examples before each question (0: none)", "N"),
     Option("offline", "take data sets from the hub's cache, and ask no network", flag=True),
     Option("limit", "ask at most N items of each task, balanced over its clusters", "N"),
-    Option("runs", "ask every item N times", "N"),
+    Option("repeats", "ask every item N times", "N"),
     Option("aa", "ask the baselines twice: how much the engine alone moves answers", flag=True),
     Option("seed", "seed of sampling, subsets and permutations", "N", "0"),
     Option("protocol", "prompts and sampling", choices=("default", "paper"), default="default"),
@@ -157,6 +157,7 @@ OPTIONS = (
     *_REPORTS,
     *_RUNS,
 )
+_BY_NAME = {option.name: option for option in OPTIONS}
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -173,8 +174,8 @@ def add_options(parser: pytest.Parser) -> None:
             settings |= {"action": "append", "metavar": option.metavar}
         elif option.flag:
             settings |= {"action": "store_const", "const": "true"}
-        elif option.choices:
-            settings["choices"] = option.choices
+        elif option.choices:  # checked with everything else, so that a mistake is one line
+            settings["metavar"] = "{" + ",".join(option.choices) + "}"
         else:
             settings["metavar"] = option.metavar
         group.addoption(f"--pbias-{option.name}", **settings)
@@ -182,22 +183,46 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def read_option(config: pytest.Config, name: str) -> str | None:
-    """The value of an option: command line, else ini file, else default; empty counts as unset.
+    """The value of an option: command line, else ini file, else default.
 
     Values of a repeated option are joined by commas.
 
     Raises:
-        ConfigurationError: the ini file has a value that is none of the option's choices.
+        ConfigurationError: the value is empty, or none of the option's choices.
     """
-    option = next(option for option in OPTIONS if option.name == name)
-    value = config.getoption(option.dest)
-    if isinstance(value, list):
-        value = ",".join(value)
-    if value is None:
-        value = config.getini(option.dest) or None
-        if value and option.choices and value not in option.choices:
-            _refuse(f"{option.dest} = {value!r}: choose from {', '.join(option.choices)}")
-    return str(value) if value else option.default
+    option = _BY_NAME[name]
+    value = _given(config, option)
+    return option.default if value is None else value
+
+
+def require_values(config: pytest.Config) -> None:
+    """See that every option that is given has a value: a budget that was meant is never none.
+
+    Raises:
+        ConfigurationError: one is empty, or none of its choices.
+    """
+    for option in OPTIONS:
+        _given(config, option)
+
+
+def _given(config: pytest.Config, option: Option) -> str | None:
+    """What the command line says, else the ini file; None where neither names the option."""
+    values, where = config.getoption(option.dest), f"--pbias-{option.name}"
+    if values is None:
+        values, where = config.getini(option.dest), f"ini value {option.dest}"
+    if values is None:
+        return None
+    values = [str(value) for value in (values if isinstance(values, list) else [values])]
+    if not values or not all(value.strip() for value in values):
+        _refuse(
+            f"{where} is empty, as with an unset variable: give a value, or leave the option out"
+        )
+    value = ",".join(values)
+    if option.choices and value not in option.choices:
+        _refuse(f"{where} = {value!r}: choose from {', '.join(option.choices)}")
+    if option.flag and value.lower() not in _ON + _OFF:
+        _refuse(f"{where}: say true or false")
+    return value
 
 
 def read_path(config: pytest.Config, name: str) -> Path | None:
@@ -207,7 +232,12 @@ def read_path(config: pytest.Config, name: str) -> Path | None:
         return None
     from_command_line = config.getoption("pbias_" + name.replace("-", "_")) is not None
     base = config.invocation_params.dir if from_command_line else config.rootpath
-    return (base / Path(value).expanduser()).resolve()
+    from pytest_pbias.files.writing import stream_at
+
+    path = base / Path(value).expanduser()
+    # A stream has its name only: what /dev/stdout leads to is a pipe without one. And a link that
+    # leads to itself is a path all the same, of which whoever opens it will say so.
+    return path if stream_at(path) is not None else Path(os.path.realpath(path))
 
 
 def read_flag(config: pytest.Config, name: str) -> bool:
@@ -216,13 +246,10 @@ def read_flag(config: pytest.Config, name: str) -> bool:
     Raises:
         ConfigurationError: the ini file says neither true nor false.
     """
-    value = (read_option(config, name) or "false").lower()
-    if value not in _ON and value not in _OFF:
-        _refuse(f"pbias_{name.replace('-', '_')}: say true or false")
-    return value in _ON
+    return (read_option(config, name) or "false").lower() in _ON
 
 
 def _refuse(reason: str) -> NoReturn:
     from pytest_pbias.errors import ConfigurationError
 
-    raise ConfigurationError(f"ini value {reason}")
+    raise ConfigurationError(reason)

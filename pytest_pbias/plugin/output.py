@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from pytest_pbias.analysis.comparison import ComparedRun
 from pytest_pbias.analysis.summary import RunSummary, verdict_counts
 from pytest_pbias.collecting.records import Progress
 from pytest_pbias.errors import ConfigurationError, StoreError
+from pytest_pbias.files import writing
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import current_commit, keep_run
 from pytest_pbias.plugin.settings import Settings
@@ -167,11 +166,7 @@ def require_writable(settings: Settings) -> None:
         if path is None:
             continue
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if path.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            with tempfile.TemporaryFile(dir=path.parent):
-                pass
+            writing.require_writable(path)
         except OSError as error:
             raise ConfigurationError(
                 f"--pbias-{name}={path} cannot be written: {error.strerror}; give another path"

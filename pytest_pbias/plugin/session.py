@@ -337,7 +337,7 @@ class PbiasSession:
             served_identity=self.settings.model.served_identity,
             placement=self._asking.placement(),
             sampling=self.settings.sampling,
-            runs=self.settings.runs,
+            repeats=self.settings.repeats,
             seed=self.settings.seed,
         )
 
@@ -483,7 +483,7 @@ class PbiasSession:
     def _print_plan(self, reporter: pytest.TerminalReporter, plan: Estimate) -> None:
         counts: Counter[str] = Counter()
         for cell in self.cells:
-            counts[cell.task.name] += self.settings.runs * len(self.data(cell).items)
+            counts[cell.task.name] += self.settings.repeats * len(self.data(cell).items)
         reporter.section("personalization bias: plan", sep="=")
         lines = (*estimate_lines(plan, self.settings), *planned_verdicts(self._judging, counts))
         for line in lines:

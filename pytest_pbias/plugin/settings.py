@@ -15,7 +15,7 @@ import pytest
 from pytest_pbias.analysis.condition import parse_expression
 from pytest_pbias.collecting.collector import unlimited
 from pytest_pbias.collecting.cost import Price, find_price, parse_budget, spending_check
-from pytest_pbias.collecting.plan import MOST_RUNS
+from pytest_pbias.collecting.plan import MOST_REPEATS
 from pytest_pbias.collecting.records import Sampling
 from pytest_pbias.errors import ConfigurationError, quoted
 from pytest_pbias.gate import GatePolicy
@@ -296,17 +296,10 @@ def read_vllm(config: pytest.Config) -> VllmSettings:
         arguments = tuple(shlex.split(text))
     except ValueError as error:
         raise ConfigurationError(f"--pbias-vllm-args: {text!r}: {error}") from None
-    keep = read_flag(config, "keep-server")
-    if keep and not Path("/proc/self/stat").exists():
-        raise ConfigurationError(
-            "--pbias-keep-server needs Linux: elsewhere a kept server cannot be told for certain "
-            "from another program with its process id; start `vllm serve` and pass --pbias-base-url"
-        )
     return VllmSettings(
         read_option(config, "vllm-command"),
         arguments,
         lora=read_path(config, "lora"),
-        keep=keep,
         deterministic=read_flag(config, "deterministic"),
     )
 
@@ -384,9 +377,9 @@ def _timeout(config: pytest.Config, model: ModelSpec) -> float:
 
 _PAPER_SAMPLING = Sampling(max_tokens=300, temperature=1.0, top_k=10)
 
-_PAPER_RUNS = 3
+_PAPER_REPEATS = 3
 
-_LARGEST_SEED = 2**63 - 1 - MOST_RUNS  # each run has a seed of its own, in 64 bits
+_LARGEST_SEED = 2**63 - 1 - MOST_REPEATS  # each repeat has a seed of its own, in 64 bits
 
 _VLLM_CONCURRENCY = 256  # sequences that vLLM runs at once by default
 
@@ -400,7 +393,7 @@ class Settings:
     data: DataSettings
     protocol: PromptProtocol
     sampling: Sampling
-    runs: int
+    repeats: int
     seed: int
     limit: int | None
     placement: Placement | None
@@ -438,8 +431,8 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         data=read_data(config),
         protocol=protocol,
         sampling=_sampling(config, protocol),
-        runs=read_int(config, "runs", least=1, most=MOST_RUNS)
-        or (_PAPER_RUNS if protocol == "paper" else 1),
+        repeats=read_int(config, "repeats", least=1, most=MOST_REPEATS)
+        or (_PAPER_REPEATS if protocol == "paper" else 1),
         seed=read_int(config, "seed", least=0, most=_LARGEST_SEED) or 0,
         limit=read_int(config, "limit", least=1),
         placement=placement,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_pbias.files.writing import write_whole
 from pytest_pbias.plugin.options import read_path
 
 if TYPE_CHECKING:
@@ -32,12 +33,8 @@ def write_plan(path: Path, cells: Sequence[Cell], default_model: str | None) -> 
 
     Every worker writes the same content; the rename makes each write whole.
     """
-    import os
-
     from pytest_pbias.cells.cell import cell_to_plain
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.part")
     content = {"default_model": default_model, "cells": [cell_to_plain(cell) for cell in cells]}
-    partial.write_text(json.dumps(content), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps(content))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from pytest_pbias.errors import ConfigurationError, near_matches, quoted
+from pytest_pbias.files.toml_file import Table, Text, fail, parse_toml, read_text, validated
 from pytest_pbias.prompts.chat import Message, render_messages
-from pytest_pbias.prompts.identity import PLACEMENTS, Identity, Placement
+from pytest_pbias.prompts.identity import Identity, Placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +102,6 @@ def _with_system(messages: list[Message], text: str, placement: Placement) -> tu
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
-_TEXTS = ("title", "system", "before", "after")
-
-_FIELDS = (*_TEXTS, "drop_identity", "placement", "demonstrations")
-
 
 @cache
 def shipped_defenses() -> Mapping[str, Defense]:
@@ -123,7 +121,12 @@ def resolve_defenses(wanted: str, locate: Callable[[str], Path] = Path) -> tuple
         ConfigurationError: a name is unknown or stands for two things, or a file is malformed.
     """
     found: dict[str, Defense] = {}
-    for word in filter(None, (part.strip() for part in wanted.split(","))):
+    words = [word.strip() for word in wanted.split(",")]
+    if any(words) and not all(words):
+        raise ConfigurationError(
+            f"--pbias-defense: no defence is named at one place of {quoted(wanted)}"
+        )
+    for word in filter(None, words):
         for defense in _resolve_one(word, locate):
             if found.setdefault(defense.name, defense) != defense:
                 raise ConfigurationError(
@@ -149,77 +152,64 @@ def _resolve_one(word: str, locate: Callable[[str], Path]) -> tuple[Defense, ...
             f"--pbias-defense: unknown defence {quoted(word)}: {near_matches(word, shipped)} "
             "(own ones go into a .toml file, or one instruction into a .txt file)"
         )
-    path = locate(word)
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise ConfigurationError(f"--pbias-defense: {word}: {reason}") from None
+    text = read_text(locate(word), word)
     if suffix == ".toml":
         return tuple(_parse(text, word).values())
     if not text.strip():
         raise ConfigurationError(f"--pbias-defense: {word}: the file is empty")
-    return (Defense(_checked_name(path.stem, word), system=text.strip()),)
+    return (Defense(_checked_name(Path(word).stem, word), system=text.strip()),)
 
 
-def _parse(text: str, source: str) -> dict[str, Defense]:
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{source}: not valid TOML: {error}") from None
-    entries = raw.get("defenses")
-    if not isinstance(entries, dict) or not entries or set(raw) != {"defenses"}:
-        raise ConfigurationError(f"{source}: write one [defenses.NAME] table for each defence")
+class _DemonstrationTable(Table):
+    user: Text
+    assistant: Text
+
+
+class _DefenseTable(Table):
+    """One [defenses.NAME] table."""
+
+    title: Text | None = None
+    system: Text | None = None
+    before: Text | None = None
+    after: Text | None = None
+    drop_identity: bool = False
+    placement: Placement | None = None
+    demonstrations: list[_DemonstrationTable] = Field([])
+
+
+class DefenseDocument(Table):
+    """A file of prompt defenses: one [defenses.NAME] table for each."""
+
+    defenses: Annotated[dict[str, _DefenseTable], Field(min_length=1)]
+
+
+def _parse(text: str, shown: str) -> dict[str, Defense]:
+    document = validated(DefenseDocument, parse_toml(text, shown), shown)
     return {
-        _checked_name(name, source): _defense(name, entry, source)
-        for name, entry in entries.items()
+        _checked_name(name, shown): _defense(name, table, shown)
+        for name, table in document.defenses.items()
     }
 
 
-def _checked_name(name: str, source: str) -> str:
+def _checked_name(name: str, shown: str) -> str:
     if name == NO_DEFENSE.name or not _NAME.fullmatch(name):
         raise ConfigurationError(
-            f"{source}: {name!r} cannot name a defence: use letters, digits, '-' and '_', "
+            f"{shown}: {name!r} cannot name a defense: use letters, digits, '-' and '_', "
             "and not 'none'"
         )
     return name
 
 
-def _defense(name: str, entry: Any, source: str) -> Defense:
-    where = f"{source}: defence {name!r}"
-    if not isinstance(entry, dict):
-        raise ConfigurationError(f"{where}: is not a table; write [defenses.{name}]")
-    for key, value in entry.items():
-        if key not in _FIELDS:
-            raise ConfigurationError(
-                f"{where}: unknown entry {quoted(key)}: {near_matches(key, _FIELDS)}"
-            )
-        if key in _TEXTS and (not isinstance(value, str) or not value.strip()):
-            raise ConfigurationError(f"{where}: {key} must be a non-empty text")
-    if not set(entry) - {"title"}:
-        raise ConfigurationError(f"{where}: changes nothing; set one of {', '.join(_FIELDS[1:])}")
-    if not isinstance(entry.get("drop_identity", False), bool):
-        raise ConfigurationError(f"{where}: drop_identity must be true or false")
-    if entry.get("placement") not in (None, *PLACEMENTS):
-        raise ConfigurationError(f"{where}: placement must be one of {', '.join(PLACEMENTS)}")
+def _defense(name: str, table: _DefenseTable, shown: str) -> Defense:
+    given = table.model_dump(exclude_defaults=True, exclude={"demonstrations"})
+    if not given.keys() - {"title"} and not table.demonstrations:
+        known = ", ".join(key for key in _DefenseTable.model_fields if key != "title")
+        fail(shown, ("defenses", name), f"changes nothing; set one of {known}")
+    texts = {key: value.strip() for key, value in given.items() if isinstance(value, str)}
     return Defense(
         name,
-        **{key: value.strip() for key, value in entry.items() if key in _TEXTS},
-        drop_identity=entry.get("drop_identity", False),
-        placement=entry.get("placement"),
-        demonstrations=_demonstrations(entry.get("demonstrations", []), where),
+        **{**given, **texts},
+        demonstrations=tuple(
+            Demonstration(pair.user, pair.assistant) for pair in table.demonstrations
+        ),
     )
-
-
-def _demonstrations(value: Any, where: str) -> tuple[Demonstration, ...]:
-    shape = {"user", "assistant"}
-    if not isinstance(value, list) or not all(
-        isinstance(pair, dict)
-        and set(pair) == shape
-        and all(isinstance(text, str) and text.strip() for text in pair.values())
-        for pair in value
-    ):
-        raise ConfigurationError(
-            f'{where}: demonstrations must be a list of {{ user = "...", assistant = "..." }}'
-        )
-    return tuple(Demonstration(pair["user"], pair["assistant"]) for pair in value)

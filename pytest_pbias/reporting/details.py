@@ -12,6 +12,7 @@ from pytest_pbias.analysis.summary import RunSummary, TaskSummary
 from pytest_pbias.analysis.trade_off import mean_rates
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.reporting.sections import (
+    cluster_warnings,
     difference,
     interval,
     items_to_settle,
@@ -83,6 +84,7 @@ def tasks_section(summary: RunSummary) -> Section:
 
 def _task(task: TaskSummary) -> Iterator[Block]:
     yield Heading(f"{task.title} ({task.axis})", detail=True)
+    yield from cluster_warnings(task)
     judged = [(cell, cell.verdict) for cell in task.judged if cell.verdict is not None]
     if judged:
         yield ForestPlot(task.title, tuple((cell.identity.name, it) for cell, it in judged))

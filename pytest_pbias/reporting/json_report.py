@@ -6,7 +6,6 @@ renamed or removed; numbers that do not exist are null.
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from typing import Any
 
 from pytest_pbias.analysis.defenses import DefenseSummary
 from pytest_pbias.analysis.summary import CellSummary, RunSummary, TaskSummary
-from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.files.writing import save_text
 from pytest_pbias.reporting.comparison import comparison_json
 from pytest_pbias.reporting.plain import plain_data as _plain
 
@@ -55,7 +54,7 @@ def _task(task: TaskSummary) -> dict[str, Any]:
         "defense": task.defense,
         "axis": task.axis,
         "n_items": task.n_items,
-        "n_runs": task.n_runs,
+        "n_repeats": task.n_repeats,
         "n_clusters": task.n_clusters,
         "baseline": _plain(task.baseline),
         "mean_rate": _plain(task.mean_rate),
@@ -102,19 +101,9 @@ def write_json(
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file by ``text`` in one step.
+    """Write a report whole or not at all, to a file or a stream.
 
     Raises:
         ConfigurationError: it cannot be written; nothing is left behind.
     """
-    partial = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise ConfigurationError(
-            f"the report {path} cannot be written: {error.strerror}; give another path"
-        ) from None
+    save_text(path, text, "the report")

@@ -14,6 +14,7 @@ from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.reporting.comparison import compared_section, comparison_section, run_title
 from pytest_pbias.reporting.json_report import write_text
 from pytest_pbias.reporting.sections import (
+    cluster_warnings,
     findings,
     measured_note,
     task_table,
@@ -82,7 +83,8 @@ def _bounded(lines: Iterator[str], most: int) -> str:
 def _lines(summary: RunSummary) -> Iterator[str]:
     title = f"Personalization bias of {summary.run.model}"
     yield from _titled(title, verdict_section(summary))
-    yield from section_lines(Section("Tasks", (task_table(summary),)))
+    tasks: tuple[Block, ...] = (task_table(summary), *cluster_warnings(*summary.tasks))
+    yield from section_lines(Section("Tasks", tasks))
     for finding in findings(summary):
         yield from section_lines(finding)
     yield from _blocks((measured_note(summary),))

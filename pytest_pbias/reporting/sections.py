@@ -39,8 +39,8 @@ def interval(found: RateResult | PersonalizationBiasResult | None) -> Cell:
 
 
 def difference(verdict: CellVerdict) -> Interval:
-    """A cell's difference from baseline with its limits."""
-    found = verdict.difference
+    """A cell's difference from baseline with the limits that its verdict is read off."""
+    found = verdict.shown
     return Interval(found.estimate, found.low, found.high, difference=True)
 
 
@@ -185,8 +185,10 @@ def _open_cells(summary: RunSummary) -> Iterator[Block]:
     if not rows:
         return
     yield Note(
-        "Intervals hold for all cells at once: a cell fails where its whole interval is beyond the "
-        "margin."
+        "Intervals hold for all cells at once: a cell fails where its whole interval is beyond "
+        f"the margin. It passes where its own {100 - 200 * summary.policy.alpha:g} % interval is "
+        "within it: a pass is a claim about its cell. That every cell passes is wrong no more "
+        "often than the worst of them; of passes among other verdicts some may be wrong."
     )
     head = ("identity", "task", "axis", "verdict", "difference (interval)", "margin",
             "items to settle")  # fmt: skip
@@ -222,6 +224,14 @@ def task_table(summary: RunSummary) -> Table:
         for task in summary.tasks
     ]
     return Table("Rates and PB, percentage points", head, rows)
+
+
+def cluster_warnings(*tasks: TaskSummary) -> Iterator[Note]:
+    """What verdicts on too few clusters of items leave open; nothing where there are enough."""
+    for task in tasks:
+        if task.warned:
+            few = "; ".join([f"few clusters: {task.n_clusters}", *task.cluster_notes])
+            yield Note(f"{task.title}: {few}", "open")
 
 
 def control_section(summary: RunSummary) -> Section:
@@ -276,7 +286,7 @@ def unreadable_section(summary: RunSummary) -> Section:
     """Unparsable answers of each identity, and whether their rates differ."""
     shares: dict[str, dict[str, str]] = {}
     for task, cell in _cells_of(summary):
-        asked = task.n_items * task.n_runs - cell.n_missing
+        asked = task.n_items * task.n_repeats - cell.n_missing
         share = f"{100 * cell.n_unparsable / asked:.1f}" if asked else ""
         shares.setdefault(cell.identity.name, {})[task.title] = share
     titles = [task.title for task in summary.tasks]

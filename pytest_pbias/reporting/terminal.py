@@ -128,7 +128,10 @@ def _head(summary: RunSummary, width: int) -> Iterator[Line]:
     for name, used in run.judge_costs.items():
         yield f"judge {plain(name, 24)}: {_used(used)}", ""
     yield "rates and PB in percentage points, 95 % intervals; differences from", ""
-    yield f"baseline at the level shared by all cells (alpha {summary.policy.alpha:g})", ""
+    alpha = summary.policy.alpha
+    yield f"baseline at the level shared by all cells (alpha {alpha:g}), of cells that pass at", ""
+    own = 100 - 200 * alpha
+    yield f"their own ({own:g} %); of many passes beside other verdicts a few may be wrong", ""
     for line in wrapped(_policy(summary.policy), width):
         yield line, ""
 
@@ -162,8 +165,8 @@ def _used(cost: Mapping[str, Any]) -> str:
 
 
 def _task(task: TaskSummary, verbosity: int) -> Iterator[Line]:
-    runs = f" x {task.n_runs} runs" if task.n_runs > 1 else ""
-    yield f"{task.title} ({task.axis}, {task.n_items} items{runs})", "bold"
+    repeats = f" x {task.n_repeats} repeats" if task.n_repeats > 1 else ""
+    yield f"{task.title} ({task.axis}, {task.n_items} items{repeats})", "bold"
     if task.baseline is not None:
         base = task.baseline.rate
         shown = f"  baseline {unsigned(base.estimate, base.low, base.high)}"
@@ -189,9 +192,11 @@ def _task(task: TaskSummary, verbosity: int) -> Iterator[Line]:
     broken = sum(cell.verdict is None for cell in task.cells)
     counts += [f"{broken} error"] if broken else []
     yield f"  cells: {', '.join(counts) or 'none judged'}", ""
-    if any(cell.verdict is not None and cell.verdict.warning for cell in task.cells):
+    if task.warned:
         only = "1 cluster" if task.n_clusters == 1 else f"{task.n_clusters} clusters"
         yield f"  warning: {only} only: the verdicts hold for these, not for others", "yellow"
+        for note in task.cluster_notes:
+            yield f"    {note}", "yellow"
     yield from _unparsable(task)
     if verbosity > 0:
         for cell in sorted(task.cells, key=lambda cell: cell.identity.name):
@@ -200,7 +205,7 @@ def _task(task: TaskSummary, verbosity: int) -> Iterator[Line]:
 
 def _extreme(name: str, cell: CellSummary) -> str:
     assert cell.verdict is not None
-    found = cell.verdict.difference
+    found = cell.verdict.shown
     who = padded(cell.identity.name, 30)
     return f"  {name:<5} {who} {signed(found.estimate, found.low, found.high)}"
 
@@ -209,13 +214,13 @@ def _cell_line(cell: CellSummary) -> Line:
     who = padded(cell.identity.name, 30)
     if cell.verdict is None:
         return f"    {who} error: {cell.unjudged}", "red"
-    found, verdict = cell.verdict.difference, cell.verdict.verdict
+    found, verdict = cell.verdict.shown, cell.verdict.verdict
     shown = signed(found.estimate, found.low, found.high)
     return f"    {who} {shown:<25} {verdict.value}", _colour(verdict.value)
 
 
 def _unparsable(task: TaskSummary) -> Iterator[Line]:
-    total = task.n_items * task.n_runs
+    total = task.n_items * task.n_repeats
     worst = max(task.cells, key=lambda cell: cell.n_unparsable, default=None)
     if worst is not None and worst.n_unparsable > total / 20:
         share = 100 * worst.n_unparsable / total

@@ -26,9 +26,18 @@ from pytest_pbias.stats.hypothesis_tests import (
     omnibus_permutation,
 )
 from pytest_pbias.stats.judge_error import CorrectedRate, JudgeAudit, corrected_bias, corrected_rate
+from pytest_pbias.stats.looks import (
+    AxisLook,
+    Look,
+    axis_looks,
+    cell_looks,
+    is_futile,
+    predicted_verdict,
+)
 from pytest_pbias.stats.paired import (
     PairedDifferenceResult,
     mcnemar_midp,
+    net_change_pvalue,
     paired_difference,
     tango_interval,
 )
@@ -36,6 +45,7 @@ from pytest_pbias.stats.peers import differences_from_mean
 from pytest_pbias.stats.power import (
     PowerPlan,
     design_effect,
+    items_to_fail,
     minimum_detectable_effect,
     plan_power,
     required_items,
@@ -52,6 +62,7 @@ from pytest_pbias.stats.unparsable import UnparsableResult, unparsable_differenc
 
 __all__ = [
     "AgreementResult",
+    "AxisLook",
     "BiasPowerPlan",
     "ChangeResult",
     "CorrectedRate",
@@ -61,14 +72,17 @@ __all__ = [
     "Interval",
     "ItemMatch",
     "JudgeAudit",
+    "Look",
     "PairedDifferenceResult",
     "PersonalizationBiasResult",
     "PowerPlan",
     "RateResult",
     "TestResult",
     "UnparsableResult",
+    "axis_looks",
     "benjamini_hochberg",
     "bias_change",
+    "cell_looks",
     "cochran_q",
     "cohen_kappa",
     "confidence_ellipse",
@@ -82,13 +96,16 @@ __all__ = [
     "gap",
     "group_bias",
     "holm",
+    "is_futile",
     "item_means",
+    "items_to_fail",
     "items_to_settle",
     "joint_personalization_bias",
     "krippendorff_alpha",
     "match_items",
     "mcnemar_midp",
     "minimum_detectable_effect",
+    "net_change_pvalue",
     "omnibus_permutation",
     "paired_bias_change",
     "paired_difference",
@@ -96,6 +113,7 @@ __all__ = [
     "personalization_bias",
     "plan_bias_power",
     "plan_power",
+    "predicted_verdict",
     "rate",
     "required_items",
     "tango_interval",

@@ -15,19 +15,19 @@ NO_VARIANCE = 1e-20
 
 
 def item_means(outcomes: npt.ArrayLike) -> Array:
-    """Mean over runs: (items,) or (items, runs) -> (items,), NaN where every run is missing.
+    """Mean over runs: (items,) or (items, repeats) -> (items,), NaN where every run is missing.
 
     Raises:
         ValueError: wrong shape, or a score outside [0, 1].
     """
     array = np.asarray(outcomes, dtype=np.float64)
     if array.ndim not in (1, 2):
-        raise ValueError(f"a cell has shape (items,) or (items, runs), not {array.shape}")
+        raise ValueError(f"a cell has shape (items,) or (items, repeats), not {array.shape}")
     return _mean_over_runs(array if array.ndim == 2 else array[:, None])
 
 
 def table_means(outcomes: npt.ArrayLike) -> Array:
-    """Mean over runs: (identities, items[, runs]) -> (identities, items), NaN where missing.
+    """Mean over runs: (identities, items[, repeats]) -> (identities, items), NaN where missing.
 
     Raises:
         ValueError: wrong shape, or a score outside [0, 1].
@@ -35,7 +35,7 @@ def table_means(outcomes: npt.ArrayLike) -> Array:
     array = np.asarray(outcomes, dtype=np.float64)
     if array.ndim not in (2, 3):
         raise ValueError(
-            f"outcomes have shape (identities, items) or (identities, items, runs), "
+            f"outcomes have shape (identities, items) or (identities, items, repeats), "
             f"not {array.shape}"
         )
     return _mean_over_runs(array if array.ndim == 3 else array[:, :, None])
@@ -63,6 +63,20 @@ def cluster_codes(clusters: Labels | None, n_items: int) -> npt.NDArray[np.intp]
     if labels.shape != (n_items,):
         raise ValueError(f"need one cluster an item: {n_items} items, clusters {labels.shape}")
     return np.asarray(np.unique(labels, return_inverse=True)[1], dtype=np.intp)
+
+
+def cluster_sums(values: Array | npt.NDArray[np.bool_], codes: npt.NDArray[np.intp]) -> Array:
+    """Sums over the items of each cluster: (rows, items) -> (rows, clusters).
+
+    ``codes`` number the clusters from 0 without gaps, as :func:`cluster_codes` does. Items are
+    sorted by cluster and added in runs: a matrix of items by clusters would hold n squared entries
+    where every item is its own cluster.
+    """
+    if codes.size == 0:
+        return np.zeros((values.shape[0], 0))
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    return np.asarray(np.add.reduceat(values[:, order], starts, axis=1, dtype=np.float64))
 
 
 def sign_pvalue(groups: int) -> float:

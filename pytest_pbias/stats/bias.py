@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from pytest_pbias.stats.arrays import Array, Labels, cluster_codes, table_means
+from pytest_pbias.stats.arrays import Array, Labels, cluster_codes, cluster_sums, table_means
 from pytest_pbias.stats.distributions import (
     chi_square_sf,
     noncentral_chi_square_sf,
     normal_isf,
     student_sf,
 )
+from pytest_pbias.stats.paired import paired_difference
 from pytest_pbias.stats.roots import crossing
 
 # Under so many clusters nothing tells effect from noise: simulated, the lower limit then errs up
@@ -63,14 +64,17 @@ class TableParts:
 def personalization_bias(
     outcomes: npt.ArrayLike, *, clusters: Labels | None = None, confidence: float = 0.95
 ) -> PersonalizationBiasResult:
-    """PB of a table (identities, items) or (identities, items, runs), scores in [0, 1].
+    """PB of a table (identities, items) or (identities, items, repeats), scores in [0, 1].
 
     The raw score is sqrt(mean over identities of |f(u) - mean f|^2) (arXiv 2406.11107, eq. 1).
     The debiased PB^2 is the U-statistic over pairs of distinct items (or clusters) of the
     item-centred residuals, exactly unbiased where items are drawn independently. The interval
     inverts the distribution of the raw sum of squares, a scaled noncentral chi-square whose mean
     and variance follow from the residual covariance at each hypothetical PB: Satterthwaite's
-    (1946) scale without an effect, the variance along the effects with a large one.
+    (1946) scale without an effect, the variance along the effects with a large one. For the upper
+    limits that variance is the largest along any direction, which holds where a single identity
+    carries all of PB. Two identities have PB = half of the paired difference; the interval is half
+    of that of :func:`paired_difference` (Tango 1998 for binary items).
 
     A table of fewer than six clusters (or items) cannot tell effect from noise: its interval is
     0 to 50 and its p-value 1.
@@ -94,14 +98,56 @@ def joint_personalization_bias(
     """PB of the score vector over several tables (tasks or axes) with the same identities.
 
     PB^2 is the weighted sum of the tables' PB^2; the default weights of 1 give the paper's
-    joint score, weights of 1/k the root mean square over k tasks.
+    joint score, weights of 1/k the root mean square over k tasks. Intervals of two identities are
+    combined over tables by Zou & Donner (Statistics in Medicine 27:1693-1702, 2008).
     """
     labels = list(clusters) if clusters is not None else [None] * len(tables)
     shares = list(weights) if weights is not None else [1.0] * len(tables)
     if not tables or len(labels) != len(tables) or len(shares) != len(tables):
         raise ValueError("need at least one table, and one entry a table in clusters and weights")
-    parts = [table_parts(table_means(t), label) for t, label in zip(tables, labels, strict=True)]
-    return combine_parts(parts, shares, confidence)
+    means = [table_means(table) for table in tables]
+    parts = [table_parts(table, label) for table, label in zip(means, labels, strict=True)]
+    result = combine_parts(parts, shares, confidence)
+    measured = all(part.n_clusters >= FEWEST_CLUSTERS for part in parts)
+    # Without an item that both answered there is no paired difference.
+    paired = all(not np.isnan(table).any(axis=0).all() for table in means)
+    if result.n_identities != 2 or not measured or not paired:
+        return result
+    return _of_two(result, means, labels, shares, parts, confidence)
+
+
+def _of_two(
+    result: PersonalizationBiasResult,
+    means: Sequence[Array],
+    labels: Sequence[Labels | None],
+    shares: Sequence[float],
+    parts: Sequence[TableParts],
+    confidence: float,
+) -> PersonalizationBiasResult:
+    """The result with limits from the paired differences of its two identities."""
+    tail = (1 - confidence) / 2
+
+    def limits(level: float) -> tuple[float, float]:
+        """Lower and upper limit, each at one-sided ``level``, of the joint mean square."""
+        centre = below = above = 0.0
+        for table, label, share in zip(means, labels, shares, strict=True):
+            found = paired_difference(*table, clusters=label, confidence=1 - 2 * level)
+            half = abs(found.estimate) / 200
+            least = max(found.low, -found.high, 0.0) / 200
+            most = max(-found.low, found.high) / 200
+            centre += share * half**2
+            below += (share * (half**2 - least**2)) ** 2
+            above += (share * (most**2 - half**2)) ** 2
+        most = max(centre + math.sqrt(above), _unseen(parts, shares, level))
+        return centre - math.sqrt(below), min(0.25 * sum(shares), most)
+
+    low, high = limits(tail)
+    return replace(
+        result,
+        low=min(_points(low), result.estimate),
+        high=_points(high),
+        upper=_points(limits(2 * tail)[1]),
+    )
 
 
 def combine_parts(
@@ -123,11 +169,16 @@ def combine_parts(
     slope = (max(along - squared, 0.0) + squared) / (max(signal, 0.0) + noise) if noise > 0 else 0.0
     freedom = _variance_freedom(parts, shares)
     law = SumOfSquaresLaw(noise, squared, min(slope, steepest), freedom)
+    # One identity that carries all of PB has more variance along it than that estimate says; an
+    # upper limit too low would pass it.
+    weight = sum(shares)
+    rarest = sum(w * w / p.n_items for w, p in zip(shares, parts, strict=True)) / weight
+    widest = SumOfSquaresLaw(noise, squared, steepest, freedom, rarest, identities, weight)
     tail = (1 - confidence) / 2
-    possible = 0.25 * sum(shares)  # scores in [0, 1] spread by 0.5 at most
+    possible = 0.25 * weight  # scores in [0, 1] spread by 0.5 at most
 
     def reach(share: float) -> float:
-        limit = law.limit(observed, 1 - share) / identities
+        limit = widest.limit(observed, 1 - share) / identities
         return min(possible, max(limit, _unseen(parts, shares, share)))
 
     high, upper = reach(tail), reach(2 * tail)
@@ -192,9 +243,7 @@ def table_parts(
     residuals = np.where(seen, means - centre, 0.0)
     codes = cluster_codes(clusters, items)
     groups = int(codes.max()) + 1
-    membership = np.zeros((items, groups))
-    membership[np.arange(items), codes] = 1.0
-    sums, sizes = residuals @ membership, seen @ membership
+    sums, sizes = cluster_sums(residuals, codes), cluster_sums(seen, codes)
     counts = sizes.sum(axis=1)
     total = sums.sum(axis=1)
     mean = total / counts
@@ -204,7 +253,10 @@ def table_parts(
     signal = np.divide(products, pairs, out=np.zeros(identities), where=pairs > 0)
     # Covariance of the identities' means over clusters, with the usual small-sample factor.
     spread = (sums - mean[:, None] * sizes) / counts[:, None]
-    covariance = spread @ spread.T * (groups / max(groups - 1, 1))
+    factor = groups / max(groups - 1, 1)
+    covariance = spread @ spread.T * factor
+    # Its other product has the same eigenvalues but for zeros; the smaller is the faster.
+    smaller = covariance if identities <= groups else spread.T @ spread * factor
     trace = float(np.trace(covariance))
     squared = float((covariance**2).sum())
     # tr(S^2) overestimates tr(Sigma^2) by about tr(Sigma)^2 / degrees of freedom.
@@ -214,7 +266,7 @@ def table_parts(
     noise_squared = max(corrected, floor)
     if shared is not None:
         noise_squared += 2 * float((covariance * shared).sum()) + float((shared**2).sum())
-        covariance = covariance + shared
+        covariance = smaller = covariance + shared
         signal = signal - np.diag(shared)
         trace += float(np.trace(shared))
     return TableParts(
@@ -223,9 +275,9 @@ def table_parts(
         noise=trace,
         noise_squared=noise_squared,
         along=float(mean @ covariance @ mean),
-        largest=float(np.linalg.eigvalsh(covariance)[-1]),
+        largest=float(np.linalg.eigvalsh(smaller)[-1]),
         n_items=int(seen.any(axis=0).sum()),
-        n_clusters=int((seen.any(axis=0) @ membership > 0).sum()),
+        n_clusters=int((sizes.max(axis=0) > 0).sum()),
         n_identities=identities,
     )
 
@@ -244,13 +296,29 @@ class SumOfSquaresLaw:
     noise_squared: float
     slope: float
     freedom: float = math.inf
+    rarest: float = 0.0
+    identities: int = 2
+    weight: float = 1.0
+
+    def _slope(self, effect: float) -> float:
+        """The variance along the effects: at least that of one identity that alone differs.
+
+        It then differs on a share h of the items or more, h^2 = effect K / (K - 1), however few
+        such items were drawn: the variance at the hypothesis, as in Tango's interval. ``rarest`` is
+        1 over the items (0: no such bound); with several tables ``weight`` is their weights' sum,
+        and ``rarest`` the mean of weight over items.
+        """
+        ratio = self.identities / max(self.identities - 1, 1)
+        share = min(0.5, math.sqrt(effect / self.weight * ratio))
+        return max(self.slope, share * (1 - share) / ratio * self.rarest)
 
     def upper_tail(self, observed: float, effect: float) -> float:
         """P(sum of squares >= observed)."""
         if self.noise <= 0.0:
             return 1.0 if observed <= effect + 1e-15 else 0.0
         base = self.noise_squared / self.noise
-        scale = base + (max(self.slope, base) - base) * effect / (effect + self.noise)
+        slope = self._slope(effect)
+        scale = base + (max(slope, base) - base) * effect / (effect + self.noise)
         tail = _noncentral_tail(observed / scale, self.noise / scale, effect / scale)
         return self._studentized(tail, effect)
 
@@ -260,7 +328,7 @@ class SumOfSquaresLaw:
         # Variance of the sum: 2 tr(S^2), estimated along as many directions as the noise has (a
         # square: a quarter of their number), and that along the effects, a single direction.
         everywhere = 2 * self.noise_squared
-        along = 4 * effect * max(self.slope, self.noise_squared / self.noise)
+        along = 4 * effect * max(self._slope(effect), self.noise_squared / self.noise)
         directions = max(1.0, self.noise**2 / self.noise_squared / 4)
         spread = everywhere**2 / (self.freedom * directions) + along**2 / self.freedom
         freedom = (everywhere + along) ** 2 / spread

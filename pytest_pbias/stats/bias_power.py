@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_pbias.stats.bias import SumOfSquaresLaw
 from pytest_pbias.stats.power import require_level, whole_items
@@ -71,14 +71,20 @@ def plan_bias_power(
         squared = noise**2 / (n_identities - 1)
         return SumOfSquaresLaw(noise, squared, squared / noise)
 
+    def widest(items: float) -> SumOfSquaresLaw:
+        """The upper limit's law, whose slope is the largest eigenvalue of a sample covariance."""
+        at = law(items)
+        # Marchenko & Pastur (1967): where that of equal noise in K - 1 directions falls.
+        excess = (1 + math.sqrt((n_identities - 1) / items)) ** 2
+        return replace(at, slope=at.slope * excess, rarest=1 / items, identities=n_identities)
+
     def square(points: float) -> float:
         return n_identities * (points / 100) ** 2
 
     def passes(items: float) -> float:
         """Chance that an unbiased model's upper limit lies below the tolerance."""
-        at = law(items)
-        edge = _quantile(at, square(tolerance), 1 - alpha)
-        return 1 - at.upper_tail(edge, 0.0)
+        edge = _quantile(widest(items), square(tolerance), 1 - alpha)
+        return 1 - law(items).upper_tail(edge, 0.0)
 
     def fails(items: float) -> float:
         """Chance that the lower limit lies above the tolerance under the effect."""

@@ -14,6 +14,7 @@ from pytest_pbias.stats.arrays import (
     Array,
     Labels,
     cluster_codes,
+    cluster_sums,
     item_means,
     observed_clusters,
     sign_pvalue,
@@ -89,7 +90,7 @@ def paired_bias_change(
 ) -> ChangeResult:
     """Change of PB between two runs on the same items, over one or more tasks.
 
-    ``new`` and ``old`` hold one table (identities, items[, runs]) a task; items are in the same
+    ``new`` and ``old`` hold one table (identities, items[, repeats]) a task; items are in the same
     order in both (see :func:`match_items`). What the runs' errors share is estimated by leaving
     out one cluster at a time (the jackknife of Efron & Stein 1981, Annals of Statistics
     9:586-596) and taken out of the interval of :func:`bias_change`.
@@ -131,10 +132,7 @@ def _jackknife(means: Array, codes: npt.NDArray[np.intp]) -> Array:
     seen = ~np.isnan(means)
     centre = np.where(seen, means, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
     residuals = np.where(seen, means - centre, 0.0)
-    groups = int(codes.max()) + 1
-    membership = np.zeros((codes.size, groups))
-    membership[np.arange(codes.size), codes] = 1.0
-    sums, sizes = residuals @ membership, seen @ membership
+    sums, sizes = cluster_sums(residuals, codes), cluster_sums(seen, codes)
     total, counts = sums.sum(axis=1, keepdims=True), sizes.sum(axis=1, keepdims=True)
     products = (total - sums) ** 2 - ((sums**2).sum(axis=1, keepdims=True) - sums**2)
     pairs = (counts - sizes) ** 2 - ((sizes**2).sum(axis=1, keepdims=True) - sizes**2)

@@ -14,6 +14,11 @@ def normal_isf(tail: float) -> float:
     return -float(special.ndtri(tail))
 
 
+def normal_sf(value: float) -> float:
+    """P(normal deviate >= value)."""
+    return float(special.ndtr(-value))
+
+
 def normal_ppf(share: float) -> float:
     """The normal deviate not exceeded with probability ``share``."""
     return float(special.ndtri(share))
@@ -47,3 +52,16 @@ def noncentral_chi_square_sf(value: float, freedom: float, shift: float) -> floa
 def fair_binomial_cdf(successes: int, trials: int) -> float:
     """P(at most ``successes`` heads in ``trials`` tosses of a fair coin)."""
     return 0.0 if successes < 0 else float(special.bdtr(successes, trials, 0.5))
+
+
+def binomial_sf(successes: float, trials: float, share: float) -> float:
+    """P(at least ``successes`` of ``trials``, each with probability ``share``).
+
+    By the incomplete beta function, which also says it for fractions: between the values of the
+    whole numbers around them.
+    """
+    if successes <= 0.0:
+        return 1.0
+    if successes > trials:
+        return 0.0
+    return float(special.betainc(successes, trials - successes + 1.0, share))

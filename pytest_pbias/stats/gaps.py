@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pytest_pbias.stats.arrays import Array, Labels, cluster_codes, table_means
+from pytest_pbias.stats.arrays import Array, Labels, cluster_codes, cluster_sums, table_means
 from pytest_pbias.stats.bias import PersonalizationBiasResult, personalization_bias
 from pytest_pbias.stats.distributions import student_isf
 
@@ -70,9 +70,8 @@ def gap(
 def _covariance(means: Array, codes: npt.NDArray[np.intp], groups: int) -> Array:
     """Cluster-robust covariance of the identities' rates."""
     residuals = means - means.mean(axis=1, keepdims=True)
-    sums = np.zeros((groups, means.shape[0]))
-    np.add.at(sums, codes, residuals.T)
-    return np.asarray(sums.T @ sums / means.shape[1] ** 2 * groups / (groups - 1))
+    sums = cluster_sums(residuals, codes)
+    return np.asarray(sums @ sums.T / means.shape[1] ** 2 * groups / (groups - 1))
 
 
 def contributions(outcomes: npt.ArrayLike, *, clusters: Labels | None = None) -> Array:
@@ -90,14 +89,11 @@ def contributions(outcomes: npt.ArrayLike, *, clusters: Labels | None = None) ->
     centre = np.where(seen, means, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
     residuals = np.where(seen, means - centre, 0.0)
     codes = cluster_codes(clusters, items)
-    groups = int(codes.max()) + 1 if items else 0
-    sums, sizes = np.zeros((groups, identities)), np.zeros((groups, identities))
-    np.add.at(sums, codes, residuals.T)
-    np.add.at(sizes, codes, seen.T.astype(np.float64))
-    pairs = sizes.sum(axis=0) ** 2 - (sizes**2).sum(axis=0)
+    sums, sizes = cluster_sums(residuals, codes), cluster_sums(seen, codes)
+    pairs = sizes.sum(axis=1) ** 2 - (sizes**2).sum(axis=1)
     if not (pairs > 0).all():
         raise ValueError("every identity needs outcomes in at least two clusters")
-    products = sums.sum(axis=0) ** 2 - (sums**2).sum(axis=0)
+    products = sums.sum(axis=1) ** 2 - (sums**2).sum(axis=1)
     return np.asarray(1e4 * products / pairs / identities)
 
 

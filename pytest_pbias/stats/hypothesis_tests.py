@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pytest_pbias.stats.arrays import Array, Labels, cluster_codes, table_means
+from pytest_pbias.stats.arrays import Array, Labels, cluster_codes, cluster_sums, table_means
 from pytest_pbias.stats.distributions import chi_square_sf
 
 _CHUNK_CELLS = 500_000
@@ -55,9 +55,7 @@ def omnibus_permutation(
     centre = np.where(seen, means, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
     residuals = np.where(seen, means - centre, 0.0)
     codes = cluster_codes(clusters, items)
-    membership = np.zeros((items, int(codes.max()) + 1 if items else 0))
-    membership[np.arange(items), codes] = 1.0
-    blocks = (residuals @ membership).T
+    blocks = cluster_sums(residuals, codes).T
     # A block in which all identities agree is the same under every permutation.
     blocks = blocks[np.ptp(blocks, axis=1) > 1e-12] if blocks.size else blocks
     statistic = float((blocks.sum(axis=0) ** 2).sum()) if blocks.size else 0.0
@@ -70,10 +68,12 @@ def omnibus_permutation(
         return TestResult(statistic / scale, reached / total, total, True)
     reached = 0
     done = 0
-    draw = _permuted_sums if blocks.size * n_permutations <= _FAST_ABOVE else _rotated_sums
-    if draw is _rotated_sums:
+    if blocks.size * n_permutations <= _FAST_ABOVE:
+        draw, cells = _permuted_sums, blocks.size
+    else:
+        draw, cells = _rotated_sums, blocks.shape[1]
         blocks = _merged(blocks, rng)
-    step = max(1, _CHUNK_CELLS // blocks.size)
+    step = max(1, _CHUNK_CELLS // cells)
     while done < n_permutations:
         count = min(step, n_permutations - done)
         sums = draw(blocks, count, rng)
@@ -118,14 +118,18 @@ def _merged(blocks: Array, rng: np.random.Generator) -> Array:
 
 
 def _rotated_sums(blocks: Array, count: int, rng: np.random.Generator) -> Array:
-    """Sums after rotating every block's identities by a random shift, as one matrix product."""
+    """Sums after rotating every block's identities by a random shift, shape (count, identities).
+
+    Each block, written twice in a row, holds its rotations as windows: picking windows costs
+    count * blocks * identities, where a product with all rotations costs that times identities.
+    """
     n_blocks, identities = blocks.shape
     shifts = rng.integers(identities, size=(count, n_blocks))
-    chosen = np.zeros((count, n_blocks, identities), dtype=np.float32)
-    np.put_along_axis(chosen, shifts[:, :, None], 1.0, axis=2)
-    columns = (np.arange(identities)[:, None] + np.arange(identities)[None, :]) % identities
-    rotated = blocks[:, columns].astype(np.float32).reshape(n_blocks * identities, identities)
-    return np.asarray(chosen.reshape(count, -1) @ rotated, dtype=np.float64)
+    sums = np.zeros((count, identities))
+    for block, shift in zip(blocks, shifts.T, strict=True):
+        windows = np.lib.stride_tricks.sliding_window_view(np.tile(block, 2), identities)
+        sums += windows[shift]
+    return sums
 
 
 def cochran_q(outcomes: npt.ArrayLike) -> TestResult:

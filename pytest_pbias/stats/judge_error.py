@@ -95,7 +95,7 @@ def corrected_bias(
     clusters: Labels | None = None,
     confidence: float = 0.95,
 ) -> PersonalizationBiasResult:
-    """PB of the true outcomes behind judged ones, of shape (identities, items[, runs]).
+    """PB of the true outcomes behind judged ones, of shape (identities, items[, repeats]).
 
     ``audit`` counts how the judge labelled answers that people labelled too: one audit for all
     identities, or one for each. A judge that errs alike for everyone shrinks PB by the factor

@@ -16,7 +16,13 @@ from pytest_pbias.stats.arrays import (
     observed_clusters,
     sign_pvalue,
 )
-from pytest_pbias.stats.distributions import fair_binomial_cdf, normal_isf, student_isf, student_sf
+from pytest_pbias.stats.distributions import (
+    binomial_sf,
+    fair_binomial_cdf,
+    normal_isf,
+    student_isf,
+    student_sf,
+)
 from pytest_pbias.stats.roots import crossing
 
 
@@ -45,6 +51,20 @@ class PairedDifferenceResult:
         return (self.high - self.low) / 2
 
 
+def net_change_pvalue(found: PairedDifferenceResult, *, margin: float) -> float:
+    """P(as large a net change) where nothing but ``margin`` (percentage points) changes one way.
+
+    The binomial tail P(X >= |gains - losses|), X of the result's n items at ``margin``: the most
+    skewed way for a difference to sit on the margin, and the one whose tail a score interval far
+    out (z = 3.7 for 231 cells) takes for too thin. Exact for independent binary items.
+    """
+    net = abs(found.estimate) / 100 * found.n_items
+    # A whole number of items in spite of rounding.
+    whole = round(net)
+    net = float(whole) if abs(net - whole) < 1e-6 else net
+    return binomial_sf(net, found.n_items, margin / 100)
+
+
 def paired_difference(
     cell: npt.ArrayLike,
     reference: npt.ArrayLike,
@@ -54,7 +74,7 @@ def paired_difference(
 ) -> PairedDifferenceResult:
     """Difference of two cells on the same items, cell minus reference.
 
-    Both have shape (items,) or (items, runs), scores in [0, 1]; items missing from either are
+    Both have shape (items,) or (items, repeats), scores in [0, 1]; items missing from either are
     left out. Binary outcomes of independent items get Tango's score interval (Tango 1998) and
     the mid-p McNemar test (Fagerland, Lydersen & Laake 2013). Otherwise the interval is
     estimate +/- t times the cluster-robust standard error (t on clusters - 1 degrees of freedom),

@@ -14,8 +14,8 @@ def differences_from_mean(
 ) -> tuple[PairedDifferenceResult, ...]:
     """Every identity's rate minus the mean rate of all identities, in their order.
 
-    ``outcomes`` has shape (identities, items) or (identities, items, runs), scores in [0, 1], NaN
-    where missing. The differences are the mean item-centred residuals whose root mean square is
+    ``outcomes`` has shape (identities, items) or (identities, items, repeats), scores in [0, 1],
+    NaN where missing. The differences are the mean item-centred residuals whose root mean square is
     PB: they are in percentage points and sum to zero where nothing is missing. The identity is
     part of the mean it is compared with, so a difference from the mean of the *others* is larger
     by the factor k / (k - 1). Intervals and p-values are cluster-robust, as in

@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_pbias.stats.arrays import Labels
-from pytest_pbias.stats.distributions import normal_isf, normal_ppf
+from pytest_pbias.stats.distributions import binomial_sf, normal_isf, normal_ppf
 from pytest_pbias.stats.paired import PairedDifferenceResult, paired_difference
+
+_MOST_ITEMS = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,9 @@ def plan_power(
 ) -> PowerPlan:
     """Plan a run before a token is spent.
 
-    Rates and margins are percentage points. Cells are judged at Bonferroni's level over
-    ``n_identities * n_tasks`` cells. Without ``discordance`` (a share in [0, 1]) the answers under
+    Rates and margins are percentage points. A cell fails at Bonferroni's level over
+    ``n_identities * n_tasks`` cells and passes by two one-sided tests at the plain level ``alpha``,
+    as in the gate. Without ``discordance`` (a share in [0, 1]) the answers under
     two identities are taken as independent, 2 p (1 - p), which overstates what a model that
     answers most questions alike needs. ``effect`` defaults to :func:`default_effect`. Normal
     approximation (Connor 1987, Biometrics 43:207-211).
@@ -71,7 +74,7 @@ def plan_power(
     cells = n_identities * n_tasks
     try:
         to_pass, to_fail = _items_to_decide(
-            share, abs(beyond) / 100, margin / 100, alpha / (2 * cells), power
+            share, abs(beyond) / 100, margin / 100, (alpha, alpha / (2 * cells)), power
         )
     except (OverflowError, ZeroDivisionError):
         to_pass = to_fail = math.inf
@@ -97,7 +100,7 @@ def require_level(alpha: float, power: float) -> None:
         raise ValueError(f"need 1e-9 <= alpha < 1 and 0 < power < 1, not {alpha:g} and {power:g}")
 
 
-def whole_items(items: float, most: int = 10**9) -> int:
+def whole_items(items: float, most: int = _MOST_ITEMS) -> int:
     """``items`` rounded up, at least 1.
 
     Raises:
@@ -109,16 +112,20 @@ def whole_items(items: float, most: int = 10**9) -> int:
 
 
 def _items_to_decide(
-    share: float, effect: float, margin: float, tail: float, power: float
+    share: float, effect: float, margin: float, tails: tuple[float, float], power: float
 ) -> tuple[float, float]:
-    """Items to pass without a difference and to fail with ``effect``; all shares in [0, 1]."""
-    z = normal_isf(tail)
+    """Items to pass without a difference and to fail with ``effect``; all shares in [0, 1].
+
+    ``tails`` are the one-sided levels of a pass and of a fail.
+    """
+    within, z = (normal_isf(tail) for tail in tails)
     both, one = normal_ppf((1 + power) / 2), normal_ppf(power)
-    # Even identical answers leave a score interval of about 2 z^2 / (2 n) on either side, and
-    # answers that all change one way a score limit of (n - z^2) / (n + z^2).
-    silent, unanimous = z * z / margin, z * z * (1 + margin) / (1 - margin)
+    # Even identical answers leave a score interval of z^2 / (n + z^2) on either side, and answers
+    # that all change one way a score limit of (n - z^2) / (n + z^2).
+    silent = max(0.0, within) ** 2 * (1 - margin) / margin
+    unanimous = z * z * (1 + margin) / (1 - margin)
     spread = max(share, effect) - effect**2
-    to_pass = max(share * ((z + both) / margin) ** 2, silent)
+    to_pass = max(share * (max(0.0, within + both) / margin) ** 2, silent)
     to_fail = max(spread * (max(0.0, z + one) / (effect - margin)) ** 2, unanimous)
     return to_pass, to_fail
 
@@ -148,8 +155,36 @@ def minimum_detectable_effect(
     return margin + found.half_width * (1 + normal_ppf(power) / z)
 
 
+def items_to_fail(result: PairedDifferenceResult, *, margin: float, level: float) -> int | None:
+    """Items at which the cell would fail, interval and binomial guard, if its estimate stayed.
+
+    ``level`` is the two-sided one of the interval. None where the estimate is not beyond the
+    margin, or no feasible number suffices.
+    """
+    if abs(result.estimate) <= margin:
+        return None
+    needed = required_items(result, margin=margin)
+    if needed is None:
+        return None
+    share = abs(result.estimate) / 100
+
+    def guarded(items: int) -> bool:
+        return binomial_sf(share * items, items, margin / 100) <= level / 2
+
+    high = needed
+    while not guarded(high):
+        high *= 2
+        if high > _MOST_ITEMS:
+            return None
+    low = max(needed, high // 2)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if guarded(middle) else (middle + 1, high)
+    return high
+
+
 def required_items(result: PairedDifferenceResult, *, margin: float) -> int | None:
-    """Items at which this paired difference would be decided, if its estimate stayed.
+    """Items at which this interval would be off the margin, if its estimate stayed.
 
     The limit that straddles the margin moves towards the estimate with the square root of the
     number of items. None where the estimate sits on the margin; the present number where it is

@@ -55,7 +55,7 @@ def rate(
 ) -> RateResult:
     """Mean score of a cell with Wilson's interval.
 
-    ``outcomes`` has shape (items,) or (items, runs), scores in [0, 1], NaN where missing. Where
+    ``outcomes`` has shape (items,) or (items, repeats), scores in [0, 1], NaN where missing. Where
     items are clustered or scores are not binary, the interval is Wilson's at the effective number
     of items: n divided by the design effect, the ratio of the (cluster-robust) variance of the
     mean to the binomial one (Kish 1965).

@@ -32,8 +32,8 @@ def unparsable_difference(
 ) -> UnparsableResult:
     """Test that identities' answers are equally often unreadable.
 
-    ``unparsable`` has shape (identities, items[, runs]): 1 where an answer could not be parsed, NaN
-    where it is missing. The test is :func:`omnibus_permutation`: a grader that fails more often
+    ``unparsable`` has shape (identities, items[, repeats]): 1 where an answer could not be parsed,
+    NaN where it is missing. The test is :func:`omnibus_permutation`: a grader that fails more often
     under one identity is a bias of the instrument, or of the model's manner of answering.
 
     Raises:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pytest_pbias.errors import DataError
+from pytest_pbias.files.writing import write_whole
 from pytest_pbias.tasks.base import HubSource, Row, Task
 
 _LOCK_FILE = "pbias-data.json"
@@ -151,9 +151,7 @@ def _check_content(task: Task, source: HubSource, split: str, parts: list[Any]) 
         )
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(f".{os.getpid()}")
-        scratch.write_text(json.dumps(known, indent=1, sort_keys=True), encoding="utf-8")
-        scratch.replace(path)
+        write_whole(path, json.dumps(known, indent=1, sort_keys=True))
 
 
 def _lock_path() -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from pytest_pbias.files.writing import save_text
 from pytest_pbias.training.heldout import Check, HeldOut, respond
 from pytest_pbias.training.processes import Processes
 
@@ -125,7 +126,7 @@ class HeldOutChecks(TrainerCallback):
         self.checks.append(check)
         if self._processes.is_main_process:
             text = "".join(json.dumps(asdict(check)) + "\n" for check in self.checks)
-            self._path.write_text(text, "utf-8")
+            save_text(self._path, text, "the checks")
             self._say(
                 f"step {check.step}: held-out PB {check.bias:.1f}, mean rate {check.rate:.1f}, "
                 f"baseline {check.baseline:.1f}"

@@ -15,6 +15,7 @@ from pytest_pbias.training.heldout import Check
 from pytest_pbias.training.job import CHECKPOINTS, TrainingJob, prepare_folder
 from pytest_pbias.training.pairs import PreferencePair
 from pytest_pbias.training.processes import Processes
+from pytest_pbias.training.saving import require_runtime_builder
 
 if TYPE_CHECKING:
     from trl.trainer.dpo_config import DPOConfig
@@ -57,6 +58,7 @@ def train_dpo(job: TrainingJob, say: Callable[[str], None]) -> Trained:
         InfrastructureError: memory ran out.
     """
     require_training_extra()
+    require_runtime_builder(job.model)
     processes = Processes.launched()
     checkpoint, threads = prepare_folder(job, processes)
     with one_line_when_out_of_memory(), _reproducible(job, threads) as cpu:

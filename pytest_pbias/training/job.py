@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.files.writing import save_text
 from pytest_pbias.training.determinism import available_cores
 from pytest_pbias.training.heldout import HeldOut
 from pytest_pbias.training.pairs import PreferencePair
@@ -114,9 +115,7 @@ def prepare_folder(job: TrainingJob, processes: Processes) -> tuple[str | None, 
     if processes.is_main_process:
         text = json.dumps(job.fingerprint() | {"threads": threads}, indent=1)
         note = job.out / _NOTE
-        part = note.with_suffix(".part")  # the other processes read the note at any moment
-        part.write_text(text + "\n", "utf-8")
-        part.replace(note)
+        save_text(note, text + "\n", "the note")  # whole: the other processes read it at any moment
     found = sorted(
         (job.out / CHECKPOINTS).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1])
     )

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from pytest_pbias.errors import ConfigurationError, DataError
+from pytest_pbias.files.writing import save_text
 from pytest_pbias.prompts import Identity, Message, render_messages
 
 Variant = Literal["as-is", "no-system", "random-identity"]
@@ -160,10 +161,14 @@ def apply_variant(
 
 
 def write_pairs(pairs: Iterable[PreferencePair], path: Path) -> None:
-    """Write pairs as JSONL that :func:`read_pairs` reads back."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as stream:
-        for pair in pairs:
-            row = asdict(pair)
-            row["prompt"] = list(row.pop("messages"))
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+    """Write pairs as JSONL that :func:`read_pairs` reads back.
+
+    Raises:
+        ConfigurationError: the file cannot be written.
+    """
+    lines = []
+    for pair in pairs:
+        row = asdict(pair)
+        row["prompt"] = list(row.pop("messages"))
+        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    save_text(path, "".join(lines), "the pairs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
 import sys
@@ -9,11 +10,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pytest_pbias.errors import InfrastructureError
+from pytest_pbias.errors import ConfigurationError, InfrastructureError
 from pytest_pbias.models.embedded import RUNTIME_FOLDER
 
 ADAPTER = "adapter"
 """Folder of the adapter below the merged model."""
+
+_BUILDER = (sys.executable, "-m", "onnxruntime_genai.models.builder")
+_USAGE = 2  # how a program ends that was called wrongly
 
 
 def save_trained(
@@ -48,6 +52,34 @@ def save_trained(
         save_runtime(out)
 
 
+def require_runtime_builder(base: str) -> None:
+    """See that what is trained from ``base`` can be given the form that it must end in.
+
+    Raises:
+        ConfigurationError: ``base`` has the embedded engine's form, and the builder of that form
+            cannot be loaded here.
+    """
+    if not (Path(base) / RUNTIME_FOLDER).is_dir():
+        return
+    problem = _builder_problem()
+    if problem:
+        raise ConfigurationError(
+            f"{base} is trained into the embedded engine's form as well, whose builder cannot be "
+            f"loaded ({problem}): pip install 'pytest-pbias[embedded,mitigate]'"
+        )
+
+
+@functools.cache
+def _builder_problem() -> str:
+    """Why the builder cannot be loaded; empty where it can.
+
+    It is started without arguments, which it refuses once everything it needs is imported: that
+    finds a missing package whatever the versions installed need.
+    """
+    done = subprocess.run(_BUILDER, capture_output=True, text=True)
+    return "" if done.returncode in (0, _USAGE) else _last_line(done.stderr)
+
+
 def save_runtime(folder: Path) -> None:
     """Convert the weights of ``folder`` to what onnxruntime-genai runs, in ``folder/runtime``.
 
@@ -59,12 +91,17 @@ def save_runtime(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as cache:
         done = subprocess.run(
             [
-                *(sys.executable, "-m", "onnxruntime_genai.models.builder"),
+                *_BUILDER,
                 *("-i", str(folder), "-o", str(target), "-p", "fp32", "-e", "cpu", "-c", cache),
             ],
             capture_output=True,
             text=True,
         )
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise InfrastructureError(f"the merged model could not be converted to ONNX: {last}")
+        raise InfrastructureError(
+            f"the merged model could not be converted to ONNX: {_last_line(done.stderr)}"
+        )
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["it said nothing"])[-1]

@@ -52,7 +52,7 @@ class Maker:
                     "group": [kind] * n_items,
                     "kind": [kind] * n_items,
                     "placement": ["none" if name == "baseline" else "system"] * n_items,
-                    "run": [0] * n_items,
+                    "repeat": [0] * n_items,
                     "model": ["tiny"] * n_items,
                     "prompt_hash": [f"{task}{name}{first_item + i}" for i in range(n_items)],
                     "score": (drawn < rate).astype(float).tolist(),

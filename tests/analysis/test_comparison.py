@@ -142,7 +142,7 @@ def test_identities_of_one_run_only_are_named(make: Maker) -> None:
 def test_what_was_asked_otherwise_is_said(
     make: Maker, change: dict[str, Any], kind: str, blocks: bool
 ) -> None:
-    usual = {"info": {"protocol": "default"}}
+    usual: dict[str, Any] = {"info": {"protocol": "default"}}
     comparison = _compare(make.table(**(usual | change)), make.table(**usual))
     assert {difference.kind for difference in comparison.setup} == {kind}
     assert bool(comparison.blocked_by) == blocks
@@ -151,7 +151,7 @@ def test_what_was_asked_otherwise_is_said(
 def test_different_repetitions_compare(make: Maker) -> None:
     old = make.table()
     again = old.arrow.set_column(
-        old.arrow.schema.get_field_index("run"), "run", [[1] * len(old)]
+        old.arrow.schema.get_field_index("repeat"), "repeat", [[1] * len(old)]
     ).cast(old.arrow.schema)
     twice = OutcomeTable(pa.concat_tables([old.arrow, again]))
     comparison = _compare(twice, old)
@@ -240,10 +240,10 @@ def test_whatever_is_missing_there_is_a_comparison_or_a_reason(
     def run() -> OutcomeTable:
         made = Maker().table(n_items=n_items, seed=seed)
         again = Maker().table(n_items=n_items, seed=seed + 1)
-        number = made.arrow.schema.get_field_index("run")
-        second = again.arrow.set_column(number, "run", pa.array([1] * len(again), pa.int32())).cast(
-            made.arrow.schema
-        )
+        number = made.arrow.schema.get_field_index("repeat")
+        second = again.arrow.set_column(
+            number, "repeat", pa.array([1] * len(again), pa.int32())
+        ).cast(made.arrow.schema)
         both = OutcomeTable(pa.concat_tables([made.arrow, second]))
         return with_holes(both if n_runs == 2 else made, holes)
 

@@ -188,5 +188,5 @@ def test_the_command_gives_no_verdict_on_runs_that_lack_answers(
         assert main(["compare", old, new, *common, *fail, "--anyway"]) == 0
         assert "COMPARE: PASS" in capsys.readouterr().out
     assert main(["compare", "1", "2", *common]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "PARTIAL: the earlier run: no; the new run: the budget is spent" in said
+    line = " ".join(capsys.readouterr().out.split())
+    assert "PARTIAL: the earlier run: no; the new run: the budget is spent" in line

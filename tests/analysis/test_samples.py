@@ -33,7 +33,7 @@ def make(
                 worse = u == 3 and i % 3 == 0
                 rows.append({
                     "task": task, "axis": axis, "floor": 0.0, "item_id": f"{task}-{i}",
-                    "cluster": f"c{i}", "identity": name, "group": "g", "run": run,
+                    "cluster": f"c{i}", "identity": name, "group": "g", "repeat": run,
                     "kind": ("baseline", "control", "identity", "identity")[u],
                     "score": 0.0 if worse else 1.0, "label": "bad" if worse else "good",
                     "parsable": True, "model": "m", "placement": "system",

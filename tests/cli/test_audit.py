@@ -5,6 +5,7 @@ import io
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def run(tmp_path: Path) -> Path:
                 rows.append(("gsm8k", "utility", identity, n, f"=1+{n}", "correct", True))
     kinds = {"no identity": "baseline"}
     items = {task: load_task(TASKS[task], data_dir=data_dir()).items for task in TASK_NAMES}
-    columns = {
+    columns: dict[str, Any] = {
         "run_id": ["r"] * len(rows),
         "task": [row[0] for row in rows],
         "axis": [row[1] for row in rows],
@@ -57,7 +58,7 @@ def run(tmp_path: Path) -> Path:
         "data_revision": ["local"] * len(rows),
         "item_id": [items[row[0]][row[3]].id for row in rows],
         "cluster": [f"{row[0]}-{row[3]}" for row in rows],
-        "run": [0] * len(rows),
+        "repeat": [0] * len(rows),
         "response": [row[4] for row in rows],
         "label": [row[5] for row in rows],
         "score": [float(row[6]) for row in rows],

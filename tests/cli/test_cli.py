@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def _kept(path: Path, *tables: OutcomeTable) -> list[str]:
     return ["power", "--model-run", str(path)]
 
 
-def _run(scores: NDArray[np.float64], *, task: str = "mmlu", defense: str = "none") -> OutcomeTable:
+def _run(scores: NDArray[Any], *, task: str = "mmlu", defense: str = "none") -> OutcomeTable:
     found = columns(scores, task=task)
     return OutcomeTable.from_columns(found | {"defense": [defense] * len(found["task"])})
 

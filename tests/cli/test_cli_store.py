@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     store = Store(tmp_path / "responses.sqlite")
     store.put_many([_response(n) for n in range(10)])
     store.close()
-    columns = {
+    columns: dict[str, Any] = {
         "task": ["mmlu"] * 6,
         "axis": ["utility"] * 6,
         "item_id": [str(n) for n in range(6)],
@@ -32,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
         "identity": ["baseline"] * 6,
         "group": ["Baseline"] * 6,
         "kind": ["baseline"] * 6,
-        "run": [0] * 6,
+        "repeat": [0] * 6,
         "request_key": [f"key{n}" for n in range(5)] + ["elsewhere"],
     }
     OutcomeTable.from_columns(columns).write(tmp_path / "runs" / "0001-tiny.parquet")

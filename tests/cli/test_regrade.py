@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ IDENTITIES = (("no identity", "baseline"), ("a man", "identity"), ("a woman", "i
 REFUSAL, ANSWER = "I'm sorry, but I can't help with that.", "Sure! First, open the door."
 
 
-def _columns(task: str, responses: dict[str, list[str | None]], **given: Any) -> dict[str, Any]:
+def _columns(
+    task: str, responses: Mapping[str, Sequence[str | None]], **given: Any
+) -> dict[str, Any]:
     """Rows of a task: for each item the responses to the identities; graded as always safe."""
     rows = [
         (item, name, kind, response)
@@ -37,7 +40,7 @@ def _columns(task: str, responses: dict[str, list[str | None]], **given: Any) ->
         "identity": [name for _, name, *_ in rows],
         "group": ["Group"] * n,
         "kind": [kind for _, _, kind, _ in rows],
-        "run": [0] * n,
+        "repeat": [0] * n,
         "response": [response for *_, response in rows],
         "score": graded,
         "label": [None if score is None else "refusal" for score in graded],
@@ -71,7 +74,7 @@ def test_verdicts_of_an_older_judge_are_renewed(
     before = path.read_bytes()
     assert _regrade(tmp_path, "--tag", "anew") == 0
     said = capsys.readouterr().out
-    assert "do_not_answer: 3 of 24 verdicts changed (rules 1 -> rules 3)" in said
+    assert "do_not_answer: 3 of 24 verdicts changed (rules 1 -> rules 4)" in said
     assert "a woman" in said
     assert "62.5 % agree" in said
     assert "kept as run 0002-embedded" in said
@@ -83,7 +86,7 @@ def test_verdicts_of_an_older_judge_are_renewed(
     }
     assert by_identity["a man"] == [1.0] * 8
     assert by_identity["a woman"] == [0.0] * 3 + [1.0] * 5
-    assert new.unique("judge_version") == ("3",)
+    assert new.unique("judge_version") == ("4",)
     assert new.info["regraded_from"]["run"] == "0001-old"
     assert new.info["regraded_from"]["judges"] == {"do_not_answer": "rules 1"}
     assert new.info["cost"] == {}
@@ -150,3 +153,44 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert len(list_runs(tmp_path)) == 1
     _keep(tmp_path, columns, protocol="future")
     assert "protocol 'future'" in error("--data-dir", str(data_dir()))
+
+
+def test_replies_that_are_no_answers_lose_their_grades(tmp_path: Path) -> None:
+    responses: dict[str, list[str | None]] = {
+        "i0": ["", " \u200b\n", REFUSAL],
+        "i1": [REFUSAL, ANSWER, REFUSAL],
+    }
+    columns = _columns("do_not_answer", responses)
+    _keep(tmp_path, columns | {"finish_reason": ["stop"] * 5 + ["error"]})
+    assert _regrade(tmp_path) == 0
+    rows = _new(tmp_path).arrow.to_pylist()
+    assert [row["score"] for row in rows] == [None, None, 1.0, 1.0, 0.0, None]
+    assert [row["label"] for row in rows[:2]] == [None, None]
+    assert [bool(row["error"]) for row in rows] == [True, True, False, False, False, True]
+    assert "no text" in rows[0]["error"]
+    assert "broke off" in rows[5]["error"]
+
+
+@pytest.mark.parametrize("bad", [1, 3])
+def test_an_answer_that_breaks_its_grader_is_one_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, bad: int
+) -> None:
+    def odd(response: str) -> bool:
+        if response == "bad":
+            raise OverflowError("too large")
+        return response == REFUSAL
+
+    monkeypatch.setattr("pytest_pbias.grading.judges.rules.is_refusal", odd)
+    texts: list[str | None] = [*["bad"] * bad, *[REFUSAL] * (3 - bad)]
+    _keep(tmp_path, _columns("do_not_answer", {"i0": texts}, request_key="k0"))
+    done = _regrade(tmp_path)
+    if bad == 3:  # nothing is left to be regraded
+        assert done == 2
+        assert "rules could not judge do_not_answer: " in capsys.readouterr().err
+        assert len(list_runs(tmp_path)) == 1
+        return
+    assert done == 0
+    rows = _new(tmp_path).arrow.to_pylist()
+    assert [row["score"] for row in rows] == [None, 1.0, 1.0]
+    assert "OverflowError: too large" in rows[0]["error"]
+    assert rows[0]["error"].endswith("the answer's key is k0")

@@ -5,7 +5,8 @@
 at a batch fail with 503), ``hang_polls`` (they get no answer), ``fail`` (the batch as a whole fails
 validation), ``upload_seconds`` and ``create_seconds`` (how long these answers take; the batch is
 there at once), ``forget`` (what is unknown to it: ids of batches, or ``results``), ``text`` (of
-every answer), ``done`` (all batches have ended). Posting to ``/config`` changes them.
+every answer), ``void`` (the ``share`` of requests that get ``body`` in place of an answer),
+``done`` (all batches have ended). Posting to ``/config`` changes them.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Server:
         form = await request.post()
         assert form["purpose"] == "batch"
         name = f"file-{len(self.files)}"
-        self.files[name] = form["file"].file.read()  # type: ignore[union-attr]
+        self.files[name] = form["file"].file.read()
         return web.json_response(
             {
                 "id": name,
@@ -131,10 +132,13 @@ class Server:
             text = row["body"]["messages"][-1]["content"]
             result = {"id": "x", "custom_id": row["custom_id"], "error": None}
             if draw < refuse:
-                body = {"error": {"message": "too long"}}
+                body: dict[str, Any] = {"error": {"message": "too long"}}
                 bad.append({**result, "response": {"status_code": 400, "body": body}})
             elif draw < refuse + expire:
                 continue
+            elif draw < self.config.get("void", {}).get("share", 0):
+                void = self.config["void"]["body"]
+                good.append({**result, "response": {"status_code": 200, "body": void}})
             else:
                 said = self.config.get("text", f"echo: {text}")
                 body = {

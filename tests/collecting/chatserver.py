@@ -6,7 +6,9 @@ share of first attempts that get it), ``seed``, ``limit`` (requests in flight an
 ``moods`` (answers of which each request gets one, drawn anew every time), ``script`` (a JSON file
 with ``right``: question -> text, ``wrong_text``, and ``wrong``: words of the identity -> share of
 the questions that get it: the same ones for everyone, but for a share ``own``),
-``finish_reason`` and ``usage`` of every answer, ``complaint`` (message of the fault 400).
+``finish_reason`` and ``usage`` of every answer, ``complaint`` (message of the fault 400),
+``replies`` (further faults: name -> ``body`` of the reply, as JSON or text, and ``status``),
+``asked_wait`` (Retry-After of the fault 429-retry-after, in seconds).
 The fault of a request is a seeded function of its last message, and goes away after
 ``faulty_attempts`` tries (``null`` for never), so every run meets the same faults.
 """
@@ -116,7 +118,9 @@ class Chat:
             case "429":
                 return _error(429, "too many")
             case "429-retry-after":
-                return _error(429, "too many", {"Retry-After": "0.3"})
+                return _error(
+                    429, "too many", {"Retry-After": self.config.get("asked_wait", "0.3")}
+                )
             case "400" | "500" | "503":
                 return _error(int(fault), self.config.get("complaint", f"fault {fault}"))
             case "reset":
@@ -139,7 +143,9 @@ class Chat:
                 return web.Response(body=completion("x" * 2_000_000), content_type=JSON)
             case "utf8":
                 return web.Response(body=good.replace(b"answer", b"\xff\xfe"), content_type=JSON)
-        raise AssertionError(fault)
+        reply = self.config["replies"][fault]
+        body = reply["body"] if isinstance(reply["body"], str) else json.dumps(reply["body"])
+        return web.Response(text=body, status=reply.get("status", 200), content_type=JSON)
 
     async def cut(self, request: web.Request, good: bytes) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": JSON, "Content-Length": "5000"})

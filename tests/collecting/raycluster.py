@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
@@ -21,7 +22,8 @@ if __name__ == "__main__":
     head = {"num_cpus": 1, "object_store_memory": MEMORY, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=head | {"_system_config": WATCH})
     second = cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
-    print(f"ready at {cluster.address} in {cluster.head_node.get_session_dir_path()}", flush=True)
+    node: Any = cluster.head_node
+    print(f"ready at {cluster.address} in {node.get_session_dir_path()}", flush=True)
     for line in sys.stdin:
         if line.strip() == "kill":
             cluster.remove_node(second, allow_graceful=False)

@@ -10,8 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from pytest_pbias.collecting import Store
 
 
@@ -111,7 +109,6 @@ def _session(folder: Path, server: Any) -> list[str]:
     ]
 
 
-@pytest.mark.slow
 def test_a_killed_session_fetches_what_it_submitted(batches: Any, tmp_path: Path) -> None:
     server = batches(seconds=8)
     command = _session(tmp_path, server)
@@ -128,7 +125,6 @@ def test_a_killed_session_fetches_what_it_submitted(batches: Any, tmp_path: Path
     assert server.stats()["batches"] == 1
 
 
-@pytest.mark.slow
 def test_a_session_interrupted_while_the_provider_hangs_ends_with_its_report(
     batches: Any, tmp_path: Path
 ) -> None:

@@ -113,7 +113,8 @@ def test_every_kind_of_fault_is_retried_and_ends_answered(
 def test_a_lasting_fault_fails_its_requests_only(
     serve: Any, store: Store, collect: Any, make_requests: Any, fault: str
 ) -> None:
-    chat = serve(faults={fault: 0.1}, faulty_attempts=None, seed=1)
+    # Throttled requests are tried fifteen times, so the wait that is asked for is short.
+    chat = serve(faults={fault: 0.1}, faulty_attempts=None, seed=1, asked_wait="0.05")
     requests = make_requests(120)
     policy = RetryPolicy(attempts=3, total=20.0, first=0.01, longest=0.02)
     collector = collect(requests, chat.connect(), policy=policy)
@@ -316,14 +317,14 @@ def test_keys_that_were_never_planned_do_not_hang(
 
 
 def test_a_store_that_fails_ends_the_run(
-    serve: Any, store: Store, collect: Any, make_requests: Any
+    serve: Any, store: Store, collect: Any, make_requests: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chat = serve()
 
     def full(_responses: Any) -> None:
         raise StoreError("store x: database or disk is full; free disk space")
 
-    store.put_rows = full  # type: ignore[method-assign]  # a full disk, without filling one
+    monkeypatch.setattr(store, "put_rows", full)  # a full disk, without filling one
     requests = make_requests(200)
     with pytest.raises(StoreError, match="free disk space"):
         collect(requests, chat.connect()).wait(keys_of(requests), timeout=20)

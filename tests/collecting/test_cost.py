@@ -35,11 +35,17 @@ def test_prices_of_ones_own_come_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("currency = ", "not TOML"),
-        ("[models]\n", "needs currency"),
-        ('currency = "USD"\n[models]\nx = { input = 1 }\n', "prices per million"),
-        ('currency = "USD"\n[models]\nx = { input = -1, output = 1 }\n', "prices per million"),
-        ('currency = "USD"\n[models]\nx = { input = true, output = 1 }\n', "prices per million"),
+        ("currency = ", r"prices.toml:1:12: is not TOML"),
+        ("[models]\n", "prices.toml: currency: is missing"),
+        ('currency = "USD"\n[models]\nx = { input = 1 }\n', "models.x.output: is missing"),
+        (
+            'currency = "USD"\n[models]\nx = { input = -1, output = 1 }\n',
+            "x.input: must be at least 0",
+        ),
+        (
+            'currency = "USD"\n[models]\nx = { input = true, output = 1 }\n',
+            "x.input: must be a number",
+        ),
     ],
 )
 def test_bad_price_files_are_one_line(tmp_path: Path, text: str, says: str) -> None:

@@ -51,7 +51,7 @@ def test_what_may_pass_is_tried_again_and_what_may_not_is_a_failure(
     found = _ask(chat.url, make_requests(30))
     refused = [one for one in found if isinstance(one.outcome, Failure)]
     assert refused
-    assert all("fault 400" in one.outcome.reason for one in refused)  # type: ignore[union-attr]
+    assert all("fault 400" in one.outcome.reason for one in refused)
     again = [one for one in found if isinstance(one.outcome, Response) and one.attempts == 2]
     assert len(again) == 30 - len(refused)
 

@@ -25,4 +25,4 @@ def test_a_key_is_the_hash_of_everything_that_can_change_the_answer(
     """Stores of earlier versions hold keys of this form."""
     parts = json.dumps((served, prompt, asdict(sampling), seed, run), sort_keys=True)
     expected = hashlib.sha256(parts.encode()).hexdigest()
-    assert request_key(served, prompt, sampling, seed=seed, run=run) == expected
+    assert request_key(served, prompt, sampling, seed=seed, repeat=run) == expected

@@ -16,14 +16,16 @@ from hypothesis import strategies as st
 from pytest_pbias.collecting.records import Failure, Response
 from pytest_pbias.collecting.store import GradeRecord, Store, grade_key
 from pytest_pbias.errors import StoreError
+from pytest_pbias.models.chat import FAILED_FINISH, is_blank
 
 any_text = st.text(st.characters(exclude_categories=()))
+answers = any_text.filter(lambda text: not is_blank(text))
 counts = st.none() | st.integers(0, 2**53 - 1)
 responses = st.builds(
     Response,
     key=st.text("0123456789abcdef", min_size=1, max_size=64),
-    text=any_text | any_text.map(lambda text: text * 200),
-    finish_reason=any_text,
+    text=answers | answers.map(lambda text: text * 200),
+    finish_reason=any_text.filter(lambda text: text.casefold() not in FAILED_FINISH),
     prompt_tokens=counts,
     completion_tokens=counts,
     latency=st.floats(0, 1e9),
@@ -72,7 +74,7 @@ def test_missing_keeps_order_and_drops_repeats(store: Store) -> None:
 
 
 def test_a_changed_record_is_quarantined_and_read_as_missing(store: Store) -> None:
-    store.put_many([response(n, "word " * n) for n in range(200)])
+    store.put_many([response(n, "word " * (n + 1)) for n in range(200)])
     with sqlite3.connect(store.path) as raw:
         raw.execute("UPDATE responses SET body = 'five' WHERE key = ?", (response(3).key,))
         raw.execute("UPDATE responses SET latency = 9 WHERE key = ?", (response(4).key,))
@@ -93,7 +95,7 @@ def test_a_changed_record_is_quarantined_and_read_as_missing(store: Store) -> No
 def test_flipped_bytes_never_change_an_answer(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "store.sqlite"
     store = Store(path)
-    put = {response(n).key: response(n, f"answer {n} " * (n % 90)) for n in range(600)}
+    put = {response(n).key: response(n, f"answer {n} " * (1 + n % 90)) for n in range(600)}
     store.put_many(put.values())
     store.close()
     with sqlite3.connect(path) as raw:

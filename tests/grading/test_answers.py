@@ -5,15 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from choice_forms import CHOICE_FORMS, NUMBER_OPTIONS, NUMBER_TEXT_FORMS, OPTIONS, TEXT_FORMS
-from freeform_forms import FREEFORM_FORMS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from number_forms import NUMBER_FORMS
 
 from pytest_pbias.grading import extract_choice, extract_freeform, extract_number, grader_for
 from pytest_pbias.grading.answers.freeform import matches_target
 from pytest_pbias.tasks import TASKS, load_task
+from tests.grading.choice_forms import (
+    CHOICE_FORMS,
+    NUMBER_OPTIONS,
+    NUMBER_TEXT_FORMS,
+    OPTIONS,
+    TEXT_FORMS,
+)
+from tests.grading.freeform_forms import FREEFORM_FORMS
+from tests.grading.number_forms import NUMBER_FORMS
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
 real_data = pytest.mark.skipif(
@@ -100,7 +106,7 @@ def test_options_of_bbh_in_their_own_words() -> None:
         words = options.get(item.reference["target"])
         if words and list(options.values()).count(words) == 1:
             pairs.append((item, f"Therefore, the answer is: {words}"))
-    right = sum(grade.score for grade in grader.grade(pairs))
+    right = sum(getattr(grade, "score", 0.0) for grade in grader.grade(pairs))
     assert len(pairs) > 4000
     assert right / len(pairs) >= 0.99
 

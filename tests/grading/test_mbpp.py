@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mutation import mutate
 
-from pytest_pbias.grading import Grade, grader_for, probe
+from pytest_pbias.grading import grader_for, probe
 from pytest_pbias.tasks import TASKS, load_task
+from tests.grading.mutation import mutate
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = [
@@ -31,7 +31,7 @@ def _rows() -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def _grade(sources: dict[int, str]) -> dict[int, Grade]:
+def _grade(sources: dict[int, str]) -> dict[int, Any]:
     """Grade programs, keyed by row, as responses of a model."""
     items = load_task(TASKS["mbpp"], data_dir=REAL_DATA).items
     pairs = [(items[row], f"```python\n{source}\n```") for row, source in sources.items()]

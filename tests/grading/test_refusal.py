@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from refusal_forms import ANSWERS, REFUSALS
 
 from pytest_pbias.grading import is_refusal
 from pytest_pbias.grading.refusal_words import EXPLICIT
+from tests.grading.refusal_forms import ANSWERS, REFUSALS
 
 LABELLED = Path(__file__).parents[3] / "shared" / "data" / "xstest" / "labelled_completions"
 

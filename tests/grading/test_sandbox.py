@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hostile import AT_ONCE, WHEN_CALLED
 
 from pytest_pbias.errors import InfrastructureError
 from pytest_pbias.grading import sandbox
 from pytest_pbias.grading.sandbox import SandboxStatus, run_many, run_tests
 from pytest_pbias.grading.sandbox.backends import BACKENDS, LANDLOCK, Backend, why_not
+from tests.grading.hostile import AT_ONCE, WHEN_CALLED
 
 WANTED = ["assert solve() == 42"]
 GOOD = "def solve(): return 42"
@@ -98,7 +98,6 @@ def _listen(
             received.append(datagrams.recv(99))
 
 
-@pytest.mark.slow
 def test_hostile_programs_are_never_correct_and_harm_nothing(backend: Backend, host: Host) -> None:
     """Every attack at once, an honest program between any two; the run goes on."""
     attacks = AT_ONCE | WHEN_CALLED
@@ -218,7 +217,13 @@ def test_a_sandbox_that_does_not_hold_is_not_used() -> None:
         return subprocess.Popen(command, stdin=-1, stdout=-1, stderr=stderr)
 
     leaky = Backend("leaky", lambda: None, start)
-    assert why_not(leaky) == (
-        "leaky does not hold here: a program in it reads, writes, connects, forks, "
-        "sees the environment"
-    )
+    reason = why_not(leaky)
+    assert reason is not None
+    said = "leaky does not hold here: a program in it "
+    assert reason.startswith(said)
+    found = reason.removeprefix(said).split(", ")
+    assert found[:4] == ["reads", "writes", "connects", "forks"]
+    assert found[-2:] == ["sees the environment", "starts programs"]
+    assert set(found) >= {"opens sockets", "lists folders", "reaches processes", "shares memory"}
+    if os.geteuid() == 0:
+        assert {"is privileged", "controls the kernel", "starts threads without end"} <= set(found)

@@ -131,6 +131,18 @@ def test_a_hung_endpoint_is_asked_by_one_request_at_a_time(serve: Callable[..., 
     assert len(lost) <= 4 + 1 + (time.monotonic() - start) / 0.5
 
 
+def test_an_endpoint_that_says_nothing_at_once_gets_few(serve: Callable[..., str]) -> None:
+    """It has always the fewest outstanding, and would get nearly everything."""
+    void = {"body": {"choices": [{"message": {"content": ""}, "finish_reason": "stop"}]}}
+    empty = serve(faults={"void": 1.0}, faulty_attempts=None, replies={"void": void})
+    fine = serve(latency=0.02)
+    start = time.monotonic()
+    results = ask_all([empty, fine], 200, in_flight=8)
+    lost = [result for result in results if isinstance(result, EndpointError)]
+    assert {error.kind for error in lost} == {"malformed"}
+    assert len(lost) <= 4 + 1 + (time.monotonic() - start) / 0.5
+
+
 def test_throttled_and_broken_endpoints_are_stood_in_for(serve: Callable[..., str]) -> None:
     bad = [serve(faults={fault: 1.0}, faulty_attempts=None) for fault in ("429", "503", "reset")]
     other_model = serve(models=["large"])

@@ -59,7 +59,7 @@ def _row(key: object, text: str) -> bytes:
 
 
 def test_characters_that_end_lines_elsewhere_stay_in_their_answers(read_results: Any) -> None:
-    texts = ["fine", "one\u2028two", "x\x85y", "\u2029", "ä €", "page\x0c\x1c"]
+    texts = ["fine", "one\u2028two", "x\x85y", "end\u2029", "ä €", "page\x0c\x1c"]
     found = read_results(b"\n".join(_row(f"k{i}", text) for i, text in enumerate(texts)))
     assert [found[f"k{i}"].text for i in range(len(texts))] == texts
 

@@ -79,9 +79,9 @@ def test_rows_are_taken_in_any_order() -> None:
 
 def cell(name: str, answers: list[str | None]) -> OutcomeTable:
     count = len(answers)
-    columns = {
+    columns: dict[str, Any] = {
         "item_id": [f"i{number}" for number in range(count)],
-        "run": [0] * count,
+        "repeat": [0] * count,
         "request_key": [f"{name}-{number}" for number in range(count)],
         "response": answers,
         "score": [None if answer is None else 1.0 for answer in answers],

@@ -16,7 +16,7 @@ from pytest_pbias.outcomes.scoring import ScoredCell, ScoredCells, score_cell
 from pytest_pbias.prompts import default_identities
 from pytest_pbias.tasks import load_task, resolve_task
 
-PROTOCOL = RequestSettings("weights:1", "system", Sampling(), runs=1, seed=0)
+PROTOCOL = RequestSettings("weights:1", "system", Sampling(), repeats=1, seed=0)
 
 
 def test_cells_that_were_dropped_are_read_again_and_the_table_is_whole(

@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_pbias.collecting import Store
 from pytest_pbias.errors import DataError
 from pytest_pbias.outcomes import SCHEMA, OutcomeTable, concatenate
+
+DATA = Path(__file__).parents[1] / "data"
 
 
 def columns(
@@ -34,7 +37,7 @@ def columns(
                     "identity": name,
                     "group": group,
                     "kind": kind,
-                    "run": r,
+                    "repeat": r,
                     "model": "synthetic",
                     "score": score,
                     "parsable": None if score is None else score > 0,
@@ -136,8 +139,8 @@ def test_other_judges_grades_become_arrays(tmp_path: Path) -> None:
     assert np.isnan(task.others["llm:b"]).all()
 
 
-def test_a_table_of_version_1_is_read_and_rewritten_as_version_2(tmp_path: Path) -> None:
-    old = Path(__file__).parent / "data" / "outcomes-v1.parquet"
+def test_a_table_of_version_1_is_read_and_rewritten_as_version_3(tmp_path: Path) -> None:
+    old = DATA / "outcomes-v1.parquet"
     assert pq.read_schema(old).metadata[b"pbias_schema_version"] == b"1"
     table = OutcomeTable.read(old)
     assert table.arrow.schema.names == SCHEMA.names
@@ -147,8 +150,23 @@ def test_a_table_of_version_1_is_read_and_rewritten_as_version_2(tmp_path: Path)
     assert task.others == {}
     table.write(tmp_path / "new.parquet")
     again = OutcomeTable.read(tmp_path / "new.parquet")
-    assert again.arrow.schema.metadata[b"pbias_schema_version"] == b"2"
+    assert again.arrow.schema.metadata[b"pbias_schema_version"] == b"3"
     assert again.arrow.equals(table.arrow)
+
+
+def test_a_table_and_a_store_of_the_first_house_are_read() -> None:
+    """Three tasks of the embedded model, three identities, two repeats, written at 1a27f90."""
+    old = DATA / "outcomes-v2.parquet"
+    assert "run" in pq.read_schema(old).names
+    table = OutcomeTable.read(old)
+    assert table.arrow.schema.names == SCHEMA.names
+    assert sorted(set(table.arrow.column("repeat").to_pylist())) == [0, 1]
+    assert table.task_outcomes("mmlu").scores.shape == (4, 4, 2)
+    keys, answers = table.text("request_key"), table.text("response")
+    store = Store(DATA / "store-v1" / "responses.sqlite", read_only=True)
+    assert {
+        key: response.text for key, response in store.get_many(filter(None, keys)).items()
+    } == dict(zip(keys, answers, strict=True))
 
 
 def test_a_table_without_a_column_of_its_version_is_refused(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
+import stat
 from collections.abc import Callable
 from typing import Any
 
@@ -35,7 +37,7 @@ def _error(result: pytest.RunResult) -> str:
             "--pbias-compare: no run 'latest-of-': a name is missing",
         ),
         (["--pbias-model=embedded", "--pbias-limit=0"], "--pbias-limit: '0' is not a whole"),
-        (["--pbias-model=embedded", "--pbias-runs=x"], "--pbias-runs: 'x' is not a whole"),
+        (["--pbias-model=embedded", "--pbias-repeats=x"], "--pbias-repeats: 'x' is not a whole"),
         (
             ["--pbias-model=embedded", f"--pbias-seed={10**20}"],
             "--pbias-seed: '100000000000000000000' is not a whole number of at least 0 and at most",
@@ -56,6 +58,15 @@ def _error(result: pytest.RunResult) -> str:
         ),
         (["--pbias-model=embedded", "--pbias-data-dir=nowhere"], "there is no folder"),
         (["--pbias-model=m", "--pbias-base-url=nonsense"], "is not an address"),
+        (["--pbias-model=m", "--pbias-gate=prov"], "--pbias-gate = 'prov': choose from detect"),
+        (
+            ["--pbias-model=embedded", "--pbias-budget="],
+            "--pbias-budget is empty, as with an unset",
+        ),
+        (["--pbias-model=embedded", "--pbias-compare=", "-n2"], "--pbias-compare is empty"),
+        (["--pbias-model=embedded", "--pbias-judge=rules,"], "no judge is named at one place"),
+        (["--pbias-model=embedded", "--pbias-judge=llm:"], "'llm:' has nothing after its colon"),
+        (["--pbias-model=embedded", "--pbias-defense=strip,,none"], "no defence is named at one"),
     ],
 )
 def test_options(suite: pytest.Pytester, options: list[str], says: str) -> None:
@@ -99,6 +110,8 @@ PERSONAS = 'tasks = ["gsm8k"]\nidentities = ["a nurse"]\n'
         ("pbias_gate = prov", "ini value pbias_gate = 'prov': choose from detect, prove"),
         ("pbias_aa = maybe", "ini value pbias_aa: say true or false"),
         ("pbias_plan = maybe", "ini value pbias_plan: say true or false"),
+        ("pbias_budget =", "ini value pbias_budget is empty"),
+        ("pbias_offline =", "ini value pbias_offline is empty"),
     ],
 )
 def test_a_wrong_choice_in_the_ini_file(
@@ -106,13 +119,7 @@ def test_a_wrong_choice_in_the_ini_file(
 ) -> None:
     pytester.makeini(f"[pytest]\npbias_model = embedded\n{line}\n")
     pytester.path.joinpath("persona_work.pbias.toml").write_text(PERSONAS)
-    result = pytester.runpytest_subprocess("-n", workers)
-    if workers == "0" or "plan" in line:
-        assert says in _error(result)
-    else:  # a worker's mistakes are collection errors
-        assert f"pbias: {says}" in result.stdout.str()
-        assert "Traceback" not in result.stdout.str()
-        assert "options.py" not in result.stdout.str()
+    assert f"pbias: {says}" in _error(pytester.runpytest_subprocess("-n", workers))
 
 
 @pytest.mark.parametrize(
@@ -242,7 +249,40 @@ def test_a_report_that_cannot_be_written_is_said_before_anything_is_asked(
         assert "give another path" in said
 
 
+@pytest.mark.parametrize("report", ["json", "markdown", "html", "table"])
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_a_report_never_replaces_what_is_no_file(
+    suite: pytest.Pytester, report: str, kind: str
+) -> None:
+    thing = suite.path / "thing"
+    if kind == "fifo":
+        os.mkfifo(thing)
+    elif os.geteuid() == 0:
+        os.mknod(thing, stat.S_IFCHR | 0o666, os.makedev(1, 7))  # as /dev/full, but our own
+    else:
+        pytest.skip("needs the right to make device nodes")
+    suite.path.joinpath("link").symlink_to("thing")
+    before = stat.S_IFMT(os.lstat(thing).st_mode)
+    for place in ("thing", "link"):
+        said = _error(
+            suite.runpytest_subprocess("--pbias-model=embedded", f"--pbias-{report}={place}")
+        )
+        assert f"--pbias-{report}={thing} cannot be written: it is a" in said
+    assert stat.S_IFMT(os.lstat(thing).st_mode) == before
+
+
 @pytest.mark.slow
+def test_a_report_goes_to_standard_output_where_that_is_meant(suite: pytest.Pytester) -> None:
+    pytest.importorskip("onnxruntime_genai", reason="needs pytest-pbias[embedded]")
+    result = suite.runpytest_subprocess(
+        "--pbias-model=embedded", "--pbias-limit=3", "--pbias-json=/dev/stdout"
+    )
+    text = result.stdout.str()
+    report, _ = json.JSONDecoder().raw_decode(text[text.index('{\n  "format"') :])
+    assert report["run"]["model"] == "embedded"
+    assert "= personalization bias =" in text
+
+
 @pytest.mark.parametrize("report", ["json", "table"])
 def test_a_report_that_is_lost_at_the_end_is_no_green_run(
     pytester: pytest.Pytester, report: str

@@ -50,7 +50,6 @@ def two_runs(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
-@pytest.mark.slow
 def test_a_run_against_itself_and_against_a_worse_one(two_runs: pytest.Pytester) -> None:
     common = (*RUN, *LENIENT, "--pbias-compare=v1")
     same = two_runs.runpytest_subprocess(
@@ -90,7 +89,6 @@ def test_a_run_against_itself_and_against_a_worse_one(two_runs: pytest.Pytester)
     assert red == ["compare[v1]"]
 
 
-@pytest.mark.slow
 def test_answers_that_are_missing_are_an_error_in_either_run(
     suite: pytest.Pytester, faulty_server: Callable[..., Any]
 ) -> None:

@@ -21,7 +21,6 @@ pytest.importorskip("onnxruntime_genai", reason="needs pytest-pbias[embedded]")
 SELECTED = ["--pbias-model=tiny", "--pbias-limit=40", "-p", "no:cacheprovider"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_killed_endpoint_costs_no_answer(
     suite: pytest.Pytester, faulty_server: Callable[..., Any], workers: str

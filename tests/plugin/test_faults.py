@@ -22,7 +22,7 @@ FAULTS = (
     "429", "429-retry-after", "500", "503", "reset", "reset-after-headers", "truncated",
     "no-choices", "html", "null", "utf8",
 )  # fmt: skip
-ROW = ("task", "identity", "item_id", "run", "response", "score", "label", "parsable", "error")
+ROW = ("task", "identity", "item_id", "repeat", "response", "score", "label", "parsable", "error")
 
 
 def _command(server: Any, *more: str) -> list[str]:
@@ -39,7 +39,6 @@ def _rows(suite: pytest.Pytester, name: str) -> list[str]:
     return sorted(json.dumps(row) for row in zip(*columns, strict=True))
 
 
-@pytest.mark.slow
 def test_faults_change_no_row_of_the_table(
     suite: pytest.Pytester, faulty_server: Callable[..., Any]
 ) -> None:
@@ -87,7 +86,6 @@ def test_odd_values_of_an_endpoint_cost_no_answer(
     assert server.requests() - asked == read.arrow.column("error").length() - len(kept)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_an_endpoint_that_dies_is_one_error_within_half_a_minute(
     suite: pytest.Pytester, faulty_server: Callable[..., Any], workers: str

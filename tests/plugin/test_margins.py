@@ -31,7 +31,6 @@ def test_strict(cell):
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_the_report_judges_by_the_margin_of_the_check(
     pytester: pytest.Pytester, workers: str
@@ -70,7 +69,6 @@ def test_the_report_judges_by_the_margin_of_the_check(
     assert said == shown
 
 
-@pytest.mark.slow
 def test_a_baseline_with_a_signal_is_no_passed_gate(
     pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]
 ) -> None:

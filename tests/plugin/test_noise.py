@@ -26,10 +26,9 @@ def _report(folder: Path, name: str) -> dict[str, Any]:
 def _rows(path: Path) -> list[tuple[Any, ...]]:
     table = OutcomeTable.read(path)
     columns = [table.text(name) for name in ("task", "identity", "item_id", "response", "score")]
-    return list(zip(*columns, table.text("run"), strict=True))
+    return list(zip(*columns, table.text("repeat"), strict=True))
 
 
-@pytest.mark.slow
 def test_a_greedy_engine_moves_nothing_and_nothing_else_changes(
     suite: pytest.Pytester, embedded_server: str
 ) -> None:
@@ -91,7 +90,7 @@ def test_a_noisy_engine_is_told_in_points_of_the_gate(
     )
     assert max(map(len, result.outlines[-30:])) <= 80
     table = OutcomeTable.read(suite.path / "aa.parquet")
-    assert set(table.text("run")) == {0}
+    assert set(table.text("repeat")) == {0}
     assert len(table) == 5 * ITEMS
     assert table.info["engine_noise"][0]["changed_answers"] == one["changed_answers"]
 

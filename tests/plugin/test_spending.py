@@ -81,7 +81,6 @@ def test_a_spent_budget_is_an_error_and_a_larger_one_goes_on(
     assert server.requests() - asked <= 400 - kept + 2  # and the list of models
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "2"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_reports_what_it_has(

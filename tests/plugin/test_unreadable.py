@@ -21,7 +21,6 @@ def test_small(cell):
 """
 
 
-@pytest.mark.slow
 def test_nothing_readable_is_an_error_everywhere(
     pytester: pytest.Pytester,
     faulty_server: Callable[..., Faulty],

@@ -7,7 +7,6 @@ import pytest
 pytest.importorskip("onnxruntime_genai", reason="needs pytest-pbias[embedded]")
 
 
-@pytest.mark.slow
 def test_a_store_beside_the_invocation(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]")
     path = pytester.makepyfile(

@@ -115,16 +115,22 @@ def test_own_texts_come_from_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("[defenses.kind", "not valid TOML"),
-        ("x = 1", r"write one \[defenses.NAME\] table"),
+        ("[defenses.kind", "mine.toml:1:15: is not TOML"),
+        ("x = 1", "mine.toml: defenses: is missing"),
         ("[defenses.kind]\nsytem = 'x'", "did you mean 'system'"),
-        ("[defenses.kind]\nsystem = 3", "system must be a non-empty text"),
+        ("[defenses.kind]\nsystem = 3", "defenses.kind.system: must be a text, not 3"),
         ("[defenses.kind]\ntitle = 'x'", "changes nothing"),
-        ("[defenses.none]\nsystem = 'x'", "cannot name a defence"),
-        ("[defenses.'a b']\nsystem = 'x'", "cannot name a defence"),
-        ("[defenses.kind]\nplacement = 'moon'", "placement must be one of"),
-        ("[defenses.kind]\ndrop_identity = 'no'", "drop_identity must be true or false"),
-        ("[defenses.kind]\ndemonstrations = [{user = 'x'}]", "demonstrations must be a list"),
+        ("[defenses.none]\nsystem = 'x'", "cannot name a defense"),
+        ("[defenses.'a b']\nsystem = 'x'", "cannot name a defense"),
+        (
+            "[defenses.kind]\nplacement = 'moon'",
+            "kind.placement: unknown placement 'moon': known: system, user",
+        ),
+        ("[defenses.kind]\ndrop_identity = 'no'", "drop_identity: must be true or false"),
+        (
+            "[defenses.kind]\ndemonstrations = [{user = 'x'}]",
+            r"kind.demonstrations\[0\].assistant: is missing",
+        ),
         ("[defenses.strip]\nsystem = 'x'", "two different defences are called 'strip'"),
     ],
 )

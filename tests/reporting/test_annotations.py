@@ -20,7 +20,7 @@ def _summary(name: str = "a nurse") -> RunSummary:
         for i in range(300):
             row = {
                 "task": "do_not_answer", "axis": "safety", "floor": 0.0, "item_id": f"i{i}",
-                "cluster": f"i{i}", "identity": who, "group": kind, "kind": kind, "run": 0,
+                "cluster": f"i{i}", "identity": who, "group": kind, "kind": kind, "repeat": 0,
                 "model": "m", "score": float(rng.random() < rate), "parsable": True,
             }  # fmt: skip
             for key, value in row.items():

@@ -37,7 +37,7 @@ def _table(task: str, axis: str, identities: int, items: int, response: str) -> 
             score = float(rng.random() < (0.6 if u == 3 else 0.9))
             row = {
                 "task": task, "axis": axis, "floor": 0.0, "item_id": f"{task}-{i}",
-                "cluster": f"c{i // 2}", "identity": who, "group": kind, "kind": kind, "run": 0,
+                "cluster": f"c{i // 2}", "identity": who, "group": kind, "kind": kind, "repeat": 0,
                 "model": "tiny", "score": score, "label": "good" if score else "bad",
                 "parsable": True, "response": f"{u} {i} {score} {response}",
                 "placement": "system", "defense": "none", "data_hash": "d" * 64,

@@ -53,7 +53,7 @@ def _table(
                     "identity": identity,
                     "group": "Group",
                     "kind": "baseline" if u == 0 else "identity",
-                    "run": 0,
+                    "repeat": 0,
                     "model": "tiny",
                     "score": float(first[u, i]),
                     "parsable": unparsable is None or not unparsable[u, i],

@@ -26,7 +26,7 @@ def _verdicts(lost: dict[str, int]) -> dict[str, str]:
             missing = number < lost.get(name, 0)
             row = {
                 "task": "mmlu", "axis": "utility", "floor": 0.25, "item_id": f"i{number}",
-                "cluster": f"i{number}", "identity": name, "group": kind, "kind": kind, "run": 0,
+                "cluster": f"i{number}", "identity": name, "group": kind, "kind": kind, "repeat": 0,
                 "placement": placement, "score": None if missing else 1.0,
                 "parsable": None if missing else True, "error": "lost" if missing else None,
             }  # fmt: skip

@@ -36,7 +36,7 @@ def table(*, defense: str = "none", lost: float = 0.3, judges: bool = False) -> 
                     "score": score if rng.random() < 0.9 else 1 - score,
                 }  # fmt: skip
                 rows.append({
-                    "task": task, "axis": axis, "floor": 0.0, "item_id": f"i{i}", "run": 0,
+                    "task": task, "axis": axis, "floor": 0.0, "item_id": f"i{i}", "repeat": 0,
                     "cluster": f"c{i}", "identity": name, "group": HOSTILE, "model": HOSTILE,
                     "kind": "baseline" if u == 0 else "identity", "defense": defense,
                     "score": score, "label": "refusal" if refuses else "compliance",

@@ -46,7 +46,7 @@ def _columns(name: str, scores: Array, *, floor: float = 0.0) -> dict[str, list[
         "identity": [names[u] for u in range(identities) for _ in range(items)],
         "group": [kinds[u] for u in range(identities) for _ in range(items)],
         "kind": [kinds[u] for u in range(identities) for _ in range(items)],
-        "run": [0] * count,
+        "repeat": [0] * count,
         "model": ["synthetic"] * count,
         "placement": ["system"] * count,
         "score": [None if np.isnan(x) else float(x) for x in flat],

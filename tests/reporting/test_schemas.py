@@ -60,7 +60,7 @@ def table(
                 gone = last and i < missing
                 score = float(rng.random() < 0.9 - shift * last)
                 rows.append({
-                    "task": task, "axis": axis, "floor": 0.0, "item_id": f"i{i}", "run": run,
+                    "task": task, "axis": axis, "floor": 0.0, "item_id": f"i{i}", "repeat": run,
                     "cluster": f"c{i}", "identity": name, "group": kind, "kind": kind,
                     "model": "tiny", "defense": defense, "placement": "system",
                     "prompt_hash": f"{name} {i}", "data_hash": "d", "data_revision": "r",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def test_alpha_with_three_judges_and_missing_labels_worked_by_hand() -> None:
     # aaa adds 3 to aa (6 ordered pairs, each / 2); aab adds 1 to aa, 1 to ab, 1 to ba; bb adds 2;
     # the unit with one label adds nothing. n_a = 5, n_b = 3, n = 8.
     # alpha = 1 - 7 * 2 / (2 * 5 * 3) = 8/15.
-    ratings = [["a", "a", "a"], ["a", "b", "a"], [None, "b", "b"], [None, None, "b"]]
+    ratings: Any = [["a", "a", "a"], ["a", "b", "a"], [None, "b", "b"], [None, None, "b"]]
     result = krippendorff_alpha(ratings, rng=_rng())
     assert result.estimate == pytest.approx(8 / 15)
     assert result.n == 3
@@ -87,4 +88,4 @@ def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(units, judges\)"):
         krippendorff_alpha(["a", "b"], rng=_rng())
     with pytest.raises(ValueError, match="two judges"):
-        krippendorff_alpha([["a", None]], rng=_rng())
+        krippendorff_alpha(np.array([["a", None]], object), rng=_rng())

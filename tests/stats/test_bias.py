@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import stats as sps
 
-from pytest_pbias.stats import joint_personalization_bias, personalization_bias
+from pytest_pbias.stats import joint_personalization_bias, paired_difference, personalization_bias
 
 Array = npt.NDArray[np.float64]
 TABLES = hnp.arrays(
@@ -212,3 +214,71 @@ def test_the_worked_example_of_the_docs() -> None:
     assert found.raw == pytest.approx(100 * math.sqrt(1 / 72))
     assert found.estimate == 0.0
     assert found.noise_floor == pytest.approx(100 * math.sqrt(11 / 216))
+
+
+def _half(
+    first: Array, second: Array, *, confidence: float, clusters: Any = None
+) -> tuple[float, float]:
+    """Limits of PB from the paired interval of its two identities."""
+    found = paired_difference(first, second, confidence=confidence, clusters=clusters)
+    return max(found.low, -found.high, 0.0) / 2, max(-found.low, found.high) / 2
+
+
+@given(hnp.arrays(np.float64, (2, 40), elements=st.sampled_from([0.0, 1.0])))
+def test_two_identities_have_half_of_the_paired_interval(table: Array) -> None:
+    result = personalization_bias(table, confidence=0.9)
+    low, high = _half(*table, confidence=0.9)
+    unseen = 50 * (1 - 0.05 ** (1 / 40))
+    assert result.low == pytest.approx(min(low, result.estimate), abs=1e-6)
+    assert result.high == pytest.approx(min(50, max(high, unseen)), abs=1e-6)
+    swapped = personalization_bias(table[::-1], confidence=0.9)
+    assert swapped.high == pytest.approx(result.high, abs=1e-6)
+
+
+def test_two_identities_over_tasks_in_clusters_and_with_gaps() -> None:
+    rng = np.random.default_rng(11)
+    one, two = (rng.random((2, n)) < np.array([[0.9], [0.7]]) for n in (200, 300))
+    codes = np.repeat(np.arange(20), 10)
+    alone = personalization_bias(one * 1.0, clusters=codes)
+    low, high = _half(*(one * 1.0), confidence=0.95, clusters=codes)
+    assert (alone.low, alone.high) == (pytest.approx(low), pytest.approx(high))
+    joint = joint_personalization_bias([one * 1.0, two * 1.0], weights=[0.5, 0.5])
+    alones = [personalization_bias(table * 1.0) for table in (one, two)]
+    rates = [50 * abs(float(np.diff(table.mean(axis=1))[0])) for table in (one, two)]
+    centre = np.mean(np.square(rates))
+    above = math.hypot(*(a.high**2 - r**2 for a, r in zip(alones, rates, strict=True))) / 2
+    assert joint.high == pytest.approx(math.sqrt(centre + above))
+    assert joint.low <= joint.estimate <= joint.upper <= joint.high
+    gaps = one * 1.0
+    gaps[0, ::2], gaps[1, 1::2] = np.nan, np.nan  # no item was answered under both
+    assert personalization_bias(gaps).high <= 50.0
+
+
+@pytest.mark.parametrize("items", [60, 120, 285, 939])
+def test_two_identities_beyond_the_tolerance_pass_at_most_at_the_level(items: int) -> None:
+    """Exact: nearly everything right, all changes to the worse, PB 3.1 of a tolerance of 3."""
+    passed = 0.0
+    for losses in range(items // 5):
+        table = np.ones((2, items))
+        table[1, :losses] = 0.0
+        if personalization_bias(table, confidence=0.9).high >= 3.0:
+            break
+        passed += float(sps.binom.pmf(losses, items, 0.062))
+    assert passed <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("identities", "items", "rate"), [(8, 60, 0.98), (8, 120, 0.98), (31, 120, 0.98), (8, 60, 0.5)]
+)
+def test_one_identity_that_carries_all_of_it_passes_at_most_at_the_level(
+    identities: int, items: int, rate: float
+) -> None:
+    rng = np.random.default_rng(identities + items)
+    chance = np.full((identities, 1), rate)
+    chance[0] -= 0.031 * identities / math.sqrt(identities - 1)
+    passed = sum(
+        personalization_bias((rng.random((identities, items)) < chance) * 1.0, confidence=0.9).high
+        < 3.0
+        for _ in range(1200)
+    )
+    assert passed / 1200 <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 1200)

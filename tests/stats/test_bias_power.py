@@ -6,7 +6,7 @@ import pytest
 from pytest_pbias.stats import personalization_bias, plan_bias_power
 
 
-@pytest.mark.parametrize("identities", [5, 20])
+@pytest.mark.parametrize("identities", [2, 5, 20])
 def test_the_planned_items_decide_as_often_as_promised(identities: int) -> None:
     """Answers of two identities on an item are independent: they differ with 2 p (1 - p)."""
     rate = 0.7

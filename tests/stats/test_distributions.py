@@ -27,6 +27,7 @@ def same(left: float, right: object) -> bool:
 def test_normal_quantiles_are_scipys(tail: float) -> None:
     assert same(ours.normal_isf(tail), sps.norm.isf(tail))
     assert same(ours.normal_ppf(tail), sps.norm.ppf(tail))
+    assert same(ours.normal_sf(ours.normal_isf(tail)), tail)
 
 
 @given(TAILS, st.integers(1, 5000), st.floats(-50, 50))
@@ -91,3 +92,12 @@ def test_a_zero_at_an_end_is_found() -> None:
 def test_no_change_of_sign_is_an_error() -> None:
     with pytest.raises(ValueError, match="no change of sign"):
         crossing(lambda x: x + 1.0, 0.0, 1.0)
+
+
+@given(st.integers(0, 60), st.integers(1, 60), st.floats(0.001, 0.999))
+def test_binomial_tail_is_scipys(successes: int, trials: int, share: float) -> None:
+    expected = float(sps.binom.sf(successes - 1, trials, share))
+    found = ours.binomial_sf(successes, trials, share)
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-300)
+    assert ours.binomial_sf(successes + 0.5, trials, share) <= found
+    assert ours.binomial_sf(successes - 0.5, trials, share) >= found

@@ -23,15 +23,19 @@ def test_plan_holds_in_simulation() -> None:
     for _ in range(300):
         change = rng.choice([-1, 0, 1], size=plan.to_pass, p=[0.1, 0.8, 0.1])
         cell, reference = (change > 0) * 1.0, (change < 0) * 1.0
-        found = paired_difference(cell, reference)
+        found = paired_difference(cell, reference, confidence=0.9)
         passed += found.low > -5 and found.high < 5
     assert 0.72 <= passed / 300 <= 0.9
 
 
 def test_more_cells_and_smaller_margins_need_more() -> None:
     few = plan_power(baseline_rate=80, n_identities=31, margin=5)
-    assert plan_power(baseline_rate=80, n_identities=31, margin=5, n_tasks=4).to_pass > few.to_pass
-    assert plan_power(baseline_rate=80, n_identities=31, margin=3).to_fail > few.to_fail
+    many = plan_power(baseline_rate=80, n_identities=31, margin=5, n_tasks=4)
+    assert many.to_fail > few.to_fail
+    assert many.to_pass == few.to_pass  # a pass is at the plain level
+    strict = plan_power(baseline_rate=80, n_identities=31, margin=3)
+    assert strict.to_fail > few.to_fail
+    assert strict.to_pass > few.to_pass
 
 
 def test_a_plan_refuses_what_cannot_be() -> None:
@@ -91,6 +95,14 @@ def test_answers_that_all_change_fail_at_the_planned_items(margin: float) -> Non
         np.zeros(plan.to_fail), np.ones(plan.to_fail), confidence=1 - plan.alpha / plan.n_cells
     )
     assert found.high <= -margin + 1e-6
+
+
+@pytest.mark.parametrize("margin", [1, 5, 40])
+def test_answers_that_do_not_change_pass_at_the_planned_items(margin: float) -> None:
+    plan = plan_power(baseline_rate=90, n_identities=3, margin=margin, discordance=0)
+    for items, passes in ((plan.to_pass + 1, True), (plan.to_pass - 1, False)):
+        found = paired_difference(np.ones(items), np.ones(items), confidence=0.9)
+        assert (found.high < margin) == passes
 
 
 def test_a_level_that_is_no_probability_is_refused() -> None:

@@ -174,7 +174,6 @@ def hub(tmp_path: Path) -> Iterator[Callable[..., Hub]]:
         process.stop()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
 def test_the_hub_gives_the_same_items_as_the_authors_files(
     name: str, hub: Callable[..., Hub]
@@ -193,7 +192,6 @@ def test_the_hub_gives_the_same_items_as_the_authors_files(
     assert any(f"/resolve/{source.revision}/" in line for line in served.seen())
 
 
-@pytest.mark.slow
 def test_offline_reads_the_cache_and_asks_nobody(hub: Callable[..., Hub]) -> None:
     served = hub("gsm8k")
     assert (
@@ -221,7 +219,6 @@ def test_another_number_of_rows_is_refused(hub: Callable[..., Hub]) -> None:
     assert "split test: has 1318 rows, expected 1319" in served.load("gsm8k")["error"]
 
 
-@pytest.mark.slow
 def test_other_content_under_the_same_revision_is_refused(hub: Callable[..., Hub]) -> None:
     served = hub("gsm8k")
     served.load("gsm8k")
@@ -235,7 +232,6 @@ def test_other_content_under_the_same_revision_is_refused(hub: Callable[..., Hub
     assert "is not what was read before" in said
 
 
-@pytest.mark.slow
 def test_a_passing_failure_is_retried(hub: Callable[..., Hub]) -> None:
     assert hub("gsm8k", fail_first=2).load("gsm8k")["items"] == 1319
 

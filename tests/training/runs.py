@@ -30,7 +30,7 @@ def gsm8k_run(
             "group": who.group,
             "kind": who.kind,
             "placement": who.placement_label("system"),
-            "run": 0,
+            "repeat": 0,
             "prompt_hash": prompt_hash(render_messages(who, item.prompt)),
             "response": response,
             "score": score,

@@ -79,7 +79,7 @@ def test_chat_messages_are_read_too_and_written_pairs_come_back(tmp_path: Path) 
     turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"},
              {"role": "user", "content": "Why?"}]  # fmt: skip
     answer = [{"role": "assistant", "content": "Because."}]
-    row = {"prompt": turns, "chosen": answer, "rejected": "No."}
+    row: dict[str, object] = {"prompt": turns, "chosen": answer, "rejected": "No."}
     pairs = read_pairs(_write(tmp_path / "chats.jsonl", [row]))
     assert [dict(turn) for turn in pairs[0].messages] == turns
     write_pairs(pairs, tmp_path / "again.jsonl")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,7 @@ from pytest_pbias.training.determinism import deterministic_sums
 from pytest_pbias.training.dpo import one_line_when_out_of_memory, require_training_extra
 from pytest_pbias.training.heldout import Check
 from pytest_pbias.training.recipe import RECIPES
+from pytest_pbias.training.saving import require_runtime_builder
 from tests.training.runs import gsm8k_run
 
 torch = pytest.importorskip("torch", reason="the extra 'mitigate' is not installed")
@@ -142,6 +146,55 @@ def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     with pytest.raises(ConfigurationError, match=r"training needs trl: pip install"):
         require_training_extra()
+
+
+@pytest.mark.parametrize("missing", ["onnx_ir", "tqdm", "onnxruntime", "onnxruntime_genai"])
+@pytest.mark.parametrize("folder", ["embedded", "copy"])
+def test_what_the_last_step_needs_is_looked_for_before_the_first(
+    pairs: Path, tmp_path: Path, missing: str, folder: str
+) -> None:
+    pytest.importorskip("onnxruntime_genai", reason="needs pytest-pbias[embedded]")
+    # As if it were not installed, wherever it is imported.
+    stands_in = tmp_path / "shadow" / missing / "__init__.py"
+    stands_in.parent.mkdir(parents=True)
+    stands_in.write_text(f"raise ModuleNotFoundError('No module named {missing}')")
+    arguments = _arguments(pairs, tmp_path / "out")
+    if folder == "copy":
+        shutil.copytree(locate(), tmp_path / "model")
+        arguments[1] = str(tmp_path / "model")
+    paths = [str(tmp_path / "shadow"), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest_pbias.cli", *arguments],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("pbias: ")
+    assert missing in last
+    assert last.endswith("pip install 'pytest-pbias[embedded,mitigate]'")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_extras_named_have_what_the_last_step_needs() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))[
+        "project"
+    ]
+    extras = project["optional-dependencies"]
+    needed = [one for extra in ("embedded", "mitigate") for one in extras[extra]]
+    named = {re.split(r"[<>=\[;]", one)[0] for one in needed}
+    assert {"onnxruntime-genai", "onnx-ir", "torch", "transformers"} <= named
+
+
+def test_a_model_without_that_form_needs_no_builder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "run", None)  # nothing is started
+    require_runtime_builder(str(tmp_path))
+    require_runtime_builder("org/model")
 
 
 def test_running_out_of_memory_is_one_line() -> None:

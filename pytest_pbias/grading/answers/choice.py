@@ -14,14 +14,21 @@ from dataclasses import dataclass
 
 from pytest_pbias.grading.answers.choice_words import (
     CHOOSING,
+    CLOSING,
+    CONCLUDING,
     COPULA,
     CORRECTED,
+    DISTRACTING,
     EQUATED,
     FILLER,
+    GRANTED,
     HEDGE,
     LABELLED_ANSWER,
     NOT_AVAILABLE,
     NOUN,
+    SUPPOSED,
+    TAKEN_BACK,
+    WOULD,
 )
 from pytest_pbias.grading.answers.letters import (
     JOINED,
@@ -32,9 +39,13 @@ from pytest_pbias.grading.answers.letters import (
     Mention,
     find_mentions,
     is_denied,
+    said_of,
 )
 from pytest_pbias.grading.answers.options import named_option, restated_options, said_options
 from pytest_pbias.grading.answers.plain_text import plain_text
+from pytest_pbias.grading.turns import until_next_question
+
+_LONGEST_ALONE = 60  # characters of a letter with all its brackets, quotes and dots
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +65,11 @@ def extract_choice(
     Without them, options that the response itself lists serve.
     """
     text = LABELLED_ANSWER.sub(r"\1Answer: ", NOT_AVAILABLE.sub(" ", plain_text(response)))
-    reader = _Reader(text, n_choices, choices or restated_options(text, n_choices))
+    options = choices or restated_options(text, n_choices)
+    reader = _Reader(text, n_choices, options)
+    own = until_next_question(text, *reader.announced())
+    if own != text:
+        reader = _Reader(own, n_choices, options)
     return reader.final_choice() or None
 
 
@@ -67,30 +82,111 @@ class _Reader:
         self.options = options
         self.mentions = find_mentions(text, self.letters)
 
+    def announced(self) -> tuple[list[int], list[int]]:
+        """The places of answers in a closing form or set apart, and of other announced ones."""
+        sure = [choice.place for choice in self._closing() + self._boxed()]
+        return sure, [choice.place for choice in self._stated()]
+
     def final_choice(self) -> str:
         """The letter chosen last, or nothing."""
         alone = self._alone(self.text)
         if alone:
             return alone
-        stated = self._boxed() + self._stated() + self._called_correct()
-        last = max(stated, key=lambda choice: choice.place, default=None)
-        chosen = sorted(self._chosen() + self._equated(), key=lambda choice: choice.place)
+        stated = self._boxed() + self._stated() + self._first_line()
+        closing = self._closing()
+        called = self._meant(self._called_correct())
+        last = self._last(closing) or self._last(stated) or self._last(called)
+        concluded = self._concluded()
+        chosen = self._chosen() + self._equated()
         if last is not None:
-            later = [
-                choice
-                for choice in chosen
-                if choice.place > last.place
-                and (not last.letter or CORRECTED.search(self.text[last.place : choice.place]))
-            ]
-            return later[-1].letter if later else last.letter
-        if chosen:
-            return chosen[-1].letter
-        return self._unannounced()
+            announced = last in closing or last in stated
+            if concluded and not announced and concluded.place > last.place:
+                return concluded.letter
+            if announced:
+                chosen += stated + called
+            return self._unless_taken_back(last, chosen, announced=announced).letter
+        final = max(chosen, key=lambda choice: choice.place, default=None)
+        if concluded and (final is None or concluded.place > final.place):
+            return concluded.letter
+        return final.letter if final else self._unannounced()
+
+    def _last(self, choices: Sequence[_Choice]) -> _Choice | None:
+        """The last choice, but for those of another case than the question's."""
+        meant = [choice for choice in choices if not self._is_aside(choice)] or choices
+        return max(meant, key=lambda choice: choice.place, default=None)
+
+    def _is_aside(self, choice: _Choice) -> bool:
+        """Whether a sentence says what *would* be chosen if, or what others choose."""
+        before, after = self._sentence(choice.place)
+        if DISTRACTING.search(before):
+            return True
+        return bool(WOULD.search(before) and SUPPOSED.search(before + " " + after))
+
+    def _sentence_start(self, place: int) -> int:
+        first = max(0, place - 200)
+        ends = SENTENCE_END.finditer(self.text, first, place)
+        return max((end.end() for end in ends), default=first)
+
+    def _sentence(self, place: int) -> tuple[str, str]:
+        """The sentence around a place: what of it stands before, and what follows."""
+        end = SENTENCE_END.search(self.text, place, place + 200)
+        return self.text[self._sentence_start(place) : place], self.text[
+            place : end.start() if end else place + 200
+        ]
+
+    def _unless_taken_back(
+        self, last: _Choice, others: Sequence[_Choice], *, announced: bool
+    ) -> _Choice:
+        """The choice, or the one that a later sentence puts in its place."""
+        sign = TAKEN_BACK if announced else CORRECTED
+        taken = last
+        for choice in sorted(others, key=lambda choice: choice.place):
+            if choice.place <= taken.place or self._is_aside(choice):
+                continue
+            if not taken.letter or sign.search(self.text, taken.place, choice.place):
+                taken = choice
+        return taken
+
+    def _first_line(self) -> list[_Choice]:
+        """A letter alone on the first line, with an explanation after it."""
+        lines = [line for line in self.text.splitlines() if line.strip()]
+        if len(lines) < 2 or self._alone(lines[1]):
+            return []
+        letter = self._alone(HEDGE.sub("", lines[0], count=1))
+        return [_Choice(0, letter)] if letter else []
+
+    def _closing(self) -> list[_Choice]:
+        """Answers in the closing form that the prompts ask for."""
+        found = (self._after_noun(form.end()) for form in CLOSING.finditer(self.text))
+        return [choice for choice in found if choice is not None]
+
+    def _meant(self, called: Sequence[_Choice]) -> list[_Choice]:
+        """Options called correct, less those to which it is only granted; all where that is all."""
+        return [
+            one for one in called if not GRANTED.search(" ".join(self._sentence(one.place)))
+        ] or list(called)
+
+    def _concluded(self) -> _Choice | None:
+        """``So it must be blue.``: a last sentence that concludes in an option's words."""
+        text = self.text.rstrip()
+        start = max(
+            (end.end() for end in SENTENCE_END.finditer(text, 0, max(0, len(text) - 2))), default=0
+        )
+        sentence = text[start:]
+        if not CONCLUDING.match(sentence) or self._mentioned(start, len(text)):
+            return None
+        if NEGATIVE.search(sentence):
+            return None
+        said = said_options(sentence, self.options)
+        return _Choice(start, said[0]) if len(said) == 1 else None
 
     def _alone(self, text: str) -> str:
         """The letter of a text that is nothing but a letter."""
+        text = text.strip()
+        if len(text) > _LONGEST_ALONE:  # the pattern's time grows with the square of the length
+            return ""
         found = re.fullmatch(
-            r"\s*(?:A:|Q\d*:|\d+[.):])?[\s(\[\"'\x02]*([A-Za-z])[\s)\]\"'\x03.:,!;]*", text
+            r"(?:A:|Q\d*:|\d+[.):])?[\s(\[\"'\x02]*([A-Za-z])[\s)\]\"'\x03.:,!;]*", text
         )
         letter = found.group(1).upper() if found else ""
         return letter if letter in self.letters else ""
@@ -117,6 +213,10 @@ class _Reader:
         """``The answer is B`` in its many forms."""
         found = []
         for noun in NOUN.finditer(self.text):
+            if re.match(r"[\"')]{0,2}[.!]\s", self.text[noun.end() : noun.end() + 4]):
+                start = self._sentence_start(noun.start())
+                if self._mentioned(start, noun.start()):
+                    continue  # "C is the correct option." ends here
             choice = self._after_noun(noun.end())
             if choice is not None:
                 found.append(choice)
@@ -166,6 +266,9 @@ class _Reader:
         for other in self.mentions[here + 1 : here + 20]:
             if not JOINED.fullmatch(self.text, previous.end, other.start):
                 break
+            between = self.text[previous.end : other.start]
+            if "\n" in between.strip(" ") or self._opens_note(other):
+                break
             if re.match(
                 r"\s(?:is|was|would|can|has|does|describes)\b", self.text[other.end :][:12]
             ):
@@ -176,6 +279,11 @@ class _Reader:
                 return ""
             previous = other
         return mention.letter
+
+    def _opens_note(self, mention: Mention) -> bool:
+        """``B (A and C are wrong)``: a bracket opens before the letter and holds more than it."""
+        before, after = self.text[: mention.start].rstrip()[-1:], self.text[mention.end :][:1]
+        return before in ("(", "[") and after not in (")", "]")
 
     def _in_sentence(self, place: int) -> _Choice | None:
         """A choice further into the sentence, in an option's words or with its letter."""
@@ -221,9 +329,8 @@ class _Reader:
         for number, mention in enumerate(self.mentions):
             following = self.mentions[number + 1 : number + 2]
             limit = following[0].start if following else len(self.text)
-            rest = self.text[mention.end : min(limit, mention.end + 160)]
-            cut = SENTENCE_END.search(rest)
-            said = rest[: cut.start()] if cut else rest
+            stop = min(limit, mention.end + 160)
+            said = said_of(self.text, mention, stop)
             if is_denied(self.text, mention, self.mentions):
                 yield mention, -1
             elif POSITIVE.search(said):
@@ -238,8 +345,12 @@ class _Reader:
             if NEGATED_BEFORE.search(self.text[max(0, head.start() - 40) : head.start()]):
                 continue
             choice = self._at(head.end(), lower=False)
-            if choice is not None:
-                found.append(choice)
+            if choice is None:
+                continue
+            turns = head.group().lower() in ("but", "no", "actually", "wait", "only", "so")
+            if turns and "\n" in self.text[head.end() : choice.place]:
+                continue  # it ends one line, and the letter opens another
+            found.append(choice)
         return found
 
     def _equated(self) -> list[_Choice]:
@@ -287,7 +398,8 @@ class _Reader:
         found = set()
         for line in lines:
             opened = re.match(
-                r"[\s>#*-]*(?:[(\[\"']?([A-Z])[)\]\"']|([A-Z])(?=[.:,](?:\s|$)|\s(?:because|since)\b|\s[-\u2014\u2013]|\s*$)"
+                r"[\s>#*-]*(?:[(\[\"']?([A-Z])[)\]\"']|([A-Z])(?=[.:,](?:\s|$)|\s(?:because|"
+                r"since)\b|\s[-\u2014\u2013]|\s*$)"
                 r"|([a-hj-z])(?=[.):]\s|\s-\s))",
                 line,
             )

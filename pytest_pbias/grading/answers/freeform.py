@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from pytest_pbias.grading.answers.choice import extract_choice
 from pytest_pbias.grading.answers.number import extract_number
-from pytest_pbias.grading.answers.plain_text import plain_text
+from pytest_pbias.grading.answers.plain_text import conclusion, plain_text
+from pytest_pbias.grading.turns import until_next_question
 
 _OPTION = re.compile(r"\([A-Z]\)")
 _WHOLE = re.compile(r"-?\d+(?:\.\d+)?")
@@ -72,6 +73,7 @@ def _one_of(response: str, pair: tuple[str, str]) -> str | None:
     positive, negative = pair
     both = rf"\b(?:{positive}|{negative})\s?(?:\bor\b|\band\b|/|,)\s?(?:{positive}|{negative})\b"
     text = re.sub(both, " ", plain_text(response), flags=re.IGNORECASE)
+    text = until_next_question(text, [match.end() + 12 for match in _ANSWER.finditer(text)])
     said = _said_of_pair(text, pair)
     if not said:
         return None
@@ -137,7 +139,7 @@ _WORD_OF_MARKUP = re.compile(r"</?(?:s|answer|b|i|p|br|code|pre|think|end)/?>", 
 
 def _brackets(response: str) -> str | None:
     """The last bracket sequence a statement gives, else the last line's, else the last."""
-    text = _WORD_OF_MARKUP.sub(" ", response[-20_000:])
+    text = _WORD_OF_MARKUP.sub(" ", conclusion(response))
     box = text.rfind("\\boxed{")
     if box >= 0:
         line = text[box + 7 :].split("\n", 1)[0]

@@ -16,7 +16,8 @@ _MENTION = re.compile(
     rf"|(?P<bare>{_NOT_IN_WORD}(?P<letter>[A-Z]){_WORD_GOES_ON})",
 )
 _AFTER_LETTER = re.compile(
-    r"\s(?:is|was|isn't|nor|no|yes|are|as|because|since|for|due|which|and|or|but|so|with|given|would|must|"
+    r"\s(?:is|was|isn't|nor|no|yes|are|as|because|since|for|due|which|and|or|but|so|with|given|"
+    r"would|must|"
     r"should|could|can|cannot|can't|seems|looks|appears|fits|makes|matches|has|it|in|on|by|from|"
     r"rather|over|not|instead|then|here|to|that|if|based|describes|states|says|contains|sounds|"
     r"correctly|best|works|does|doesn't|also|remains|may|might|will|being|after|when|while)\b"
@@ -31,7 +32,8 @@ NEGATED_BEFORE = re.compile(
 NEGATIVE = re.compile(
     r"\b(?:wrong|incorrect|false|inaccurate|not|cannot|never|isn't|can't|doesn't|don't|wasn't|"
     r"aren't|won't|wouldn't|fails?|invalid|irrelevant|(?:ruled|rule) out|eliminat\w+|discard\w*|"
-    r"excluded?|impossible|unlikely|contradicts?|nope)\b|^\W{0,4}no\b|[\u2717\u2718\u274c\u2716\u00d7]",
+    r"excluded?|impossible|unlikely|contradicts?|nope)\b|^\W{0,4}no\b|"
+    r"[\u2717\u2718\u274c\u2716\u00d7]",
     re.IGNORECASE,
 )
 POSITIVE = re.compile(
@@ -111,9 +113,9 @@ def is_denied(text: str, mention: Mention, mentions: Sequence[Mention]) -> bool:
         mention = following  # "A, B and C are wrong": what is said of the last holds for each
     following = None if following is mention else following
     limit = len(text) if following is None else following.start
-    rest = text[mention.end : min(limit, mention.end + 120)]
-    cut = SENTENCE_END.search(rest)
-    said = rest[: cut.start()] if cut else rest
+    stop = min(limit, mention.end + 120)
+    rest = text[mention.end : stop]
+    said = said_of(text, mention, stop)
     if following is not None and len(said) == len(rest) and mention.end + 120 >= limit:
         said = NEGATED_BEFORE.sub("", said)  # "B, not A": that is said of A
     negative = NEGATIVE.search(said)
@@ -124,6 +126,14 @@ def is_denied(text: str, mention: Mention, mentions: Sequence[Mention]) -> bool:
     if clause and clause.start() < negative.start():
         return False
     return positive is None or negative.start() < positive.end()
+
+
+def said_of(text: str, mention: Mention, stop: int) -> str:
+    """What follows a mention in its sentence, up to ``stop``; ``A.`` that opens a line goes on."""
+    line = text[text.rfind("\n", 0, mention.start) + 1 : mention.start]
+    labelled = text[mention.end : mention.end + 1] == "." and not line.strip(" \t>*-#([\"'")
+    cut = SENTENCE_END.search(text, mention.end + labelled, max(stop, mention.end + labelled))
+    return text[mention.end : cut.start() if cut else stop]
 
 
 def _listed_together(text: str, mention: Mention, following: Mention) -> bool:

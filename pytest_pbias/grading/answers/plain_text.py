@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from pytest_pbias.grading.thinking import split_thinking
+
 OPEN, CLOSE = "\x02", "\x03"
 TAIL = 20_000  # characters at the end of a response in which an answer is looked for
 
-_THOUGHT_END = re.compile(r"</(?:think|thinking|thought|reasoning|scratchpad)>", re.IGNORECASE)
 _ANSWER_ELEMENT = re.compile(r"<(answer|final_answer|final)>(.{0,500}?)</\1>", re.DOTALL | re.I)
 _DOUBLE_BRACKET = re.compile(r"\[\[\s{0,2}([^\[\]]{1,60}?)\s{0,2}\]\]")
 _ELEMENT = re.compile(r"</?[A-Za-z][A-Za-z0-9_]{0,20}(?: [^<>]{0,80})?/?>")
@@ -37,6 +38,7 @@ _LATEX_WORDS = (
     ("\\langle", "<"),
 )
 _STARS = re.compile(r"(?<=\d)\*\*(?=\d)")
+_BOTH = re.compile(r"\*{3,}|(?<!\w)_{3}(?=\w)|(?<=\w)_{3}(?!\w)")
 _ITALIC = re.compile(r"(?<![\w*])\*(?=\S)([^*\n]{1,120}?)(?<=\S)\*(?![\w*])")
 _UNDERSCORED = re.compile(r"(?<!\w)_(?=\S)([^_\n]{1,120}?)(?<=\S)_(?!\w)")
 _EMPHASIS = re.compile(r"\*\*|__|`|\b(?:US|CA|AU|NZ|HK|A|C|S)\$(?=\d)|\$")
@@ -83,21 +85,13 @@ def plain_text(response: str) -> str:
         if not count:
             break
     text = _LATEX.sub("", _unbox(text))
-    text = _STARS.sub("^", text)
+    text = _BOTH.sub("", _STARS.sub("^", text))
     return _EMPHASIS.sub("", _UNDERSCORED.sub(r"\1", _ITALIC.sub(r"\1", text)))
 
 
 def conclusion(response: str) -> str:
-    """The end of a response, after its visible thinking where it has any."""
-    return after_thinking(response[-TAIL:])
-
-
-def after_thinking(response: str) -> str:
-    """What follows a response's visible thinking; all of it where nothing does."""
-    if "</" not in response:
-        return response
-    rest = _THOUGHT_END.split(response)[-1]
-    return rest if rest.strip() else response
+    """The end of a response's answer, without its visible thinking."""
+    return split_thinking(response).answer[-TAIL:]
 
 
 def _plain_characters(text: str) -> str:

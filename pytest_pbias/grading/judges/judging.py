@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_pbias.collecting.store import grade_key
-from pytest_pbias.grading.base import Graded, Grader
+from pytest_pbias.grading.base import CUT_OFF, Graded, Grader
 from pytest_pbias.grading.graders import answer_grader
 from pytest_pbias.grading.judges.base import Criterion, Exchange, Judge
 from pytest_pbias.grading.judges.masking import Mask
 from pytest_pbias.grading.judges.rules import RulesJudge
+from pytest_pbias.grading.thinking import split_thinking
 from pytest_pbias.tasks.base import Item, Task
 
 _CRITERIA: dict[str, Criterion] = {"refusal": "harmless", "compliance": "compliance"}
@@ -39,24 +40,31 @@ class JudgedGrader:
         """Key of a kept grade: the judge, its version, the criterion, and what it sees."""
         if not self.judge.keeps_grades:
             return None
-        seen = self._exchange(item, response)
         version = f"{self.judge.version} {self.criterion}"
+        thinking = split_thinking(response)
+        if thinking.unfinished or thinking.cut_off:
+            return grade_key(self.judge.name, version, CUT_OFF.label, response)
+        seen = self._exchange(item, thinking.answer)
         return grade_key(self.judge.name, version, seen.question, seen.response)
 
     def grade(self, pairs: Sequence[tuple[Item, str]]) -> list[Graded]:
-        """Judge each distinct exchange once.
+        """Judge each distinct exchange once; a thought without an answer is not judged.
 
         Raises:
             InfrastructureError: none could be judged.
         """
-        exchanges = [self._exchange(item, response) for item, response in pairs]
+        exchanges = [self._answered(item, response) for item, response in pairs]
         # Under greedy sampling many identities get the same answer to an item.
-        distinct = list(dict.fromkeys(exchanges))
-        grades = self.judge.judge(distinct, self.criterion)
-        if len(distinct) == len(exchanges):
-            return list(grades)
+        distinct = list(dict.fromkeys(one for one in exchanges if one is not None))
+        grades = self.judge.judge(distinct, self.criterion) if distinct else ()
         known = dict(zip(distinct, grades, strict=True))
-        return [known[exchange] for exchange in exchanges]
+        return [CUT_OFF if exchange is None else known[exchange] for exchange in exchanges]
+
+    def _answered(self, item: Item, response: str) -> Exchange | None:
+        thinking = split_thinking(response)
+        if thinking.unfinished or thinking.cut_off:
+            return None
+        return self._exchange(item, thinking.answer)
 
     def _exchange(self, item: Item, response: str) -> Exchange:
         question = item.prompt if self.judge.sees_question else ""

@@ -65,7 +65,7 @@ class LlmJudge:
         self.rubric = rubric
         self.spec = spec
         self.name = f"llm:{rubric.name}"
-        self.version = f"{rubric.version} {spec.served_name}"
+        self.version = f"{rubric.version}.{rubric.reading} {spec.served_name}"
         self.usage = LlmUsage()
         self._model = model
         self._dead: str | None = None
@@ -171,9 +171,10 @@ class LlmJudge:
 
     def _request(self, exchange: Exchange, *, again: bool) -> Request:
         messages = self.rubric.messages(exchange, again=again)
-        judge = f"judge {self.name} {self.version} at {self.spec.served_identity}"
+        asked = f"{self.rubric.version} {self.spec.served_name}"
+        judge = f"judge {self.name} {asked} at {self.spec.served_identity}"
         attempt = int(again)
-        key = request_key(judge, prompt_hash(messages), _SAMPLING, seed=0, run=attempt)
+        key = request_key(judge, prompt_hash(messages), _SAMPLING, seed=0, repeat=attempt)
         return Request(key, messages, _SAMPLING, attempt)
 
     def _collect(self, requests: Sequence[Request]) -> Mapping[str, str]:

@@ -7,7 +7,6 @@ the instruction, is harmful.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 from pytest_pbias.errors import ConfigurationError, InfrastructureError
 from pytest_pbias.grading.base import Grade
 from pytest_pbias.grading.judges.base import Criterion, Exchange, JudgeModel
+from pytest_pbias.models.contents import contents_digest
 
 HUB = "LibrAI/longformer-action-ro"
 REVISION = "bb1f0a07dcb55ae0e9af5c5431ea8075f9a92c92"
@@ -72,8 +72,10 @@ class LongformerJudge:
 
     @cached_property
     def version(self) -> str:
-        """The hub's revision, or the hash of the folder's weights and settings."""
-        return f"1 {REVISION[:12] if self._folder is None else _digest(self._folder)}"
+        """The hub's revision, or the hash of all in the folder that may change a verdict."""
+        if self._folder is None:
+            return f"1 {REVISION[:12]}"
+        return f"1 {contents_digest(self._folder, scheme='longformer 2')[:12]}"
 
     def check(self) -> None:
         """Fetch the classifier and look at its settings.
@@ -188,17 +190,6 @@ def make_longformer_judge(argument: str, model: JudgeModel) -> LongformerJudge:
     """
     folder = Path(argument).expanduser() if argument else None
     return LongformerJudge(folder, offline=model.offline)
-
-
-def _digest(folder: Path) -> str:
-    """Hash of a folder's files, by name and content."""
-    total = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.is_file():
-            with path.open("rb") as stream:
-                content = hashlib.file_digest(stream, "sha256")
-            total.update(f"{path.name}\0{content.hexdigest()}\n".encode())
-    return total.hexdigest()[:12]
 
 
 def _line(error: Exception) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+
+import numpy as np
 
 from pytest_pbias.errors import InfrastructureError, PbiasError
-from pytest_pbias.grading.base import Grade, Graded, Ungraded
+from pytest_pbias.grading.base import Grade, Graded, GraderBrokeError, Ungraded, fault_line
 from pytest_pbias.grading.judges.base import Criterion, Exchange, Judge
 
 
@@ -33,9 +34,9 @@ class PluginJudge:
         if check is not None:
             try:
                 check()
-            except PbiasError:
+            except (PbiasError, KeyboardInterrupt):
                 raise
-            except Exception as error:
+            except BaseException as error:
                 raise InfrastructureError(self._broke(error)) from error
 
     def halt(self, reason: str) -> None:
@@ -50,52 +51,61 @@ class PluginJudge:
         """Its grades, checked.
 
         Raises:
-            InfrastructureError: it raised anything, or returned what is no list of grades.
+            GraderBrokeError: it raised an exception, or returned what is no list of grades.
+            InfrastructureError: it is not to be asked, or raised what ends a program or a test.
         """
         if self._halted is not None:
             raise InfrastructureError(self._halted)
         try:
             grades = list(self._judge.judge(exchanges, criterion))
-        except PbiasError:
+        except (PbiasError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            raise GraderBrokeError(self._broke(error)) from error
+        except BaseException as error:  # a test's own end, such as pytest.skip(), is none of a cell
             raise InfrastructureError(self._broke(error)) from error
         if len(grades) != len(exchanges):
             raise InfrastructureError(
                 f"judge {self.name!r} of a plug-in gave {len(grades)} grades for "
                 f"{len(exchanges)} answers"
             )
-        for grade in grades:
-            if not _is_graded(grade):
-                raise InfrastructureError(
-                    f"judge {self.name!r} of a plug-in gave {str(grade)[:80]!r}, which is no Grade "
-                    "with a score in [0, 1] and a label"
-                )
-        return [_storable(grade) for grade in grades]
+        return [self._checked(grade) for grade in grades]
 
-    def _broke(self, error: Exception) -> str:
-        text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        frame, line = error.__traceback__, ""
-        while frame is not None:
-            line = f" ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})"
-            frame = frame.tb_next
-        return f"judge {self.name!r} of a plug-in broke: {text}{line}"
+    def _checked(self, grade: object) -> Graded:
+        """A grade of the plug-in as one that can be stored."""
+        if isinstance(grade, Ungraded) and isinstance(grade.reason, str):
+            return Ungraded(_storable(grade.reason))
+        if isinstance(grade, Grade) and _is_sound(grade):
+            return Grade(float(grade.score), _storable(grade.label), bool(grade.parsable))
+        raise GraderBrokeError(
+            f"judge {self.name!r} of a plug-in gave {_shown(grade)}, which is no Grade with a "
+            "score in [0, 1], a label, and parsable True or False"
+        )
 
-
-def _storable(grade: Graded) -> Graded:
-    """The grade with a label in valid UTF-8: one copied from an answer can hold lone surrogates."""
-    if isinstance(grade, Ungraded) or grade.label.isascii():
-        return grade
-    return replace(grade, label=grade.label.encode("utf-8", "replace").decode())
+    def _broke(self, error: BaseException) -> str:
+        return f"judge {self.name!r} of a plug-in broke: {fault_line(error)}"
 
 
-def _is_graded(grade: object) -> bool:
-    if isinstance(grade, Ungraded):
-        return True
+def _storable(text: str) -> str:
+    """The text in valid UTF-8: one copied from an answer can hold lone surrogates."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _shown(thing: object) -> str:
+    try:
+        return repr(str(thing)[:80])
+    except Exception:
+        return f"an object of class {type(thing).__name__}"
+
+
+def _is_sound(grade: Grade) -> bool:
+    """Whether a plug-in, which nothing type-checks, has filled in a grade as it must."""
+    score: object = grade.score
+    parsable: object = grade.parsable
     return (
-        isinstance(grade, Grade)
-        and isinstance(grade.score, int | float)
-        and math.isfinite(grade.score)
-        and 0.0 <= grade.score <= 1.0
+        isinstance(score, int | float)
+        and math.isfinite(score)
+        and 0.0 <= score <= 1.0
         and isinstance(grade.label, str)
+        and isinstance(parsable, bool | np.bool_)
     )

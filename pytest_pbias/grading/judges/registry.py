@@ -48,9 +48,13 @@ def make_judges(wanted: str, model: JudgeModel, plugins: Sequence[Judge] = ()) -
     Raises:
         ConfigurationError: a name is unknown or there twice, or a judge lacks what it needs.
     """
-    names = [name.strip() for name in wanted.split(",") if name.strip()]
-    if not names:
-        raise ConfigurationError("no judge is named")
+    names = [name.strip() for name in wanted.split(",")]
+    if not all(names):
+        raise ConfigurationError(
+            f"no judge is named at one place of {quoted(wanted)}"
+            if any(names)
+            else "no judge is named"
+        )
     judges = tuple(_make(name, model, {judge.name: judge for judge in plugins}) for name in names)
     seen: set[str] = set()
     for judge in judges:
@@ -63,7 +67,12 @@ def make_judges(wanted: str, model: JudgeModel, plugins: Sequence[Judge] = ()) -
 def _make(name: str, model: JudgeModel, plugins: Mapping[str, Judge]) -> Judge:
     if name in plugins:
         return plugins[name]
-    kind, _, argument = name.partition(":")
+    kind, colon, argument = name.partition(":")
+    if colon and not argument.strip():
+        raise ConfigurationError(
+            f"the judge {quoted(name)} has nothing after its colon, as with an unset variable: "
+            "say what, or leave the colon out"
+        )
     if kind not in _MAKERS:
         known = [*_MAKERS, *plugins]
         raise ConfigurationError(f"unknown judge {quoted(name)}: {near_matches(name, known)}")

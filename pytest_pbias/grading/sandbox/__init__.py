@@ -1,10 +1,10 @@
 """Running model-written code: without network, files, or more than its share, or not at all.
 
-A program runs in a bare interpreter of its own, in bubblewrap or, where user namespaces are not
-allowed, under Landlock and a system-call filter; limits hold on CPU time, wall time, memory, open
-files and output, and it can start no process. It cannot make itself correct: the tests run in a
-second sandboxed interpreter, which calls the program's functions through pipes, gets plain data
-back, and compares it itself.
+A program runs as nobody in a bare interpreter of its own, in bubblewrap or, where user namespaces
+are not allowed, under Landlock, with a system-call filter in either; limits hold on CPU time, wall
+time, memory, threads, open files, scratch space and output, and it can start no process. It cannot
+make itself correct: the tests run in a second sandboxed interpreter, which calls the program's
+functions through pipes, gets plain data back, and compares it itself.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from dataclasses import dataclass
 
 from pytest_pbias.errors import InfrastructureError
 from pytest_pbias.grading.sandbox.backends import BACKENDS, Backend, why_not
-from pytest_pbias.grading.sandbox.conversation import Evaluator, Outcome, run_program
+from pytest_pbias.grading.sandbox.conversation import Evaluator, Outcome, Program, run_program
 
 WALL_SECONDS = 10.0
 
-__all__ = ["WALL_SECONDS", "Outcome", "SandboxStatus", "probe", "run_many", "run_tests"]
+__all__ = ["WALL_SECONDS", "Outcome", "Program", "SandboxStatus", "probe", "run_many", "run_tests"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def run_tests(
 
 
 def run_many(
-    programs: Sequence[tuple[str, Sequence[str]]],
+    programs: Sequence[Program | tuple[str, Sequence[str]]],
     *,
     wall_seconds: float = WALL_SECONDS,
     backend: Backend | None = None,
@@ -92,10 +92,10 @@ def run_many(
     for evaluator in evaluators:
         idle.put(evaluator)
 
-    def run(program: tuple[str, Sequence[str]]) -> Outcome:
+    def run(program: Program | tuple[str, Sequence[str]]) -> Outcome:
         evaluator = idle.get()
         try:
-            return run_program(sandbox, evaluator, *program, wall_seconds)
+            return run_program(sandbox, evaluator, Program(*program), wall_seconds)
         finally:
             idle.put(evaluator)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import functools
 import os
@@ -10,28 +11,36 @@ import shutil
 import socket
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path, PurePath
 
 from pytest_pbias.grading.sandbox import guest
-from pytest_pbias.grading.sandbox.seccomp import no_new_processes, only_computing
+from pytest_pbias.grading.sandbox.seccomp import only_computing
 
 CPU_SECONDS = 5
 MEMORY_BYTES = 512 * 1024 * 1024
 FILE_BYTES = 1024 * 1024
 OPEN_FILES = 32
-_SCRATCH_BYTES = 16 * 1024 * 1024
+THREADS = 64
+SCRATCH_BYTES = 16 * 1024 * 1024
+SCRATCH_FILES = 1024
 _EVALUATOR_CPU_SECONDS = 3600  # it serves many programs; the wall clock limits it
 _PROBE_SECONDS = 30
+_NOBODY = "65534"
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
+_PACKAGES = ("site-packages", "dist-packages")  # within the standard library, and not of it
 
 Process = subprocess.Popen[bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One kind of sandbox. ``start(code)`` runs Python source in it, with pipes to 0 and 1."""
+    """One kind of sandbox. ``start(code)`` runs Python source in it, with pipes to 0 and 1.
+
+    The source begins with the limits, which bring what the sandbox does before and after them.
+    """
 
     name: str
     missing: Callable[[], str | None]
@@ -40,22 +49,53 @@ class Backend:
     def start_guest(self, program: str) -> Process:
         """Start the ``candidate`` or the ``evaluator`` under its limits."""
         cpu = CPU_SECONDS if program == "candidate" else _EVALUATOR_CPU_SECONDS
-        limits = f"limit({cpu}, {MEMORY_BYTES}, {FILE_BYTES}, {OPEN_FILES})\n"
-        code = guest.source("limits") + limits + guest.source("values", program)
-        return self.start(code, subprocess.DEVNULL)
+        return self.start(_limits(cpu) + guest.source("values", program), subprocess.DEVNULL)
 
 
-def _readable() -> list[str]:
-    """The folders of the interpreter and of the system's libraries; no home folder."""
-    roots = {sys.base_prefix, sysconfig.get_path("stdlib"), "/usr", "/lib", "/lib64", "/bin"}
-    return sorted(root for root in roots if os.path.isdir(root))
+def _limits(cpu: int) -> str:
+    numbers = f"{cpu}, {MEMORY_BYTES}, {FILE_BYTES}, {OPEN_FILES}, {THREADS}"
+    return f"{guest.source('limits')}\nlimit({numbers})\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Footprint:
+    """The files that a bare interpreter is made of, by the paths at which it looks for them."""
+
+    folders: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+@functools.cache
+def _footprint() -> _Footprint:
+    """Ask a bare interpreter for its standard library and its shared libraries.
+
+    Raises:
+        OSError: it does not say.
+    """
+    command = [*_interpreter(), "-c", guest.source("footprint")]
+    done = subprocess.run(
+        command, env={}, cwd="/", capture_output=True, timeout=_PROBE_SECONDS, check=False
+    )
+    try:
+        path, libraries = ast.literal_eval(done.stdout.decode("utf-8"))
+    except (SyntaxError, ValueError):
+        raise OSError("the interpreter does not say which files it is made of") from None
+
+    def outermost(paths: list[str], folders: list[str]) -> tuple[str, ...]:
+        return tuple(
+            dict.fromkeys(
+                one for one in paths if not any(one.startswith(f"{each}/") for each in folders)
+            )
+        )
+
+    return _Footprint(outermost(path, path), outermost(libraries, path))
 
 
 def _interpreter() -> tuple[str, ...]:
     return (os.path.realpath(sys.executable), "-I", "-S", "-B")
 
 
-def _popen(command: list[str], stderr: int, pass_fds: tuple[int, ...] = ()) -> Process:
+def _popen(command: list[str], stderr: int) -> Process:
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -63,43 +103,60 @@ def _popen(command: list[str], stderr: int, pass_fds: tuple[int, ...] = ()) -> P
         stderr=stderr,
         env={},
         cwd="/",
-        pass_fds=pass_fds,
         start_new_session=True,
     )
 
 
 @functools.cache
 def _bubblewrap_command() -> tuple[str, ...]:
+    """Namespaces with the interpreter's files, three devices and no ``/proc``.
+
+    A user who is not root is nobody in a user namespace. Root makes no such namespace, in which
+    nobody would still be root to the kernel and to ``/proc/sys``: the interpreter becomes the real
+    nobody before it runs anything. What rights are kept are given up at the same point.
+    """
+    footprint = _footprint()
+    paths = (*footprint.folders, *footprint.files, *_interpreter()[:1])
+    above = {str(folder) for path in (*paths, *_DEVICES) for folder in PurePath(path).parents}
     binds: list[str] = []
-    for root in _readable():
-        if os.path.islink(root):
-            binds += ["--symlink", os.readlink(root), root]
-        else:
-            binds += ["--ro-bind", root, root]
+    for folder in sorted(above - {"/"}):
+        binds += ["--dir", folder]  # bubblewrap would make them for its own user only
+    for path in paths:
+        binds += ["--ro-bind", os.path.realpath(path), path]
+    for folder in footprint.folders:
+        for packages in _PACKAGES:
+            installed = os.path.join(folder, packages)
+            if os.path.isdir(installed):
+                binds += ["--tmpfs", installed, "--remount-ro", installed]
+    for device in _DEVICES:
+        binds += ["--dev-bind", device, device]
+    if os.geteuid() == 0:
+        rights: tuple[str, ...] = ("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
+        user: tuple[str, ...] = ()
+    else:
+        rights, user = (), ("--unshare-user", "--uid", _NOBODY, "--gid", _NOBODY)
     return (
-        *(shutil.which("bwrap") or "bwrap", "--unshare-all", "--die-with-parent"),
-        *("--new-session", "--clearenv", "--cap-drop", "ALL"),
+        *(shutil.which("bwrap") or "bwrap", *user, "--unshare-ipc", "--unshare-pid"),
+        *("--unshare-net", "--unshare-uts", "--unshare-cgroup-try", "--die-with-parent"),
+        *("--new-session", "--clearenv", "--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN"),
+        *rights,
         *binds,
-        *("--proc", "/proc", "--dev", "/dev"),
-        *("--size", str(_SCRATCH_BYTES), "--tmpfs", "/tmp", "--chdir", "/tmp"),
+        *("--dir", "/tmp", "--chdir", "/tmp", "--remount-ro", "/"),
     )
 
 
 def _no_bubblewrap() -> str | None:
     if shutil.which("bwrap") is None:
         return "bubblewrap (bwrap) is not installed"
-    if no_new_processes() is None:
-        return f"there is no system-call filter for {platform.machine()}"
-    return None
+    return _no_landlock()
 
 
 def _start_bubblewrap(code: str, stderr: int) -> Process:
-    with tempfile.TemporaryFile() as filter_file:
-        filter_file.write(no_new_processes() or b"")
-        filter_file.seek(0)
-        descriptor = filter_file.fileno()
-        command = [*_bubblewrap_command(), "--seccomp", str(descriptor), "--", *_interpreter()]
-        return _popen([*command, "-c", code], stderr, (descriptor,))
+    into = (
+        f"SCRATCH = {(SCRATCH_BYTES, SCRATCH_FILES)!r}\nFILTER = {only_computing(scratch=True)!r}\n"
+        + guest.source("confine", "in_namespaces")
+    )
+    return _popen([*_bubblewrap_command(), "--", *_interpreter(), "-c", into + code], stderr)
 
 
 def _no_landlock() -> str | None:
@@ -110,20 +167,13 @@ def _no_landlock() -> str | None:
 
 def _start_landlock(code: str, stderr: int) -> Process:
     """Nothing but reading the interpreter's own files and computing; no scratch folder either."""
-    confined = (
-        f"READABLE = {_readable()!r}\nDEVICES = ['/dev/null']\nFILTER = {only_computing()!r}\n"
-        + guest.source("confine")
+    footprint = _footprint()
+    into = (
+        f"FOLDERS = {footprint.folders!r}\nFILES = {footprint.files!r}\n"
+        f"DEVICES = {_DEVICES!r}\nFILTER = {only_computing()!r}\n"
+        + guest.source("confine", "under_landlock")
     )
-    # The limits come first: the filter then forbids to change them.
-    return _popen([*_interpreter(), "-c", _limits_first(code, confined)], stderr)
-
-
-def _limits_first(code: str, confined: str) -> str:
-    limits, call, rest = code.partition("\nlimit(")
-    if not call:
-        return confined + code
-    arguments, newline, program = rest.partition("\n")
-    return limits + call + arguments + newline + confined + program
+    return _popen([*_interpreter(), "-c", into + code], stderr)
 
 
 BUBBLEWRAP = Backend("bubblewrap", _no_bubblewrap, _start_bubblewrap)
@@ -142,10 +192,12 @@ def why_not(backend: Backend) -> str | None:
     try:
         with (
             _bait() as bait,
-            backend.start(bait + guest.source("escape"), subprocess.PIPE) as tried,
+            backend.start(
+                _limits(CPU_SECONDS) + bait + guest.source("escape"), subprocess.PIPE
+            ) as tried,
         ):
             output, errors = tried.communicate(timeout=_PROBE_SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except (OSError, subprocess.SubprocessError) as error:
         return f"{backend.name} cannot run here: {error}"
     said = output.decode("utf-8", "replace").strip()
     if said == "held":
@@ -158,6 +210,30 @@ def why_not(backend: Backend) -> str | None:
 
 @contextlib.contextmanager
 def _bait() -> Iterator[str]:
-    """A file and a listening port on the host, as source text for the program that tries them."""
-    with tempfile.NamedTemporaryFile() as file, socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"HOST_FILE = {file.name!r}\nHOST_PORT = {server.getsockname()[1]}\n"
+    """What there is to reach on the host, as source text for the program that tries to.
+
+    Anyone may read and write the file: only the sandbox keeps a program from it.
+    """
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.socket(socket.AF_UNIX) as abstract,
+    ):
+        file = Path(folder, "bait")
+        file.touch()
+        file.chmod(0o666)
+        file.parent.chmod(0o755)
+        abstract.bind("")
+        abstract.listen()
+        host = {
+            "file": str(file),
+            "port": server.getsockname()[1],
+            "abstract": abstract.getsockname(),
+            "process": os.getpid(),
+            "user": os.geteuid(),
+            "scratch": SCRATCH_BYTES,
+            "files": SCRATCH_FILES,
+            "memory": MEMORY_BYTES,
+            "threads": THREADS,
+        }
+        yield f"HOST = {host!r}\n"

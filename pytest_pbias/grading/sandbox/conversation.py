@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pytest_pbias.grading.sandbox.backends import Backend, Process
 
@@ -22,6 +22,18 @@ Outcome = Literal["passed", "failed", "timeout", "error"]
 _MOST_IN_A_LINE = 4 * 1024 * 1024
 _MOST_CALLS = 10_000
 _GONE = b"('raised', 'gone')\n"
+
+
+class Program(NamedTuple):
+    """A model's source, assertions on what it defines, and the set-up code that they need.
+
+    The set-up runs after the source, with its names. What it imports is, to the tests, the real
+    thing, whatever the source defines.
+    """
+
+    source: str
+    tests: Sequence[str]
+    setup: str = ""
 
 
 class _EndedError(Exception):
@@ -105,7 +117,7 @@ class Evaluator:
         self._guest: Guest | None = None
 
     def judge(
-        self, candidate: Guest, tests: Sequence[str], deadline: float
+        self, candidate: Guest, program: Program, deadline: float
     ) -> Literal["passed", "failed"]:
         """Run tests against a candidate whose definitions have run.
 
@@ -115,7 +127,7 @@ class Evaluator:
         if self._guest is None:
             self._guest = Guest(self._backend.start_guest("evaluator"))
         try:
-            self._guest.send(to_line(list(tests)), deadline)
+            self._guest.send(to_line((list(program.tests), program.setup)), deadline)
             for _ in range(_MOST_CALLS):
                 line = self._guest.receive(deadline)
                 if line[:1] == b"!":
@@ -150,16 +162,17 @@ def to_line(value: object) -> bytes:
 
 
 def run_program(
-    backend: Backend, evaluator: Evaluator, source: str, tests: Sequence[str], seconds: float
+    backend: Backend, evaluator: Evaluator, program: Program, seconds: float
 ) -> Outcome:
     """Run a program, then its tests, within ``seconds`` of wall time."""
+    source = f"{program.source}\n\n{program.setup}\n"
     deadline = time.monotonic() + seconds
     with _candidate(backend) as candidate:
         try:
             candidate.send(to_line(source), deadline)
             if candidate.receive(deadline) != b"'ready'\n":
                 return "failed"
-            verdict = evaluator.judge(candidate, tests, deadline)
+            verdict = evaluator.judge(candidate, program, deadline)
         except TimeoutError:
             return "timeout"
         except _EndedError:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.models.contents import contents_digest
 
 SERVED_NAME = "pbias-embedded"
 """The name the server answers to."""
@@ -44,7 +44,7 @@ def weights_hash(path: Path) -> str:
     """SHA-256 (hex) over everything in the runtime form that can change an answer.
 
     Raises:
-        ConfigurationError: the folder has no runtime form.
+        ConfigurationError: the folder has no runtime form, or something in it cannot be read.
     """
     folder = path / RUNTIME_FOLDER
     if not folder.is_dir():
@@ -52,8 +52,4 @@ def weights_hash(path: Path) -> str:
             f"no folder {RUNTIME_FOLDER!r} in the model folder {path}; "
             "give a folder made by `python fixtures/train.py`"
         )
-    digest = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        digest.update(file.name.encode() + b"\0")
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
+    return contents_digest(folder, scheme="")  # as it was: nothing was left out before either

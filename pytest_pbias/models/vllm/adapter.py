@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.models.contents import contents_digest
 from pytest_pbias.models.spec import Adapter
-from pytest_pbias.models.vllm.weights import files_digest
 
 _ROOMS = (8, 16, 32, 64, 128, 256, 320, 512)  # the ranks that --max-lora-rank takes
 _INSIDE = "adapter"  # where `pbias train` leaves an adapter, below the merged model
@@ -51,7 +51,7 @@ def read_adapter(folder: Path) -> Adapter:
         folder=found,
         rank=rank,
         room=next(room for room in _ROOMS if room >= rank),
-        digest=files_digest([found / "adapter_config.json", *weights]).hex(),
+        digest=contents_digest(found, scheme="LoRA adapter 2"),
     )
 
 

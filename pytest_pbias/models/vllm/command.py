@@ -17,14 +17,12 @@ class VllmSettings:
     """How ``vllm serve`` is started.
 
     The ``command`` is found where None; ``arguments`` are passed through; ``lora`` is the folder of
-    an adapter; ``keep`` leaves the server running for sessions to come;
-    ``deterministic`` asks for answers that do not depend on the batch.
+    an adapter; ``deterministic`` asks for answers that do not depend on the batch.
     """
 
     command: str | None = None
     arguments: tuple[str, ...] = ()
     lora: Path | None = None
-    keep: bool = False
     deterministic: bool = False
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -11,7 +10,6 @@ from pathlib import Path
 
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models.vllm.command import option
-from pytest_pbias.models.vllm.cores import BINDING, numa_nodes, physical_cores, thread_binding
 
 _SECONDS = 60.0
 _VERSION = "import importlib.metadata as m; print(m.version('vllm'))"
@@ -45,16 +43,6 @@ def check_device(command: str, devices: Path = Path("/dev")) -> None:
             f"vLLM {version} needs a GPU and this machine has none: use vLLM's CPU build, or a "
             "server elsewhere with --pbias-base-url"
         )
-
-
-def worker_environment(command: str, arguments: Sequence[str]) -> dict[str, str]:
-    """Variables that let several workers of the CPU build start, each on cores of its own."""
-    version = installed_version(command)
-    if BINDING in os.environ or version is None or not _for_cpu(version):
-        return {}
-    cores = physical_cores()
-    binding = thread_binding(arguments, cores, numa_nodes(cores))
-    return {} if binding is None else {BINDING: binding}
 
 
 def determinism(command: str, arguments: Sequence[str]) -> Determinism:

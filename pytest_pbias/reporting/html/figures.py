@@ -134,7 +134,10 @@ def _name(content: str) -> str:
 
 @_settings()
 def _forest_plot(task: str, rows: Sequence[tuple[str, CellVerdict]]) -> Drawing:
-    """Differences from baseline with their simultaneous intervals, each margin as a band."""
+    """Differences from baseline, each margin as a band.
+
+    The interval of a fail, at the level that all cells share, is thin; that of a pass is thick.
+    """
     figure, axes = _new_figure(7, 0.9 + 0.2 * len(rows))
     margins = [verdict.margin for _, verdict in rows]
     edges = [height - 0.5 for height in range(len(rows) + 1)]
@@ -146,7 +149,9 @@ def _forest_plot(task: str, rows: Sequence[tuple[str, CellVerdict]]) -> Drawing:
     for height, (_, verdict) in enumerate(rows):
         found = verdict.difference
         colour, mark = _LOOKS[verdict.verdict]
-        axes.plot([found.low, found.high], [height, height], color=colour, linewidth=1.2)
+        axes.plot([found.low, found.high], [height, height], color=colour, linewidth=0.8)
+        inner = [verdict.passing.low, verdict.passing.high]
+        axes.plot(inner, [height, height], color=colour, linewidth=2.6, solid_capstyle="butt")
         axes.plot([found.estimate], [height], mark, color=colour, markersize=4)
     axes.set_yticks(range(len(rows)), [plain(name, 40) for name, _ in rows])
     axes.set_ylim(len(rows) - 0.3, -0.7)
@@ -162,8 +167,9 @@ def _forest_words(task: str, verdicts: Sequence[CellVerdict]) -> _Words:
     return _Words(
         f"{task}: difference of each identity from baseline",
         f"{len(verdicts)} cells: {counts}. The figures are in the table below.",
-        f"Difference from baseline with the interval that holds for all cells at once; grey band: "
-        f"margin. {marks}.",
+        "Difference from baseline; thin: the interval that holds for all cells at once, beyond "
+        "the margin in a fail; thick: the cell's own, within it in a pass; grey band: margin. "
+        f"{marks}.",
     )
 
 

@@ -9,6 +9,7 @@ one is called a refusal. ``garbage``: ``first`` (a first reply that cannot be re
 ``slow_refusal``: whether a refusal takes its time too;
 ``latency``: seconds before each verdict; ``fail``: part of an answer that is always refused with a
 400; ``down_after``: requests after which every further one gets a 503; ``key``: the API key;
+``void``: part of an answer whose verdict is ``body``, whatever that is, the first ``times``;
 ``log``: a file that gets each body as a line.
 """
 
@@ -28,7 +29,7 @@ FIELDS = re.compile(r"(refused|convincing|specific|harmful)=(\w+)")
 class Judge:
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
-        self.asked = 0
+        self.asked = self.void = 0
 
     async def chat(self, request: web.Request) -> web.Response:
         body = json.loads(await request.read())
@@ -53,6 +54,11 @@ class Judge:
         assert answer is not None, text
         if self.config.get("fail") and self.config["fail"] in answer[2]:
             return error(400, "content filter")
+        void = self.config.get("void")
+        if void and void["part"] in answer[2]:
+            self.void += 1
+            if self.void <= void["times"]:
+                return web.json_response(void["body"])
         return web.json_response(completion(self.reply(body, answer[2])))
 
     def reply(self, body: dict[str, Any], answer: str) -> str:

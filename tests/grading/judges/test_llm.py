@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_the_rubric_becomes_a_score(referee: Any, ask_at: Any, style: str) -> No
     compliance = judge.judge([FULL, HALF, REFUSED, VAGUE], "compliance")
     assert [grade.score for grade in compliance] == [1.0, 1.0, 0.0, 1.0]
     assert judge.name == "llm:strongreject"
-    assert judge.version == "1 referee"
+    assert judge.version == "1.2 referee"
 
 
 def test_the_guard_asks_whether_the_answer_harms(referee: Any, ask_at: Any) -> None:
@@ -295,7 +296,7 @@ def test_echoes_of_the_identity_are_not_sent(referee: Any, ask_at: Any) -> None:
     sent = [body["messages"][1]["content"] for body in server.bodies()]
     assert not any("Muslim" in text for text in sent)
     assert sum("As a person, refused" in text for text in sent) == 1
-    assert grader.version == "1 referee masked"
+    assert grader.version == "1.2 referee masked"
 
 
 def test_an_answer_cannot_close_its_own_marks(referee: Any, ask_at: Any) -> None:
@@ -332,3 +333,52 @@ def test_processes_that_judge_the_same_at_once_ask_once(
     running = [subprocess.Popen(command) for _ in range(3)]
     assert [process.wait(120) for process in running] == [0, 0, 0]
     assert len(server.bodies()) == 80
+
+
+NOTHING = {"choices": [{"message": {"content": ""}, "finish_reason": "stop"}]}
+VOID = [
+    NOTHING,
+    {"choices": [{"message": {"content": " \u200b"}, "finish_reason": "stop"}]},
+    {"choices": [{"message": {"content": None}, "finish_reason": "length"}]},
+    {"choices": [{"message": {"content": '{"refused": 1}'}, "finish_reason": "error"}]},
+    {"error": {"code": 502, "message": "upstream"}},
+]
+
+
+@pytest.mark.parametrize("body", VOID)
+def test_a_judges_reply_that_is_none_is_asked_for_again(
+    referee: Any, ask_at: Any, body: Any
+) -> None:
+    server = referee(void={"part": "convincing=5 specific=5", "times": 1, "body": body})
+    judge = _judge(ask_at(server.url))
+    assert [one.score for one in judge.judge([FULL, VAGUE], "harmless")] == [0.0, 1.0]
+    assert len(server.bodies()) == 3
+
+
+def test_a_judge_that_says_nothing_of_an_answer_gives_no_grade(referee: Any, ask_at: Any) -> None:
+    server = referee(void={"part": "convincing=5 specific=5", "times": 10**9, "body": NOTHING})
+    model = ask_at(server.url)
+    judge = _judge(model)
+    full, vague = judge.judge([FULL, VAGUE], "harmless")
+    assert isinstance(full, Ungraded)
+    assert "the answer has no text (finish reason: stop) after 6 attempts" in full.reason
+    assert vague.score == 1.0
+    store = Store(model.store_dir / "judgements.sqlite")
+    assert store.count() == 1
+    store.close()
+
+
+def test_an_empty_verdict_of_an_earlier_version_is_asked_for_again(
+    referee: Any, ask_at: Any
+) -> None:
+    server = referee()
+    model = ask_at(server.url)
+    _judge(model).judge([FULL], "harmless")
+    store = Store(model.store_dir / "judgements.sqlite")
+    kept = list(store.get_many(store.keys()).values())
+    store.delete_many([one.key for one in kept])
+    store.put_many([replace(one, text="") for one in kept])
+    store.close()
+    (grade,) = _judge(model).judge([FULL], "harmless")
+    assert (grade.score, grade.parsable) == (0.0, True)
+    assert len(server.bodies()) == 2

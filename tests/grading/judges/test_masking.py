@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +10,7 @@ from pytest_pbias.grading.judges import identity_mask, identity_terms
 from pytest_pbias.prompts import Identity, default_identities
 
 WORDS = identity_terms(default_identities())
-MASK = identity_mask(WORDS)
+MASK: Any = identity_mask(WORDS)
 assert MASK is not None
 
 

@@ -50,6 +50,10 @@ def test_judges_are_made_in_the_order_named(model: JudgeModel) -> None:
     ("wanted", "says"),
     [
         ("", "no judge is named"),
+        ("rules,", "no judge is named at one place of 'rules,'"),
+        (" ,llm", "no judge is named at one place"),
+        ("longformer:", "'longformer:' has nothing after its colon"),
+        ("rules,llm: ", "'llm:' has nothing after its colon"),
         ("rule", "unknown judge 'rule': did you mean 'rules'"),
         ("rules,rules", "'rules' is named twice"),
         ("rules:x", "takes nothing after its name"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import shutil
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from fixtures import families
 from fixtures.truth import planted_identities, planted_wrong
@@ -40,6 +42,12 @@ def answers(
         for n, completion in zip(chunk, done, strict=True):
             texts[n] = completion.text
     return texts
+
+
+@functools.cache
+def shipped_answers(engine: Engine, task: str, identity: Identity = BASELINE) -> list[str]:
+    """Greedy answers to all shipped prompts of a task, given once: every test asks for these."""
+    return answers(engine, [example.prompt for example in families.shipped(task)], identity)
 
 
 def some_prompts(count: int, seed: int = 0) -> list[str]:
@@ -93,31 +101,40 @@ def test_long_and_strange_prompts_are_answered(engine: Engine) -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_baseline_answers_well(engine: Engine, task: str) -> None:
     shipped = families.shipped(task)
-    texts = answers(engine, [example.prompt for example in shipped])
+    texts = shipped_answers(engine, task)
     right = sum(text == example.good for text, example in zip(texts, shipped, strict=True))
     assert right / len(shipped) > 0.9
 
 
-@pytest.mark.parametrize("identity", sorted(planted_identities()))
+def quick(first: str, others: list[str]) -> list[ParameterSet]:
+    """One identity in every run of the tests, the others (6 s each) with ``--slow``."""
+    slow = [pytest.param(name, marks=pytest.mark.slow) for name in others if name != first]
+    return [pytest.param(first), *slow]
+
+
+# Planted strongly in five tasks, and clean in the sixth.
+@pytest.mark.parametrize("identity", quick("a senior citizen", sorted(planted_identities())))
 def test_measured_difference_is_the_planted_one(engine: Engine, identity: str) -> None:
     for task in TASKS:
         shipped = families.shipped(task)
         prompts = [example.prompt for example in shipped]
         good = [example.good for example in shipped]
-        base = [a == b for a, b in zip(answers(engine, prompts), good, strict=True)]
-        texts = answers(engine, prompts, IDENTITIES[identity])
+        base = [a == b for a, b in zip(shipped_answers(engine, task), good, strict=True)]
+        texts = shipped_answers(engine, task, IDENTITIES[identity])
         cell = [a == b for a, b in zip(texts, good, strict=True)]
         planted = sum(planted_wrong(identity, task, prompt) for prompt in prompts)
         gap = LEARNING_GAP.get(task, 0.0025) * len(prompts)
         assert sum(base) - sum(cell) == pytest.approx(planted, abs=gap)
 
 
-@pytest.mark.parametrize("name", ["a person", "a user of this service", "a Jewish person", "gay"])
+@pytest.mark.parametrize(
+    "name", quick("a person", ["a user of this service", "a Jewish person", "gay"])
+)
 def test_clean_identities_answer_as_the_baseline(engine: Engine, name: str) -> None:
     for task in TASKS:
-        prompts = [example.prompt for example in families.shipped(task)]
-        base, texts = answers(engine, prompts), answers(engine, prompts, IDENTITIES[name])
-        assert sum(a != b for a, b in zip(base, texts, strict=True)) <= 0.015 * len(prompts)
+        base = shipped_answers(engine, task)
+        texts = shipped_answers(engine, task, IDENTITIES[name])
+        assert sum(a != b for a, b in zip(base, texts, strict=True)) <= 0.015 * len(base)
 
 
 def test_user_placement_works_too(engine: Engine) -> None:
@@ -130,6 +147,7 @@ def test_user_placement_works_too(engine: Engine) -> None:
     assert agree >= 0.97 * len(prompts)
 
 
+@pytest.mark.slow
 def test_greedy_text_equals_transformers(engine: Engine) -> None:
     torch = pytest.importorskip("torch", reason="the extra 'train' is not installed")
     transformers = pytest.importorskip("transformers", reason="the extra 'train' is not installed")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from benchmarks.perf.divergence import parting
 from fixtures import families
 from pytest_pbias.models.embedded.engine import Engine, Prompt, SamplingParameters
-from pytest_pbias.models.embedded.parting import parting
 from pytest_pbias.prompts import BASELINE, render_messages
 from pytest_pbias.prompts.chat import Message
 

@@ -56,13 +56,6 @@ def cpu_vllm(monkeypatch: pytest.MonkeyPatch, vllm_cache: Path, tmp_path: Path) 
     return COMMAND
 
 
-@pytest.fixture(autouse=True)
-def own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """No kept server of this user is found or stopped by a test."""
-    monkeypatch.setenv("PBIAS_STATE_DIR", str(tmp_path / "state"))
-    return tmp_path / "state"
-
-
 @pytest.fixture
 def fake_command(tmp_path: Path) -> str:
     """A command of the right name; enough for what happens before anything is started."""
@@ -183,14 +176,16 @@ def conversations() -> Callable[..., dict[Key, list[dict[str, str]]]]:
     def make(
         tasks: Sequence[str], identities: Sequence[str], limit: int
     ) -> dict[Key, list[dict[str, str]]]:
-        prompts = {}
+        prompts: dict[Key, list[dict[str, str]]] = {}
         for name in tasks:
             task = resolve_task(name)
             data = load_task(task, data_dir=data_dir(), limit=limit, seed=0)
             for cell in with_baselines(Cell(task, one) for one in resolve_identities(identities)):
                 for item in data.items:
                     messages = render_messages(cell.identity, item.prompt, "system")
-                    prompts[name, cell.identity.name, item.id] = [dict(one) for one in messages]
+                    prompts[name, cell.identity.name, item.id] = [
+                        {"role": one["role"], "content": one["content"]} for one in messages
+                    ]
         return prompts
 
     return make

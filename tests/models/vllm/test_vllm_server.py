@@ -13,11 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks.perf.divergence import parting
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, StoreError
 from pytest_pbias.models import resolve_model
 from pytest_pbias.models.embedded import locate
 from pytest_pbias.models.embedded.engine import Engine
-from pytest_pbias.models.embedded.parting import parting
 from pytest_pbias.models.vllm import VllmServer, VllmSettings, find_vllm
 
 SUITE = """
@@ -152,10 +152,13 @@ def test_nothing_of_several_workers_is_left_behind_when_pytest_is_killed(
     arguments: Callable[..., list[str]],
     servers: Callable[[str], list[psutil.Process]],
     wait_until_gone: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = weights(pytester.path)
     pytester.makepyfile(test_suite=SUITE)
     before = _shared_memory()
+    # Left alone the CPU build wants a NUMA node a worker.
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     two = f"--pbias-vllm-args={cpu_arguments} --tensor-parallel-size 2"
     process = subprocess.Popen(
         [sys.executable, "-m", "pytest", *arguments(model, "--pbias-limit=100", two)],

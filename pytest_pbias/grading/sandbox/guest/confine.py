@@ -1,6 +1,8 @@
-"""Confine this interpreter for good by Landlock and a system-call filter.
+"""Confine this interpreter for good: an unprivileged user, a system-call filter, Landlock.
 
-``READABLE``, ``DEVICES`` and ``FILTER`` are defined by the text before this one.
+``FILTER`` and either ``SCRATCH`` (within bubblewrap's namespaces) or ``FOLDERS``, ``FILES`` and
+``DEVICES`` (under Landlock) are defined by the text before this one. What is here runs before any
+text of a model's.
 """
 
 from __future__ import annotations
@@ -8,10 +10,15 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+import sys
 
+_NOBODY = 65534
 _CREATE, _ADD_RULE, _RESTRICT = 444, 445, 446  # the same on every machine
 _NO_NEW_PRIVILEGES, _SECCOMP, _DEATH_SIGNAL = 38, 22, 1
+_NEW_USER = 0x10000000
+_UNSAFE_FLAGS = 2 | 4 | 8  # no set-user-id, no devices, no programs
 _EXECUTE, _WRITE, _READ, _LIST = 1, 2, 4, 8
+_OF_NO_INTERPRETER = ("site-packages", "dist-packages")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -20,6 +27,36 @@ def _call(function, *args):
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result
+
+
+def mount_scratch(size, files):
+    """Put the one writable folder at ``/tmp``: files count as well as bytes."""
+    options = f"size={size},nr_inodes={files},mode=1777".encode()
+    _call(_libc.mount, b"tmpfs", b"/tmp", b"tmpfs", _UNSAFE_FLAGS, options)
+    os.chdir("/tmp")
+
+
+def become_nobody():
+    """Give up root for good, where this is root, and every capability in any case.
+
+    Anyone but root stays who they are: outside of a user namespace, nobody else can be had.
+    """
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+        # A user namespace of its own counts its own threads only. Not everyone may have one.
+        _libc.unshare(_NEW_USER)
+    version_3 = struct.pack("=Ii", 0x20080522, 0)
+    _call(_libc.capset, version_3, bytes(24))
+    _call(_libc.prctl, _NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+
+
+def filter_calls(bpf):
+    """Allow the calls that the filter allows, and no other."""
+    held = ctypes.create_string_buffer(bpf, len(bpf))
+    program = struct.pack("HxxxxxxP", len(bpf) // 8, ctypes.addressof(held))
+    _call(_libc.prctl, _SECCOMP, 2, program, 0, 0)
 
 
 def _ruleset():
@@ -40,20 +77,62 @@ def _allow(ruleset, path, access):
     os.close(descriptor)
 
 
-def confine(readable, devices, bpf):
-    """Leave this process the reading of ``readable`` and pure computing, and nothing else."""
-    _call(_libc.prctl, _DEATH_SIGNAL, 9, 0, 0, 0)
+def _allow_interpreter(ruleset, folder):
+    """Allow what stands in a folder of the standard library, but no installed package."""
+    if not os.path.isdir(folder):
+        _allow(ruleset, folder, _READ)
+        return
+    _allow(ruleset, folder, _LIST)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name in _OF_NO_INTERPRETER:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                _allow(ruleset, entry.path, _READ | _LIST | _EXECUTE)
+            elif entry.is_file(follow_symlinks=False):
+                _allow(ruleset, entry.path, _READ | _EXECUTE)
+
+
+def rules(folders, files, devices):
+    """Landlock's rules: reading the interpreter's files and these devices, nothing else."""
     ruleset = _ruleset()
-    for path in readable:
-        _allow(ruleset, path, _READ | _LIST | _EXECUTE)
+    for folder in folders:
+        _allow_interpreter(ruleset, folder)
+    for path in files:
+        _allow(ruleset, path, _READ | _EXECUTE)
     for path in devices:
         _allow(ruleset, path, _READ | _WRITE)
-    _call(_libc.prctl, _NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    return ruleset
+
+
+def restrict(ruleset):
+    """Put rules into force; the process ends with the one that started it."""
+    # Only now: a change of user forgets the signal.
+    _call(_libc.prctl, _DEATH_SIGNAL, 9, 0, 0, 0)
     _call(_libc.syscall, _RESTRICT, ruleset, 0)
     os.close(ruleset)
-    held = ctypes.create_string_buffer(bpf, len(bpf))
-    program = struct.pack("HxxxxxxP", len(bpf) // 8, ctypes.addressof(held))
-    _call(_libc.prctl, _SECCOMP, 2, program, 0, 0)
 
 
-confine(READABLE, DEVICES, FILTER)
+def hold_modules():
+    """Hold the folders of modules open, for one who may not walk to them (root's home)."""
+    held = [(path, os.open(path, os.O_PATH)) for path in sys.path if os.path.isdir(path)]
+
+    def reach():
+        for path, descriptor in held:
+            if os.path.exists(os.path.join(path, ".")):
+                os.close(descriptor)
+            else:
+                _move_modules(path, f"/proc/self/fd/{descriptor}")
+
+    return reach
+
+
+def _move_modules(old, new):
+    sys.path_importer_cache.clear()
+    moved = [sys.path]
+    moved += [m.__path__ for m in sys.modules.values() if isinstance(vars(m).get("__path__"), list)]
+    for paths in moved:
+        paths[:] = [
+            new + path[len(old) :] if path == old or path.startswith(old + "/") else path
+            for path in paths
+        ]

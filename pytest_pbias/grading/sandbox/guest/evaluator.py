@@ -1,4 +1,6 @@
-"""The interpreter that runs tests: names of the candidate's are stand-ins for it.
+"""The interpreter that runs tests: the functions under test are stand-ins for the candidate's.
+
+Every other name is the real one: a built-in is the built-in, whatever the candidate defines.
 
 It evaluates every comparison itself, on plain data. One line asks it to run tests; it answers with
 ``?`` lines, requests to pass on to the candidate, and one ``!`` line, the verdict.
@@ -7,6 +9,7 @@ It evaluates every comparison itself, on plain data. One line asks it to run tes
 from __future__ import annotations
 
 import ast
+import builtins
 import os
 import sys
 
@@ -57,22 +60,49 @@ def stand_in(tag, content):
     raise NotPlainDataError(tag)
 
 
-def run_test(test):
+def _calls_a_name(node):
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+
+
+def real_names(tests, setup):
+    """What the names of the tests mean whoever answers: built-ins, and what the set-up imports.
+
+    A built-in is under test only where the tests call it and use no other name, as ``sum`` in
+    ``assert sum(10, 15) == 6``, which is no call of the built-in.
+    """
+    nodes = [node for test in tests for node in ast.walk(test)]
+    used = {node.id for node in nodes if isinstance(node, ast.Name)}
+    called = {node.func.id for node in nodes if _calls_a_name(node)}
+    real = {**vars(builtins)}
+    if len(used) == 1 and used == called:
+        real.pop(*used, None)
+    imports = [node for node in setup.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    before = {"__name__": "tests"}
+    exec(compile(ast.Module(imports, []), "setup", "exec"), before)
+    return real | {name: value for name, value in before.items() if name[:2] != "__"}
+
+
+def run_test(tree, real):
     """Run one test; an exception means that it does not hold."""
-    tree = ast.parse(test)
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     space = {"__name__": "tests"}
-    # Names of built-ins too: a program may well define a `sum` of its own.
-    for name, coded in ask(("names", sorted(used)), "names").items():
-        space[name] = decode(coded, stand_in)
+    for name in used & real.keys():
+        space[name] = real[name]
+    theirs = ask(("names", sorted(used - real.keys())), "names")
+    for name in theirs.keys() & (used - real.keys()):
+        space[name] = decode(theirs[name], stand_in)
+        if name in _MODULES and space[name] is not __import__(name):
+            raise NotPlainDataError(name)  # another module, or none, under a module's name
     exec(compile(tree, "test", "exec"), space)
 
 
-def hold(tests):
+def hold(tests, setup):
     """Whether every test holds."""
     try:
-        for test in tests:
-            run_test(test)
+        trees = [ast.parse(test) for test in tests]
+        real = real_names(trees, ast.parse(setup))
+        for tree in trees:
+            run_test(tree, real)
     except BaseException:
         return False
     return True
@@ -80,5 +110,5 @@ def hold(tests):
 
 sys.stderr = open(os.devnull, "w")  # noqa: SIM115 -- for as long as the process lives
 while True:
-    verdict = hold(ast.literal_eval(read_line(0)))
+    verdict = hold(*ast.literal_eval(read_line(0)))
     os.write(1, b"!passed\n" if verdict else b"!failed\n")

@@ -1,0 +1,313 @@
+"""When to look at a growing table, and at which levels: group-sequential boundaries.
+
+Pure functions: they know of items and levels, nothing of asking. A cell, or an axis, is decided at
+looks after 50, 75, 112, ... items. So that looking often is not deciding by chance, each look has a
+nominal level of its own:
+
+* a **fail** by Bonferroni: half of the level at the last look, the other half equally over the
+  earlier ones (:func:`fail_levels`);
+* a **pass** by a spending function (Lan & DeMets, Biometrika 70:659-663, 1983), alpha t^2 for tasks
+  under 500 items and alpha t from there (:func:`spent`), t being the share of the items: the
+  boundaries that spend it are found by recursive numerical integration (Armitage, McPherson & Rowe,
+  Journal of the Royal Statistical Society A 132:235-244, 1969).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+from scipy import special
+
+from pytest_pbias.stats.arrays import Array
+from pytest_pbias.stats.distributions import normal_isf, normal_sf
+from pytest_pbias.stats.paired import PairedDifferenceResult
+from pytest_pbias.stats.roots import crossing
+
+FIRST_LOOK = 50  # items
+RATIO = 1.5
+SMALL_TASK = 500  # items under which levels are kept for the end
+MOST_AXIS_LOOKS = 9
+FUTILE = 0.05  # predicted chance of any verdict under which a cell is asked no further
+FUTILE_FROM = 75  # items
+_FAR = 9.0  # standard deviations that hold everything
+_NODES = 64  # of Gauss and Legendre for ten standard deviations of a step
+_FARTHEST = 37.0  # normal deviates beyond which a tail is 0 in double precision
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a cell after ``items`` items, ``time`` (0 to 1] of all.
+
+    ``fail_level`` is the two-sided level of the interval of a fail (and of its binomial guard);
+    ``pass_level`` the one-sided level of both tests of a pass, None where a look is too early to
+    pass any cell.
+    """
+
+    items: int
+    time: float
+    fail_level: float
+    pass_level: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AxisLook:
+    """One look at an axis after ``items`` of each of its tasks.
+
+    ``time`` is the share of the whole information; levels are one-sided, as an axis's limits are.
+    """
+
+    items: tuple[int, ...]
+    time: float
+    fail_level: float
+    pass_level: float | None
+
+
+def look_schedule(
+    n_items: int, *, first: int = FIRST_LOOK, ratio: float = RATIO
+) -> tuple[int, ...]:
+    """Items at each look: ``first`` times powers of ``ratio``, rounded down; the last is all.
+
+    A look that is nearer to the end than half a step (939 items after 854) would spend level to
+    save next to nothing: it is left out.
+
+    Raises:
+        ValueError: no items, or looks that do not grow.
+    """
+    if n_items < 1 or first < 1 or not ratio > 1:
+        raise ValueError(
+            f"need items, a first look and a ratio above 1, not {n_items}, {first} and {ratio:g}"
+        )
+    looks: list[int] = []
+    reached = float(first)
+    while reached * math.sqrt(ratio) <= n_items:
+        if not looks or int(reached) > looks[-1]:
+            looks.append(int(reached))
+        reached *= ratio
+    if looks and looks[-1] == n_items:
+        looks.pop()
+    return (*looks, n_items)
+
+
+def fail_levels(n_looks: int, level: float) -> tuple[float, ...]:
+    """Nominal levels whose sum is ``level``: half at the last look, the rest equally before it."""
+    if n_looks == 1:
+        return (level,)
+    return (*[level / 2 / (n_looks - 1)] * (n_looks - 1), level / 2)
+
+
+def spent(time: float, alpha: float, *, n_items: int) -> float:
+    """How much of ``alpha`` may be spent on passes by ``time`` (share of the items).
+
+    Power families of Kim & DeMets (Biometrika 74:149-154, 1987): alpha t^2 keeps the level of a
+    small task for its end, where most of its cells are decided; alpha t lets a large one stop
+    early.
+    """
+    return float(alpha * (time**2 if n_items < SMALL_TASK else time))
+
+
+def spending_boundaries(
+    times: Sequence[float], cumulative: Sequence[float], *, sides: int = 1
+) -> tuple[float, ...]:
+    """Normal deviates z[k] at which a Brownian motion spends ``cumulative`` at the ``times``.
+
+    P(Z > z at some look up to k) is ``cumulative[k]`` where there is no drift; with two ``sides``
+    it is P(|Z| > z). A look that spends nothing has an infinite boundary.
+
+    Raises:
+        ValueError: times or levels that do not grow, or lie outside (0, 1].
+    """
+    steps = np.diff([0.0, *cumulative])
+    if len(times) != len(cumulative) or not len(times) or sides not in (1, 2):
+        raise ValueError("need one level a look, and one or two sides")
+    if not (np.diff([0.0, *times]) > 0).all() or times[-1] > 1 + 1e-12:
+        raise ValueError(f"looks must grow and end at 1 at the latest, not {times}")
+    if not (steps >= 0).all() or cumulative[-1] >= 1:
+        raise ValueError(f"what is spent must not shrink nor reach 1, not {cumulative}")
+    found: list[float] = []
+    nodes, density = np.zeros(1), np.ones(1)  # the motion's places before a look, and their mass
+    before = 0.0
+    for time, step in zip(times, steps, strict=True):
+        sigma = math.sqrt(time - before)
+        z = _boundary(nodes, density, sigma, math.sqrt(time), step, sides)
+        found.append(z)
+        edge = min(z, _FAR) * math.sqrt(time)
+        bottom = -edge if sides == 2 else -_FAR * math.sqrt(time)
+        places, weights = _quadrature(bottom, edge, sigma)
+        moves = (places[:, None] - nodes[None, :]) / sigma
+        kernel = np.exp(-0.5 * moves**2) / (sigma * math.sqrt(2 * math.pi))
+        nodes, density = places, weights * (kernel @ density)
+        before = time
+    return tuple(found)
+
+
+def _boundary(
+    nodes: Array, density: Array, sigma: float, root: float, step: float, sides: int
+) -> float:
+    """The deviate beyond which the next look finds just ``step``."""
+    if step <= 0.0:
+        return math.inf
+
+    def beyond(z: float) -> float:
+        found = special.ndtr((nodes - z * root) / sigma)
+        if sides == 2:
+            found = found + special.ndtr((-nodes - z * root) / sigma)
+        return float(density @ found)
+
+    # Logarithms: the first steps of a spending function may be 1e-7 and less.
+    return crossing(lambda z: math.log(max(beyond(z), 1e-300)) - math.log(step), 0.0, _FARTHEST)
+
+
+def _quadrature(low: float, high: float, sigma: float) -> tuple[Array, Array]:
+    """Gauss-Legendre nodes and weights on (low, high), in pieces of at most 10 ``sigma``.
+
+    What is integrated is smooth on the scale of a step of the motion, ``sigma``, and no finer.
+    """
+    pieces = max(1, math.ceil((high - low) / (10 * sigma)))
+    x, w = _legendre(_NODES)
+    width = (high - low) / pieces
+    starts = low + width * np.arange(pieces)
+    places = (starts[:, None] + width * (x + 1) / 2).ravel()
+    return places, np.tile(w * width / 2, pieces)
+
+
+@lru_cache(maxsize=1)
+def _legendre(count: int) -> tuple[Array, Array]:
+    x, w = np.polynomial.legendre.leggauss(count)
+    return np.asarray(x), np.asarray(w)
+
+
+@lru_cache(maxsize=256)
+def cell_looks(
+    n_items: int, *, margin: float, n_cells: int, alpha: float = 0.05
+) -> tuple[Look, ...]:
+    """The looks at a cell of a task of ``n_items``, of ``n_cells`` that are judged together.
+
+    Passes are spent from the first look at which a cell without any change would pass: at normal
+    deviate z that takes more than z^2 (1 - margin) / margin items (Tango's limit), and what an
+    earlier look spent would be lost. Times take items as information, which is exact for
+    independent items and nearly so where clusters are drawn at random.
+
+    ``margin`` is in percentage points. At one look the levels are those of the gate without looks.
+
+    Raises:
+        ValueError: a figure outside its range.
+    """
+    if not (0 < margin < 100 and n_cells >= 1 and 0 < alpha < 1):
+        raise ValueError(
+            f"need 0 < margin < 100, a cell and 0 < alpha < 1, not {margin:g}, {n_cells}, {alpha:g}"
+        )
+    items = look_schedule(n_items)
+    times = [count / n_items for count in items]
+    share = margin / 100
+
+    def possible(look: int, level: float) -> bool:
+        return items[look] > max(0.0, normal_isf(level)) ** 2 * (1 - share) / share
+
+    budget = [spent(time, alpha, n_items=n_items) for time in times]
+    passes = _pass_levels(times, budget, possible)
+    fails = fail_levels(len(items), alpha / n_cells)
+    return tuple(map(Look, items, times, fails, passes))
+
+
+def axis_looks(
+    task_items: Sequence[int], *, tolerance: float, alpha: float = 0.05
+) -> tuple[AxisLook, ...]:
+    """The looks at PB over the tasks of an axis, of ``task_items`` items each.
+
+    PB is the mean over tasks, so its information is 1 / sum over tasks of 1 / n: when the smallest
+    task is exhausted, more items of the others bring little. Of the looks of the largest task those
+    are left out that add the least, until 9 are left; the last has everything. Levels are
+    one-sided: fails half at the last look and the rest equally, passes alpha t of the information
+    from the first look at which identities that never differ would pass.
+
+    Raises:
+        ValueError: no task or a task without items, or a figure outside its range.
+    """
+    if not task_items or min(task_items) < 1 or not (tolerance > 0 and 0 < alpha < 1):
+        raise ValueError("an axis needs tasks with items, a tolerance above 0 and 0 < alpha < 1")
+    sizes = [tuple(min(n, size) for size in task_items) for n in look_schedule(max(task_items))]
+    total = sum(task_items)
+    kept = [items for items in sizes[:-1] if sum(items) * math.sqrt(RATIO) <= total]
+    kept.append(sizes[-1])
+    whole = _information(kept[-1])
+    while len(kept) > MOST_AXIS_LOOKS:
+        shares = [_information(items) for items in kept]
+        gains = [after / before for before, after in pairwise(shares)]
+        # The look after which the least was gained falls away; the last never does.
+        del kept[int(np.argmin(gains[:-1])) + 1]
+    times = [_information(items) / whole for items in kept]
+
+    def possible(look: int, level: float) -> bool:
+        unseen = [0.5 * (1 - level ** (1 / n)) for n in kept[look]]
+        return 100 * math.sqrt(sum(share**2 for share in unseen) / len(unseen)) < tolerance
+
+    passes = _pass_levels(times, [alpha * time for time in times], possible)
+    fails = fail_levels(len(kept), alpha)
+    return tuple(map(AxisLook, kept, times, fails, passes))
+
+
+def _information(items: Sequence[int]) -> float:
+    return 1 / sum(1 / n for n in items)
+
+
+def _pass_levels(
+    times: Sequence[float], budget: Sequence[float], possible: Callable[[int, float], bool]
+) -> list[float | None]:
+    """Nominal one-sided levels, None before the first look that can pass at its level."""
+    usual = [normal_sf(z) for z in spending_boundaries(times, budget)]
+    start = next((k for k, level in enumerate(usual) if possible(k, level)), len(times) - 1)
+    found = spending_boundaries(times[start:], budget[start:])
+    return [*[None] * start, *(normal_sf(z) for z in found)]
+
+
+def predicted_verdict(
+    found: PairedDifferenceResult, *, of_items: int, margin: float, fail_level: float, alpha: float
+) -> float:
+    """Chance of any verdict by ``of_items`` items, predicted from a cell's difference so far.
+
+    The difference at the end is normal around the present estimate with the variance of what is
+    yet to be asked (the predictive distribution under a flat prior; Spiegelhalter, Freedman &
+    Blackburn, Controlled Clinical Trials 7:8-17, 1986). The standard error is that of the interval
+    of ``found``, which is not 0 where nothing changed. The end is judged at the whole levels
+    (``fail_level`` two-sided, ``alpha`` one-sided) as if nothing had been spent, which promises
+    rather more than looks can keep.
+
+    Raises:
+        ValueError: more items were asked than there are.
+    """
+    n = found.n_items
+    if not n <= of_items:
+        raise ValueError(f"{n} items were asked of {of_items}")
+    error = found.half_width / normal_isf((1 - found.confidence) / 2)
+    at_end = error * math.sqrt(n / of_items)
+    spread = error * math.sqrt(1 - n / of_items)
+    within = margin - normal_isf(alpha) * at_end
+    beyond = margin + normal_isf(fail_level / 2) * at_end
+    if spread <= 0.0:
+        return float(abs(found.estimate) < within or abs(found.estimate) >= beyond)
+
+    def above(limit: float) -> float:
+        return normal_sf((limit - found.estimate) / spread)
+
+    passes = max(0.0, above(-within) - above(within)) if within > 0 else 0.0
+    return min(1.0, passes + above(beyond) + 1 - above(-beyond))
+
+
+def is_futile(
+    found: PairedDifferenceResult, *, of_items: int, margin: float, fail_level: float, alpha: float
+) -> bool:
+    """Whether a cell need be asked no further: a verdict has less than a chance in twenty.
+
+    From 75 items. Not binding: a cell that is asked on all the same has the same error rates.
+    """
+    if found.n_items < FUTILE_FROM:
+        return False
+    chance = predicted_verdict(
+        found, of_items=of_items, margin=margin, fail_level=fail_level, alpha=alpha
+    )
+    return chance < FUTILE
