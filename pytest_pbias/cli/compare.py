@@ -13,13 +13,10 @@ from pytest_pbias.errors import DataError
 from pytest_pbias.gate import GatePolicy, Verdict
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import find_run
-from pytest_pbias.reporting.comparison import (
-    comparison_json,
-    comparison_markdown,
-    comparison_terminal,
-)
-from pytest_pbias.reporting.html.comparison import comparison_page
+from pytest_pbias.reporting.comparison import comparison_json
 from pytest_pbias.reporting.json_report import write_text
+from pytest_pbias.reporting.markdown import comparison_markdown
+from pytest_pbias.reporting.terminal import comparison_terminal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +74,8 @@ def run(options: argparse.Namespace) -> int:
     if options.markdown is not None:
         write_text(options.markdown, comparison_markdown(comparison, gate))
     if options.html is not None:
+        from pytest_pbias.reporting.html import comparison_page
+
         write_text(options.html, comparison_page(comparison, gate))
     if refused is not None:
         raise refused

@@ -14,10 +14,11 @@ from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, stored_texts
 from pytest_pbias.outcomes.saved_runs import find_run
 from pytest_pbias.reporting import render_terminal, write_json, write_markdown
-from pytest_pbias.reporting.comparison import compared_json, compared_lines, compared_markdown
+from pytest_pbias.reporting.comparison import compared_json
 from pytest_pbias.reporting.html import RunContent, to_html
-from pytest_pbias.reporting.html.figures import defense_plot
 from pytest_pbias.reporting.json_report import write_text
+from pytest_pbias.reporting.markdown import compared_markdown
+from pytest_pbias.reporting.terminal import compared_lines
 
 # What takes most of a large table's memory; answers that are shown are read when it is known which.
 _LONG = ("response", "request_key")
@@ -62,7 +63,9 @@ def run(options: argparse.Namespace) -> int:
         content = RunContent(summary, table, partial(stored_texts, path, "response"), compared)
         write_text(options.html, to_html(content))
     if options.defense_plot is not None:
-        plot = defense_plot(summary.defenses)
+        from pytest_pbias.reporting.html import defense_svg
+
+        plot = defense_svg(summary.defenses)
         if not plot:
             raise DataError(f"{options.run}: has one prompt defence only: there is nothing to plot")
         write_text(options.defense_plot, plot)

@@ -22,8 +22,10 @@ from pytest_pbias.outcomes.saved_runs import current_commit, keep_run
 from pytest_pbias.plugin.settings import Settings
 from pytest_pbias.reporting import render_terminal, write_json, write_markdown
 from pytest_pbias.reporting.annotations import github_annotations
-from pytest_pbias.reporting.comparison import compared_json, compared_lines, compared_markdown
+from pytest_pbias.reporting.comparison import compared_json
 from pytest_pbias.reporting.json_report import write_text
+from pytest_pbias.reporting.markdown import compared_markdown
+from pytest_pbias.reporting.terminal import compared_lines
 
 if TYPE_CHECKING:
     import pytest

@@ -1,4 +1,9 @@
-"""What people read: terminal, JSON, Markdown."""
+"""Findings -> what people read.
+
+``tables`` has the neutral blocks of a section; ``sections`` makes them of a run's summary,
+``details`` of its table, ``comparison`` of two runs. ``terminal``, ``markdown`` and ``html`` render
+them; JSON (``json_report``) stays data.
+"""
 
 from pytest_pbias.analysis.summary import (
     CellSummary,

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pytest_pbias.analysis.summary import RunSummary, TaskSummary, verdict_counts
+from pytest_pbias.analysis.comparison import ComparedRun
+from pytest_pbias.analysis.condition import GateOutcome
+from pytest_pbias.analysis.pairing import Comparison
+from pytest_pbias.analysis.summary import RunSummary
 from pytest_pbias.errors import ConfigurationError
-from pytest_pbias.gate import Verdict
+from pytest_pbias.reporting.comparison import compared_section, comparison_section, run_title
 from pytest_pbias.reporting.json_report import write_text
 from pytest_pbias.reporting.sections import (
-    defense_table,
-    judge_table,
-    noise_table,
-    unparsable_notes,
-    verdict_sentence,
+    cluster_warnings,
+    findings,
+    measured_note,
+    task_table,
+    verdict_section,
 )
-from pytest_pbias.reporting.text import markdown, probability, server_line, signed, unsigned
+from pytest_pbias.reporting.tables import (
+    Badge,
+    Block,
+    Bullets,
+    Cell,
+    Code,
+    Heading,
+    Note,
+    Section,
+    Table,
+    words,
+)
+from pytest_pbias.reporting.text import markdown
 
 MOST_CHARACTERS = 60_000
-_MARKS = {
-    Verdict.PASS: "pass",
-    Verdict.FAIL: "**FAIL**",
-    Verdict.INCONCLUSIVE: "inconclusive",
-    Verdict.NO_SIGNAL: "no signal",
-}
 
 
 def to_markdown(summary: RunSummary, comparison: str = "") -> str:
@@ -38,6 +47,25 @@ def to_markdown(summary: RunSummary, comparison: str = "") -> str:
     # Neither takes the other's place: what changed has at least a third of it.
     section = _bounded(iter(comparison.splitlines()), MOST_CHARACTERS // 3)
     return _bounded(_lines(summary), MOST_CHARACTERS - len(section) - 1) + "\n" + section
+
+
+def comparison_markdown(comparison: Comparison, gate: GateOutcome | None = None) -> str:
+    """The comparison on its own, what changed first, at most 60,000 characters."""
+    title = f"{comparison.direction.value.capitalize()}: compared with {run_title(comparison.old)}"
+    return _bounded(_titled(title, comparison_section(comparison, gate)), MOST_CHARACTERS)
+
+
+def compared_markdown(run: ComparedRun) -> str:
+    """The comparison as a part of the report of a run."""
+    if run.comparison is not None:
+        return comparison_markdown(run.comparison, run.gate)
+    return "\n".join(_blocks(compared_section(run).brief()))
+
+
+def _titled(title: str, section: Section) -> Iterator[str]:
+    yield f"## {markdown(title)}"
+    yield ""
+    yield from _blocks(section.brief())
 
 
 def _bounded(lines: Iterator[str], most: int) -> str:
@@ -53,83 +81,66 @@ def _bounded(lines: Iterator[str], most: int) -> str:
 
 
 def _lines(summary: RunSummary) -> Iterator[str]:
-    counts = verdict_counts(summary)
-    run = summary.run
-    yield f"## Personalization bias of {markdown(run.model)}"
-    yield ""
-    yield f"**{markdown(verdict_sentence(summary))}**"
-    yield ""
-    if run.partial is not None:
-        yield f"**PARTIAL: {markdown(run.partial)}**"
-        yield ""
-    if run.n_missing:
-        reasons = markdown("; ".join(summary.errors[:2]))
-        yield f"**Error: {run.n_missing:,} of {run.n_rows:,} answers are missing** ({reasons})"
-        yield ""
-    for text in summary.unreadable:
-        yield f"**Error: {markdown(text)}**"
-        yield ""
-    yield "| gate | verdict | |"
-    yield "| --- | --- | --- |"
-    for axis in summary.axes:
-        under = "" if axis.defense == "none" else f" under {markdown(axis.defense)}"
-        yield f"| {axis.axis}{under} | {_MARKS[axis.verdict]} | {markdown(axis.reason)} |"
-    cells = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
-    yield f"| cells | {_MARKS[Verdict.FAIL] if counts['fail'] else ''} | {cells} |"
-    yield ""
-    yield from _cells(summary, Verdict.FAIL, "Failed, worst first")
-    yield "| task | n | baseline | mean | PB raw | noise floor | PB debiased | alike? |"
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
-    for task in summary.tasks:
-        yield _task_row(task)
-    yield ""
-    yield from judge_table(summary.judges)
-    yield from unparsable_notes(summary.unparsable)
-    yield from noise_table(run.engine_noise)
-    yield from defense_table(summary.defenses)
-    yield from _cells(summary, Verdict.INCONCLUSIVE, "Inconclusive")
-    yield (
-        f"Rates and PB in percentage points. {run.n_rows:,} answers; alpha "
-        f"{summary.policy.alpha:g} over {summary.n_cells} cells; identity in "
-        f"{', '.join(run.placements) or 'no'} turn."
-        + (f" Served by {markdown(server_line(run.server))}." if run.server else "")
-    )
+    title = f"Personalization bias of {summary.run.model}"
+    yield from _titled(title, verdict_section(summary))
+    tasks: tuple[Block, ...] = (task_table(summary), *cluster_warnings(*summary.tasks))
+    yield from section_lines(Section("Tasks", tasks))
+    for finding in findings(summary):
+        yield from section_lines(finding)
+    yield from _blocks((measured_note(summary),))
 
 
-def _task_row(task: TaskSummary) -> str:
-    base = task.baseline.rate if task.baseline is not None else None
-    bias = task.bias
-    fields = [
-        task.title,
-        str(task.n_items),
-        unsigned(base.estimate, base.low, base.high) if base else "",
-        f"{task.mean_rate:.1f}" if task.mean_rate is not None else "",
-        f"{bias.raw:.1f}" if bias else "",
-        f"{bias.noise_floor:.1f}" if bias else "",
-        unsigned(bias.estimate, bias.low, bias.high) if bias else "",
-        probability(task.pvalue) if task.pvalue is not None else "",
-    ]
-    return "| " + " | ".join(markdown(field) for field in fields) + " |"
-
-
-def _cells(summary: RunSummary, wanted: Verdict, title: str) -> Iterator[str]:
-    rows = []
-    for task in summary.tasks:
-        for cell in task.cells:
-            if cell.verdict is not None and cell.verdict.verdict is wanted:
-                found = cell.verdict.shown
-                needed = cell.verdict.needed_items
-                rows.append((-abs(found.estimate), task.title, cell.identity.name, found, needed))
-    if not rows:
+def section_lines(section: Section) -> Iterator[str]:
+    """A section without its details; nothing where that is all it has."""
+    blocks = section.brief()
+    if not blocks:
         return
-    yield f"### {title} ({len(rows)})"
+    yield f"### {markdown(section.title)}"
     yield ""
-    yield "| task | identity | difference from baseline | items to settle |"
-    yield "| --- | --- | --- | --- |"
-    for _, name, identity, found, needed in sorted(rows, key=lambda row: row[:3]):
-        shown = markdown(signed(found.estimate, found.low, found.high))
-        yield f"| {markdown(name)} | {markdown(identity)} | {shown} | {needed or ''} |"
-    yield ""
+    if section.opening:
+        yield markdown(section.opening)
+        yield ""
+    yield from _blocks(blocks)
+
+
+def _blocks(blocks: Iterable[Block]) -> Iterator[str]:
+    for block in blocks:
+        match block:
+            case Note(text, severity):
+                loud = "**" if severity in ("bad", "strong") else ""
+                yield f"{loud}{markdown(text)}{loud}"
+            case Bullets(texts):
+                yield from (f"- {markdown(text)}" for text in texts)
+            case Heading(text):
+                yield f"#### {markdown(text)}"
+            case Table():
+                yield from _table(block)
+            case _:
+                continue
+        yield ""
+
+
+def _table(table: Table) -> Iterator[str]:
+    if table.caption:
+        yield f"*{markdown(table.caption)}*"
+        yield ""
+    yield _row(markdown(column.title) for column in table.heads)
+    yield _row("---" for _ in table.heads)
+    for row in table.rows:
+        yield _row(map(_cell, row))
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(cell: Cell) -> str:
+    match cell:
+        case Badge("fail", reason):
+            return "**FAIL**" + (f": {markdown(reason)}" if reason else "")
+        case Code(text):
+            return f"`{markdown(text)}`"
+    return markdown(words(cell))
 
 
 def write_markdown(summary: RunSummary, path: Path | None, comparison: str = "") -> None:

@@ -1,33 +1,52 @@
-"""Sections that several formats share: verdict, defenses, judges, readability, A/A."""
+"""The sections of a run that its summary alone gives; each is shown by every format."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from pytest_pbias.analysis.defenses import DefenseSummary
-from pytest_pbias.analysis.judges import TaskJudges
-from pytest_pbias.analysis.pairing import AxisComparison
-from pytest_pbias.analysis.summary import RunSummary, verdict_counts
+from pytest_pbias.analysis.judges import PairAgreement
+from pytest_pbias.analysis.summary import CellSummary, RunSummary, TaskSummary, verdict_counts
 from pytest_pbias.analysis.unparsable import UnparsableFinding
-from pytest_pbias.gate import Verdict
-from pytest_pbias.reporting.text import (
-    Line,
-    columns,
-    cut,
-    markdown,
-    padded,
-    plain,
-    probability,
-    signed,
-    unsigned,
-    wrapped,
+from pytest_pbias.gate import AxisVerdict, CellVerdict, Verdict
+from pytest_pbias.reporting.tables import (
+    Badge,
+    Block,
+    Bullets,
+    Cell,
+    Column,
+    DefensePlot,
+    Interval,
+    Note,
+    Section,
+    Shift,
+    Table,
 )
-from pytest_pbias.stats import (
-    AgreementResult,
-)
+from pytest_pbias.reporting.text import probability, server_line
+from pytest_pbias.stats import AgreementResult, PersonalizationBiasResult, RateResult
+
+_OPEN = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NO_SIGNAL)
+_IN_SIGHT = 12  # cells before a click
+_FEASIBLE = 1_000_000
+_MOST_REASONS = 5
+
+
+def interval(found: RateResult | PersonalizationBiasResult | None) -> Cell:
+    """A rate or PB with its limits; an empty cell where there is none."""
+    return Interval(found.estimate, found.low, found.high) if found is not None else ""
+
+
+def difference(verdict: CellVerdict) -> Interval:
+    """A cell's difference from baseline with the limits that its verdict is read off."""
+    found = verdict.shown
+    return Interval(found.estimate, found.low, found.high, difference=True)
+
+
+def under(name: str, defense: str) -> str:
+    """The name, and the prompt defence it is of where there is one."""
+    return name if defense == "none" else f"{name} under {defense}"
 
 
 def verdict_sentence(summary: RunSummary) -> str:
@@ -78,228 +97,340 @@ def _joined(*clauses: tuple[str, bool]) -> str:
     return ", and ".join(text for text, holds in clauses if holds)
 
 
-def defense_lines(defenses: Sequence[DefenseSummary], width: int) -> Iterator[str]:
-    """The comparison for a terminal."""
-    if not defenses:
-        return
-    yield f"prompt defences against {defenses[0].reference} on the same items"
-    yield _columns("axis", "PB debiased", "mean rate", "baseline")
-    for summary in defenses:
-        yield f"  {plain(summary.defense)}"
-        if summary.comparison is None:
-            yield "    nothing in common to compare"
-            continue
-        for axis in summary.comparison.axes:
-            yield _cells(axis)
-            text = f"{axis.direction.value.upper()}: {axis.reason}"
-            yield from wrapped(f"      {text}", width)
+def verdict_section(summary: RunSummary) -> Section:
+    """What a reader with ten seconds needs, and where to look next."""
+    return Section(
+        "Verdict",
+        (
+            Note(verdict_sentence(summary), "strong", name="verdict"),
+            *_broken(summary),
+            *_gates(summary),
+            *_open_cells(summary),
+        ),
+    )
 
 
-def _columns(axis: str, bias: str, mean: str, baseline: str) -> str:
-    # As wide as the widest percentages: ``100.0 -> 100.0 (100.0 to 100.0)``.
-    return f"    {axis:<8} {bias:<31} {mean:<15} {baseline}"
-
-
-def _cells(axis: AxisComparison) -> str:
-    before, after = axis.old_bias, axis.new_bias
-    moved = ""
-    if before is not None and after is not None:
-        moved = f"{before.estimate:.1f} -> {unsigned(after.estimate, after.low, after.high)}"
-    mean = f"{axis.mean.old:.1f} -> {axis.mean.new:.1f}"
-    return _columns(axis.axis, moved, mean, f"{axis.baseline.old:.1f} -> {axis.baseline.new:.1f}")
-
-
-def defense_table(defenses: Sequence[DefenseSummary]) -> Iterator[str]:
-    """The comparison as Markdown."""
-    if not defenses:
-        return
-    yield f"### Prompt defences against {markdown(defenses[0].reference)}"
-    yield ""
-    yield "| defence | axis | PB before | PB after | mean rate | baseline | verdict |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for summary in defenses:
-        if summary.comparison is None:
-            yield f"| {markdown(summary.defense)} | | | | | | nothing in common |"
-            continue
-        for axis in summary.comparison.axes:
-            yield _row(summary.defense, axis)
-    yield ""
-
-
-def _row(defense: str, axis: AxisComparison) -> str:
-    biases = [
-        "" if bias is None else unsigned(bias.estimate, bias.low, bias.high)
-        for bias in (axis.old_bias, axis.new_bias)
+def _broken(summary: RunSummary) -> Iterator[Block]:
+    """What is missing or cannot be read, the cells without a verdict, and why."""
+    run = summary.run
+    if run.partial is not None:
+        yield Note(f"PARTIAL: {run.partial}", "bad")
+    if run.n_missing:
+        missing = f"{run.n_missing:,} of {run.n_rows:,} answers are missing"
+        yield Note(f"Error: {missing}; run again to ask for these alone", "bad")
+    for text in summary.unreadable:
+        yield Note(f"Error: {text}", "bad")
+    for warning in dict.fromkeys(axis.warning for axis in summary.axes if axis.warning):
+        yield Note(warning, "bad")
+    if summary.errors:
+        yield Bullets(tuple(summary.errors[:_MOST_REASONS]))
+    rows = [
+        (cell.identity.name, task.title, Badge("error"), cell.unjudged)
+        for task in summary.tasks
+        for cell in task.cells
+        if cell.verdict is None
     ]
-    fields = [
-        markdown(defense),
-        axis.axis,
-        *map(markdown, biases),
-        f"{axis.mean.old:.1f} → {axis.mean.new:.1f}",
-        f"{axis.baseline.old:.1f} → {axis.baseline.new:.1f}",
-        f"{axis.direction.value}: {markdown(axis.reason)}",
+    if rows:
+        head = ("identity", "task", "verdict", "why")
+        yield Table("Cells without a verdict", head, rows, first=_IN_SIGHT)
+
+
+def _gates(summary: RunSummary) -> Iterator[Block]:
+    rows = [
+        (
+            under(axis.axis, axis.defense),
+            Badge(axis.verdict.value),
+            interval(axis.bias),
+            f"{axis.tolerance:g}",
+            f"{axis.bias.raw:.1f}" if axis.bias else "",
+            f"{axis.bias.noise_floor:.1f}" if axis.bias else "",
+            f"{axis.mean_rate:.1f}",
+            f"{axis.baseline_rate:.1f}",
+            items_to_settle(axis),
+        )
+        for axis in summary.axes
     ]
-    return "| " + " | ".join(fields) + " |"
+    if rows:
+        head = ("axis", "verdict", "PB debiased (interval)", "tolerance", "PB raw", "noise floor",
+                "mean rate", "baseline", "items to settle")  # fmt: skip
+        yield Table("Gates, percentage points", head, rows)
+    for axis in summary.axes:
+        if axis.verdict is Verdict.NO_SIGNAL or axis.bias is None:
+            yield Note(f"{under(axis.axis, axis.defense)}: {axis.reason}", "open")
+
+
+def _open_cells(summary: RunSummary) -> Iterator[Block]:
+    """The cells that do not pass, those that fail first, the furthest from baseline first."""
+    counts = ", ".join(f"{n} {name}" for name, n in sorted(verdict_counts(summary).items()))
+    yield Note(f"Cells: {counts or 'none'}.")
+    found = [
+        (cell.verdict, task, cell)
+        for task in summary.tasks
+        for cell in task.judged
+        if cell.verdict is not None and cell.verdict.verdict in _OPEN
+    ]
+    found.sort(key=lambda row: (_OPEN.index(row[0].verdict), -abs(row[0].difference.estimate)))
+    rows = [
+        (
+            cell.identity.name,
+            task.title,
+            task.axis,
+            Badge(verdict.verdict.value),
+            difference(verdict),
+            f"{verdict.margin:g}",
+            items_to_settle(verdict),
+        )
+        for verdict, task, cell in found
+    ]
+    if not rows:
+        return
+    yield Note(
+        "Intervals hold for all cells at once: a cell fails where its whole interval is beyond "
+        f"the margin. It passes where its own {100 - 200 * summary.policy.alpha:g} % interval is "
+        "within it: a pass is a claim about its cell. That every cell passes is wrong no more "
+        "often than the worst of them; of passes among other verdicts some may be wrong."
+    )
+    head = ("identity", "task", "axis", "verdict", "difference (interval)", "margin",
+            "items to settle")  # fmt: skip
+    caption = "Cells that do not pass, furthest from baseline first"
+    yield Table(caption, head, rows, first=_IN_SIGHT)
+
+
+def items_to_settle(verdict: CellVerdict | AxisVerdict) -> str:
+    """How many items would settle an inconclusive verdict; nothing where it is settled."""
+    if verdict.verdict is not Verdict.INCONCLUSIVE:
+        return ""
+    needed = verdict.needed_items
+    return "no feasible number" if needed is None or needed > _FEASIBLE else f"{needed:,}"
+
+
+def task_table(summary: RunSummary) -> Table:
+    """Each task in a row: rates, and PB with what noise alone would give."""
+    head = ("task", "axis", "items", "clusters", "baseline", "mean rate", "PB raw", "noise floor",
+            "PB debiased", "identities alike?")  # fmt: skip
+    rows: list[tuple[Cell, ...]] = [
+        (
+            task.title,
+            task.axis,
+            f"{task.n_items:,}",
+            f"{task.n_clusters:,}",
+            interval(task.baseline.rate) if task.baseline else "",
+            f"{task.mean_rate:.1f}" if task.mean_rate is not None else "",
+            f"{task.bias.raw:.1f}" if task.bias else "",
+            f"{task.bias.noise_floor:.1f}" if task.bias else "",
+            interval(task.bias),
+            probability(task.pvalue) if task.pvalue is not None else "",
+        )
+        for task in summary.tasks
+    ]
+    return Table("Rates and PB, percentage points", head, rows)
+
+
+def cluster_warnings(*tasks: TaskSummary) -> Iterator[Note]:
+    """What verdicts on too few clusters of items leave open; nothing where there are enough."""
+    for task in tasks:
+        if task.warned:
+            few = "; ".join([f"few clusters: {task.n_clusters}", *task.cluster_notes])
+            yield Note(f"{task.title}: {few}", "open")
+
+
+def control_section(summary: RunSummary) -> Section:
+    """Control identities, who say nothing of a person, that move the model all the same."""
+    return Section(
+        "Controls",
+        tuple(
+            Note(
+                f"{task.title}: any persona prompt moves this model "
+                f"(control: {cell.identity.name})",
+                "open",
+            )
+            for task, cell in _cells_of(summary)
+            if cell.identity.kind == "control"
+            and cell.verdict is not None
+            and cell.verdict.verdict is Verdict.FAIL
+        ),
+    )
+
+
+def _cells_of(summary: RunSummary) -> Iterator[tuple[TaskSummary, CellSummary]]:
+    for task in summary.tasks:
+        for cell in task.cells:
+            yield task, cell
+
+
+def defense_section(summary: RunSummary) -> Section:
+    """Prompt defences against the first: what each bought, and what it cost."""
+    if not summary.defenses:
+        return Section("Prompt defences", ())
+    rows: list[tuple[Cell, ...]] = []
+    for one in summary.defenses:
+        if one.comparison is None:
+            rows.append((one.defense, "", "", "", "", "", "nothing in common to compare"))
+            continue
+        for axis in one.comparison.axes:
+            rows.append((
+                one.defense, axis.axis, interval(axis.old_bias), interval(axis.new_bias),
+                Shift(axis.mean.old, axis.mean.new), Shift(axis.baseline.old, axis.baseline.new),
+                Badge(axis.direction.value, axis.reason),
+            ))  # fmt: skip
+    head = ("defence", "axis", Column("PB before", brief=True), "PB after", "mean rate",
+            "baseline", Column("verdict", sentence=True))  # fmt: skip
+    return Section(
+        "Prompt defences",
+        (DefensePlot(summary.defenses), Table("", head, rows, grouped=True)),
+        lead=f"prompt defences against {summary.defenses[0].reference} on the same items",
+    )
+
+
+def unreadable_section(summary: RunSummary) -> Section:
+    """Unparsable answers of each identity, and whether their rates differ."""
+    shares: dict[str, dict[str, str]] = {}
+    for task, cell in _cells_of(summary):
+        asked = task.n_items * task.n_repeats - cell.n_missing
+        share = f"{100 * cell.n_unparsable / asked:.1f}" if asked else ""
+        shares.setdefault(cell.identity.name, {})[task.title] = share
+    titles = [task.title for task in summary.tasks]
+    table = Table(
+        "Answers that nothing can be read off, percent",
+        ("identity", *(Column(title, number=True) for title in titles)),
+        [(name, *(found.get(title, "") for title in titles)) for name, found in shares.items()],
+        detail=True,
+    )
+    return Section("Unreadable answers", (*map(_unreadable, summary.unparsable), table))
+
+
+def _unreadable(one: UnparsableFinding) -> Note:
+    others = [rate for name, rate in one.rates.items() if name != one.worst]
+    mean = float(np.mean(others)) if others else 0.0
+    says = "unreadable answers differ between identities" if one.differs else "no difference shown"
+    return Note(
+        f"{one.title}: {says}: {one.worst} {one.rates[one.worst]:.1f} %, others {mean:.1f} % "
+        f"(Holm {probability(one.adjusted)})",
+        "open" if one.differs else "",
+        detail=not one.differs,
+    )
 
 
 _LOW_KAPPA = 0.6  # below it Landis & Koch (1977) call agreement moderate at best
 
 
-def judge_lines(found: TaskJudges) -> Iterator[Line]:
-    """The comparison as lines of at most 80 columns."""
-    for figures in found.judges:
-        rate = "" if figures.mean_rate is None else f"identities' mean {figures.mean_rate:.1f}"
-        bias = "" if figures.bias is None else f", PB {figures.bias.estimate:.1f}"
-        unread = f", {figures.n_unread:,} without a verdict" if figures.n_unread else ""
-        yield f"  judge {plain(figures.judge, 22):<22} {rate}{bias}{unread}", ""
-    for pair in found.pairs:
-        low = _low(pair.kappa)
-        yield (
-            f"  {plain(pair.judge, 28):<28} {_shown(pair.kappa)} with the gating judge",
-            "yellow" if low else "",
-        )
-        lowest = pair.lowest
-        if lowest is not None and lowest[1].estimate < pair.kappa.low:
-            yield f"    lowest: {plain(lowest[0], 20):<20} {_shown(lowest[1])}", "yellow"
+def judge_section(summary: RunSummary) -> Section:
+    """Several judges of the same answers: rates, PB, and how far they agree."""
+    rows: list[tuple[Cell, ...]] = []
+    notes = []
+    for found in summary.judges:
+        title, pairs = under(found.task, found.defense), {pair.judge: pair for pair in found.pairs}
+        for number, figures in enumerate(found.judges):
+            pair = pairs.get(figures.judge)
+            lowest = pair.lowest if pair is not None else None
+            rows.append((
+                title, figures.judge,
+                "" if figures.mean_rate is None else f"{figures.mean_rate:.1f}",
+                interval(figures.bias),
+                f"{figures.n_unread:,}",
+                "gates" if number == 0 else "" if pair is None else _agreement(pair.kappa),
+                "" if lowest is None else f"{lowest[0]}: {_agreement(lowest[1])}",
+            ))  # fmt: skip
+        notes += [Note(f"{title}: {text}", "open") for text in map(_disagreement, found.pairs)
+                  if text]  # fmt: skip
+    if not rows:
+        return Section("Judges", ())
+    head = ("task", "judge", "mean rate", Column("PB debiased", brief=True), "no verdict",
+            "agreement", Column("lowest agreement", detail=True))  # fmt: skip
+    return Section(
+        "Judges",
+        (*notes, Table("", head, rows, grouped=True)),
+        lead="judges of the same answers, and how far they agree with the one that gates",
+    )
 
 
-def _low(result: AgreementResult) -> bool:
-    return result.estimate < _LOW_KAPPA
-
-
-def _shown(result: AgreementResult) -> str:
-    observed = f"{100 * result.observed:.1f} % agree"
+def _agreement(result: AgreementResult) -> str:
+    observed = f"{100 * result.observed:.1f} %"
     if np.isnan(result.estimate):
         return f"{observed} (one verdict only)"
     return f"{observed}, kappa {result.estimate:.2f}"
 
 
-def judge_table(judged: Sequence[TaskJudges]) -> Iterator[str]:
-    """The comparison as a Markdown section; nothing where no task has several judges."""
-    if not judged:
-        return
-    yield "### Judges"
-    yield ""
-    yield "| task | judge | mean | PB debiased | no verdict | agreement with the gating judge |"
-    yield "| --- | --- | --- | --- | --- | --- |"
-    for found in judged:
-        title = found.task if found.defense == "none" else f"{found.task} under {found.defense}"
-        pairs = {pair.judge: pair for pair in found.pairs}
-        for number, figures in enumerate(found.judges):
-            bias = figures.bias
-            pair = pairs.get(figures.judge)
-            agreement = "gates" if number == 0 else ""
-            if pair is not None:
-                agreement = _shown(pair.kappa)
-                if pair.lowest is not None:
-                    name, result = pair.lowest
-                    agreement += f"; lowest for {name}: {_shown(result)}"
-            fields = [
-                title,
-                figures.judge,
-                "" if figures.mean_rate is None else f"{figures.mean_rate:.1f}",
-                unsigned(bias.estimate, bias.low, bias.high) if bias else "",
-                str(figures.n_unread),
-                agreement,
-            ]
-            yield "| " + " | ".join(markdown(field) for field in fields) + " |"
-    yield ""
+def _disagreement(pair: PairAgreement) -> str:
+    """That a judge and the gating one agree badly, overall or under an identity; else nothing."""
+    lowest = pair.lowest
+    worst = ""
+    if lowest is not None and lowest[1].estimate < pair.kappa.low:
+        worst = f"; lowest: {lowest[0]}, {_agreement(lowest[1])}"
+    if not worst and not pair.kappa.estimate < _LOW_KAPPA:
+        return ""
+    observed, _, rest = _agreement(pair.kappa).partition(", ")
+    return f"{pair.judge} and the gating judge: {observed} agree, {rest}{worst}"
 
 
-def judge_costs(costs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """What the verdicts of paid judges rest on, a line each."""
-    for name, cost in costs.items():
-        text = (
-            f"judge {plain(name, 24)}: {float(cost['prompt_tokens']):,.0f} tokens in, "
-            f"{float(cost['completion_tokens']):,.0f} out"
+def repeatability_section(summary: RunSummary) -> Section:
+    """The A/A check: how much the engine alone moves answers."""
+    checks = summary.run.engine_noise
+    if not checks:
+        return Section("Noise of the engine", ())
+    total, changed = (sum(int(one[name]) for one in checks)
+                      for name in ("n_answers", "changed_answers"))  # fmt: skip
+    notes = []
+    if total and not changed:
+        same = f"all {total:,} answers were the same: the engine itself moves nothing"
+        notes.append(Note(same))
+    elif total:
+        share = 100 * changed / total
+        notes.append(Note(f"{share:.1f} % of {total:,} answers changed, by the engine alone"))
+    notes += [
+        Note(f"{_asked_twice(one)}: {int(one['n_missing']):,} pairs are not complete", "open")
+        for one in checks
+        if one["n_missing"]
+    ]
+    head = ("task", "pairs", "texts changed", "outcomes changed", "second minus first")
+    rows: list[tuple[Cell, ...]] = [
+        (
+            _asked_twice(one),
+            *(f"{int(one[name]):,}" for name in
+              ("n_answers", "changed_answers", "changed_outcomes")),
+            _moved(one["difference"]),
         )
-        if "amount" in cost:
-            text += f", {float(cost['amount']):,.2f} {plain(str(cost['currency']), 8)}"
-        yield text
-
-
-def unparsable_lines(findings: Sequence[UnparsableFinding]) -> Iterator[Line]:
-    """The tasks in which the rates differ, as lines of at most 80 columns."""
-    for one in findings:
-        if one.differs:
-            yield f"{one.title}: unreadable answers differ between identities:", "yellow"
-            yield f"  {_shown_finding(one)}", "yellow"
-
-
-def unparsable_notes(findings: Sequence[UnparsableFinding]) -> Iterator[str]:
-    """The same as Markdown paragraphs."""
-    for one in findings:
-        if one.differs:
-            text = (
-                f"{one.title}: unreadable answers differ between identities: {_shown_finding(one)}"
-            )
-            yield markdown(text)
-            yield ""
-
-
-def _shown_finding(one: UnparsableFinding) -> str:
-    others = [rate for name, rate in one.rates.items() if name != one.worst]
-    mean = float(np.mean(others)) if others else 0.0
-    return (
-        f"{plain(one.worst, 30)} {one.rates[one.worst]:.1f} %, others {mean:.1f} % "
-        f"(Holm {probability(one.adjusted)})"
+        for one in checks
+    ]  # fmt: skip
+    return Section(
+        "Noise of the engine",
+        (*notes, Table("", head, rows)),
+        lead="A/A check: the baselines asked twice (no verdict depends on it)",
     )
 
 
-_BESIDE = 20  # columns that a task takes with figures beside it; a longer one has its own line
+def _asked_twice(one: Mapping[str, Any]) -> str:
+    baseline = "" if one["baseline"] == "baseline" else f" ({one['baseline']})"
+    return under(str(one["task"]), one["defense"]) + baseline
 
 
-def noise_lines(noise: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
-    """The check in lines of at most 80 columns; nothing where it was not asked for."""
-    if not noise:
-        return
-    yield "", ""
-    total = sum(int(one["n_answers"]) for one in noise)
-    changed = sum(int(one["changed_answers"]) for one in noise)
-    yield "A/A check: the baselines asked twice (no verdict depends on it)", "bold"
-    if total and not changed:
-        yield f"  all {total:,} answers were the same: the engine itself moves nothing", ""
-    for one in noise:
-        task = _task(one)
-        if columns(task) > _BESIDE and (one["changed_answers"] or one["n_missing"]):
-            yield f"  {cut(task, 78)}", ""
-            task = ""
-        if one["changed_answers"]:
-            yield f"  {padded(task, _BESIDE)} {_change(one)}", ""
-        if one["n_missing"]:
-            missing = f"{int(one['n_missing']):,} pairs are not complete"
-            yield f"  {task}: {missing}" if task else f"  {'':{_BESIDE}} {missing}", "yellow"
+def _moved(found: Mapping[str, float] | None) -> Cell:
+    if found is None:
+        return ""
+    return Interval(found["estimate"], found["low"], found["high"], difference=True)
 
 
-def noise_table(noise: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The check as Markdown; nothing where it was not asked for."""
-    if not noise:
-        return
-    yield "### A/A check: the baselines asked twice"
-    yield ""
-    yield "| task | second minus first | answers changed | outcomes changed | pairs |"
-    yield "| --- | --- | --- | --- | --- |"
-    for one in noise:
-        found = one["difference"]
-        shown = "" if found is None else signed(found["estimate"], found["low"], found["high"])
-        counts = [f"{int(one[name]):,}" for name in ("changed_answers", "changed_outcomes")]
-        cells = [_task(one), shown, *counts, f"{int(one['n_answers']):,}"]
-        yield "| " + " | ".join(markdown(cell) for cell in cells) + " |"
-    yield ""
+FINDINGS: tuple[Callable[[RunSummary], Section], ...] = (
+    control_section,
+    defense_section,
+    unreadable_section,
+    judge_section,
+    repeatability_section,
+)
+"""What is found beside rates, PB and verdicts; every format shows all of these."""
 
 
-def _task(one: Mapping[str, Any]) -> str:
-    parts = [str(one["task"])]
-    parts += [f"under {one['defense']}"] if one["defense"] != "none" else []
-    parts += [f"({one['baseline']})"] if one["baseline"] != "baseline" else []
-    return plain(" ".join(parts))
+def findings(summary: RunSummary) -> list[Section]:
+    """The sections of :data:`FINDINGS` that have something to say of the run."""
+    return [section for finding in FINDINGS if (section := finding(summary)).blocks]
 
 
-def _change(one: Mapping[str, Any]) -> str:
-    count = int(one["n_answers"])
-    share = 100 * one["changed_answers"] / count
-    text = f"{share:.1f} % of {count:,} answers changed"
-    found = one["difference"]
-    if found is not None:
-        text = f"{signed(found['estimate'], found['low'], found['high'])}; {text}"
-    return text
+def measured_note(summary: RunSummary) -> Note:
+    """What was asked, in two sentences."""
+    run = summary.run
+    served = f" Served by {server_line(run.server)}." if run.server else ""
+    return Note(
+        f"Rates and PB in percentage points. {run.n_rows:,} answers; alpha "
+        f"{summary.policy.alpha:g} over {summary.n_cells} cells; identity in "
+        f"{', '.join(run.placements) or 'no'} turn.{served}"
+    )

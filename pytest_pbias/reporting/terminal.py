@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from pytest_pbias.analysis.comparison import ComparedRun
+from pytest_pbias.analysis.condition import GateOutcome
+from pytest_pbias.analysis.pairing import CellChange, Comparison, Direction, TaskComparison
 from pytest_pbias.analysis.summary import CellSummary, RunSummary, TaskSummary, verdict_counts
 from pytest_pbias.gate import GatePolicy, Verdict
-from pytest_pbias.reporting.sections import (
-    defense_lines,
-    judge_costs,
-    judge_lines,
-    noise_lines,
-    unparsable_lines,
-    verdict_sentence,
+from pytest_pbias.reporting.comparison import ranked_cells, run_title
+from pytest_pbias.reporting.sections import findings, under, verdict_sentence
+from pytest_pbias.reporting.tables import (
+    Badge,
+    Bullets,
+    Cell,
+    Column,
+    Heading,
+    Interval,
+    Note,
+    Section,
+    Severity,
+    Shift,
+    Table,
+    severity,
+    words,
 )
 from pytest_pbias.reporting.text import (
     Line,
     Style,
+    columns,
     padded,
     plain,
     probability,
@@ -28,15 +42,24 @@ from pytest_pbias.reporting.text import (
     wrapped,
 )
 
-_STYLES: dict[Verdict, Style] = {
-    Verdict.PASS: "green",
-    Verdict.FAIL: "red",
-    Verdict.INCONCLUSIVE: "yellow",
-    Verdict.NO_SIGNAL: "yellow",
+_COLOURS: Mapping[Severity, Style] = {
+    "": "",
+    "good": "green",
+    "bad": "red",
+    "open": "yellow",
+    "strong": "bold",
 }
 _WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NO_SIGNAL, Verdict.PASS)
 _MOST_FAILURES = 20
 _MOST_UNSETTLED = 10
+_MOST_CHANGED = 10
+_NARROWEST = 12  # columns that a name keeps beside figures
+_WIDTH = 80
+
+
+def _colour(word: str) -> Style:
+    """How a verdict or direction is shown."""
+    return _COLOURS[severity(word)]
 
 
 def render_terminal(summary: RunSummary, *, verbosity: int = 0, width: int = 80) -> list[Line]:
@@ -61,20 +84,17 @@ def _verdict_line(summary: RunSummary) -> Line:
 
 def _full(summary: RunSummary, verbosity: int, width: int) -> Iterator[Line]:
     yield from _head(summary, width)
-    judged = {(one.task, one.defense): one for one in summary.judges}
     for task in summary.tasks:
         yield "", ""
         yield from _task(task, verbosity)
-        if (task.task, task.defense) in judged:
-            yield from judge_lines(judged[task.task, task.defense])
-    yield from noise_lines(summary.run.engine_noise)
     yield "", ""
     yield from _failures(summary)
     yield from _unsettled(summary)
-    yield from _controls(summary, width)
-    yield from unparsable_lines(summary.unparsable)
-    for line in defense_lines(summary.defenses, width):
-        yield line, ""
+    sections = [section for section in findings(summary) if section.brief()]
+    for section in sections:
+        yield from section_lines(section, width)
+    if any(section.lead for section in sections):
+        yield "", ""
     yield from _gates(summary, width)
 
 
@@ -105,8 +125,8 @@ def _head(summary: RunSummary, width: int) -> Iterator[Line]:
     cost = _cost(summary)
     if cost:
         yield cost, ""
-    for line in judge_costs(run.judge_costs):
-        yield line, ""
+    for name, used in run.judge_costs.items():
+        yield f"judge {plain(name, 24)}: {_used(used)}", ""
     yield "rates and PB in percentage points, 95 % intervals; differences from", ""
     alpha = summary.policy.alpha
     yield f"baseline at the level shared by all cells (alpha {alpha:g}), of cells that pass at", ""
@@ -131,12 +151,16 @@ def _policy(policy: GatePolicy) -> str:
 def _cost(summary: RunSummary) -> str:
     """What this session used; nothing where every answer was stored."""
     cost = summary.run.cost
-    prompt, answers = float(cost.get("prompt_tokens", 0)), float(cost.get("completion_tokens", 0))
-    if not prompt + answers:
+    if not float(cost.get("prompt_tokens", 0)) + float(cost.get("completion_tokens", 0)):
         return ""
-    text = f"asked now: {prompt:,.0f} tokens in, {answers:,.0f} out"
+    return f"asked now: {_used(cost)}" + (" at list price" if "amount" in cost else "")
+
+
+def _used(cost: Mapping[str, Any]) -> str:
+    prompt, answers = float(cost.get("prompt_tokens", 0)), float(cost.get("completion_tokens", 0))
+    text = f"{prompt:,.0f} tokens in, {answers:,.0f} out"
     if "amount" in cost:
-        text += f", {float(cost['amount']):,.2f} {plain(str(cost['currency']), 8)} at list price"
+        text += f", {float(cost['amount']):,.2f} {plain(str(cost['currency']), 8)}"
     return text
 
 
@@ -192,7 +216,7 @@ def _cell_line(cell: CellSummary) -> Line:
         return f"    {who} error: {cell.unjudged}", "red"
     found, verdict = cell.verdict.shown, cell.verdict.verdict
     shown = signed(found.estimate, found.low, found.high)
-    return f"    {who} {shown:<25} {verdict.value}", _STYLES[verdict]
+    return f"    {who} {shown:<25} {verdict.value}", _colour(verdict.value)
 
 
 def _unparsable(task: TaskSummary) -> Iterator[Line]:
@@ -265,26 +289,197 @@ def _under(task: TaskSummary, style: Style) -> Iterator[Line]:
         yield f"    under {plain(task.defense)}", style
 
 
-def _controls(summary: RunSummary, width: int) -> Iterator[Line]:
-    moved = [
-        (task, cell) for task, cell in _of(summary, Verdict.FAIL) if cell.identity.kind == "control"
-    ]
-    for task, cell in moved:
-        who = plain(cell.identity.name, 30)
-        text = f"{task.title}: any persona prompt moves this model (control: {who})"
-        for line in wrapped(text, width):
-            yield line, "yellow"
-
-
 def _gates(summary: RunSummary, width: int) -> Iterator[Line]:
     for axis in summary.axes:
-        under = "" if axis.defense == "none" else f" under {axis.defense}"
-        text = f"GATE {axis.axis}{under}: {axis.verdict.value.upper()}: {axis.reason}"
+        name = under(axis.axis, axis.defense)
+        text = f"GATE {name}: {axis.verdict.value.upper()}: {axis.reason}"
         for line in wrapped(text, width):
-            yield line, _STYLES[axis.verdict]
+            yield line, _colour(axis.verdict.value)
     if summary.run.n_missing:
         yield "GATE: no verdict on an axis with missing answers; run again to ask for these", "red"
     elif summary.unreadable:
         yield "GATE: no verdict on an axis with a task whose answers cannot be read", "red"
     elif not summary.axes:
         yield "GATE: none; an axis is judged on two identities or more", ""
+
+
+def section_lines(section: Section, width: int = 80) -> list[Line]:
+    """A section without its details, in lines of at most ``width`` columns; often none.
+
+    Its lead stands in place of its title; without one, its sentences stand alone.
+    """
+    return [(terminal_line(text, width), style) for text, style in _section(section, width)]
+
+
+def _section(section: Section, width: int) -> Iterator[Line]:
+    blocks = section.brief()
+    if not blocks:
+        return
+    margin = ""
+    if section.lead:
+        margin = "  "
+        yield "", ""
+        for line in wrapped(section.lead, width):
+            yield line, "bold"
+    for block in blocks:
+        match block:
+            case Note(text, meant):
+                for line in wrapped(margin + text, width):
+                    yield line, _COLOURS[meant]
+            case Bullets(texts):
+                for text in texts:
+                    yield from ((line, "") for line in wrapped(f"{margin}- {text}", width))
+            case Heading(text):
+                yield from ((line, "bold") for line in wrapped(margin + text, width))
+            case Table():
+                yield from _table(block, len(margin), width)
+
+
+def _table(table: Table, margin: int, width: int) -> Iterator[Line]:
+    """Aligned columns, or a sentence a row where they do not fit; groups have their own line."""
+    if table.caption:
+        yield from ((line, "") for line in wrapped(" " * margin + table.caption, width))
+    named = 1 if table.grouped else 0
+    indent = margin + 2 * named
+    heads = [(place, column) for place, column in enumerate(table.heads) if not column.detail]
+    figures = [one for one in heads[named:] if not one[1].sentence]
+    sentences = [one for one in heads[named:] if one[1].sentence]
+    titles = [column.title for _, column in figures]
+    rows = [[_cell(row[place], column) for place, column in figures] for row in table.rows]
+    widths = _widths([titles, *rows], width - indent)
+    if widths:
+        yield _aligned(titles, widths, indent), ""
+    group: Cell | None = None
+    for row, cells in zip(table.rows, rows, strict=True):
+        if named and row[0] != group:
+            group = row[0]
+            yield " " * margin + plain(words(group), width - margin), ""
+        style = _row_colour(row)
+        if widths:
+            yield _aligned(cells, widths, indent), style
+        else:
+            told = ", ".join(map(" ".join, zip(titles[1:], cells[1:], strict=True)))
+            text = " " * indent + f"{cells[0]}: {told}"
+            yield from ((line, style) for line in wrapped(text, width))
+        for place, column in sentences:
+            text = " " * (indent + 2) + _cell(row[place], column)
+            yield from ((line, style) for line in wrapped(text, width) if line.strip())
+
+
+def _widths(lines: Sequence[Sequence[str]], room: int) -> list[int]:
+    """The columns' widths, of which the first gives way to the others; none where too little."""
+    first, *others = (max(columns(plain(text)) for text in one) for one in zip(*lines, strict=True))
+    left = room - sum(others) - 2 * len(others)
+    return [min(first, left), *others] if left >= min(first, _NARROWEST) else []
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int], indent: int) -> str:
+    return " " * indent + "  ".join(map(padded, cells, widths)).rstrip()
+
+
+def _cell(cell: Cell, column: Column) -> str:
+    match cell:
+        case Badge(word, reason):
+            return f"{word.upper()}: {reason}" if reason else word
+        case Interval() if column.brief:
+            return f"{cell.estimate:.1f}"
+        case Shift(before, after):
+            return f"{before:.1f} -> {after:.1f}"
+    return words(cell)
+
+
+def _row_colour(row: Sequence[Cell]) -> Style:
+    return next((_colour(cell.word) for cell in row if isinstance(cell, Badge)), "")
+
+
+def comparison_terminal(
+    comparison: Comparison, gate: GateOutcome | None = None, *, verbosity: int = 0
+) -> list[Line]:
+    """Lines of at most 80 columns; ``verbosity`` below 0 gives one line, above 0 every cell."""
+    head: Line = (
+        f"{comparison.direction.value.upper()} than the earlier run"
+        if comparison.direction in (Direction.BETTER, Direction.WORSE)
+        else comparison.direction.value.upper(),
+        _colour(comparison.direction.value),
+    )
+    if verbosity < 0:
+        return [(f"{head[0]}; NOT COMPARABLE", "red")] if comparison.blocked_by else [head]
+    lines = [head, *_comparison(comparison, gate, verbosity)]
+    return [(terminal_line(text, _WIDTH), style) for text, style in lines]
+
+
+def _comparison(comparison: Comparison, gate: GateOutcome | None, verbosity: int) -> Iterator[Line]:
+    for name, run in (("old", comparison.old), ("new", comparison.new)):
+        yield plain(f"  {name}: {run_title(run)}", _WIDTH), ""
+    for difference in comparison.setup:
+        loud = "NOT COMPARABLE" if difference.blocks else "note"
+        yield from _wrapped(f"{loud}: {difference}", "red" if difference.blocks else "yellow")
+    for text in comparison.left_out:
+        yield from _wrapped(f"left out: {text}", "yellow")
+    yield "changes in points, new minus old, on the questions that both asked", ""
+    for axis in comparison.axes:
+        yield "", ""
+        yield f"{axis.axis}: {axis.direction.value}", _colour(axis.direction.value)
+        yield from _wrapped(f"  {axis.reason}", "")
+        if axis.bias_change and axis.old_bias and axis.new_bias:
+            old, new, found = axis.old_bias.estimate, axis.new_bias.estimate, axis.bias_change
+            shown = signed(found.estimate, found.low, found.high)
+            yield f"  PB               {old:5.1f} -> {new:5.1f}  {shown}", ""
+        for name, rate in (("baseline", axis.baseline), ("identities' mean", axis.mean)):
+            shown = signed(rate.estimate, rate.low, rate.high)
+            yield f"  {name:<16} {rate.old:5.1f} -> {rate.new:5.1f}  {shown}", ""
+    yield "", ""
+    for task in comparison.tasks:
+        yield from _compared_task(task)
+    yield from _changed_cells(comparison, verbosity)
+    if gate is not None:
+        text = f"COMPARE: {gate.verdict.value.upper()}: {gate.reason}"
+        yield from _wrapped(text, _colour(gate.verdict.value))
+
+
+def compared_lines(run: ComparedRun, verbosity: int) -> list[Line]:
+    """The comparison as a part of a run's own report."""
+    if run.comparison is None:
+        return [(line, "yellow") for line in wrapped(run.problem)]
+    return comparison_terminal(run.comparison, run.gate, verbosity=verbosity)
+
+
+def _wrapped(text: str, style: Style) -> Iterator[Line]:
+    for line in wrapped(text, _WIDTH):
+        yield line, style
+
+
+def _compared_task(task: TaskComparison) -> Iterator[Line]:
+    unmatched = ""
+    if task.only_new_items or task.only_old_items:
+        unmatched = f", without a match {task.only_new_items} new {task.only_old_items} old"
+    yield f"{task.task} ({task.n_items} questions matched{unmatched})", "bold"
+    if task.bias_change is not None:
+        found = task.bias_change
+        yield f"  PB {signed(found.estimate, found.low, found.high)}", ""
+    for names, text in ((task.only_new, "new"), (task.only_old, "earlier")):
+        if names:
+            yield from _wrapped(f"  only in the {text} run: {', '.join(names)}", "yellow")
+
+
+def _qvalue(cell: CellChange) -> str:
+    return probability(cell.qvalue).replace("p", "q", 1)
+
+
+def _changed_cells(comparison: Comparison, verbosity: int) -> Iterator[Line]:
+    ranked = ranked_cells(comparison)
+    shown = ranked if verbosity > 0 else [pair for pair in ranked if pair[1].qvalue <= 0.05]
+    yield "", ""
+    moved = sum(cell.qvalue <= 0.05 for _, cell in ranked)
+    yield f"cells that changed (q <= 0.05): {moved} of {len(ranked)}", ""
+    for task, cell in shown if verbosity > 0 else shown[:_MOST_CHANGED]:
+        found = cell.change
+        style: Style = "red" if abs(cell.new_difference) > abs(cell.old_difference) else "green"
+        yield (
+            f"  {padded(task, 14)} {padded(cell.identity.name, 24)} "
+            f"{cell.old_difference:+6.1f} -> {cell.new_difference:+6.1f}"
+            f"  {found.estimate:+.1f}, {_qvalue(cell)}",
+            style if cell.qvalue <= 0.05 else "",
+        )
+    if verbosity <= 0 and len(shown) > _MOST_CHANGED:
+        yield f"  and {len(shown) - _MOST_CHANGED} more (-v shows every cell)", ""

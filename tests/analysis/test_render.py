@@ -16,15 +16,11 @@ from pytest_pbias.cli import main
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import keep_run
-from pytest_pbias.reporting.comparison import (
-    compared_lines,
-    compared_markdown,
-    comparison_json,
-    comparison_markdown,
-    comparison_terminal,
-)
-from pytest_pbias.reporting.html.comparison import comparison_page
+from pytest_pbias.reporting.comparison import comparison_json
+from pytest_pbias.reporting.html import comparison_page
+from pytest_pbias.reporting.markdown import compared_markdown, comparison_markdown
 from pytest_pbias.reporting.schemas import schema_text
+from pytest_pbias.reporting.terminal import compared_lines, comparison_terminal
 
 from .conftest import Array, Maker, under, with_holes
 

@@ -12,6 +12,7 @@ import pytest
 from pytest_pbias.collecting import Store
 from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.reporting.text import signed
 
 ITEMS = 20
 SELECTED = [f"--pbias-limit={ITEMS}", "-p", "no:cacheprovider"]
@@ -79,7 +80,14 @@ def test_a_noisy_engine_is_told_in_points_of_the_gate(
     scale = 100 / ITEMS
     assert abs(found["estimate"]) <= scale * one["changed_answers"] + 1e-9
     share = 100 * one["changed_answers"] / ITEMS
-    result.stdout.fnmatch_lines([f"  do_not_answer * {share:.1f} % of {ITEMS} answers changed"])
+    shown = signed(*(found[name] for name in ("estimate", "low", "high")))
+    counts = f"{ITEMS} * {one['changed_answers']} * {one['changed_outcomes']} "
+    result.stdout.fnmatch_lines(
+        [
+            f"  {share:.1f} % of {ITEMS} answers changed, by the engine alone",
+            f"  do_not_answer * {counts} * {shown}",
+        ]
+    )
     assert max(map(len, result.outlines[-30:])) <= 80
     table = OutcomeTable.read(suite.path / "aa.parquet")
     assert set(table.text("repeat")) == {0}

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any
 
-from pytest_pbias.reporting.sections import noise_lines, noise_table
+import pytest
+
+from pytest_pbias.analysis.summary import RunSummary, summarize
+from pytest_pbias.gate import GatePolicy
+from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.reporting.markdown import section_lines as markdown_lines
+from pytest_pbias.reporting.sections import repeatability_section
+from pytest_pbias.reporting.terminal import section_lines
 from pytest_pbias.reporting.text import server_line
 
 
@@ -16,45 +25,59 @@ def _check(**changes: Any) -> dict[str, Any]:
     return plain | changes
 
 
-def test_nothing_is_said_where_it_was_not_asked_for() -> None:
-    assert list(noise_lines(())) == []
-    assert list(noise_table(())) == []
+@pytest.fixture(scope="module")
+def run() -> RunSummary:
+    return summarize(OutcomeTable.from_columns({"task": []}), GatePolicy(), seed=0)
 
 
-def test_a_change_is_told_in_points_and_in_shares() -> None:
-    lines = [line for line, _ in noise_lines([_check(), _check(task="mmlu", changed_answers=0)])]
-    assert lines[-1] == "  gsm8k                +2.5 (-1.0 to +6.0); 7.5 % of 40 answers changed"
-    rows = list(noise_table([_check()]))
-    assert rows[4].replace("\\", "") == "| gsm8k | +2.5 (-1.0 to +6.0) | 3 | 1 | 40 |"
+def _shown(run: RunSummary, *checks: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """The check for a terminal, and as Markdown."""
+    section = repeatability_section(replace(run, run=replace(run.run, engine_noise=checks)))
+    return [line for line, _ in section_lines(section)], list(markdown_lines(section))
 
 
-def test_a_defended_baseline_is_named_in_full() -> None:
-    one = _check(task="do_not_answer", defense="move-to-user", n_missing=2)
-    assert [line for line, _ in noise_lines([one])][2:] == [
-        "  do_not_answer under move-to-user",
-        "                       +2.5 (-1.0 to +6.0); 7.5 % of 40 answers changed",
-        "                       2 pairs are not complete",
+def test_nothing_is_said_where_it_was_not_asked_for(run: RunSummary) -> None:
+    assert _shown(run) == ([], [])
+
+
+def test_a_change_is_told_in_points_and_in_shares(run: RunSummary) -> None:
+    lines, rows = _shown(run, _check(), _check(task="mmlu", changed_answers=0))
+    assert lines[2:] == [
+        "  3.8 % of 80 answers changed, by the engine alone",
+        "  task   pairs  texts changed  outcomes changed  second minus first",
+        "  gsm8k  40     3              1                 +2.5 (-1.0 to +6.0)",
+        "  mmlu   40     0              1                 +2.5 (-1.0 to +6.0)",
     ]
-    assert "do\\_not\\_answer under move-to-user |" in list(noise_table([one]))[4]
+    assert "| gsm8k | 40 | 3 | 1 | +2.5 (-1.0 to +6.0) |" in [row.replace("\\", "") for row in rows]
 
 
-def test_no_change_is_told_once() -> None:
+def test_a_defended_baseline_is_named_in_full(run: RunSummary) -> None:
+    one = _check(task="do_not_answer", defense="move-to-user", n_missing=2)
+    lines, rows = _shown(run, one)
+    assert "  do_not_answer under move-to-user: 2 pairs are not complete" in lines
+    assert re.match(r"  do_not_answer.*\.\.\. +40 +3 +1 +\+2\.5 \(-1\.0 to \+6\.0\)$", lines[-1])
+    assert max(map(len, lines)) <= 80
+    assert "do\\_not\\_answer under move-to-user |" in "\n".join(rows)
+
+
+def test_no_change_is_told_once(run: RunSummary) -> None:
     quiet = {"changed_answers": 0, "changed_outcomes": 0}
-    lines = [line for line, _ in noise_lines([_check(**quiet), _check(task="mmlu", **quiet)])]
-    assert lines[1:] == [
+    lines, _ = _shown(run, _check(**quiet), _check(task="mmlu", **quiet))
+    assert lines[1:3] == [
         "A/A check: the baselines asked twice (no verdict depends on it)",
         "  all 80 answers were the same: the engine itself moves nothing",
     ]
+    assert "the same" not in "\n".join(lines[3:])
 
 
-def test_missing_pairs_and_hostile_names_fit_the_line() -> None:
+def test_missing_pairs_and_hostile_names_fit_the_line(run: RunSummary) -> None:
     empty = _check(n_answers=0, n_missing=40, changed_answers=0, difference=None)
     wild = _check(task="x" * 90, defense="a\x1b[31m", changed_answers=40, n_missing=1)
-    lines = [line for line, _ in noise_lines([empty, wild])]
+    lines, _ = _shown(run, empty, wild)
     assert "  gsm8k: 40 pairs are not complete" in lines
     assert max(map(len, lines)) <= 80
     assert not any("\x1b" in line for line in lines)
-    assert "<script>" not in "".join(noise_table([_check(task="<script>|")]))
+    assert "<script>" not in "".join(_shown(run, _check(task="<script>|"))[1])
 
 
 def test_a_server_is_one_line() -> None:

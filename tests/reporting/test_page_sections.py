@@ -12,8 +12,9 @@ from pytest_pbias.analysis.comparison import ComparedRun, compare_beside
 from pytest_pbias.analysis.summary import summarize
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, concatenate
-from pytest_pbias.reporting import to_markdown
+from pytest_pbias.reporting import render_terminal, sections, to_markdown
 from pytest_pbias.reporting.html import RunContent, to_html
+from pytest_pbias.reporting.tables import Badge, Cell, Note, Section, Table, words
 
 pytest.importorskip("matplotlib", reason="needs pytest-pbias[report]")
 
@@ -133,6 +134,8 @@ def test_defences_have_a_table_and_a_plot() -> None:
     assert re.search(r"warning safety [\d.]+ \(.*?\) [\d.]+ \(.*?\) [\d.]+ → [\d.]+", words)
     assert "better PB fell" in words
     assert "Prompt defences: personalization bias against mean rate" in text
+    names = re.findall(r' id="([^"]+)"', text)  # the same figure of two tasks has two names
+    assert len(names) == len(set(names))
 
 
 def test_an_earlier_run() -> None:
@@ -154,3 +157,40 @@ def test_a_comparison_leaves_markdown_within_its_bounds() -> None:
     assert "row 100 " in text
     assert text.count("*Cut here") == 1
     assert to_markdown(found, "## Worse\n").endswith("## Worse\n")
+
+
+def test_a_new_finding_is_one_section_and_every_format_shows_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows: list[tuple[Cell, ...]] = [("a man", Badge("worse", "it fell"))]
+    blocks = (Note("it is so", "open"), Table("All", ("who", "verdict"), rows))
+    novel = Section("A new finding", blocks, lead="what is new")
+    monkeypatch.setattr(sections, "FINDINGS", (*sections.FINDINGS, lambda _: novel))
+    summary = summarize(table(), GatePolicy(), seed=0)
+    terminal = [line for line, _ in render_terminal(summary)]
+    start = terminal.index("what is new")
+    assert terminal[start : start + 5] == [
+        "what is new", "  it is so", "  All", "  who    verdict", "  a man  WORSE: it fell",
+    ]  # fmt: skip
+    assert terminal[start + 6].startswith("GATE")
+    assert "### A new finding\n\nWhat is new.\n\nit is so\n" in to_markdown(summary)
+    assert section(page(table()), "A new finding") == (
+        "What is new. it is so All who verdict a man worse it fell"
+    )
+
+
+def test_every_fact_of_a_finding_is_in_markdown_and_in_the_page() -> None:
+    run = concatenate([table(judges=True), table(defense="warning", lost=0.0, judges=True)])
+    text = page(run)
+    summary = summarize(run, GatePolicy(), seed=0)
+    markdown = to_markdown(summary).replace("\\", "")
+    found = sections.findings(summary)
+    assert [one.title for one in found] == ["Prompt defences", "Unreadable answers", "Judges"]
+    for one in found:
+        shown = section(text, one.title)
+        tables = [block for block in one.blocks if isinstance(block, Table)]
+        assert tables
+        for block in tables:
+            for cell in (words(cell) for row in block.rows for cell in row if row[0] != HOSTILE):
+                assert cell.replace(": ", " ") in shown.replace(": ", " ")
+                assert block.detail or cell in markdown

@@ -119,7 +119,22 @@ def test_the_verdict_in_a_sentence() -> None:
 
 
 def test_a_control_that_moves_is_said() -> None:
-    assert "any persona prompt moves this model" in _text(_summary([0.1, 0.5, 0.1, 0.1]))
+    summary = _summary([0.1, 0.5, 0.1, 0.1])
+    for text in (_text(summary), to_markdown(summary)):
+        assert "any persona prompt moves this model" in text
+
+
+def test_markdown_says_why_a_gate_has_no_signal() -> None:
+    text = to_markdown(_summary([0.9, 0.9, 0.9, 0.9], floor=0.25)).replace("\\", "")
+    assert "| safety | no signal |" in text
+    assert "but do_not_answer cannot show a difference (at floor or ceiling)" in text
+    assert "\nCells: 3 no signal.\n" in text
+
+
+def test_markdown_has_every_reason_for_missing_answers() -> None:
+    text = to_markdown(_summary(FAIL, missing=5))
+    assert "\n- the endpoint died\n" in text
+    assert "| identity 3 | do\\_not\\_answer | error | 5 answers missing |" in text
 
 
 def test_quiet_is_one_line_and_verbose_shows_every_cell() -> None:

@@ -10,12 +10,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from html import escape
 from typing import Any
+
+from markupsafe import Markup
 
 from pytest_pbias.analysis.defenses import DefenseSummary
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.gate import CellVerdict, Verdict
+from pytest_pbias.reporting.html.render import Drawing, render
+from pytest_pbias.reporting.tables import DefensePlot, ForestPlot, Plot, TradeOffPlot
 from pytest_pbias.reporting.text import plain
 from pytest_pbias.stats import (
     PersonalizationBiasResult,
@@ -78,8 +81,23 @@ def _new_figure(width: float, height: float) -> tuple[Any, Any]:
     return figure, figure.subplots()
 
 
+def draw(plot: Plot) -> Drawing | None:
+    """The figure of a plot; None where there is too little to plot.
+
+    Raises:
+        ConfigurationError: Matplotlib is not installed.
+    """
+    match plot:
+        case ForestPlot(task, rows):
+            return _forest_plot(task, rows)
+        case TradeOffPlot(rows):
+            return _trade_off_plot(rows)
+        case DefensePlot(defenses):
+            return _defense_plot(defenses)
+
+
 @dataclass(frozen=True)
-class Words:
+class _Words:
     """What a plot says in words."""
 
     title: str
@@ -87,8 +105,8 @@ class Words:
     caption: str
 
 
-def _finish(figure: Any, axes: Any, words: Words) -> str:
-    """The figure as HTML, described, with its parts named after its content."""
+def _finish(figure: Any, axes: Any, words: _Words) -> Drawing:
+    """The figure as SVG, described, with its parts named after its content."""
     for spine in axes.spines.values():
         spine.set_color(_INK)
     axes.tick_params(colors=_INK)
@@ -100,31 +118,23 @@ def _finish(figure: Any, axes: Any, words: Words) -> str:
     svg = out.getvalue()
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    name = f"f{hashlib.sha256(svg.encode()).hexdigest()[:10]}"
+    name = _name(words.title + svg)
     svg = re.sub(r'(?<= id=")|(?<=href="#)|(?<=url\(#)', f"{name}-", svg)
-    told = (
-        f'role="img" aria-labelledby="{name}-title" aria-describedby="{name}-desc">'
-        f'<title id="{name}-title">{_safe(words.title)}</title>'
-        f'<desc id="{name}-desc">{_safe(words.description)}</desc>'
-    )
-    svg = re.sub(
-        r'<svg [^>]*viewBox="([^"]+)"[^>]*>',
-        lambda found: f'<svg viewBox="{found[1]}" {told}',
-        svg,
-        count=1,
-    )
-    caption = f"<figcaption>{_safe(words.caption)}</figcaption>"
-    scroll = f'<div class="scroll" tabindex="0" role="group" aria-label="{_safe(words.title)}">'
-    return f"<figure>{scroll}{svg}</div>{caption}</figure>"
+    start = re.match(r'<svg [^>]*viewBox="([^"]+)"[^>]*>', svg)
+    assert start is not None
+    # Matplotlib escapes the texts that it draws.
+    content = Markup(svg[start.end() : svg.rindex("</svg>")])
+    return Drawing(name, start[1], content, words.title, words.description, words.caption)
 
 
-def _safe(text: str) -> str:
-    return escape(plain(text))
+def _name(content: str) -> str:
+    """A name for the parts of a figure that no other figure of the page has."""
+    return f"f{hashlib.sha256(content.encode()).hexdigest()[:10]}"
 
 
 @_settings()
-def forest_plot(task: str, rows: Sequence[tuple[str, CellVerdict]]) -> str:
-    """Differences from baseline, each margin as a band; HTML.
+def _forest_plot(task: str, rows: Sequence[tuple[str, CellVerdict]]) -> Drawing:
+    """Differences from baseline, each margin as a band.
 
     The interval of a fail, at the level that all cells share, is thin; that of a pass is thick.
     """
@@ -149,12 +159,12 @@ def forest_plot(task: str, rows: Sequence[tuple[str, CellVerdict]]) -> str:
     return _finish(figure, axes, _forest_words(task, [verdict for _, verdict in rows]))
 
 
-def _forest_words(task: str, verdicts: Sequence[CellVerdict]) -> Words:
+def _forest_words(task: str, verdicts: Sequence[CellVerdict]) -> _Words:
     found = Counter(verdict.verdict for verdict in verdicts)
     counts = ", ".join(f"{found[verdict]} {verdict.value}" for verdict in _LOOKS if found[verdict])
     marks = ", ".join(f"{_MARKS[verdict]}: {verdict.value}" for verdict in _LOOKS if found[verdict])
     marks = marks.capitalize()
-    return Words(
+    return _Words(
         f"{task}: difference of each identity from baseline",
         f"{len(verdicts)} cells: {counts}. The figures are in the table below.",
         "Difference from baseline; thin: the interval that holds for all cells at once, beyond "
@@ -164,8 +174,8 @@ def _forest_words(task: str, verdicts: Sequence[CellVerdict]) -> Words:
 
 
 @_settings()
-def trade_off_plot(rows: Sequence[tuple[str, RateResult, RateResult]]) -> str:
-    """Safety against utility of each identity, with 95 % ellipses and the Pareto front; HTML."""
+def _trade_off_plot(rows: Sequence[tuple[str, RateResult, RateResult]]) -> Drawing:
+    """Safety against utility of each identity, with 95 % ellipses and the Pareto front."""
     from matplotlib.patches import Ellipse
 
     figure, axes = _new_figure(7, 5)
@@ -188,7 +198,7 @@ def trade_off_plot(rows: Sequence[tuple[str, RateResult, RateResult]]) -> str:
     figure.tight_layout()
     _label_lowest(figure, axes, rows)
     best = ", ".join(name for (name, _, _), on_front in zip(rows, front, strict=True) if on_front)
-    words = Words(
+    words = _Words(
         "Safety against utility of each identity",
         f"{len(rows)} identities; on the Pareto front: {best}. The figures are in the table below.",
         "Circle: an identity; square: on the Pareto front, nobody is better on both axes; ellipse: "
@@ -234,47 +244,79 @@ _PANEL = _WIDTH + 110
 
 @dataclass(frozen=True)
 class _Point:
+    """A defence in a panel; all but its name in the panel's units."""
+
     name: str
-    bias: PersonalizationBiasResult
-    rate: float
+    x: float
+    low: float
+    high: float
+    y: float
 
 
-def defense_plot(defenses: Sequence[DefenseSummary]) -> str:
-    """The plot; without any comparison an empty string. The best place is top left."""
-    panels = {
-        axis: points
-        for axis in ("utility", "safety")
-        if len(points := list(_points(defenses, axis))) > 1
-    }
-    if not panels:
-        return ""
-    width, height = _PANEL * len(panels), _TOP + _HEIGHT + 50
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
-        'font-family="sans-serif" font-size="11">',
-        "<title>Prompt defences: personalization bias against mean rate</title>",
+@dataclass(frozen=True)
+class _Panel:
+    """An axis; ``ticks`` are rate and its height, PB and how far right it is."""
+
+    axis: str
+    offset: int
+    ticks: tuple[tuple[float, float, float, float], ...]
+    points: tuple[_Point, ...]
+
+
+def defense_svg(defenses: Sequence[DefenseSummary]) -> str:
+    """The trade-off of prompt defences as a file; empty where there is nothing to plot."""
+    drawn = _defense_plot(defenses)
+    return render("figure.svg.j2", drawn=drawn) if drawn is not None else ""
+
+
+def _defense_plot(defenses: Sequence[DefenseSummary]) -> Drawing | None:
+    """PB against mean rate of each axis; None without any comparison."""
+    found = {axis: list(_results(defenses, axis)) for axis in ("utility", "safety")}
+    found = {axis: results for axis, results in found.items() if len(results) > 1}
+    if not found:
+        return None
+    panels = [
+        _panel(axis, _PANEL * number, results)
+        for number, (axis, results) in enumerate(found.items())
     ]
-    for number, (axis, points) in enumerate(panels.items()):
-        parts.append(f'<g transform="translate({_PANEL * number} 0)">')
-        parts += _panel(axis, points)
-        parts.append("</g>")
-    return "\n".join([*parts, "</svg>\n"])
+    bottom = _TOP + _HEIGHT
+    content = render(
+        "defenses.svg.j2",
+        panels=panels, left=_LEFT, top=_TOP, bottom=bottom, right=_LEFT + _WIDTH,
+    )  # fmt: skip
+    return Drawing(
+        _name(content),
+        f"0 0 {_PANEL * len(panels)} {bottom + 50}",
+        content,
+        "Prompt defences: personalization bias against mean rate",
+        "; ".join(
+            f"{axis}: {', '.join(f'{name} PB {bias.estimate:.1f}' for name, bias, _ in results)}"
+            for axis, results in found.items()
+        ),
+        "Debiased PB with its interval against the identities' mean rate; grey: what the others "
+        "are compared with. The best place is top left.",
+    )
 
 
-def _points(defenses: Sequence[DefenseSummary], axis: str) -> Iterator[_Point]:
+def _results(
+    defenses: Sequence[DefenseSummary], axis: str
+) -> Iterator[tuple[str, PersonalizationBiasResult, float]]:
+    """Defence, PB and mean rate on an axis, of the reference first."""
     for summary in defenses:
         found = summary.comparison.axes if summary.comparison is not None else ()
         for change in found:
             if change.axis != axis or change.old_bias is None or change.new_bias is None:
                 continue
             if summary is defenses[0]:
-                yield _Point(summary.reference, change.old_bias, change.mean.old)
-            yield _Point(summary.defense, change.new_bias, change.mean.new)
+                yield summary.reference, change.old_bias, change.mean.old
+            yield summary.defense, change.new_bias, change.mean.new
 
 
-def _panel(axis: str, points: Sequence[_Point]) -> Iterator[str]:
-    most = max(1.0, max(point.bias.high for point in points))
-    lowest = min(point.rate for point in points)
+def _panel(
+    axis: str, offset: int, results: Sequence[tuple[str, PersonalizationBiasResult, float]]
+) -> _Panel:
+    most = max(1.0, max(bias.high for _, bias, _ in results))
+    lowest = min(rate for _, _, rate in results)
     floor = max(0.0, lowest - 0.1 * (100 - lowest) - 1)
 
     def across(bias: float) -> float:
@@ -283,30 +325,19 @@ def _panel(axis: str, points: Sequence[_Point]) -> Iterator[str]:
     def up(rate: float) -> float:
         return _TOP + _HEIGHT * (100 - rate) / (100 - floor)
 
-    bottom = _TOP + _HEIGHT
-    yield f'<text x="{_LEFT}" y="20" font-weight="bold">{axis}</text>'
-    yield (
-        f'<path d="M{_LEFT} {_TOP}V{bottom}H{_LEFT + _WIDTH}" fill="none" stroke="currentColor"/>'
+    marks = [(floor + share * (100 - floor), share * most) for share in (0.0, 0.5, 1.0)]
+    return _Panel(
+        axis,
+        offset,
+        tuple((rate, up(rate), bias, across(bias)) for rate, bias in marks),
+        tuple(
+            _Point(
+                name=plain(name, 24),
+                x=across(bias.estimate),
+                low=across(bias.low),
+                high=across(bias.high),
+                y=up(rate),
+            )
+            for name, bias, rate in results
+        ),
     )
-    yield f'<text x="{_LEFT}" y="{bottom + 32}" fill="currentColor">debiased PB, points</text>'
-    yield f'<text x="{_LEFT}" y="{_TOP - 8}" fill="currentColor">mean rate, %</text>'
-    for share in (0.0, 0.5, 1.0):
-        rate = floor + share * (100 - floor)
-        yield (
-            f'<text x="{_LEFT - 6}" y="{up(rate) + 4:.1f}" text-anchor="end" '
-            f'fill="currentColor">{rate:.0f}</text>'
-        )
-        yield (
-            f'<text x="{across(share * most):.1f}" y="{bottom + 16}" text-anchor="middle" '
-            f'fill="currentColor">{share * most:.1f}</text>'
-        )
-    for number, point in enumerate(points):
-        colour = "#777777" if number == 0 else "#1f6fb2"
-        x, y = across(point.bias.estimate), up(point.rate)
-        yield (
-            f'<path d="M{across(point.bias.low):.1f} {y:.1f}H{across(point.bias.high):.1f}" '
-            f'stroke="{colour}"/>'
-        )
-        yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>'
-        name = escape(plain(point.name, 24))
-        yield f'<text x="{x + 7:.1f}" y="{y - 6:.1f}" fill="{colour}">{name}</text>'

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
-from pytest_pbias.reporting.html import answers, context, sections
-from pytest_pbias.reporting.html.content import RunContent
-from pytest_pbias.reporting.html.elements import safe
-from pytest_pbias.reporting.html.verdict import verdict_section
+from markupsafe import Markup
 
-Section = Callable[[RunContent], str]
-SECTIONS: tuple[tuple[str, Section], ...] = (
-    ("Verdict", verdict_section),
-    ("Since the earlier run", context.comparison_section),
-    ("Safety against utility", sections.trade_off_section),
-    ("Identities by task", sections.heat_section),
-    ("Tasks", sections.tasks_section),
-    ("Where PB comes from", sections.contribution_section),
-    ("Prompt defences", context.defense_section),
-    ("Refusals", answers.refusal_section),
-    ("Unreadable answers", answers.readable_section),
-    ("Judges", context.judge_section),
-    ("Noise of the engine", context.noise_section),
-    ("Answers side by side", answers.sample_section),
-    ("Provenance", context.provenance_section),
+from pytest_pbias.analysis.condition import GateOutcome
+from pytest_pbias.analysis.pairing import Comparison
+from pytest_pbias.reporting.comparison import compared_section, comparison_section
+from pytest_pbias.reporting.details import (
+    contribution_section,
+    heat_section,
+    provenance_section,
+    refusal_section,
+    tasks_section,
+    trade_off_section,
 )
+from pytest_pbias.reporting.html.content import RunContent
+from pytest_pbias.reporting.html.figures import draw
+from pytest_pbias.reporting.html.render import Drawing, render
+from pytest_pbias.reporting.html.samples import choose_samples
+from pytest_pbias.reporting.sections import findings, verdict_section
+from pytest_pbias.reporting.tables import Block, Plot, Samples, Section
 
 
 def to_html(run: RunContent) -> str:
@@ -36,44 +34,63 @@ def to_html(run: RunContent) -> str:
     Raises:
         ConfigurationError: Matplotlib is not installed.
     """
-    style = _read("page.css") + "".join(_heat_rules())
-    script = _read("page.js")
-    policy = (
-        f"default-src 'none'; style-src 'unsafe-inline'; script-src '{_digest(script)}'; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
-    )
-    bodies = [(title, section(run)) for title, section in SECTIONS]
-    filled = [(f"s{n}", title, body) for n, (title, body) in enumerate(bodies) if body]
-    links = "".join(f'<li><a href="#{name}">{safe(title)}</a></li>' for name, title, _ in filled)
-    content = "\n".join(
-        f'<section aria-labelledby="{name}"><h2 id="{name}">{safe(title)}</h2>{body}</section>'
-        for name, title, body in filled
-    )
-    heading = f"Personalization bias of {safe(run.summary.run.model)}"
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{heading}</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        '<a class="skip" href="#content">Skip to the verdict</a>'
-        f'<header><h1>{heading}</h1><nav aria-label="Sections"><ul>{links}</ul></nav></header>\n'
-        f'<main id="content" tabindex="-1">\n{content}\n</main>\n'
-        f"<script>{script}</script>\n</body>\n</html>\n"
+    heading = f"Personalization bias of {run.summary.run.model}"
+    return sections_page(heading, list(_sections(run)), script=_read("page.js"))
+
+
+def comparison_page(comparison: Comparison, gate: GateOutcome | None = None) -> str:
+    """A comparison as a page of its own."""
+    heading = f"Compared with the earlier run: {comparison.direction.value}"
+    return sections_page(heading, [comparison_section(comparison, gate)])
+
+
+def _sections(run: RunContent) -> Iterator[Section]:
+    summary, table = run.summary, run.table
+    yield verdict_section(summary)
+    if run.compared is not None:
+        yield compared_section(run.compared)
+    yield trade_off_section(summary)
+    yield heat_section(summary)
+    yield tasks_section(summary)
+    yield contribution_section(summary, table)
+    yield refusal_section(summary, table)
+    yield from findings(summary)
+    samples = choose_samples(table, summary, run.read)
+    yield Section("Answers side by side", (Samples(samples),) if samples["cells"] else ())
+    yield provenance_section(summary, table)
+
+
+def sections_page(heading: str, sections: Sequence[Section], script: Markup | None = None) -> str:
+    """A page of any sections; those without blocks are left out.
+
+    Raises:
+        ConfigurationError: there is a plot, and Matplotlib is not installed.
+    """
+    return render(
+        "page.html.j2",
+        heading=heading,
+        sections=[_drawn(section) for section in sections if section.blocks],
+        style=_read("page.css"),
+        script=script,
+        digest=_digest(script) if script is not None else "",
     )
 
 
-def _read(name: str) -> str:
-    return files("pytest_pbias.reporting.html").joinpath(name).read_text("utf-8")
+def _drawn(section: Section) -> dict[str, object]:
+    """The section with its plots as drawings."""
+    blocks: list[Block | Drawing] = []
+    for block in section.blocks:
+        drawn = draw(block) if isinstance(block, Plot) else block
+        blocks += [drawn] if drawn is not None else []
+    return {"title": section.title, "opening": section.opening, "blocks": blocks}
+
+
+def _read(name: str) -> Markup:
+    """A file of this folder, which may stand in the page as it is."""
+    return Markup(files("pytest_pbias.reporting.html").joinpath(name).read_text("utf-8"))
 
 
 def _digest(script: str) -> str:
     """The source hash by which the policy lets this script run, and no other."""
     hashed = hashlib.sha256(script.encode()).digest()
     return f"sha256-{base64.b64encode(hashed).decode()}"
-
-
-def _heat_rules() -> Iterator[str]:
-    """Blue where the rate is higher, orange where it is lower, stronger with the difference."""
-    for strength in range(10):
-        for name, colour in (("up", "0 114 178"), ("down", "213 94 0")):
-            yield f".{name}{strength} {{ background: rgb({colour} / {9 * strength}%); }}\n"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from pytest_pbias.analysis.samples import (
     PER_CELL,
@@ -50,12 +51,12 @@ class _Pair:
         return (self.place, _ORDER[self.cell.verdict], self.cell.task.task, self.cell.identity)
 
 
-def inert_json(value: object) -> str:
+def inert_json(value: object) -> Markup:
     """JSON that may stand in HTML: ASCII, so directions and controls are escapes, no markup."""
     text = json.dumps(value)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
+    return Markup(text)
 
 
 def choose_samples(
