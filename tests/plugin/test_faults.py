@@ -86,7 +86,7 @@ def test_odd_values_of_an_endpoint_cost_no_answer(
     assert server.requests() - asked == read.arrow.column("error").length() - len(kept)
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_an_endpoint_that_dies_is_one_error_within_half_a_minute(
     suite: pytest.Pytester, faulty_server: Callable[..., Any], workers: str
 ) -> None:

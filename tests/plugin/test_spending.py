@@ -89,7 +89,7 @@ def test_an_interrupted_run_reports_what_it_has(
     workers: str,
     number: signal.Signals,
 ) -> None:
-    server = faulty_server(latency=0.1)
+    server = faulty_server(latency=0.05)
     command = [sys.executable, "-m", "pytest", "-n", workers, "--pbias-json=out.json"]
     command += _arguments(server, "--pbias-concurrency=4")
     with subprocess.Popen(
