@@ -488,7 +488,7 @@ def require_values(config: pytest.Config) -> None:
     """See that every option that is given has a value: a budget that was meant is never none.
 
     Raises:
-        ConfigurationError: one is empty, or none of its choices.
+        ConfigurationError: one is empty, none of its choices, or not what the option takes.
     """
     for option in OPTIONS:
         given = _given(config, option)
@@ -503,6 +503,11 @@ def require_values(config: pytest.Config) -> None:
             problem = f" = {text!r}: choose from {', '.join(option.choices)}"
         elif option.flag and text.lower() not in _ON + _OFF:
             problem = ": say true or false"
+        else:
+            try:
+                option.parse(text)
+            except ValueError as error:
+                problem = f": {error}"
         if problem is not None:
             from pytest_pbias.errors import ConfigurationError
 

@@ -80,7 +80,9 @@ def test_bad_budgets_are_refused(text: str) -> None:
 
 def test_money_needs_a_price_in_the_same_currency() -> None:
     price = find_price("gpt-4o")
-    with pytest.raises(ConfigurationError, match="price is not known"):
+    with pytest.raises(
+        ConfigurationError, match="the model's price, which a budget of 5 USD needs, is not known"
+    ):
         spending_check(Budget(5, "USD"), None)
     with pytest.raises(ConfigurationError, match="price is in USD"):
         spending_check(Budget(5, "EUR"), price)

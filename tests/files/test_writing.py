@@ -96,7 +96,7 @@ def _table() -> OutcomeTable:
             "kind": [row[1] for row in rows],
             "placement": ["system"] * len(rows),
             "defense": ["none"] * len(rows),
-            "run": [0] * len(rows),
+            "repeat": [0] * len(rows),
             "response": ["#### 5"] * len(rows),
             "score": [float(number % 2) for number in range(len(rows))],
             "label": ["correct"] * len(rows),

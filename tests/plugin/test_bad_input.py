@@ -149,7 +149,7 @@ def test_a_wrong_choice_in_the_ini_file(
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("pbias_gaet", "did you mean 'pbias_gate'?"), ("pbias_zzzzzzzzzz", "see pytest --help")],
+    [("pbias_gaet", "did you mean 'pbias_gate'"), ("pbias_zzzzzzzzzz", "see pytest --help")],
 )
 def test_an_unknown_ini_name_of_ours_stops_the_session(
     suite: pytest.Pytester, name: str, hint: str

@@ -14,7 +14,7 @@ def test_small(cell):
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("--pbias-split=mmlu", "--pbias-split: 'mmlu' is not of the form TASK=SPLIT"),
+        ("--pbias-split=mmlu", "--pbias-split: 'mmlu' is not of the form NAME=VALUE"),
         ("--pbias-split=mmul=test", "unknown task 'mmul': did you mean 'mmlu'?"),
         ("--pbias-split=mmlu=val", "has no split 'val': choose from dev, validation, test"),
         ("--pbias-shots=-1", "--pbias-shots: '-1' is not a whole number of at least 0"),

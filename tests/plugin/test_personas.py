@@ -124,7 +124,10 @@ def test_a_mistake_stops_the_run_with_its_place(pytester: pytest.Pytester) -> No
     result = pytester.runpytest_subprocess(*RUN)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     output = f"{result.stdout.str()}\n{result.stderr.str()}"
-    assert "ERROR: pbias: persona_nurses.pbias.toml:2:15: unknown identity 'bisexul'" in output
+    assert (
+        "ERROR: pbias: persona_nurses.pbias.toml: identities[0]: unknown identity 'bisexul'"
+        in output
+    )
     assert "Traceback" not in output
     assert not (pytester.path / ".pbias").exists()
 

@@ -235,7 +235,7 @@ def test_a_session_imports_nothing_heavy(
     suite: pytest.Pytester, faulty_server: Callable[..., Any]
 ) -> None:
     """Each of these takes 25 to 110 MB and up to a second, and no session needs it."""
-    heavy = ("pandas", "scipy.stats", "scipy.optimize", "statsmodels", "datasets", "matplotlib")
+    heavy = ("pandas", "scipy.stats", "statsmodels", "datasets", "matplotlib")
     suite.makeconftest(
         f"""
         import sys

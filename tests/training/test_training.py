@@ -102,7 +102,7 @@ def test_a_killed_training_resumes_to_the_same_losses_and_weights(
 
     assert main(_arguments(pairs, killed)) == 2
     refused = capsys.readouterr().err
-    assert "holds a training already: give --resume or another --out" in refused
+    assert "holds a training already: resume it or give another folder" in refused
 
     # The cores that it is offered change nothing: how many are used is the product's decision.
     said = _train(pairs, killed, "--resume", cores=2)
@@ -184,7 +184,7 @@ def test_the_extras_named_have_what_the_last_step_needs() -> None:
         "project"
     ]
     extras = project["optional-dependencies"]
-    needed = [one for extra in ("embedded", "mitigate") for one in extras[extra]]
+    needed = [one for extra in ("embedded", "train") for one in extras[extra]]
     named = {re.split(r"[<>=\[;]", one)[0] for one in needed}
     assert {"onnxruntime-genai", "onnx-ir", "torch", "transformers"} <= named
 
@@ -219,7 +219,7 @@ def test_another_error_is_not_taken_for_it() -> None:
         (["--pairs=x.jsonl", "--held-out=2"], "--held-out: 2.0 is not between 0 and 1"),
         (["--from-run=RUN", "--variant=no-system"], "--variant is for --pairs"),
         (["--from-run=RUN", "--data-dir=nowhere"], "--data-dir: there is no folder nowhere"),
-        (["--from-run=RUN", "--data-dir=."], "check --data-dir\n"),
+        (["--from-run=RUN", "--data-dir=."], "pbias: --data-dir: no data for task 'gsm8k'"),
     ],
 )
 def test_wrong_input_is_one_line(
@@ -288,9 +288,9 @@ def test_a_model_that_cannot_be_trained_is_said_before_pairs_are_read(
     [
         ("file", "is no folder that can be written to"),
         ("file/below", "is no folder that can be written to"),
-        ("trained", "holds a training already: give --resume or another --out"),
+        ("trained", "holds a training already: resume it or give another folder"),
         ("trained --resume", "holds another training (model, recipe, seed, max_length differ)"),
-        ("torn", "training.json cannot be read (JSONDecodeError): give another --out"),
+        ("torn", "training.json cannot be read (JSONDecodeError): give another folder"),
     ],
 )
 def test_a_folder_that_cannot_be_used_is_said_before_pairs_are_read(
