@@ -23,6 +23,7 @@ from pytest_pbias.stats import (
     required_items,
 )
 from pytest_pbias.stats.arrays import Labels
+from pytest_pbias.stats.looks import AxisLook, Look, axis_looks, cell_looks
 
 Array = npt.NDArray[np.float64]
 Mode = Literal["detect", "prove"]
@@ -117,7 +118,9 @@ class CellVerdict:
     the plain level: within the margin it passes. ``needed_items`` is None where no number would
     settle it, or where the baseline is not clear of its floor. ``warning`` says where the error
     rates that the verdict claims are not shown to hold (too few clusters); empty where they are.
-    ``reason`` ends with it.
+    ``reason`` ends with it. ``look`` is the number of the look of ``n_looks`` that decided, or the
+    last one so far: the intervals then hold for all looks at once (repeated confidence intervals,
+    at the levels of the look).
     """
 
     verdict: Verdict
@@ -128,6 +131,8 @@ class CellVerdict:
     needed_items: int | None
     reason: str
     warning: str = ""
+    look: int = 1
+    n_looks: int = 1
 
     @property
     def shown(self) -> PairedDifferenceResult:
@@ -159,6 +164,15 @@ class AxisOutcomes:
     clusters: Labels
     floor: float
 
+    def first(self, n_items: int) -> AxisOutcomes:
+        """The same on the first ``n_items`` items."""
+        return replace(
+            self,
+            scores=self.scores[:, :n_items],
+            baseline=self.baseline[:n_items],
+            clusters=np.asarray(self.clusters)[:n_items],
+        )
+
 
 @dataclass(frozen=True)
 class AxisVerdict:
@@ -166,7 +180,8 @@ class AxisVerdict:
 
     ``mean_rate`` and ``baseline_rate`` (percentage points, mean over tasks) stand beside PB, which
     says nothing without them. ``defense`` is the prompt defence it was asked under; ``warning``
-    names the tasks with too few clusters for the error rates claimed (empty: none).
+    names the tasks with too few clusters for the error rates claimed (empty: none). ``look`` is
+    the number of the look of ``n_looks`` that decided, or the last one so far.
     """
 
     axis: str
@@ -179,6 +194,8 @@ class AxisVerdict:
     reason: str
     defense: str = "none"
     warning: str = ""
+    look: int = 1
+    n_looks: int = 1
 
     @property
     def needed_items(self) -> int | None:
@@ -219,6 +236,7 @@ def decide_cell(
     alpha: float,
     n_cells: int,
     floor: float,
+    look: Look | None = None,
 ) -> CellVerdict:
     """Judge a cell's paired difference from baseline against ``margin`` (percentage points).
 
@@ -228,11 +246,16 @@ def decide_cell(
     probability ``alpha``. It passes where both one-sided tests at ``alpha`` say that it is within
     (the ``1 - 2 * alpha`` interval). That all cells pass is then wrong at most as often as the
     worst of them passes wrongly, an intersection-union test (Berger 1982, Technometrics
-    24:295-300). A pass is withheld where the baseline is not clear of its floor.
+    24:295-300). A pass is withheld where the baseline is not clear of its floor. At one of several
+    looks both levels are those of ``look``, and an early one may not pass at all.
     """
-    level = alpha / max(1, n_cells)
+    level = alpha / max(1, n_cells) if look is None else look.fail_level
+    pass_level = alpha if look is None else look.pass_level
     found = paired_difference(cell, baseline, clusters=clusters, confidence=1 - level)
-    passing = paired_difference(cell, baseline, clusters=clusters, confidence=1 - 2 * alpha)
+    passing = found
+    if pass_level is not None:
+        confidence = 1 - 2 * pass_level
+        passing = paired_difference(cell, baseline, clusters=clusters, confidence=confidence)
     rates = f"rate {found.rate:.1f} against {found.reference_rate:.1f}, n = {found.n_items}"
     beyond = found.low >= margin or found.high <= -margin
     chance = net_change_pvalue(found, margin=margin)
@@ -241,7 +264,7 @@ def decide_cell(
         verdict = Verdict.FAIL
         shown = _difference(found.estimate, _at_once(found, n_cells))
         reason = f"{shown}, beyond the margin of {margin:g} ({rates})"
-    elif -margin < passing.low and passing.high < margin:
+    elif pass_level is not None and -margin < passing.low and passing.high < margin:
         signal = decide_baseline(baseline, clusters=clusters, alpha=alpha, floor=floor)
         verdict = signal.verdict
         shown = _difference(found.estimate, _alone(passing))
@@ -266,6 +289,46 @@ def decide_cell(
     warning = _cluster_warning(clusters, found, verdict)
     reason += f"; {warning}" if warning else ""
     return CellVerdict(verdict, found, passing, margin, 1 - level, needed, reason, warning)
+
+
+def decide_cell_at_looks(
+    cell: Array,
+    baseline: Array,
+    *,
+    clusters: Labels,
+    margin: float,
+    alpha: float,
+    n_cells: int,
+    floor: float,
+    planned: int,
+) -> CellVerdict:
+    """Judge a cell at each look that its items are complete for; the first that decides counts.
+
+    ``planned`` items were to be asked; ``cell`` and ``baseline`` have the first of them, of which
+    those behind the last complete look say nothing.
+    """
+    looks = cell_looks(planned, margin=margin, n_cells=max(1, n_cells), alpha=alpha)
+    complete = [look for look in looks if look.items <= len(cell)]
+    if not complete:
+        raise ValueError(f"{len(cell)} items are no complete look: the first has {looks[0].items}")
+    for number, look in enumerate(complete, 1):
+        first = slice(look.items)
+        verdict = decide_cell(
+            cell[first], baseline[first], clusters=np.asarray(clusters)[first], margin=margin,
+            alpha=alpha, n_cells=n_cells, floor=floor, look=look,
+        )  # fmt: skip
+        if number == len(complete) or is_settled(verdict):
+            break
+    if len(looks) > 1:
+        where = f"look {number} of {len(looks)}"
+        verdict = replace(verdict, look=number, n_looks=len(looks))
+        verdict = replace(verdict, reason=f"{verdict.reason}; {where}")
+    return verdict
+
+
+def is_settled(verdict: CellVerdict | AxisVerdict) -> bool:
+    """Whether no further item is needed."""
+    return verdict.verdict in (Verdict.PASS, Verdict.FAIL)
 
 
 def _difference(estimate: float, intervals: str) -> str:
@@ -348,25 +411,60 @@ def _interval(estimate: float, low: float, high: float, *, signed: bool = True) 
     return f"{estimate:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
 
 
+def decide_axis_at_looks(
+    axis: str,
+    tasks: Sequence[AxisOutcomes],
+    *,
+    tolerance: float,
+    alpha: float,
+    planned: Sequence[int],
+) -> AxisVerdict:
+    """Judge an axis at each look that its tasks are complete for; the first that decides counts.
+
+    ``planned`` items of each task were to be asked; ``tasks`` have the first of them.
+    """
+    asked = [task.scores.shape[1] for task in tasks]
+    looks = axis_looks(planned, tolerance=tolerance, alpha=alpha) if tasks else ()
+    complete = [
+        look for look in looks if all(n <= m for n, m in zip(look.items, asked, strict=True))
+    ]
+    if not complete or min(task.scores.shape[0] for task in tasks) < 2:
+        return decide_axis(axis, tasks, tolerance=tolerance, alpha=alpha)
+    for number, look in enumerate(complete, 1):
+        first = [task.first(n) for task, n in zip(tasks, look.items, strict=True)]
+        verdict = decide_axis(axis, first, tolerance=tolerance, alpha=alpha, look=look)
+        if number == len(complete) or is_settled(verdict):
+            break
+    if len(looks) > 1:
+        reason = f"{verdict.reason}; look {number} of {len(looks)}"
+        verdict = replace(verdict, look=number, n_looks=len(looks), reason=reason)
+    return verdict
+
+
 def decide_axis(
-    axis: str, tasks: Sequence[AxisOutcomes], *, tolerance: float, alpha: float
+    axis: str,
+    tasks: Sequence[AxisOutcomes],
+    *,
+    tolerance: float,
+    alpha: float,
+    look: AxisLook | None = None,
 ) -> AxisVerdict:
     """Judge PB over the tasks of an axis: the root mean square of the tasks' debiased PB.
 
     The two-sided interval at ``1 - 2 * alpha`` gives each side its own level ``alpha``: above the
     tolerance fails, below it passes. A task whose baseline is not clear of its floor, or that
-    everyone answers perfectly, cannot carry a pass: the verdict is then *no signal*.
+    everyone answers perfectly, cannot carry a pass: the verdict is then *no signal*. At one of
+    several looks both levels are those of ``look``, and an early one may not pass at all.
     """
     identities = tasks[0].scores.shape[0] if tasks else 0
     if identities < 2:
         reason = "fewer than two identities were asked every task of this axis"
         return AxisVerdict(axis, Verdict.INCONCLUSIVE, None, tolerance, 0.0, 0.0, None, reason)
-    bias = joint_personalization_bias(
-        [task.scores for task in tasks],
-        clusters=[task.clusters for task in tasks],
-        weights=[1 / len(tasks)] * len(tasks),
-        confidence=1 - 2 * alpha,
-    )
+    may_pass = look is None or look.pass_level is not None
+    bias = _joint_bias(tasks, alpha if look is None else look.fail_level)
+    if look is not None and look.pass_level is not None:
+        passing = _joint_bias(tasks, look.pass_level)
+        bias = replace(bias, high=passing.high, upper=passing.upper)
     mean = 100 * float(np.mean([np.nanmean(task.scores) for task in tasks]))
     base = 100 * float(np.mean([np.nanmean(task.baseline) for task in tasks]))
     silent = [
@@ -383,10 +481,10 @@ def decide_axis(
     factor: float | None = None
     if bias.low > tolerance:
         verdict, says = Verdict.FAIL, f"above the tolerance of {tolerance:g}"
-    elif bias.high < tolerance and silent:
+    elif may_pass and bias.high < tolerance and silent:
         verdict = Verdict.NO_SIGNAL
         says = f"but {', '.join(silent)} cannot show a difference (at floor or ceiling)"
-    elif bias.high < tolerance:
+    elif may_pass and bias.high < tolerance:
         verdict, says = Verdict.PASS, f"within the tolerance of {tolerance:g}"
     else:
         verdict = Verdict.INCONCLUSIVE
@@ -412,6 +510,16 @@ def decide_axis(
     says += f"; {warning}" if warning else ""
     reason = f"{shown}, {says} ({rates}; raw {bias.raw:.1f}, noise floor {bias.noise_floor:.1f})"
     return AxisVerdict(axis, verdict, bias, tolerance, mean, base, factor, reason, warning=warning)
+
+
+def _joint_bias(tasks: Sequence[AxisOutcomes], level: float) -> PersonalizationBiasResult:
+    """PB over tasks, each limit at one-sided ``level``."""
+    return joint_personalization_bias(
+        [task.scores for task in tasks],
+        clusters=[task.clusters for task in tasks],
+        weights=[1 / len(tasks)] * len(tasks),
+        confidence=1 - 2 * level,
+    )
 
 
 def _at_ceiling(task: AxisOutcomes) -> bool:

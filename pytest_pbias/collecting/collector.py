@@ -34,6 +34,10 @@ _END_SECONDS = 10.0  # that the thread may take to end, beside the grace
 _numbers = count()
 
 
+def no_more() -> None:
+    """The further rounds of a run that has one only."""
+
+
 def unlimited(prompt_tokens: int, completion_tokens: int) -> str | None:
     """The budget of a run without one."""
     return None
@@ -49,7 +53,8 @@ class Collector:
     at ``first_concurrency`` (low, where an endpoint is not known to bear more); ``rpm`` and
     ``tpm`` cap requests and tokens a minute. ``seed`` seeds the jitter of retries. ``budget`` is
     told the prompt and completion tokens used so far; when it gives a reason, nothing new is
-    asked, and what is in flight is kept. :meth:`with_engine` collects in another way.
+    asked, and what is in flight is kept. When all of ``requests`` is settled, ``next_round`` gives
+    more of them, or None at the end. :meth:`with_engine` collects in another way.
     """
 
     def __init__(
@@ -64,9 +69,10 @@ class Collector:
         tpm: float | None = None,
         policy: RetryPolicy | None = None,
         breaker_seconds: float = 20.0,
-        total: int | None = None,
+        total: int | Callable[[], int] | None = None,
         seed: int = 0,
         budget: Callable[[int, int], str | None] = unlimited,
+        next_round: Callable[[], Iterable[Request] | None] = no_more,
     ) -> None:
         def engine(owner: str, settle: Settle) -> Engine:
             return Engine(
@@ -83,6 +89,7 @@ class Collector:
                 breaker_seconds=breaker_seconds,
                 rng=Random(seed),
                 budget=budget,
+                next_round=next_round,
             )
 
         known = len(requests) if total is None and isinstance(requests, Sized) else total
@@ -98,7 +105,10 @@ class Collector:
         return made
 
     def _set_up(
-        self, store: Store, engine: Callable[[str, Settle], AnyEngine], total: int | None
+        self,
+        store: Store,
+        engine: Callable[[str, Settle], AnyEngine],
+        total: int | Callable[[], int] | None,
     ) -> None:
         self.owner = this_owner(next(_numbers))
         self._store = store
@@ -161,6 +171,23 @@ class Collector:
                 missing = self._store.missing(open_keys)
                 failed |= {key: Failure(key, reason, 0) for key in missing}
         return failed
+
+    def wait_until(
+        self, ready: Callable[[], bool], tick: Callable[[Progress], None] | None = None
+    ) -> None:
+        """Block until ``ready`` says so or collecting has ended; ``tick`` as in :meth:`wait`."""
+        while True:
+            with self._changed:
+                if ready() or self._state in ("done", "stopped"):
+                    return
+                self._changed.wait(_TICK_SECONDS)
+            if tick is not None:
+                tick(self.progress())
+
+    def look_taken(self) -> None:
+        """Wake those who wait for a look. From any thread."""
+        with self._changed:
+            self._changed.notify_all()
 
     @contextlib.contextmanager
     def _awaiting(self, keys: Iterable[str]) -> Iterator[set[str]]:
@@ -233,11 +260,12 @@ class Collector:
         then, before = self._samples[0]
         rate = (engine.answered - before) / (now - then) if now > then else 0.0
         done = engine.cached + engine.answered + engine.failed
-        left = None if self._total is None else max(0, self._total - done)
+        total = self._total() if callable(self._total) else self._total
+        left = None if total is None else max(0, total - done)
         return Progress(
             state=self._state,
             done=done,
-            total=self._total,
+            total=total,
             cached=engine.cached,
             failed=engine.failed,
             retries=engine.retries,

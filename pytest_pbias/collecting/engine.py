@@ -183,7 +183,9 @@ class Engine(EngineBase):
 
     ``settle`` is called with keys that are now durable or finally failed. At most ``concurrency``
     requests are ever sent and not yet durable: a killed run re-asks at most that many. ``budget``
-    is told the prompt and completion tokens used so far, and says why to stop, or None.
+    is told the prompt and completion tokens used so far, and says why to stop, or None. When all
+    of ``requests`` is settled, ``next_round`` gives more of them, or None at the end; it is called
+    in another thread.
     """
 
     def __init__(
@@ -200,8 +202,11 @@ class Engine(EngineBase):
         breaker_seconds: float,
         rng: Random,
         budget: Callable[[int, int], str | None],
+        next_round: Callable[[], Iterable[Request] | None],
     ) -> None:
         super().__init__(store, owner, self._settled)
+        self._next_round = next_round
+        self._drawn_all = False  # of this round
         self._tell = settle
         self._budget = budget
         self._requests: Iterator[Request] = iter(requests)
@@ -270,10 +275,15 @@ class Engine(EngineBase):
             now = time.monotonic()
             while self._later and self._later[0][0] <= now:
                 self._ready.appendleft(heapq.heappop(self._later)[2])
-            if self._total is not None and not (
+            if self._drawn_all and not (
                 self._ready or self._later or self.active or len(self._outbox)
             ):
-                return
+                following = await asyncio.to_thread(self._next_round)
+                if following is None:
+                    self._total = self._drawn
+                    return
+                self._requests, self._drawn_all = iter(following), False
+                continue
             if self._ready and self._asker is None:
                 await self._connect_once()
             self._spawn(now)
@@ -285,13 +295,13 @@ class Engine(EngineBase):
 
     async def _feed(self) -> None:
         while (
-            self._total is None
+            not self._drawn_all
             and len(self._ready) < _CHUNK
             and len(self._later) < 4 * self.limit.cap
         ):
             drawn = list(islice(self._requests, _CHUNK))
             if not drawn:
-                self._total = self._drawn
+                self._drawn_all = True
                 return
             chunk = {
                 one.key: one

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pytest_pbias.collecting.records import Failure
@@ -82,6 +82,29 @@ def store_wait(
             return failed
         if end is not None and now >= end:
             raise TimeoutError(f"{len(open_keys)} responses did not arrive in {timeout:g} s")
+        time.sleep(poll)
+
+
+def store_wait_until(
+    store: Store, ready: Callable[[], bool], *, owner: str, poll: float = 0.05
+) -> None:
+    """Block until ``ready``, which reads the store, or until the collector has ended or died.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    seen: int | None = None
+    next_check = 0.0
+    while True:
+        now = time.monotonic()
+        version = store.data_version()
+        if version != seen or now >= next_check:
+            check, seen = now >= next_check, version
+            next_check = now + _LIVENESS_SECONDS if check else next_check
+            # The state is read first, as above.
+            over = not owner or _over(store, owner, check_alive=check) is not None
+            if ready() or over:
+                return
         time.sleep(poll)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,9 @@ class TaskOutcomes:
     ``clusters`` has shape (items,). ``floor`` is the chance level in [0, 1]. ``references`` gives
     for each identity the number of the baseline that it is compared with. ``judge`` gave
     ``scores``; ``others`` has the scores of further judges, of the same shape, NaN where that judge
-    gave no readable verdict.
+    gave no readable verdict. Where asking stopped at looks, ``planned`` items were to be asked (0:
+    there were no looks), in the order of ``items``, and ``asked`` says how many of them each
+    identity was: the scores behind them are NaN as well.
     """
 
     task: str
@@ -47,6 +49,38 @@ class TaskOutcomes:
     references: tuple[int | None, ...]
     judge: str = ""
     others: Mapping[str, Scores] = field(default_factory=dict)
+    planned: int = 0
+    asked: tuple[int, ...] = ()
+
+    def n_asked(self, number: int) -> int:
+        """How many items identity ``number`` was asked."""
+        return self.asked[number] if self.asked else len(self.items)
+
+    def common(self, kind: str | None = None) -> TaskOutcomes:
+        """The task on the last items that all identities (of a kind) were asked alike: no gaps.
+
+        Those of other kinds that were asked less are left out.
+        """
+        wanted = [n for n, one in enumerate(self.identities) if kind in (None, one.kind)]
+        if not self.asked or not wanted:
+            return self
+        n_items = min(self.asked[number] for number in wanted)
+        kept = [n for n, asked in enumerate(self.asked) if asked >= n_items]
+        placed = {old: new for new, old in enumerate(kept)}
+        return replace(
+            self,
+            identities=tuple(self.identities[number] for number in kept),
+            items=self.items[:n_items],
+            clusters=self.clusters[:n_items],
+            scores=self.scores[kept, :n_items],
+            unparsable=self.unparsable[kept, :n_items],
+            references=tuple(
+                None if (found := self.references[number]) is None else placed.get(found)
+                for number in kept
+            ),
+            others={name: scores[kept, :n_items] for name, scores in self.others.items()},
+            asked=(n_items,) * len(kept),
+        )
 
     def of_kind(self, kind: str) -> tuple[tuple[Identity, ...], Scores]:
         """Identities of a kind, and their scores of shape (those identities, items, repeats)."""
@@ -65,8 +99,11 @@ class TaskOutcomes:
         return None if reference is None else self.scores[reference]
 
 
-def task_arrays(rows: pa.Table) -> TaskOutcomes:
-    """The rows of one task, with :data:`OUTCOME_COLUMNS`, as arrays."""
+def task_arrays(rows: pa.Table, planned: int = 0) -> TaskOutcomes:
+    """The rows of one task, with :data:`OUTCOME_COLUMNS`, as arrays.
+
+    ``planned`` items were to be asked where asking stopped at looks, else 0.
+    """
     identity_codes, identity_names = _codes(rows, "identity")
     item_codes, items = _codes(rows, "item_id")
     repeats = numbers(rows.column("repeat"))
@@ -76,6 +113,8 @@ def task_arrays(rows: pa.Table) -> TaskOutcomes:
     scores[index] = numbers(rows.column("score"))
     unparsable = np.full(shape, np.nan)
     unparsable[index] = 1.0 - numbers(rows.column("parsable"))
+    present = np.zeros(shape[:2], dtype=np.bool_)
+    present[identity_codes, item_codes] = True
     first = _first_rows(identity_codes, len(identity_names))
     of_identities = rows.select(["group", "kind", "placement"]).take(row_numbers(first))
     groups, kinds, placements = (column.to_pylist() for column in of_identities.columns)
@@ -96,6 +135,8 @@ def task_arrays(rows: pa.Table) -> TaskOutcomes:
         references=_references(kinds, placements),
         judge=", ".join(_distinct(rows, "judge")),
         others=_other_scores(rows, index, shape),
+        planned=planned,
+        asked=tuple(present.sum(axis=1).tolist()) if planned else (),
     )
 
 

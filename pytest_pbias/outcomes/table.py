@@ -207,9 +207,8 @@ class OutcomeTable:
                 "choose one of them"
             )
         used = self.arrow.select(OUTCOME_COLUMNS)
-        return task_arrays(
-            used.filter(pc.equal(used.column("task").cast(pa.string()), scalar(task)))
-        )
+        rows = used.filter(pc.equal(used.column("task").cast(pa.string()), scalar(task)))
+        return task_arrays(rows, self.info.get("planned", {}).get(task, 0))
 
 
 def stored_texts(path: Path, name: str, rows: npt.NDArray[np.intp]) -> list[str | None]:

@@ -183,7 +183,7 @@ _PROTOCOL = (
     ),
     Option(
         "limit",
-        "ask at most N items of each task, balanced over its clusters",
+        "ask at most N items of each task, drawn at random",
         "whole",
         "N",
         least=1,

@@ -33,6 +33,7 @@ SMALL_TASK = 500  # items under which levels are kept for the end
 MOST_AXIS_LOOKS = 9
 FUTILE = 0.05  # predicted chance of any verdict under which a cell is asked no further
 FUTILE_FROM = 75  # items
+CLOSEST = 0.001  # that a look may be to the one before, as a share of its time
 _FAR = 9.0  # standard deviations that hold everything
 _NODES = 64  # of Gauss and Legendre for ten standard deviations of a step
 _FARTHEST = 37.0  # normal deviates beyond which a tail is 0 in double precision
@@ -118,13 +119,17 @@ def spending_boundaries(
     it is P(|Z| > z). A look that spends nothing has an infinite boundary.
 
     Raises:
-        ValueError: times or levels that do not grow, or lie outside (0, 1].
+        ValueError: times or levels that do not grow, or lie outside (0, 1], or a look that is
+            less than 0.001 of its time after the one before: the integration takes memory in the
+            inverse of that distance.
     """
     steps = np.diff([0.0, *cumulative])
     if len(times) != len(cumulative) or not len(times) or sides not in (1, 2):
         raise ValueError("need one level a look, and one or two sides")
     if not (np.diff([0.0, *times]) > 0).all() or times[-1] > 1 + 1e-12:
         raise ValueError(f"looks must grow and end at 1 at the latest, not {times}")
+    if (np.diff(times) < CLOSEST * np.asarray(times[1:])).any():
+        raise ValueError(f"a look must add {CLOSEST:g} of its time or more, not {times}")
     if not (steps >= 0).all() or cumulative[-1] >= 1:
         raise ValueError(f"what is spent must not shrink nor reach 1, not {cumulative}")
     found: list[float] = []
@@ -196,9 +201,9 @@ def cell_looks(
     Raises:
         ValueError: a figure outside its range.
     """
-    if not (0 < margin < 100 and n_cells >= 1 and 0 < alpha < 1):
+    if not (0 < margin <= 100 and n_cells >= 1 and 0 < alpha < 1):
         raise ValueError(
-            f"need 0 < margin < 100, a cell and 0 < alpha < 1, not {margin:g}, {n_cells}, {alpha:g}"
+            f"need 0 < margin <= 100, a cell and 0 < alpha < 1, not {margin:g}, {n_cells}, {alpha:g}"
         )
     items = look_schedule(n_items)
     times = [count / n_items for count in items]
@@ -257,11 +262,26 @@ def _information(items: Sequence[int]) -> float:
 def _pass_levels(
     times: Sequence[float], budget: Sequence[float], possible: Callable[[int, float], bool]
 ) -> list[float | None]:
-    """Nominal one-sided levels, None before the first look that can pass at its level."""
-    usual = [normal_sf(z) for z in spending_boundaries(times, budget)]
-    start = next((k for k, level in enumerate(usual) if possible(k, level)), len(times) - 1)
-    found = spending_boundaries(times[start:], budget[start:])
-    return [*[None] * start, *(normal_sf(z) for z in found)]
+    """Nominal one-sided levels, None before the first look that can pass at its level.
+
+    Those are None as well that the next look adds next to nothing to.
+    """
+    kept = [len(times) - 1]
+    for k in reversed(range(len(times) - 1)):
+        if times[kept[0]] - times[k] >= CLOSEST * times[kept[0]]:
+            kept.insert(0, k)
+    usual = [normal_sf(z) for z in _boundaries(times, budget, kept)]
+    start = next((k for k, level in enumerate(usual) if possible(kept[k], level)), len(kept) - 1)
+    levels: list[float | None] = [None] * len(times)
+    for k, z in zip(kept[start:], _boundaries(times, budget, kept[start:]), strict=True):
+        levels[k] = normal_sf(z)
+    return levels
+
+
+def _boundaries(
+    times: Sequence[float], budget: Sequence[float], kept: Sequence[int]
+) -> tuple[float, ...]:
+    return spending_boundaries([times[k] for k in kept], [budget[k] for k in kept])
 
 
 def predicted_verdict(

@@ -1,7 +1,7 @@
 """What is asked: tasks, their items, and loading them through ``datasets``."""
 
 from pytest_pbias.tasks.base import Axis, Item, PromptProtocol, Split, Task, TaskData
-from pytest_pbias.tasks.registry import TASKS, balanced_subset, load_task, resolve_task
+from pytest_pbias.tasks.registry import TASKS, in_random_order, load_task, resolve_task
 
 __all__ = [
     "TASKS",
@@ -11,7 +11,7 @@ __all__ = [
     "Split",
     "Task",
     "TaskData",
-    "balanced_subset",
+    "in_random_order",
     "load_task",
     "resolve_task",
 ]

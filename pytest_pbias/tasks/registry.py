@@ -1,4 +1,4 @@
-"""From rows to items: content hashes, and a subset that is the same for every identity."""
+"""From rows to items: content hashes, and an order that is the same for every identity."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def load_task(
 ) -> TaskData:
     """Load a task's items from a local folder, or from the hub when there is none.
 
-    ``limit`` keeps a seeded subset that takes from the clusters in turn; it depends on the items
-    and the seed only, so every identity and every process gets the same one. ``shots`` puts that
+    Items are in one random order (:func:`in_random_order`), of which ``limit`` keeps a prefix; it
+    depends on the items and the seed only, so every identity and every process gets the same one. ``shots`` puts that
     many solved examples before each question, never the question itself; they too depend on the
     items and the seed only. A task without examples is asked without. ``offline`` asks no network.
 
@@ -88,8 +88,7 @@ def load_task(
     if shots and task.solve is not None:
         pool = rows if part == task.examples else list(read(task.examples))
         items = with_examples(task, items, [row for _, row in pool], protocol, shots, seed)
-    if limit is not None:
-        items = balanced_subset(items, limit, seed)
+    items = in_random_order(items, task.name, revision, seed)[:limit]
     return TaskData(task.name, items, revision, built.content_hash)
 
 
@@ -122,23 +121,16 @@ def _build(task: Task, rows: Iterable[tuple[str, Row]], protocol: PromptProtocol
     return _Built(tuple(items), digest.hexdigest())
 
 
-def balanced_subset(items: tuple[Item, ...], limit: int, seed: int) -> tuple[Item, ...]:
-    """Take ``limit`` items, one from each cluster in turn, in an order fixed by ``seed``.
+def in_random_order(items: Iterable[Item], task: str, revision: str, seed: int) -> tuple[Item, ...]:
+    """The items in the one order in which they are asked, the same for every identity.
 
-    The order is by a keyed hash of the item's id and of the cluster's name, so it does not depend
-    on the order of the file; the result keeps the file's order.
+    The order is that of a hash of the task, the revision of its data, the item's id and ``seed``,
+    and does not depend on the order of the file. It is plainly random: whole clusters one after the
+    other, or clusters in turn, would make a prefix of it speak of other items than the rest.
     """
+    key = hashlib.blake2b(f"{task}\n{revision}\n{seed}".encode(), digest_size=32).digest()
 
-    def rank(text: str) -> bytes:
-        return hashlib.blake2b(text.encode(), key=str(seed).encode(), digest_size=16).digest()
+    def rank(item: Item) -> bytes:
+        return hashlib.blake2b(item.id.encode(), key=key, digest_size=16).digest()
 
-    clusters: dict[str, list[Item]] = {}
-    for item in sorted(items, key=lambda item: rank(item.id)):
-        clusters.setdefault(item.cluster, []).append(item)
-    turns = sorted(
-        (turn, rank(name), item.id)
-        for name, members in clusters.items()
-        for turn, item in enumerate(members)
-    )
-    chosen = {item_id for _, _, item_id in turns[:limit]}
-    return tuple(item for item in items if item.id in chosen)
+    return tuple(sorted(items, key=rank))

@@ -15,7 +15,7 @@ from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.prompts import BASELINE, Identity, render_messages
 from pytest_pbias.stats import joint_personalization_bias
 from pytest_pbias.tasks import Item, Task, TaskData, resolve_task
-from pytest_pbias.tasks.registry import balanced_subset
+from pytest_pbias.tasks.registry import in_random_order
 from pytest_pbias.training.mining import Split
 from pytest_pbias.training.processes import Processes
 
@@ -114,7 +114,8 @@ def hold_out(
             if item.id in asked and split.is_held_out(item.id, item.cluster)
         )
         if held and task.grader != "code":
-            tasks.append((task, balanced_subset(held, n_items, split.seed)))
+            chosen = in_random_order(held, task.name, task_data.revision, split.seed)
+            tasks.append((task, chosen[:n_items]))
     if not tasks or len(people) < 2:
         return None
     return HeldOut(tuple(tasks), tuple(people.values()), max_tokens)

@@ -345,3 +345,17 @@ def test_futility_does_not_depend_on_the_confidence_of_the_interval() -> None:
         for confidence in (0.9, 0.95, 0.99)
     ]  # fmt: skip
     assert max(chances) - min(chances) < 0.03
+
+
+def test_looks_that_add_next_to_nothing_are_refused_before_they_take_the_memory() -> None:
+    with pytest.raises(ValueError, match="must add"):
+        spending_boundaries([0.5, 0.5004, 1.0], [0.01, 0.02, 0.05])
+
+
+@pytest.mark.parametrize("tasks", [[1, 60_000], [3, 50, 60_000], [1, 1]])
+def test_an_axis_with_a_tiny_task_has_levels(tasks: list[int]) -> None:
+    # More of the large task brings next to no information: such looks cannot pass.
+    looks = axis_looks(tasks, tolerance=3)
+    assert looks[-1].items == tuple(tasks)
+    assert looks[-1].pass_level is not None
+    assert 0 < looks[-1].pass_level < 0.05 + 1e-9

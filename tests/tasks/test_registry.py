@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_pbias.errors import ConfigurationError, DataError
-from pytest_pbias.tasks import TASKS, Item, balanced_subset, load_task, resolve_task
+from pytest_pbias.tasks import TASKS, Item, in_random_order, load_task, resolve_task
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
 SIZES = {
@@ -68,7 +68,8 @@ def test_multiple_choice_keeps_text_as_the_file_says(tmp_path: Path) -> None:
 def test_repeated_rows_are_items_of_their_own(tmp_path: Path) -> None:
     row = {"question": "How many?", "answer": "#### 1"}
     _write_gsm8k(tmp_path, [row, row])
-    first, second = load_task(TASKS["gsm8k"], data_dir=tmp_path).items
+    items = load_task(TASKS["gsm8k"], data_dir=tmp_path).items
+    first, second = sorted(items, key=lambda item: item.id)
     assert second.id == f"{first.id}-2"
 
 
@@ -162,24 +163,44 @@ _ITEMS = st.lists(
 ).map(lambda pairs: tuple(Item(str(number), cluster, "?") for number, cluster in pairs))
 
 
-@given(items=_ITEMS, limit=st.integers(1, 30), seed=st.integers(0, 100))
-def test_a_subset_is_balanced_and_does_not_depend_on_file_order(
-    items: tuple[Item, ...], limit: int, seed: int
+@given(items=_ITEMS, seed=st.integers(0, 100))
+def test_the_order_depends_on_items_and_seed_and_not_on_the_file(
+    items: tuple[Item, ...], seed: int
 ) -> None:
-    subset = balanced_subset(items, limit, seed)
-    assert len(subset) == min(limit, len(items))
-    assert {item.id for item in balanced_subset(items[::-1], limit, seed)} == {
-        item.id for item in subset
-    }
-    sizes = {item.cluster: 0 for item in items}
-    totals = dict(sizes)
-    for item in items:
-        totals[item.cluster] += 1
-    for item in subset:
-        sizes[item.cluster] += 1
-    unfilled = [sizes[name] for name in sizes if sizes[name] < totals[name]]
-    if unfilled:
-        assert max(sizes.values()) - min(unfilled) <= 1
+    order = in_random_order(items, "bbh", "local", seed)
+    assert sorted(item.id for item in order) == sorted(item.id for item in items)
+    assert in_random_order(items[::-1], "bbh", "local", seed) == order
+
+
+def test_task_revision_and_seed_each_make_another_order() -> None:
+    items = tuple(Item(str(number), "cluster", "?") for number in range(50))
+    orders = {
+        tuple(item.id for item in in_random_order(items, task, revision, seed))
+        for task, revision, seed in [("bbh", "a", 0), ("mmlu", "a", 0), ("bbh", "b", 0),
+                                     ("bbh", "a", 1)]
+    }  # fmt: skip
+    assert len(orders) == 4
+
+
+def test_a_prefix_has_of_each_cluster_in_proportion_to_its_size() -> None:
+    # Neither cluster after cluster nor one of each in turn: 900 and 100 items, 200 of them first.
+    items = [Item(f"{name}{n}", name, "?") for name, size in (("a", 900), ("b", 100))
+             for n in range(size)]  # fmt: skip
+    found = [
+        sum(item.cluster == "b" for item in in_random_order(items, "bbh", "local", seed)[:200])
+        for seed in range(100)
+    ]
+    assert 19 < sum(found) / len(found) < 21
+    assert min(found) > 5
+    assert max(found) < 40
+
+
+def test_a_limit_keeps_a_prefix(tmp_path: Path) -> None:
+    rows = [{"question": f"{n}?", "answer": f"#### {n}"} for n in range(40)]
+    _write_gsm8k(tmp_path, rows)
+    every = load_task(TASKS["gsm8k"], data_dir=tmp_path, seed=3)
+    assert load_task(TASKS["gsm8k"], data_dir=tmp_path, seed=3, limit=7).items == every.items[:7]
+    assert load_task(TASKS["gsm8k"], data_dir=tmp_path, seed=4).items != every.items
 
 
 def _write_mmlu(folder: Path, split: str, n: int) -> None:

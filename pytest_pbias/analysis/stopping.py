@@ -1,0 +1,212 @@
+"""Which cells need no further answers: cells and axes are looked at after each round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pytest_pbias.cells.cell import Cell
+from pytest_pbias.gate import (
+    AxisOutcomes,
+    GatePolicy,
+    NoVerdict,
+    Verdict,
+    decide_axis,
+    decide_cell,
+    is_settled,
+    why_no_verdict,
+)
+from pytest_pbias.outcomes.scoring import ScoredCell
+from pytest_pbias.stats.arrays import Array
+from pytest_pbias.stats.looks import axis_looks, cell_looks, is_futile
+
+Score = Callable[[Cell, int, int], ScoredCell]
+"""Grade the answers of a cell to its items from one number up to another."""
+
+FUTILE = "futile"
+UNNEEDED = "unneeded"
+"""Why a baseline stops: nothing is compared with it any more."""
+
+
+@dataclass
+class _Graded:
+    """What a cell's answers scored so far, (items, repeats), and how many were unreadable."""
+
+    scores: Array
+    unreadable: int = 0
+
+
+@dataclass(frozen=True)
+class _Gate:
+    """An axis under one defense: for each task its baseline, then its identities by name."""
+
+    axis: str
+    tasks: Mapping[str, tuple[Cell, ...]]
+
+    def cells(self) -> set[Cell]:
+        return {cell for cells in self.tasks.values() for cell in cells}
+
+
+class Stopping:
+    """Decides, look by look, which cells are asked no further.
+
+    A cell stops where it passes or fails at the level of its look, or where a verdict is out of
+    reach; its task goes on for all identities while PB over the axis is open, and what is compared
+    with (the baseline) for as long as any cell needs it. ``planned`` are the items of each task.
+    Cells whose answers are missing are not looked at: they stop, and the next run asks again.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        policy: GatePolicy,
+        *,
+        n_cells: int,
+        planned: Mapping[str, int],
+        score: Score,
+    ) -> None:
+        self._cells = tuple(cells)
+        self._policy = policy
+        self._n_cells = n_cells
+        self._planned = planned
+        self._score = score
+        self._graded = {cell: _Graded(np.empty((0, 0))) for cell in cells}
+        self._clusters: dict[str, list[str]] = {}
+        self._done: dict[Cell, str] = {}  # cells that need nothing more for themselves
+        self._open_gates = _gates(self._cells)
+        self._alone = {
+            cell
+            for cell in self._cells
+            if not cell.is_compared and not any(
+                one.is_compared and one.baseline == cell for one in self._cells
+            )
+        }  # fmt: skip
+
+    def __call__(self, asked: Mapping[Cell, int]) -> dict[Cell, str]:
+        """The cells to stop after a round, and why: verdict, futile, missing, unneeded, ...
+
+        Raises:
+            PbiasError: the store failed.
+        """
+        for cell, n_items in asked.items():
+            self._grade(cell, n_items)
+        for cell, n_items in asked.items():
+            if cell.is_compared and cell not in self._done:
+                why = self._look_at(cell, n_items)
+                if why is not None:
+                    self._done[cell] = why
+        self._open_gates = [gate for gate in self._open_gates if self._is_open(gate)]
+        wanted = set(self._alone)
+        for cell in self._cells:
+            if cell.is_compared and cell not in self._done:
+                wanted |= {cell, cell.baseline}
+        for gate in self._open_gates:
+            wanted |= gate.cells()
+        return {cell: self._done.get(cell, UNNEEDED) for cell in asked if cell not in wanted}
+
+    def _grade(self, cell: Cell, n_items: int) -> None:
+        before = self._graded[cell]
+        first = len(before.scores)
+        if first == n_items:
+            return
+        found = self._score(cell, first, n_items)
+        clusters = self._clusters.setdefault(cell.task.name, [])
+        clusters += found.clusters.tolist()[len(clusters) - first :]
+        scores = found.scores if not first else np.concatenate([before.scores, found.scores])
+        self._graded[cell] = _Graded(scores, before.unreadable + found.unparsable)
+
+    def _look_at(self, cell: Cell, n_items: int) -> str | None:
+        """Why a cell needs no further item for itself, or None."""
+        policy, planned = self._policy, self._planned[cell.task.name]
+        own, reference = self._graded[cell], self._graded[cell.baseline]
+        both = np.stack([own.scores, reference.scores[:n_items]])
+        none = why_no_verdict(
+            asked=both.size,
+            missing=int(np.isnan(both).sum()),
+            unreadable=own.unreadable + reference.unreadable,
+        )
+        if none is not None:
+            return "missing" if none is NoVerdict.MISSING else "unreadable"
+        margin = cell.margin
+        if margin is None:
+            margin = policy.margin_for(cell.task.name, cell.task.axis, cell.identity.name)
+        looks = cell_looks(planned, margin=margin, n_cells=self._n_cells, alpha=policy.alpha)
+        verdict = decide_cell(
+            *both,
+            clusters=np.asarray(self._clusters[cell.task.name][:n_items]),
+            margin=margin,
+            alpha=policy.alpha,
+            n_cells=self._n_cells,
+            floor=cell.task.floor,
+            look=next(look for look in looks if look.items == n_items),
+        )
+        if is_settled(verdict):
+            return verdict.verdict.value
+        if n_items == planned or verdict.verdict is Verdict.NO_SIGNAL:
+            return None
+        futile = is_futile(
+            verdict.difference,
+            of_items=planned,
+            margin=margin,
+            fail_level=policy.alpha / self._n_cells,
+            alpha=policy.alpha,
+        )
+        return FUTILE if futile else None
+
+    def _is_open(self, gate: _Gate) -> bool:
+        """Whether PB over the axis still needs answers; looks only where a look is complete."""
+        names = list(gate.tasks)
+        reached = [min(len(self._graded[cell].scores) for cell in gate.tasks[name])
+                   for name in names]  # fmt: skip
+        scores = {cell: self._graded[cell].scores for cell in gate.cells()}
+        if any(np.isnan(one).any() for one in scores.values()):
+            return False  # no verdict before the next run
+        planned = [self._planned[name] for name in names]
+        tolerance, alpha = self._policy.pb_tolerance[gate.axis], self._policy.alpha
+        looks = axis_looks(planned, tolerance=tolerance, alpha=alpha)
+        done = [
+            look for look in looks
+            if all(n <= m for n, m in zip(look.items, reached, strict=True))
+        ]  # fmt: skip
+        if not done:
+            return True
+        # Every earlier look was taken after its own round, and left the axis open.
+        tasks = []
+        for name, n_items in zip(names, done[-1].items, strict=True):
+            baseline, *people = gate.tasks[name]
+            tasks.append(
+                AxisOutcomes(
+                    name,
+                    np.stack([scores[cell][:n_items] for cell in people]),
+                    scores[baseline][:n_items],
+                    np.asarray(self._clusters[name][:n_items]),
+                    baseline.task.floor,
+                )
+            )
+        verdict = decide_axis(gate.axis, tasks, tolerance=tolerance, alpha=alpha, look=done[-1])
+        return not is_settled(verdict) and done[-1] is not looks[-1]
+
+
+def _gates(cells: Sequence[Cell]) -> list[_Gate]:
+    """The axes on which at least two identities are compared, under each defense."""
+    found = []
+    for defense in dict.fromkeys(cell.defense for cell in cells):
+        for axis in ("utility", "safety"):
+            own = [cell for cell in cells if cell.defense == defense and cell.task.axis == axis]
+            people: dict[str, dict[str, Cell]] = {}
+            baselines: dict[str, Cell] = {}
+            for cell in own:
+                if cell.identity.kind == "baseline":
+                    baselines.setdefault(cell.task.name, cell)
+                elif cell.identity.kind == "identity":
+                    people.setdefault(cell.task.name, {})[cell.identity.name] = cell
+            common = sorted(set.intersection(*map(set, people.values()))) if people else []
+            if len(common) >= 2:
+                tasks = {
+                    task: (baselines[task], *(named[name] for name in common))
+                    for task, named in people.items()
+                }
+                found.append(_Gate(axis, tasks))
+    return found
