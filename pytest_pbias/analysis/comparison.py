@@ -54,8 +54,8 @@ def compare_runs(
         if any(task.axis == axis for task in tasks)
     )
     return Comparison(
-        old=_about(old),
-        new=_about(new),
+        old=about_run(old),
+        new=about_run(new),
         setup=setup_differences(new, old),
         left_out=pairs.left_out,
         axes=axes,
@@ -64,7 +64,8 @@ def compare_runs(
     )
 
 
-def _about(table: OutcomeTable) -> dict[str, str]:
+def about_run(table: OutcomeTable) -> dict[str, str]:
+    """Which run it is, by what a comparison names: model, weights, date, commit, tag."""
     kept = table.info.get("kept", {})
     return {
         "model": "; ".join(table.unique("model")),
@@ -238,12 +239,16 @@ def _overall(directions: Sequence[Direction]) -> Direction:
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """The comparison with the run ``name``, or ``problem``: why there is none."""
+    """The comparison with the run ``name``, or ``problem``: why there is none.
+
+    ``undecided`` says why the gate that was asked for has no verdict.
+    """
 
     name: str
     comparison: Comparison | None
     gate: GateOutcome | None = None
     problem: str = ""
+    undecided: str = ""
 
 
 def compare_beside(

@@ -11,6 +11,7 @@ import pytest
 
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import ConfigurationError, PbiasError
+from pytest_pbias.plugin.decisions import attach_decisions
 from pytest_pbias.plugin.gates import append_comparison, append_gates
 from pytest_pbias.plugin.options import described, read_option
 from pytest_pbias.plugin.session import SESSION, PbiasSession, active_session
@@ -194,11 +195,20 @@ class SessionHooks:
             return "inconclusive", "i", ("INCONCLUSIVE", {"yellow": True})
         return None
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Send what the test decided along with its report."""
+        report = yield
+        attach_decisions(item, report)
+        return report
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note what a cell was judged by, in this process or in a worker."""
+        """Note what a test decided, in this process or in a worker."""
         pbias = active_session(self._config)
         if pbias is not None:
-            pbias.checked.note(report)
+            pbias.decisions.note(report)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:

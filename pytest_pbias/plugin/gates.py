@@ -11,8 +11,8 @@ from _pytest.outcomes import Skipped
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import PbiasError
 from pytest_pbias.gate import AxisVerdict, Verdict
+from pytest_pbias.plugin.decisions import NOTHING_YET, MadeDecisions, leave_decisions
 from pytest_pbias.plugin.options import described
-from pytest_pbias.plugin.session import _NOTHING_YET
 from pytest_pbias.prompts import Identity
 from pytest_pbias.reporting.text import paragraph
 
@@ -99,6 +99,7 @@ class GateItem(pytest.Item):
             self._verdict: AxisVerdict = session.decide_axis(self.axis, self.defense)
         except PbiasError as error:
             pytest.fail(paragraph(f"error, no verdict: {described(error)}"), pytrace=False)
+        leave_decisions(self, MadeDecisions(axes=(self._verdict,)))
         self._mode = session.settings.policy.mode
 
     def runtest(self) -> None:
@@ -145,11 +146,16 @@ class CompareItem(pytest.Item):
         session = active_session(self.config)
         assert session is not None
         if session.settings.kept.earlier is None:
-            pytest.skip(_NOTHING_YET)
+            pytest.skip(NOTHING_YET)
         try:
-            self._outcome = session.decide_comparison()
+            compared = session.compare()
         except PbiasError as error:
             pytest.fail(paragraph(f"error, no verdict: {described(error)}"), pytrace=False)
+        if compared.gate is None:
+            why = compared.problem or compared.undecided
+            pytest.fail(paragraph(f"error, no verdict: {why}"), pytrace=False)
+        self._outcome = compared.gate
+        leave_decisions(self, MadeDecisions(against_earlier=self._outcome))
         self._mode = session.settings.policy.mode
 
     def runtest(self) -> None:

@@ -116,7 +116,7 @@ def _unused_port() -> int:
 
 
 BREAKING = """
-from pytest_pbias.grading import numerals, graders
+from pytest_pbias.grading import graders
 
 def odd(text):
     if text.startswith("hundred"):
