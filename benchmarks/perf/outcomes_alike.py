@@ -1,4 +1,4 @@
-"""Whether two outcome tables say the same: ``python outcomes_alike.py BEFORE.parquet AFTER.parquet``.
+"""Whether two outcome tables say the same: ``python outcomes_alike.py BEFORE AFTER``.
 
 For a change that must not change figures: run the suite with the old and the new version, each with
 an empty store, and compare the tables. Rows are paired by what was asked of whom; what differs is
