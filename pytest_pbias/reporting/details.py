@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from pytest_pbias.analysis.contributions import shares_of_bias
+from pytest_pbias.analysis.by_identity import mean_rates, refusal_rates, shares_of_bias
 from pytest_pbias.analysis.provenance import facts_of_run, prompt_digests
-from pytest_pbias.analysis.refusals import refusal_rates
 from pytest_pbias.analysis.summary import RunSummary, TaskSummary
-from pytest_pbias.analysis.trade_off import mean_rates
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.reporting.sections import (
     cluster_warnings,
