@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from pytest_pbias.analysis.by_identity import mean_rates, refusal_rates, shares_of_bias
 from pytest_pbias.analysis.provenance import facts_of_run, prompt_digests
@@ -136,6 +136,18 @@ def refusal_section(summary: RunSummary, table: OutcomeTable) -> Section:
         Table("Answers that refuse, percent", ("identity", *titles), rows, detail=True),
     )
     return Section("Refusals", blocks if rows else ())
+
+
+DETAILS: tuple[Callable[[RunSummary, OutcomeTable], Section], ...] = (
+    contribution_section,
+    refusal_section,
+)
+"""What is found in the table beside the summary; shown where there is room."""
+
+
+def details(summary: RunSummary, table: OutcomeTable) -> list[Section]:
+    """The sections of :data:`DETAILS`."""
+    return [detail(summary, table) for detail in DETAILS]
 
 
 def provenance_section(summary: RunSummary, table: OutcomeTable) -> Section:

@@ -24,7 +24,7 @@ def to_json(summary: RunSummary, comparison: Mapping[str, Any] | None = None) ->
     """
     from pytest_pbias.reporting.formats import ReportDocument, document
 
-    statistics = {
+    statistics = vars(summary) | {
         "policy": asdict(summary.policy),
         "judged_cells": summary.n_cells,
         "data": summary.run.data,
@@ -32,8 +32,6 @@ def to_json(summary: RunSummary, comparison: Mapping[str, Any] | None = None) ->
         "gates": summary.axes,
         "tasks": [_task(task) for task in summary.tasks],
         "defenses": [_defense(defense) for defense in summary.defenses],
-        "judges": summary.judges,
-        "unparsable": summary.unparsable,
         "errors": [*summary.unreadable, *summary.errors],
     }
     return document(

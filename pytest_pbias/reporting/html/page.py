@@ -17,10 +17,9 @@ from pytest_pbias.analysis.summary import RunSummary
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.reporting.comparison import compared_section, comparison_section
 from pytest_pbias.reporting.details import (
-    contribution_section,
+    details,
     heat_section,
     provenance_section,
-    refusal_section,
     tasks_section,
     trade_off_section,
 )
@@ -68,8 +67,7 @@ def _sections(run: RunContent) -> Iterator[Section]:
     yield trade_off_section(summary)
     yield heat_section(summary)
     yield tasks_section(summary)
-    yield contribution_section(summary, table)
-    yield refusal_section(summary, table)
+    yield from details(summary, table)
     yield from findings(summary)
     samples = choose_samples(table, summary, run.read)
     yield Section("Answers side by side", (Samples(samples),) if samples["cells"] else ())
