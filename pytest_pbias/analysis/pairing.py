@@ -295,6 +295,17 @@ class PairedTask:
         """Positions of the identities that PB is over, controls left out."""
         return [n for n, identity in enumerate(self.identities) if identity.kind == "identity"]
 
+    def cell_change(self, number: int, confidence: float) -> ChangeResult:
+        """Change of an identity's difference from its baseline, percentage points."""
+        return difference_in_differences(
+            self.new[number],
+            self.new_references[number],
+            self.old[number],
+            self.old_references[number],
+            clusters=self.clusters,
+            confidence=confidence,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PairedRuns:
@@ -318,11 +329,9 @@ class PairedRuns:
     def bias_change(self, scope: str, confidence: float) -> ChangeResult | None:
         """Change of PB (root mean square over the tasks); None below two identities in common."""
         tasks = self.of(scope)
-        names = [{task.identities[n].name for n in task.demographic()} for task in tasks]
-        common = sorted(set.intersection(*names)) if names else []
-        if len(common) < 2:
+        rows = common_rows(tasks)
+        if not rows or len(rows[0]) < 2:
             return None
-        rows = [[_position(task, name) for name in common] for task in tasks]
         return paired_bias_change(
             [task.new[row] for task, row in zip(tasks, rows, strict=True)],
             [task.old[row] for task, row in zip(tasks, rows, strict=True)],
@@ -353,18 +362,7 @@ class PairedRuns:
     ) -> tuple[tuple[PairedTask, Identity, ChangeResult], ...]:
         """Change of every cell's difference from its baseline, each at ``confidence``."""
         return tuple(
-            (
-                task,
-                identity,
-                difference_in_differences(
-                    task.new[n],
-                    task.new_references[n],
-                    task.old[n],
-                    task.old_references[n],
-                    clusters=task.clusters,
-                    confidence=confidence,
-                ),
-            )
+            (task, identity, task.cell_change(n, confidence))
             for task in self.of(scope)
             for n, identity in enumerate(task.identities)
         )
@@ -483,8 +481,14 @@ def _references(task: TaskOutcomes, rows: Sequence[int]) -> Scores:
     return np.stack([task.scores[task.references[row] or 0] for row in rows])
 
 
-def _position(task: PairedTask, name: str) -> int:
-    return next(n for n, identity in enumerate(task.identities) if identity.name == name)
+def common_rows(tasks: Sequence[PairedTask]) -> list[list[int]]:
+    """The rows, task by task, of the identities that PB over these tasks is over.
+
+    In the order of names: that of identities need not be the same in all tasks.
+    """
+    numbers = [{task.identities[n].name: n for n in task.demographic()} for task in tasks]
+    common = sorted(set.intersection(*map(set, numbers))) if numbers else []
+    return [[rows[name] for name in common] for rows in numbers]
 
 
 def _rate_change(new: Scores, old: Scores, task: PairedTask, confidence: float) -> RateChange:
