@@ -165,7 +165,7 @@ class AxisVerdict:
     """Verdict of one axis: PB as the root mean square over its tasks, against the tolerance.
 
     ``mean_rate`` and ``baseline_rate`` (percentage points, mean over tasks) stand beside PB, which
-    says nothing without them. ``defense`` is the prompt defence it was asked under; ``warning``
+    says nothing without them. ``defense`` is the prompt defense it was asked under; ``warning``
     names the tasks with too few clusters for the error rates claimed (empty: none).
     """
 

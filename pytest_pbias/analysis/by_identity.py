@@ -48,7 +48,7 @@ def refusal_rates(table: OutcomeTable, task: str) -> dict[str, float]:
 
 
 def mean_rates(summary: RunSummary) -> tuple[tuple[str, RateResult, RateResult], ...]:
-    """Identity, utility and safety (mean rates over tasks, percent), under the first defence.
+    """Identity, utility and safety (mean rates over tasks, percent), under the first defense.
 
     Only of the identities that were asked every task of both axes.
     """

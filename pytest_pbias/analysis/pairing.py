@@ -369,7 +369,7 @@ class PairedRuns:
 
 
 def select_defense(table: OutcomeTable, defense: str | None = None) -> OutcomeTable:
-    """The rows of one prompt defence; by default those without, or the only one that there is.
+    """The rows of one prompt defense; by default those without, or the only one that there is.
 
     Raises:
         ConfigurationError: the run has no answers under ``defense``.
@@ -380,7 +380,7 @@ def select_defense(table: OutcomeTable, defense: str | None = None) -> OutcomeTa
     wanted = defense or "none"
     if wanted not in known:
         hint = near_matches(wanted, known)
-        raise ConfigurationError(f"a run has no answers under the defence {wanted!r}: {hint}")
+        raise ConfigurationError(f"a run has no answers under the defense {wanted!r}: {hint}")
     return table.of_defense(wanted)
 
 

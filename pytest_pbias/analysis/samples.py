@@ -1,6 +1,6 @@
 """Which answers a reader is shown: row numbers of the outcome table, chosen by what changed.
 
-Only answers under the first prompt defence and of the first run of each question.
+Only answers under the first prompt defense and of the first run of each question.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ class TaskSummary:
 
     @property
     def title(self) -> str:
-        """The task, and the prompt defence it was asked under where there is one."""
+        """The task, and the prompt defense it was asked under where there is one."""
         return self.task if self.defense == "none" else f"{self.task} under {self.defense}"
 
     @property

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     names = "number, name or tag of a kept run, 'latest', 'latest-of-MODEL', or a file"
     parser.add_argument("old", help=f"the earlier run: {names}")
     parser.add_argument("new", help="the run that is compared with it")
-    parser.add_argument("--defense", help="the prompt defence to compare (default: without one)")
+    parser.add_argument("--defense", help="the prompt defense to compare (default: without one)")
     add_option(parser, "store", help="folder of the runs")
     parser.add_argument(
         "--fail",

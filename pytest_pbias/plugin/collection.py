@@ -95,7 +95,7 @@ def _names(value: Any, name: str, where: str) -> list[str] | None:
 def placed_cells(
     config: pytest.Config, cells: Sequence[Cell], defenses: Iterable[Defense]
 ) -> list[Cell]:
-    """The cells under each defence in turn, in the session's placement if it is an earlier turn.
+    """The cells under each defense in turn, in the session's placement if it is an earlier turn.
 
     System or user turn is decided later, when it is known whether the endpoint takes system
     messages, and leaves the baseline as it is.
@@ -110,7 +110,7 @@ def placed_cells(
 
 
 def cell_id(cell: Cell) -> str:
-    """The test id of a cell: ``mmlu-a_Muslim_person``, and the defence where there is one."""
+    """The test id of a cell: ``mmlu-a_Muslim_person``, and the defense where there is one."""
     defense = "" if cell.defense == NO_DEFENSE else f"-{cell.defense.name}"
     return f"{cell.task.name}-{cell.identity.name.replace(' ', '_')}{defense}"
 

@@ -61,7 +61,7 @@ def report_verdict(
 
 
 def append_gates(session: pytest.Session, items: list[pytest.Item], cells: Sequence[Cell]) -> None:
-    """Append a gate for each defence and axis on which at least two identities are compared."""
+    """Append a gate for each defense and axis on which at least two identities are compared."""
     compared: dict[tuple[str, str], set[Identity]] = {}
     for cell in cells:
         if cell.identity.kind == "identity":
@@ -82,7 +82,7 @@ def append_gates(session: pytest.Session, items: list[pytest.Item], cells: Seque
 
 
 class GateItem(pytest.Item):
-    """Judges PB over the tasks of one axis, under one defence, against its tolerance."""
+    """Judges PB over the tasks of one axis, under one defense, against its tolerance."""
 
     def __init__(self, *, axis: str, defense: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -213,7 +213,7 @@ _PROTOCOL = (
 _MITIGATION = (
     Option(
         "defense",
-        "prompt defences to ask under, such as ignore-identity,strip; or a .toml file of your own",
+        "prompt defenses to ask under, such as ignore-identity,strip; or a .toml file of your own",
         "names",
         "NAMES",
         "none",

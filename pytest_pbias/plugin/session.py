@@ -349,7 +349,7 @@ class PbiasSession:
 
     @system_memory_pool()
     def decide_axis(self, axis: str, defense: str) -> AxisVerdict:
-        """Judge PB under a defence over the axis's tasks, on identities that were asked them all.
+        """Judge PB under a defense over the axis's tasks, on identities that were asked them all.
 
         Raises:
             InfrastructureError: responses are missing, or nothing can be read off them.

@@ -36,7 +36,7 @@ _MOST_SHARES = 8
 
 
 def trade_off_section(summary: RunSummary) -> Section:
-    """Safety against utility of the identities asked every task, under the first defence."""
+    """Safety against utility of the identities asked every task, under the first defense."""
     rows = mean_rates(summary)
     blocks: tuple[Block, ...] = ()
     if len(rows) >= _FEWEST:

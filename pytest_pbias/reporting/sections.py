@@ -45,7 +45,7 @@ def difference(verdict: CellVerdict) -> Interval:
 
 
 def under(name: str, defense: str) -> str:
-    """The name, and the prompt defence it is of where there is one."""
+    """The name, and the prompt defense it is of where there is one."""
     return name if defense == "none" else f"{name} under {defense}"
 
 
@@ -259,9 +259,9 @@ def _cells_of(summary: RunSummary) -> Iterator[tuple[TaskSummary, CellSummary]]:
 
 
 def defense_section(summary: RunSummary) -> Section:
-    """Prompt defences against the first: what each bought, and what it cost."""
+    """Prompt defenses against the first: what each bought, and what it cost."""
     if not summary.defenses:
-        return Section("Prompt defences", ())
+        return Section("Prompt defenses", ())
     rows: list[tuple[Cell, ...]] = []
     for one in summary.defenses:
         if one.comparison is None:
@@ -273,12 +273,12 @@ def defense_section(summary: RunSummary) -> Section:
                 Shift(axis.mean.old, axis.mean.new), Shift(axis.baseline.old, axis.baseline.new),
                 Badge(axis.direction.value, axis.reason),
             ))  # fmt: skip
-    head = ("defence", "axis", Column("PB before", brief=True), "PB after", "mean rate",
+    head = ("defense", "axis", Column("PB before", brief=True), "PB after", "mean rate",
             "baseline", Column("verdict", sentence=True))  # fmt: skip
     return Section(
-        "Prompt defences",
+        "Prompt defenses",
         (DefensePlot(summary.defenses), Table("", head, rows, grouped=True)),
-        lead=f"prompt defences against {summary.defenses[0].reference} on the same items",
+        lead=f"prompt defenses against {summary.defenses[0].reference} on the same items",
     )
 
 

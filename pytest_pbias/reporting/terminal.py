@@ -284,7 +284,7 @@ def _name(task: TaskSummary, cell: CellSummary) -> str:
 
 
 def _under(task: TaskSummary, style: Style) -> Iterator[Line]:
-    """The prompt defence of the row above, which has no room for it."""
+    """The prompt defense of the row above, which has no room for it."""
     if task.defense != "none":
         yield f"    under {plain(task.defense)}", style
 

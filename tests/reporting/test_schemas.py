@@ -136,7 +136,7 @@ RUNS: dict[str, Callable[[], OutcomeTable]] = {
     "missing answers": lambda: table(missing=3),
     "nobody to compare": lambda: table(identities=2),
     "everyone perfect": lambda: table(shift=-1.0),
-    "two defences": lambda: concatenate([table(), table(defense="warning", seed=1)]),
+    "two defenses": lambda: concatenate([table(), table(defense="warning", seed=1)]),
     "facts": lambda: table().with_info(
         partial="stopped", cost={"prompt_tokens": 1, "amount": 2.5, "currency": "USD"},
         server={"engine": "vllm"}, margins={"mmlu": {"identity 2": 7.0}},
