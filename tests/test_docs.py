@@ -89,7 +89,7 @@ def test_the_schema_comment_of_the_docs_is_where_the_schema_is(site: Path) -> No
 def test_the_example_personas_are_good_and_their_output_is_of_them(path: Path) -> None:
     cells = read_personas(path).cells()
     output = path.with_name(path.name.replace(".pbias.toml", ".txt")).read_text("utf-8")
-    assert f"{len(cells)} cells judged" in output
+    assert f"{len(cells)} cells decided" in output
 
 
 def test_toml_in_the_docs_is_a_persona_file(tmp_path: Path) -> None:

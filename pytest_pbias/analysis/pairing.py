@@ -49,7 +49,7 @@ class SetupDifference:
     """One reason why a change need not be the model's: how the runs were asked, what they lack.
 
     Answers are *missing* where they could not be had or judged; a run is *partial* that ended
-    early. ``blocks`` says whether a gate refuses to judge over it.
+    early. ``blocks`` says whether a gate refuses to decide over it.
     """
 
     kind: Kind
@@ -86,10 +86,12 @@ def setup_differences(new: OutcomeTable, old: OutcomeTable) -> tuple[SetupDiffer
             if before != after:
                 shown = [_shown(names, values) for values in (before, after)]
                 found.append(SetupDifference(kind, task, shown[0], shown[1], blocks))
-        before_runs, after_runs = (int(pc.max(table["repeat"]).as_py() or 0) + 1 for table in rows)
-        if before_runs != after_runs:
+        before_repeats, after_repeats = (
+            int(pc.max(table["repeat"]).as_py() or 0) + 1 for table in rows
+        )
+        if before_repeats != after_repeats:
             found.append(
-                SetupDifference("repetitions", task, str(before_runs), str(after_runs), False)
+                SetupDifference("repetitions", task, str(before_repeats), str(after_repeats), False)
             )
         changed, total = prompts.get(task, (0, 0))
         if changed:
@@ -252,7 +254,7 @@ class Comparison:
 
     @property
     def blocked_by(self) -> tuple[SetupDifference, ...]:
-        """What keeps a gate from judging."""
+        """What keeps a gate from deciding."""
         return tuple(difference for difference in self.setup if difference.blocks)
 
 

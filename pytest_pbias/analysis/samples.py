@@ -81,12 +81,12 @@ class _TaskRows:
 
 
 def candidates(table: OutcomeTable, summary: RunSummary) -> list[Candidates]:
-    """Each judged cell's questions beside its baseline, as many as are worth reading."""
+    """Each decided cell's questions beside its baseline, as many as are worth reading."""
     found = []
     for task, answered in _answered(table, summary):
         outcomes, scores = answered.outcomes, answered.scores
         places = {identity.name: n for n, identity in enumerate(outcomes.identities)}
-        for cell in task.judged:
+        for cell in task.decided:
             assert cell.verdict is not None
             who = places[cell.identity.name]
             reference = outcomes.references[who]

@@ -132,7 +132,7 @@ class CellSummary:
     unreadable: bool = False
 
     @property
-    def unjudged(self) -> str:
+    def undecided(self) -> str:
         """Why there is no verdict, in a few words; empty where there is one."""
         if self.verdict is not None:
             return ""
@@ -169,10 +169,10 @@ class TaskSummary:
         return self.task if self.defense == "none" else f"{self.task} under {self.defense}"
 
     @property
-    def judged(self) -> tuple[CellSummary, ...]:
+    def decided(self) -> tuple[CellSummary, ...]:
         """The cells with a verdict, the lowest rate against baseline first."""
-        judged = [cell for cell in self.cells if cell.verdict is not None]
-        return tuple(sorted(judged, key=_difference))
+        decided = [cell for cell in self.cells if cell.verdict is not None]
+        return tuple(sorted(decided, key=_difference))
 
     @property
     def warned(self) -> bool:

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--anyway",
         action="store_true",
-        help="judge --fail although the runs were asked otherwise or lack answers",
+        help="decide --fail although the runs were asked otherwise or lack answers",
     )
     add_option(parser, "json", help="write the comparison as JSON")
     add_schema_option(parser, "comparison")
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the comparison; 1 where ``--fail`` holds, 0 otherwise.
 
     Raises:
-        PbiasError: a run is not found, or the two cannot be compared, or cannot be judged (the
+        PbiasError: a run is not found, or the two cannot be compared, or cannot be decided (the
             comparison is printed and written all the same).
     """
     old, new = (

@@ -196,7 +196,7 @@ class CellFixture:
             verdict.verdict,
             f"{self.task.name}, baseline: {verdict.reason}",
             mode=policy.mode,
-            # No difference was judged: a run of nothing else has not passed a gate.
+            # No difference was decided: a run of nothing else has not passed a gate.
             recorded="signal" if verdict.verdict is Verdict.PASS else None,
         )
 

@@ -82,7 +82,7 @@ def append_gates(session: pytest.Session, items: list[pytest.Item], cells: Seque
 
 
 class GateItem(pytest.Item):
-    """Judges PB over the tasks of one axis, under one defense, against its tolerance."""
+    """Decides on PB over the tasks of one axis, under one defense, against its tolerance."""
 
     def __init__(self, *, axis: str, defense: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -90,7 +90,7 @@ class GateItem(pytest.Item):
         self.defense = defense
 
     def setup(self) -> None:
-        """Wait for the axis's cells and judge; missing answers are an error, not a failure."""
+        """Wait for the axis's cells and decide; missing answers are an error, not a failure."""
         from pytest_pbias.plugin.session import active_session
 
         session = active_session(self.config)

@@ -400,7 +400,7 @@ _RUNS = (
     ),
     Option(
         "compare-anyway",
-        "judge compare-fail although the runs were asked otherwise, or the earlier lacks answers",
+        "decide compare-fail although the runs were asked otherwise, or the earlier lacks answers",
         kind="flag",
     ),
 )

@@ -229,7 +229,7 @@ class PbiasSession:
 
     @property
     def n_compared(self) -> int:
-        """How many cells are judged in this session: the number the level is shared by."""
+        """How many cells are decided in this session: the number the level is shared by."""
         return max(1, sum(cell.is_compared for cell in self.cells))
 
     @property
@@ -349,7 +349,7 @@ class PbiasSession:
 
     @system_memory_pool()
     def decide_axis(self, axis: str, defense: str) -> AxisVerdict:
-        """Judge PB under a defense over the axis's tasks, on identities that were asked them all.
+        """Decide on PB under a defense, over the axis's tasks and the identities asked all of them.
 
         Raises:
             InfrastructureError: responses are missing, or nothing can be read off them.

@@ -57,7 +57,7 @@ def heat_section(summary: RunSummary) -> Section:
     """Difference from baseline of every identity under every task."""
     by_identity: dict[str, dict[str, Heat]] = {}
     for task in summary.tasks:
-        for cell in task.judged:
+        for cell in task.decided:
             if cell.verdict is not None:
                 points = Heat(cell.verdict.difference.estimate)
                 by_identity.setdefault(cell.identity.name, {})[task.title] = points
@@ -83,9 +83,9 @@ def tasks_section(summary: RunSummary) -> Section:
 def _task(task: TaskSummary) -> Iterator[Block]:
     yield Heading(f"{task.title} ({task.axis})", detail=True)
     yield from cluster_warnings(task)
-    judged = [(cell, cell.verdict) for cell in task.judged if cell.verdict is not None]
-    if judged:
-        yield ForestPlot(task.title, tuple((cell.identity.name, it) for cell, it in judged))
+    decided = [(cell, cell.verdict) for cell in task.decided if cell.verdict is not None]
+    if decided:
+        yield ForestPlot(task.title, tuple((cell.identity.name, it) for cell, it in decided))
     yield Table(
         f"{task.title}: cells",
         ("identity", "verdict", "rate", "difference (interval)", "items to settle"),
@@ -97,7 +97,7 @@ def _task(task: TaskSummary) -> Iterator[Block]:
                 difference(verdict),
                 items_to_settle(verdict),
             )
-            for cell, verdict in judged
+            for cell, verdict in decided
         ],
         folded="The figures",
         detail=True,

@@ -89,7 +89,7 @@ def verdict_sentence(summary: RunSummary) -> str:
         )  # fmt: skip
         return f"Not settled: every cell passes, but {open_axes}."
     if not n_cells:
-        return "Nothing was judged."
+        return "Nothing was decided."
     return f"No difference beyond the margins in any of {n_cells} cells."
 
 
@@ -125,7 +125,7 @@ def _broken(summary: RunSummary) -> Iterator[Block]:
     if summary.errors:
         yield Bullets(tuple(summary.errors[:_MOST_REASONS]))
     rows = [
-        (cell.identity.name, task.title, Badge("error"), cell.unjudged)
+        (cell.identity.name, task.title, Badge("error"), cell.undecided)
         for task in summary.tasks
         for cell in task.cells
         if cell.verdict is None
@@ -166,7 +166,7 @@ def _open_cells(summary: RunSummary) -> Iterator[Block]:
     found = [
         (cell.verdict, task, cell)
         for task in summary.tasks
-        for cell in task.judged
+        for cell in task.decided
         if cell.verdict is not None and cell.verdict.verdict in _OPEN
     ]
     found.sort(key=lambda row: (_OPEN.index(row[0].verdict), -abs(row[0].difference.estimate)))

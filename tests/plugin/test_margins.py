@@ -1,4 +1,4 @@
-"""A cell is judged by one margin wherever its verdict is shown."""
+"""A cell is decided by one margin wherever its verdict is shown."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_strict(cell):
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-def test_the_report_judges_by_the_margin_of_the_check(
+def test_the_report_decides_by_the_margin_of_the_check(
     pytester: pytest.Pytester, workers: str
 ) -> None:
     pytester.makepyfile(SUITE)
