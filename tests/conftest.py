@@ -24,6 +24,7 @@ from hypothesis import settings
 
 from pytest_pbias.grading.judges import JudgeModel
 from pytest_pbias.models.process import ServerProcess
+from tests.fakes.running import FakeServer, start_fake
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("untimed", settings(), deadline=None)
@@ -58,6 +59,22 @@ def pytester(pytester: pytest.Pytester) -> pytest.Pytester:
     """A project whose sessions do without Hypothesis: its import is a third of their start."""
     pytester.plugins.append("no:hypothesispytest")
     return pytester
+
+
+@pytest.fixture
+def fake_server(tmp_path: Path) -> Iterator[Callable[..., FakeServer]]:
+    """Starts fake servers, each a process: ``fake_server(mode="parts")``; see tests/fakes/."""
+    started: list[FakeServer] = []
+
+    def start(mode: str | None = None, **config: Any) -> FakeServer:
+        named = {} if mode is None else {"mode": mode}
+        server = start_fake(tmp_path, f"fake-{len(started)}", **named, **config)
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.stop()
 
 
 @dataclass

@@ -1,0 +1,175 @@
+"""A fake OpenAI-compatible server: chats, models, files, batches; it misbehaves by name.
+
+``python -m tests.fakes.openai_server CONFIG`` from the root of this repository, with CONFIG a JSON
+object; prints ``listening on URL`` and ends with its standard input. It is asked under ``/v1`` and
+under the other prefixes that real servers have. Tests start it by the fixture ``fake_server``.
+
+What may be configured, all of it optional:
+
+* ``mode``: one behaviour for all requests, by its name in ``faults.py``: a fault, or a list of
+  models. The answers are then those of an oracle, and any model's name is taken.
+* ``faults`` (name -> share of requests that get it, a seeded function of their last message),
+  ``seed``, ``faulty_attempts`` (after so many tries a fault goes away, ``null`` for never),
+  ``replies`` (further faults: name -> ``body`` of the reply, as JSON or text, and ``status``).
+* What is said: see ``answers.py``. ``finish_reason`` and ``usage`` of every good answer.
+* ``models`` (the names that are served; ``null``: no list, and any name is taken), ``any_model``
+  (those outside the list are taken as well), ``listing`` (see ``LISTINGS`` in ``faults.py``).
+* ``key`` (the only API key accepted), ``system_role``, ``latency`` (s), ``limit`` (requests in
+  flight that are answered without a 429) with ``retry_after``, ``down_after`` (requests after which
+  every further one gets a 503), ``port``.
+* ``log``: a file with a line for each chat request: its body, ``t`` (when), ``auth`` and ``enc``.
+* ``batch``: see ``batches.py``.
+
+``GET /stats`` tells what has happened; posting to ``/config`` changes the configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+from aiohttp import web
+
+from tests.fakes.answers import Speaker
+from tests.fakes.batches import Batches
+from tests.fakes.faults import FAULTS, LISTINGS, MODES
+from tests.fakes.replies import Ask, draw, error, given
+
+PREFIXES = ("/v1", "/api/v1", "", "/openai/v1", "/a b/v1")
+
+
+class Server:
+    """The state behind all addresses."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config: dict[str, Any] = {}
+        self.seen: Counter[str] = Counter()
+        self.answered: Counter[str] = Counter()
+        self.in_flight = self.most = 0
+        self.started = time.monotonic()
+        self.change(config)
+        self.log = open(config["log"], "a", buffering=1) if "log" in config else None  # noqa: SIM115
+        self.batches = Batches(self)
+
+    def change(self, config: dict[str, Any]) -> None:
+        """Take over these keys; a mode stands for keys of its own, and for all of them."""
+        if "mode" in config:
+            self.config = dict(MODES[config["mode"]])
+        self.config |= config
+        self.speaker = Speaker(self.config)
+
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        body = json.loads(await request.read())
+        if self.log:  # before anything may go wrong
+            about = {"t": time.time(), "auth": request.headers.get("Authorization")}
+            about["enc"] = request.headers.get("Accept-Encoding")
+            self.log.write(json.dumps(body | about) + "\n")
+        auth = request.headers.get("Authorization", "none")
+        if self.config.get("key") and auth != f"Bearer {self.config['key']}":
+            return error(401, f"Incorrect API key provided: {auth}")
+        self.in_flight += 1
+        self.most = max(self.most, self.in_flight)
+        try:
+            return await self.reply(body, request)
+        finally:
+            self.in_flight -= 1
+
+    async def reply(
+        self, body: dict[str, Any], request: web.Request | None = None
+    ) -> web.StreamResponse:
+        """The answer to one request, of a chat or of a batch (which has no ``request``)."""
+        config, messages = self.config, body["messages"]
+        known = config.get("models", ["tiny"])
+        if known is not None and not config.get("any_model") and body["model"] not in known:
+            return error(404, f"The model `{body['model']}` does not exist.")
+        if not config.get("system_role", True) and messages[0]["role"] == "system":
+            return error(400, "System role not supported")
+        text = messages[-1]["content"]
+        self.seen[text] += 1
+        number, attempt = self.seen.total(), self.seen[text]
+        if number > config.get("down_after", 10**9):
+            return error(503, "out of order")
+        if self.in_flight > config.get("limit", 10**9):
+            return error(
+                429, "slow down", headers={"Retry-After": config.get("retry_after", "0.2")}
+            )
+        await asyncio.sleep(config.get("latency", 0))
+        fault = self.fault(text)
+        if fault is None:
+            self.answered[text] += 1
+        said = self.speaker.say(body, attempt)
+        if isinstance(said, web.Response):
+            return said
+        age = time.monotonic() - self.started
+        ask = Ask(body, said, number, config, age, request)
+        if fault is None:
+            return ask.good()
+        if fault in config.get("replies", {}):
+            return given(config["replies"][fault])
+        return await FAULTS[fault](ask)
+
+    def fault(self, text: str) -> str | None:
+        """The fault of this request: every run meets the same ones."""
+        limit = self.config.get("faulty_attempts", 1)
+        if limit is not None and self.seen[text] > limit:
+            return None
+        share = draw(f"{self.config.get('seed', 0)} {text}")
+        for name, part in self.config.get("faults", {}).items():
+            if share < part:
+                return str(name)
+            share -= part
+        return None
+
+    async def models(self, _request: web.Request) -> web.StreamResponse:
+        if "listing" in self.config:
+            await asyncio.sleep(self.config.get("listing_seconds", 0))
+            return LISTINGS[self.config["listing"]]()
+        names = self.config.get("models", ["tiny"])
+        if names is None:
+            return error(404, "no such address")
+        data = [{"id": name, "object": "model"} for name in names]
+        return web.json_response({"object": "list", "data": data})
+
+    async def stats(self, _request: web.Request) -> web.Response:
+        told = {
+            "requests": self.seen.total(),
+            "different": len(self.seen),
+            "answered_twice": [text for text, n in self.answered.items() if n > 1],
+            "most_in_flight": self.most,
+            "pid": os.getpid(),
+        }
+        return web.json_response(told | self.batches.stats())
+
+    async def configure(self, request: web.Request) -> web.Response:
+        self.change(await request.json())
+        return web.json_response({})
+
+
+def application(server: Server) -> web.Application:
+    """All addresses of ``server``."""
+    app = web.Application(client_max_size=2**30)
+    for prefix in PREFIXES:
+        app.router.add_post(f"{prefix}/chat/completions", server.chat)
+        app.router.add_get(f"{prefix}/models", server.models)
+        app.add_routes(server.batches.routes(prefix))
+    app.router.add_get("/stats", server.stats)
+    app.router.add_post("/config", server.configure)
+    return app
+
+
+async def main(config: dict[str, Any]) -> None:
+    runner = web.AppRunner(application(Server(config)), access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", config.get("port", 0), backlog=2048).start()
+    print(f"listening on http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    sys.stdin.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(json.loads(sys.argv[1])))
