@@ -24,7 +24,7 @@ from hypothesis import settings
 
 from pytest_pbias.grading.judges import JudgeModel
 from pytest_pbias.models.process import ServerProcess
-from tests.fakes.running import FakeServer, start_fake
+from tests.fakes.running import FakeServer, FakeServers
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("untimed", settings(), deadline=None)
@@ -61,20 +61,27 @@ def pytester(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
+@pytest.fixture(scope="session")
+def fake_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeServers]:
+    servers = FakeServers(tmp_path_factory.mktemp("fakes"))
+    yield servers
+    servers.stop()
+
+
 @pytest.fixture
-def fake_server(tmp_path: Path) -> Iterator[Callable[..., FakeServer]]:
-    """Starts fake servers, each a process: ``fake_server(mode="parts")``; see tests/fakes/."""
-    started: list[FakeServer] = []
+def fake_server(tmp_path: Path, fake_servers: FakeServers) -> Iterator[Callable[..., FakeServer]]:
+    """Fake servers, each a process: ``fake_server(mode="parts")``; see tests/fakes/."""
+    taken: list[FakeServer] = []
 
-    def start(mode: str | None = None, **config: Any) -> FakeServer:
+    def take(mode: str | None = None, **config: Any) -> FakeServer:
         named = {} if mode is None else {"mode": mode}
-        server = start_fake(tmp_path, f"fake-{len(started)}", **named, **config)
-        started.append(server)
-        return server
+        log = tmp_path / f"asked-{len(taken)}.jsonl"
+        taken.append(fake_servers.take(log, **named, **config))
+        return taken[-1]
 
-    yield start
-    for server in started:
-        server.stop()
+    yield take
+    for server in taken:
+        fake_servers.give_back(server)
 
 
 @dataclass

@@ -40,14 +40,20 @@ class Batches:
         found: dict[str, Any] = self.server.config.get("batch", {})
         return found
 
-    def routes(self, prefix: str) -> list[web.RouteDef]:
-        return [
-            web.post(f"{prefix}/files", self.upload),
-            web.get(f"{prefix}/files/{{id}}/content", self.content),
-            web.post(f"{prefix}/batches", self.create),
-            web.get(f"{prefix}/batches", self.listed),
-            web.get(f"{prefix}/batches/{{id}}", self.retrieve),
-        ]
+    async def handle(self, request: web.Request, method: str, parts: list[str]) -> web.Response:
+        """The answer to a request of these parts of a path."""
+        match method, parts:
+            case "POST", ["files"]:
+                return await self.upload(request)
+            case "GET", ["files", name, "content"]:
+                return web.Response(body=self.files[self.known(name, "results")])
+            case "POST", ["batches"]:
+                return await self.create(request)
+            case "GET", ["batches"]:
+                return await self.listed()
+            case "GET", ["batches", name]:
+                return await self.retrieve(name)
+        return error(404, "no such address")
 
     def stats(self) -> dict[str, Any]:
         counts = {"batches": len(self.batches), "polls": self.polls, "uploads": self.uploads}
@@ -71,9 +77,6 @@ class Batches:
         told = {"bytes": 1, "created_at": 1, "filename": "f", "purpose": "batch"}
         return respond({"id": name, "object": "file", "status": "processed"} | told)
 
-    async def content(self, request: web.Request) -> web.Response:
-        return web.Response(body=self.files[self.known(request.match_info["id"], "results")])
-
     async def create(self, request: web.Request) -> web.Response:
         body = await request.json()
         name = f"batch_{len(self.batches)}"
@@ -88,15 +91,15 @@ class Batches:
         await asyncio.sleep(self.config.get("create_seconds", 0))
         return respond(await self.describe(name))
 
-    async def retrieve(self, request: web.Request) -> web.Response:
+    async def retrieve(self, name: str) -> web.Response:
         self.polls += 1
         if self.polls <= self.config.get("broken_polls", 0):
             return error(503, "busy")
         if self.config.get("hang_polls"):
             await asyncio.sleep(300)
-        return respond(await self.describe(self.known(request.match_info["id"], "batch")))
+        return respond(await self.describe(self.known(name, "batch")))
 
-    async def listed(self, _request: web.Request) -> web.Response:
+    async def listed(self) -> web.Response:
         names = [name for name in self.batches if name not in self.config.get("forget", ())]
         data = [await self.describe(name) for name in reversed(names)]
         return respond({"object": "list", "data": data, "has_more": False})
@@ -140,7 +143,7 @@ class Batches:
         good: list[dict[str, Any]] = []
         bad: list[dict[str, Any]] = []
         refuse, expire = self.config.get("refuse", 0), self.config.get("expire", 0)
-        void = self.config.get("void", {"share": 0, "body": None})
+        void = self.config.get("void") or {"share": 0}
         for row in reversed(rows):  # the order is not promised
             luck = hashlib.sha256(row["custom_id"].encode()).digest()[0] / 256
             if refuse <= luck < refuse + expire:

@@ -20,7 +20,8 @@ What may be configured, all of it optional:
 * ``log``: a file with a line for each chat request: its body, ``t`` (when), ``auth`` and ``enc``.
 * ``batch``: see ``batches.py``.
 
-``GET /stats`` tells what has happened; posting to ``/config`` changes the configuration.
+``GET /stats`` tells what has happened. Posting to ``/config`` changes the configuration; posting to
+``/reset`` makes it a new server with the one posted.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from aiohttp import web
 from tests.fakes.answers import Speaker
 from tests.fakes.batches import Batches
 from tests.fakes.faults import FAULTS, LISTINGS, MODES
-from tests.fakes.replies import Ask, draw, error, given
+from tests.fakes.replies import Ask, draw, error, given, respond
 
 PREFIXES = ("/v1", "/api/v1", "", "/openai/v1", "/a b/v1")
 
@@ -60,6 +61,8 @@ class Server:
         """Take over these keys; a mode stands for keys of its own, and for all of them."""
         if "mode" in config:
             self.config = dict(MODES[config["mode"]])
+        if "batch" in config:
+            config = config | {"batch": self.config.get("batch", {}) | config["batch"]}
         self.config |= config
         self.speaker = Speaker(self.config)
 
@@ -125,7 +128,7 @@ class Server:
             share -= part
         return None
 
-    async def models(self, _request: web.Request) -> web.StreamResponse:
+    async def models(self) -> web.Response:
         if "listing" in self.config:
             await asyncio.sleep(self.config.get("listing_seconds", 0))
             return LISTINGS[self.config["listing"]]()
@@ -133,9 +136,9 @@ class Server:
         if names is None:
             return error(404, "no such address")
         data = [{"id": name, "object": "model"} for name in names]
-        return web.json_response({"object": "list", "data": data})
+        return respond({"object": "list", "data": data})
 
-    async def stats(self, _request: web.Request) -> web.Response:
+    def stats(self) -> web.Response:
         told = {
             "requests": self.seen.total(),
             "different": len(self.seen),
@@ -143,27 +146,39 @@ class Server:
             "most_in_flight": self.most,
             "pid": os.getpid(),
         }
-        return web.json_response(told | self.batches.stats())
+        return respond(told | self.batches.stats())
 
-    async def configure(self, request: web.Request) -> web.Response:
-        self.change(await request.json())
-        return web.json_response({})
-
-
-def application(server: Server) -> web.Application:
-    """All addresses of ``server``."""
-    app = web.Application(client_max_size=2**30)
-    for prefix in PREFIXES:
-        app.router.add_post(f"{prefix}/chat/completions", server.chat)
-        app.router.add_get(f"{prefix}/models", server.models)
-        app.add_routes(server.batches.routes(prefix))
-    app.router.add_get("/stats", server.stats)
-    app.router.add_post("/config", server.configure)
-    return app
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """The answer to any request."""
+        path = request.path
+        prefix = max((one for one in PREFIXES if path.startswith(f"{one}/")), key=len)
+        match request.method, path.removeprefix(prefix).split("/")[1:]:
+            case "POST", ["chat", "completions"]:
+                return await self.chat(request)
+            case "GET", ["models"]:
+                return await self.models()
+            case "GET", ["stats"]:
+                return self.stats()
+            case "POST", ["config"]:
+                self.change(await request.json())
+                return respond({})
+            case method, parts:
+                return await self.batches.handle(request, method, parts)
 
 
 async def main(config: dict[str, Any]) -> None:
-    runner = web.AppRunner(application(Server(config)), access_log=None, shutdown_timeout=0.1)
+    server = Server(config)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        nonlocal server
+        if request.path != "/reset":
+            return await server.handle(request)
+        server = Server(await request.json())
+        return respond({})
+
+    app = web.Application(client_max_size=2**30)
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", config.get("port", 0), backlog=2048).start()
     print(f"listening on http://127.0.0.1:{runner.addresses[0][1]}", flush=True)

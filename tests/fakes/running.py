@@ -25,6 +25,7 @@ class FakeServer:
     process: ServerProcess
     base: str
     log: Path
+    fixed: bool = False  # at a port that the test chose
 
     @property
     def url(self) -> str:
@@ -57,22 +58,64 @@ class FakeServer:
             time.sleep(0.02)
 
     def configure(self, **config: Any) -> None:
+        """Change a part of its configuration."""
+        self._post("config", config)
+
+    def reset(self, log: Path, config: dict[str, Any]) -> None:
+        """Make it a new server, with other files and figures."""
+        self.log = log
+        self._post("reset", config | {"log": str(log)})
+
+    def _post(self, what: str, config: dict[str, Any]) -> None:
         data = json.dumps(config).encode()
-        urllib.request.urlopen(f"{self.base}/config", data).close()
+        urllib.request.urlopen(f"{self.base}/{what}", data, timeout=5).close()
+
+    def pid(self) -> int:
+        """The process that answers; it is a child of the one that guards it."""
+        return int(self.stats()["pid"])
 
     def stop(self) -> None:
         self.process.stop()
 
 
-def start_fake(folder: Path, name: str = "fake", **config: Any) -> FakeServer:
-    """Start a server; its log files lie in ``folder``. The caller stops it."""
-    log = folder / f"{name}-asked.jsonl"
-    command = [sys.executable, "-m", "tests.fakes.openai_server"]
-    config = {"log": str(log)} | config
-    process = ServerProcess(
-        [*command, json.dumps(config)],
-        log=folder / f"{name}.log",
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    process.start()
-    return FakeServer(process, process.wait_ready(r"listening on (\S+)", 30)[1], log)
+class FakeServers:
+    """Servers started so far; those that a test is done with serve the next one, made new."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._all: list[FakeServer] = []
+        self._idle: list[FakeServer] = []
+
+    def take(self, log: Path, **config: Any) -> FakeServer:
+        """A server of this configuration that logs what it is asked to ``log``."""
+        if self._idle and "port" not in config:
+            server = self._idle.pop()
+            server.reset(log, config)
+            return server
+        command = [sys.executable, "-m", "tests.fakes.openai_server"]
+        process = ServerProcess(
+            [*command, json.dumps(config | {"log": str(log)})],
+            log=self._folder / f"fake-{len(self._all)}.log",
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+        process.start()
+        base = process.wait_ready(r"listening on (\S+)", 30)[1]
+        server = FakeServer(process, base, log, fixed="port" in config)
+        self._all.append(server)
+        return server
+
+    def give_back(self, server: FakeServer) -> None:
+        """Keep a server for the next test, if it is alive and at an address of its own."""
+        if server.fixed or not server.process.running():
+            server.stop()
+            return
+        try:
+            server.reset(self._folder / "none.jsonl", {})
+        except OSError:
+            server.stop()
+        else:
+            self._idle.append(server)
+
+    def stop(self) -> None:
+        for server in self._all:
+            server.stop()
