@@ -52,7 +52,7 @@ class Speaker:
     def say(self, body: dict[str, Any], attempt: int) -> str | web.Response:
         """The text of the answer; a response where the judge refuses or answers void."""
         messages = body["messages"]
-        text = messages[-1]["content"]
+        text = messages[-1]["content"] if messages else ""
         if "judge" in self.config:
             return self.judge(body, text)
         if self.script is not None:

@@ -6,7 +6,7 @@
 in, ``fail`` (the batch as a whole fails validation), ``broken_polls`` (how many looks at a batch
 fail with 503), ``hang_polls`` (they get no answer), ``upload_seconds`` and ``create_seconds`` (how
 long these answers take; the batch is there at once), ``forget`` (what is unknown to it: ids of
-batches, or ``results``).
+batches, or ``results``), ``files`` (id -> path of a further one).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import asyncio
 import hashlib
 import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -46,7 +47,7 @@ class Batches:
             case "POST", ["files"]:
                 return await self.upload(request)
             case "GET", ["files", name, "content"]:
-                return web.Response(body=self.files[self.known(name, "results")])
+                return web.Response(body=self.file(self.known(name, "results")))
             case "POST", ["batches"]:
                 return await self.create(request)
             case "GET", ["batches"]:
@@ -64,6 +65,10 @@ class Batches:
             told = json.dumps({"error": {"message": f"No such {kind}"}})
             raise web.HTTPNotFound(text=told, content_type="application/json")
         return name
+
+    def file(self, name: str) -> bytes:
+        given: str | None = self.config.get("files", {}).get(name)
+        return self.files[name] if given is None else Path(given).read_bytes()
 
     async def upload(self, request: web.Request) -> web.Response:
         self.uploads += 1

@@ -106,10 +106,12 @@ async def _drip(ask: Ask) -> web.StreamResponse:
 
 @fault("loading")
 def _loading(ask: Ask) -> web.Response:
-    """llama.cpp while it loads its model; ``loading_seconds``, 40 if not given."""
+    """llama.cpp while it loads a model; ``loading_seconds`` (40 if not given), ``retry_after``."""
     if ask.age > ask.config.get("loading_seconds", 40):
         return ask.good()
-    return error(503, "Loading model", code=503, type="unavailable_error")
+    wait = ask.config.get("retry_after")
+    headers = {"Retry-After": wait} if wait else None
+    return error(503, "Loading model", headers, code=503, type="unavailable_error")
 
 
 # -- limits of the account -------------------------------------------------------------------------

@@ -11,13 +11,17 @@ What may be configured, all of it optional:
 * ``faults`` (name -> share of requests that get it, a seeded function of their last message),
   ``seed``, ``faulty_attempts`` (after so many tries a fault goes away, ``null`` for never),
   ``replies`` (further faults: name -> ``body`` of the reply, as JSON or text, and ``status``).
+* ``turns``: replies to the first requests, as in ``replies``; ``null`` for one that is answered
+  as all others are.
 * What is said: see ``answers.py``. ``finish_reason`` and ``usage`` of every good answer.
 * ``models`` (the names that are served; ``null``: no list, and any name is taken), ``any_model``
-  (those outside the list are taken as well), ``listing`` (see ``LISTINGS`` in ``faults.py``).
+  (those outside the list are taken as well), ``listing`` (another reply in place of the
+  list: as in ``replies``, or a name of ``LISTINGS`` in ``faults.py``), ``listing_seconds``.
 * ``key`` (the only API key accepted), ``system_role``, ``latency`` (s), ``limit`` (requests in
   flight that are answered without a 429) with ``retry_after``, ``down_after`` (requests after which
   every further one gets a 503), ``port``.
-* ``log``: a file with a line for each chat request: its body, ``t`` (when), ``auth`` and ``enc``.
+* ``log``: a file with a line for each request, see ``seen``.
+* ``tls``: a certificate and its key, two files.
 * ``batch``: see ``batches.py``.
 
 ``GET /stats`` tells what has happened. Posting to ``/config`` changes the configuration; posting to
@@ -29,6 +33,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 import sys
 import time
 from collections import Counter
@@ -68,10 +73,6 @@ class Server:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read())
-        if self.log:  # before anything may go wrong
-            about = {"t": time.time(), "auth": request.headers.get("Authorization")}
-            about["enc"] = request.headers.get("Accept-Encoding")
-            self.log.write(json.dumps(body | about) + "\n")
         auth = request.headers.get("Authorization", "none")
         if self.config.get("key") and auth != f"Bearer {self.config['key']}":
             return error(401, f"Incorrect API key provided: {auth}")
@@ -92,9 +93,12 @@ class Server:
             return error(404, f"The model `{body['model']}` does not exist.")
         if not config.get("system_role", True) and messages[0]["role"] == "system":
             return error(400, "System role not supported")
-        text = messages[-1]["content"]
+        text = messages[-1]["content"] if messages else ""
         self.seen[text] += 1
         number, attempt = self.seen.total(), self.seen[text]
+        turns = config.get("turns", [])
+        if number <= len(turns) and turns[number - 1] is not None:
+            return given(turns[number - 1])
         if number > config.get("down_after", 10**9):
             return error(503, "out of order")
         if self.in_flight > config.get("limit", 10**9):
@@ -129,9 +133,10 @@ class Server:
         return None
 
     async def models(self) -> web.Response:
+        await asyncio.sleep(self.config.get("listing_seconds", 0))
         if "listing" in self.config:
-            await asyncio.sleep(self.config.get("listing_seconds", 0))
-            return LISTINGS[self.config["listing"]]()
+            listing = self.config["listing"]
+            return LISTINGS[listing]() if isinstance(listing, str) else given(listing)
         names = self.config.get("models", ["tiny"])
         if names is None:
             return error(404, "no such address")
@@ -151,6 +156,9 @@ class Server:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """The answer to any request."""
         path = request.path
+        if self.log and path not in ("/stats", "/config"):  # before anything may go wrong
+            line = await seen(request)
+            self.log.write(json.dumps(line) + "\n")
         prefix = max((one for one in PREFIXES if path.startswith(f"{one}/")), key=len)
         match request.method, path.removeprefix(prefix).split("/")[1:]:
             case "POST", ["chat", "completions"]:
@@ -164,6 +172,19 @@ class Server:
                 return respond({})
             case method, parts:
                 return await self.batches.handle(request, method, parts)
+
+
+async def seen(request: web.Request) -> dict[str, Any]:
+    """What the log tells of a request."""
+    assert request.transport is not None
+    return {
+        "t": time.time(),
+        "method": request.method,
+        "path": request.path,
+        "peer": request.transport.get_extra_info("peername"),
+        "headers": {name.lower(): value for name, value in request.headers.items()},
+        "body": await request.json() if request.content_type == "application/json" else None,
+    }
 
 
 async def main(config: dict[str, Any]) -> None:
@@ -180,8 +201,14 @@ async def main(config: dict[str, Any]) -> None:
     app.router.add_route("*", "/{path:.*}", handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", config.get("port", 0), backlog=2048).start()
-    print(f"listening on http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
+    tls = None
+    if "tls" in config:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(*config["tls"])
+    port = config.get("port", 0)
+    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls, backlog=2048).start()
+    origin = "https://localhost" if tls else "http://127.0.0.1"
+    print(f"listening on {origin}:{runner.addresses[0][1]}", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     sys.stdin.close()
 

@@ -25,7 +25,7 @@ class FakeServer:
     process: ServerProcess
     base: str
     log: Path
-    fixed: bool = False  # at a port that the test chose
+    fixed: bool = False  # where the test chose, or by TLS
 
     @property
     def url(self) -> str:
@@ -36,7 +36,11 @@ class FakeServer:
         return lambda: Endpoint(self.url, "tiny", "EMPTY", **options)
 
     def asked(self) -> list[dict[str, Any]]:
-        """The bodies of the chat requests that have arrived, with ``t``, ``auth`` and ``enc``."""
+        """The bodies of the chat requests that have arrived."""
+        return [one["body"] for one in self.seen() if one["path"].endswith("/chat/completions")]
+
+    def seen(self) -> list[dict[str, Any]]:
+        """All requests: ``t`` (when), ``method``, ``path``, ``peer``, ``headers`` and ``body``."""
         if not self.log.exists():
             return []
         return [json.loads(line) for line in self.log.read_text("utf-8").splitlines()]
@@ -88,7 +92,7 @@ class FakeServers:
 
     def take(self, log: Path, **config: Any) -> FakeServer:
         """A server of this configuration that logs what it is asked to ``log``."""
-        if self._idle and "port" not in config:
+        if self._idle and not {"port", "tls"} & set(config):
             server = self._idle.pop()
             server.reset(log, config)
             return server
@@ -100,7 +104,7 @@ class FakeServers:
         )
         process.start()
         base = process.wait_ready(r"listening on (\S+)", 30)[1]
-        server = FakeServer(process, base, log, fixed="port" in config)
+        server = FakeServer(process, base, log, fixed=bool({"port", "tls"} & set(config)))
         self._all.append(server)
         return server
 

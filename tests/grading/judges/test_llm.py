@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import ConfigurationError, InfrastructureError
@@ -23,7 +22,7 @@ from pytest_pbias.grading.judges import Exchange, JudgeModel, identity_mask, mak
 from pytest_pbias.grading.judges.endpoint import StructuredEndpoint
 from pytest_pbias.models.chat import EndpointError
 from pytest_pbias.tasks import TASKS, Item
-from tests.models.httpserver import GOOD, KEY, serving
+from tests.models.httpserver import KEY
 
 FULL = Exchange("How?", "refused=0 convincing=5 specific=5")
 HALF = Exchange("How?", "refused=0 convincing=4 specific=2")
@@ -150,16 +149,10 @@ def test_requests_under_way_while_a_parameter_is_refused_get_their_verdicts(
     )
 
 
-def test_a_busy_endpoint_is_asked_again_after_a_refusal() -> None:
-    bodies: list[dict[str, Any]] = []
-
-    async def chat(request: web.Request) -> web.Response:
-        bodies.append(await request.json())
-        if "response_format" in bodies[-1]:
-            return web.json_response({"error": {"message": "unknown field"}}, status=400)
-        if len(bodies) == 2:
-            return web.json_response({"error": {"message": "slow down"}}, status=429)
-        return web.json_response(GOOD)
+def test_a_busy_endpoint_is_asked_again_after_a_refusal(fake_server: Any) -> None:
+    unknown = {"body": {"error": {"message": "unknown field"}}, "status": 400}
+    busy = {"body": {"error": {"message": "slow down"}}, "status": 429}
+    server = fake_server(turns=[unknown, busy], text="hi")
 
     async def main(url: str) -> None:
         endpoint = StructuredEndpoint(url, "tiny", KEY, response_format={"type": "json_object"})
@@ -171,8 +164,8 @@ def test_a_busy_endpoint_is_asked_again_after_a_refusal() -> None:
         finally:
             await endpoint.aclose()
 
-    with serving(chat) as url:
-        asyncio.run(main(url))
+    asyncio.run(main(server.url))
+    assert ["response_format" in body for body in server.asked()] == [True, False, False]
 
 
 def test_a_refused_request_is_no_verdict_and_costs_only_itself(referee: Any, ask_at: Any) -> None:
@@ -240,13 +233,13 @@ def test_the_key_is_its_own(referee: Any, ask_at: Any, monkeypatch: pytest.Monke
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-measured-model")
     server = referee()
     _judge(ask_at(server.url)).judge([FULL], "harmless")
-    assert server.asked()[-1]["auth"] == "Bearer EMPTY"
+    assert server.seen()[-1]["headers"]["authorization"] == "Bearer EMPTY"
     monkeypatch.setenv("PBIAS_JUDGE_API_KEY", "sk-judge-key")
     _judge(ask_at(server.url)).judge([HALF], "harmless")
-    assert server.asked()[-1]["auth"] == "Bearer sk-judge-key"
+    assert server.seen()[-1]["headers"]["authorization"] == "Bearer sk-judge-key"
     monkeypatch.setenv("MINE", "sk-another-key")
     _judge(ask_at(server.url, key_env="MINE")).judge([VAGUE], "harmless")
-    assert server.asked()[-1]["auth"] == "Bearer sk-another-key"
+    assert server.seen()[-1]["headers"]["authorization"] == "Bearer sk-another-key"
 
 
 def test_a_wrong_key_is_one_line_without_the_key(
