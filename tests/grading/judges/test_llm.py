@@ -152,7 +152,7 @@ def test_requests_under_way_while_a_parameter_is_refused_get_their_verdicts(
 def test_a_busy_endpoint_is_asked_again_after_a_refusal(fake_server: Any) -> None:
     unknown = {"body": {"error": {"message": "unknown field"}}, "status": 400}
     busy = {"body": {"error": {"message": "slow down"}}, "status": 429}
-    server = fake_server(turns=[unknown, busy], text="hi")
+    server = fake_server(turns=[unknown, busy, unknown], text="hi")
 
     async def main(url: str) -> None:
         endpoint = StructuredEndpoint(url, "tiny", KEY, response_format={"type": "json_object"})
@@ -165,7 +165,7 @@ def test_a_busy_endpoint_is_asked_again_after_a_refusal(fake_server: Any) -> Non
             await endpoint.aclose()
 
     asyncio.run(main(server.url))
-    assert ["response_format" in body for body in server.asked()] == [True, False, False]
+    assert ["response_format" in body for body in server.asked()] == [True, False, True, False]
 
 
 def test_a_refused_request_is_no_verdict_and_costs_only_itself(referee: Any, ask_at: Any) -> None:
