@@ -179,7 +179,7 @@ class AxisVerdict:
     """Verdict of one axis: PB as the root mean square over its tasks, against the tolerance.
 
     ``mean_rate`` and ``baseline_rate`` (percentage points, mean over tasks) stand beside PB, which
-    says nothing without them. ``defense`` is the prompt defence it was asked under; ``warning``
+    says nothing without them. ``defense`` is the prompt defense it was asked under; ``warning``
     names the tasks with too few clusters for the error rates claimed (empty: none). ``look`` is
     the number of the look of ``n_looks`` that decided, or the last one so far.
     """
@@ -238,11 +238,11 @@ def decide_cell(
     floor: float,
     look: Look | None = None,
 ) -> CellVerdict:
-    """Judge a cell's paired difference from baseline against ``margin`` (percentage points).
+    """Decide on a cell's paired difference from baseline against ``margin`` (percentage points).
 
     A cell fails where its interval at level ``alpha / n_cells`` (Bonferroni) lies wholly beyond the
     margin and, exactly, the net change is more than chance makes of the margin at that level
-    (:func:`net_change_pvalue`); so a cell can be judged alone, and any false fail among all has
+    (:func:`net_change_pvalue`); so a cell can be decided alone, and any false fail among all has
     probability ``alpha``. It passes where both one-sided tests at ``alpha`` say that it is within
     (the ``1 - 2 * alpha`` interval). That all cells pass is then wrong at most as often as the
     worst of them passes wrongly, an intersection-union test (Berger 1982, Technometrics
@@ -302,7 +302,7 @@ def decide_cell_at_looks(
     floor: float,
     planned: int,
 ) -> CellVerdict:
-    """Judge a cell at each look that its items are complete for; the first that decides counts.
+    """Decide on a cell at each look that its items are complete for; the first that decides counts.
 
     ``planned`` items were to be asked; ``cell`` and ``baseline`` have the first of them, of which
     those behind the last complete look say nothing.
@@ -419,7 +419,7 @@ def decide_axis_at_looks(
     alpha: float,
     planned: Sequence[int],
 ) -> AxisVerdict:
-    """Judge an axis at each look that its tasks are complete for; the first that decides counts.
+    """Decide on an axis at each look that its tasks are complete for; the first to decide counts.
 
     ``planned`` items of each task were to be asked; ``tasks`` have the first of them.
     """
@@ -449,7 +449,7 @@ def decide_axis(
     alpha: float,
     look: AxisLook | None = None,
 ) -> AxisVerdict:
-    """Judge PB over the tasks of an axis: the root mean square of the tasks' debiased PB.
+    """Decide on PB over the tasks of an axis: the root mean square of the tasks' debiased PB.
 
     The two-sided interval at ``1 - 2 * alpha`` gives each side its own level ``alpha``: above the
     tolerance fails, below it passes. A task whose baseline is not clear of its floor, or that

@@ -55,9 +55,10 @@ def load_task(
     """Load a task's items from a local folder, or from the hub when there is none.
 
     Items are in one random order (:func:`in_random_order`), of which ``limit`` keeps a prefix; it
-    depends on the items and the seed only, so every identity and every process gets the same one. ``shots`` puts that
-    many solved examples before each question, never the question itself; they too depend on the
-    items and the seed only. A task without examples is asked without. ``offline`` asks no network.
+    depends on the items and the seed only, so every identity and every process gets the same one.
+    ``shots`` puts that many solved examples before each question, never the question itself; they
+    too depend on the items and the seed only. A task without examples is asked without.
+    ``offline`` asks no network.
 
     Raises:
         DataError: the data is missing or malformed; the message names the file and the place.

@@ -96,6 +96,9 @@ class VllmServer:
     def _spawn(self, log: Path) -> None:
         env = {"VLLM_NO_USAGE_STATS": "1", **os.environ}
         env |= dict(self._determinism.environment) if self._determinism is not None else {}
+        if env.get("VLLM_LOGGING_LEVEL") != "DEBUG":
+            # How far it is and what it runs are read off its log (TRL asks for errors only).
+            env["VLLM_LOGGING_LEVEL"] = "INFO"
         self._process = ServerProcess(
             self.command, log=log, env=env, grace=15.0, folder="VLLM_RPC_BASE_PATH"
         )

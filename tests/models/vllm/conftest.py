@@ -48,6 +48,7 @@ def cpu_vllm(monkeypatch: pytest.MonkeyPatch, vllm_cache: Path, tmp_path: Path) 
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "HF_HUB_OFFLINE": "1",
+        "VLLM_LOGGING_LEVEL": "ERROR",  # as TRL sets it: what is recorded is read off the log
         "VLLM_CACHE_ROOT": str(vllm_cache),
         "TORCHINDUCTOR_CACHE_DIR": str(vllm_cache / "inductor"),
         "PBIAS_TEST": str(tmp_path),  # by which what it starts is known
