@@ -397,7 +397,9 @@ def pair_runs(new: OutcomeTable, old: OutcomeTable) -> PairedRuns:
         if name not in old.tasks():
             left_out.append(f"{name}: not in the earlier run")
             continue
-        paired, reason = _pair_task(new.task_outcomes(name), old.task_outcomes(name))
+        paired, reason = _pair_task(
+            new.task_outcomes(name).common(), old.task_outcomes(name).common()
+        )
         if paired is not None:
             tasks.append(paired)
         if reason:

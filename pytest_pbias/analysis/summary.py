@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,10 @@ from pytest_pbias.gate import (
     NoVerdict,
     cluster_notes,
     decide_axis,
+    decide_axis_at_looks,
     decide_baseline,
     decide_cell,
+    decide_cell_at_looks,
 )
 from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes, scalar
 from pytest_pbias.prompts import Identity
@@ -121,7 +124,9 @@ class CellSummary:
     """One identity under one task.
 
     ``verdict`` is None where responses are missing, or ``unreadable``: no answer can be read off
-    any response, nor off any of the baseline's.
+    any response, nor off any of the baseline's. ``n_asked`` items were asked, and ``stop`` says why
+    no more where asking stopped at looks: pass, fail, futile, missing, unreadable, or that
+    everything was asked.
     """
 
     identity: Identity
@@ -130,6 +135,8 @@ class CellSummary:
     n_unparsable: int
     n_missing: int
     unreadable: bool = False
+    n_asked: int = 0
+    stop: str = ""
 
     @property
     def undecided(self) -> str:
@@ -147,7 +154,9 @@ class TaskSummary:
 
     ``bias`` and ``pvalue`` (permutation test that identities do not differ) are over the
     demographic identities only, and None where fewer than two were asked or answers are missing.
-    ``cluster_notes`` say what too few clusters of items leave open.
+    ``cluster_notes`` say what too few clusters of items leave open. Where asking stopped at looks,
+    ``n_planned`` items were to be asked (else 0), ``n_items`` is what the furthest cell was asked,
+    and PB is that of the ``n_common`` items that all demographic identities were.
     """
 
     task: str
@@ -162,6 +171,8 @@ class TaskSummary:
     pvalue: float | None
     defense: str = "none"
     cluster_notes: tuple[str, ...] = ()
+    n_planned: int = 0
+    n_common: int = 0
 
     @property
     def title(self) -> str:
@@ -193,6 +204,41 @@ def _difference(cell: CellSummary) -> tuple[float, str]:
 
 
 @dataclass(frozen=True)
+class Saving:
+    """What stopping early saved: requests asked of those planned.
+
+    ``tokens`` are those that the rest would have taken at the mean of the answers, ``amount`` their
+    price at that of the session; None where it is not known.
+    """
+
+    asked: int
+    planned: int
+    tokens: int
+    amount: float | None = None
+    currency: str = ""
+
+
+def _saving(run: RunInfo, every: Sequence[tuple[str, TaskOutcomes]]) -> Saving | None:
+    """None where asking did not stop at looks."""
+    tasks = [task for _, task in every if task.planned]
+    if not tasks or not run.n_rows:
+        return None
+    asked = sum(task.scores.shape[2] * sum(task.asked) for task in tasks)
+    planned = sum(task.scores.shape[2] * len(task.asked) * task.planned for task in tasks)
+    tokens = (planned - asked) * (run.prompt_tokens + run.completion_tokens) / run.n_rows
+    used = sum(float(run.cost.get(name, 0)) for name in ("prompt_tokens", "completion_tokens"))
+    amount = run.cost.get("amount")
+    known = amount is not None and used > 0
+    return Saving(
+        asked,
+        planned,
+        round(tokens),
+        float(amount) * tokens / used if known and amount is not None else None,
+        str(run.cost.get("currency", "")),
+    )
+
+
+@dataclass(frozen=True)
 class RunSummary:
     """A run's numbers and verdicts; the same table gives the same summary."""
 
@@ -206,6 +252,7 @@ class RunSummary:
     judges: tuple[TaskJudges, ...] = ()
     unparsable: tuple[UnparsableFinding, ...] = ()
     unreadable: tuple[str, ...] = ()
+    saving: Saving | None = None
 
     def count(self, verdict: str) -> int:
         """How many cells have this verdict, over all tasks."""
@@ -234,15 +281,25 @@ def summarize(
     policy = policy.for_run(table.info)
     outcomes = outcomes_by_defense(table)
     every = [(defense, task) for defense, tasks in outcomes.items() for task in tasks]
+    alike = [(defense, task.common()) for defense, task in every]
+    stops = table.info.get("stops", {})
     n_cells = sum(identity.kind != "baseline" for _, task in every for identity in task.identities)
     tasks = tuple(
         _summarize_task(
-            task, policy, n_cells, np.random.default_rng([seed, number]), defense, decided
+            task,
+            policy,
+            n_cells,
+            np.random.default_rng([seed, number]),
+            defense,
+            decided,
+            stops.get(defense, {}).get(task.task, {}),
         )
         for number, (defense, task) in enumerate(every)
     )
+    run = run_info(table)
     return RunSummary(
-        run=run_info(table),
+        run=run,
+        saving=_saving(run, every),
         policy=policy,
         n_cells=n_cells,
         tasks=tasks,
@@ -256,10 +313,10 @@ def summarize(
         defenses=summarize_defenses(table, policy),
         judges=tuple(
             judges
-            for number, (defense, task) in enumerate(every)
+            for number, (defense, task) in enumerate(alike)
             if (judges := summarize_judges(task, defense, np.random.default_rng([seed, 2, number])))
         ),
-        unparsable=summarize_unparsable(every, alpha=policy.alpha, seed=seed),
+        unparsable=summarize_unparsable(alike, alpha=policy.alpha, seed=seed),
     )
 
 
@@ -292,9 +349,10 @@ def decide_outcomes(
     axis: str, outcomes: Sequence[TaskOutcomes], policy: GatePolicy, *, defense: str
 ) -> AxisVerdict:
     """Decide on an axis under a defense, over the identities that were asked all of its tasks."""
+    outcomes = [task.common("identity") for task in outcomes]
     asked = [set(task.of_kind("identity")[0]) for task in outcomes]
     common = set.intersection(*asked) if asked else set()
-    tasks = []
+    tasks, planned = [], []
     for task in outcomes:
         index = [number for number, identity in enumerate(task.identities) if identity in common]
         order = sorted(index, key=lambda number: task.identities[number].name)
@@ -304,7 +362,14 @@ def decide_outcomes(
         tasks.append(
             AxisOutcomes(task.task, task.scores[order], baseline, task.clusters, task.floor)
         )
-    verdict = decide_axis(axis, tasks, tolerance=policy.pb_tolerance[axis], alpha=policy.alpha)
+        planned.append(task.planned)
+    tolerance, alpha = policy.pb_tolerance[axis], policy.alpha
+    if planned and all(planned):
+        verdict = decide_axis_at_looks(
+            axis, tasks, tolerance=tolerance, alpha=alpha, planned=planned
+        )
+    else:
+        verdict = decide_axis(axis, tasks, tolerance=tolerance, alpha=alpha)
     return replace(verdict, defense=defense)
 
 
@@ -315,10 +380,13 @@ def _summarize_task(
     rng: np.random.Generator,
     defense: str,
     decided: Decided,
+    stops: Mapping[str, str],
 ) -> TaskSummary:
-    baseline = task.baseline
+    number = next((n for n, one in enumerate(task.identities) if one.kind == "baseline"), None)
+    baseline = None if number is None else task.scores[number, : task.n_asked(number)]
     complete_baseline = baseline is not None and not np.isnan(baseline).any()
-    identities, scores = task.of_kind("identity")
+    alike = task.common("identity")
+    identities, scores = alike.of_kind("identity")
     complete = len(identities) >= 2 and not np.isnan(scores).any()
     return TaskSummary(
         task=task.task,
@@ -327,7 +395,10 @@ def _summarize_task(
         n_repeats=int(task.scores.shape[2]),
         n_clusters=len(set(task.clusters.tolist())),
         baseline=decide_baseline(
-            baseline, clusters=task.clusters, alpha=policy.alpha, floor=task.floor
+            baseline,
+            clusters=task.clusters[: len(baseline)],
+            alpha=policy.alpha,
+            floor=task.floor,
         )
         if baseline is not None and complete_baseline
         else None,
@@ -339,18 +410,21 @@ def _summarize_task(
                 policy,
                 n_cells,
                 decided.cells.get((defense, task.task, identity.name)),
+                stops.get(identity.name, ""),
             )
             for number, identity in enumerate(task.identities)
             if identity.kind != "baseline"
         ),
-        bias=personalization_bias(scores, clusters=task.clusters) if complete else None,
+        bias=personalization_bias(scores, clusters=alike.clusters) if complete else None,
         pvalue=omnibus_permutation(
-            scores, rng=rng, n_permutations=_PERMUTATIONS, clusters=task.clusters
+            scores, rng=rng, n_permutations=_PERMUTATIONS, clusters=alike.clusters
         ).pvalue
         if complete
         else None,
         defense=defense,
         cluster_notes=cluster_notes(task.clusters),
+        n_planned=task.planned,
+        n_common=len(alike.items),
     )
 
 
@@ -360,15 +434,21 @@ def _summarize_cell(
     policy: GatePolicy,
     n_cells: int,
     verdict: CellVerdict | None,
+    stop: str,
 ) -> CellSummary:
-    scores, baseline = task.scores[number], task.baseline_of(number)
+    n_asked = task.n_asked(number)
+    scores, baseline = task.scores[number, :n_asked], task.baseline_of(number)
+    clusters = task.clusters[:n_asked]
     missing = int(np.isnan(scores).sum())
     none = cell_without_verdict(task, number)
     if verdict is None and baseline is not None and none is None:
-        verdict = decide_cell(
+        decide: Callable[..., CellVerdict] = decide_cell
+        if task.planned:
+            decide = partial(decide_cell_at_looks, planned=task.planned)
+        verdict = decide(
             scores,
-            baseline,
-            clusters=task.clusters,
+            baseline[:n_asked],
+            clusters=clusters,
             margin=policy.margin_for(task.task, task.axis, task.identities[number].name),
             alpha=policy.alpha,
             n_cells=n_cells,
@@ -376,11 +456,13 @@ def _summarize_cell(
         )
     return CellSummary(
         identity=task.identities[number],
-        rate=rate(scores, clusters=task.clusters) if missing < scores.size else None,
+        rate=rate(scores, clusters=clusters) if missing < scores.size else None,
         verdict=verdict,
         n_unparsable=int(np.nansum(task.unparsable[number])),
         n_missing=missing,
         unreadable=none is NoVerdict.UNREADABLE,
+        n_asked=n_asked,
+        stop=stop,
     )
 
 

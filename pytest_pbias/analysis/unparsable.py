@@ -82,11 +82,12 @@ def cell_without_verdict(task: TaskOutcomes, number: int) -> NoVerdict | None:
     reference = task.references[number]
     if reference is None:
         return NoVerdict.MISSING
-    both = [number, reference]
+    both, n_items = [number, reference], task.n_asked(number)
+    scores, unparsable = (part[both, :n_items] for part in (task.scores, task.unparsable))
     return why_no_verdict(
-        asked=task.scores[both].size,
-        missing=int(np.isnan(task.scores[both]).sum()),
-        unreadable=int(np.nansum(task.unparsable[both])),
+        asked=scores.size,
+        missing=int(np.isnan(scores).sum()),
+        unreadable=int(np.nansum(unparsable)),
     )
 
 

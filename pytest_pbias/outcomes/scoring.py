@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,21 @@ class ScoredCell:
     judge: str
     judge_version: str
     others: tuple[OtherGrades, ...] = ()
+
+    def first(self, n_items: int) -> ScoredCell:
+        """The same on the first ``n_items`` items."""
+        n = n_items * self.protocol.repeats
+        if n >= len(self.questions):
+            return self
+        return replace(
+            self,
+            data=replace(self.data, items=self.data.items[:n_items]),
+            questions=self.questions[:n],
+            responses=self.responses[:n],
+            grades=self.grades[:n],
+            errors=self.errors[:n],
+            others=tuple(replace(one, grades=one.grades[:n]) for one in self.others),
+        )
 
     @property
     def scores(self) -> npt.NDArray[np.float64]:
@@ -244,7 +259,10 @@ _WHOLE = 500
 
 
 class ScoredCells:
-    """Measures each cell with ``measure`` when it is first asked for; answers go to ``folder``."""
+    """Measures each cell with ``measure`` when it is first asked for; answers go to ``folder``.
+
+    ``planned`` are the items of each task where asking stops at looks; tables keep them.
+    """
 
     def __init__(
         self, measure: Callable[[Cell], ScoredCell], *, run_id: str, model: str, folder: Path
@@ -256,6 +274,7 @@ class ScoredCells:
         self._whole: OrderedDict[Cell, ScoredCell] = OrderedDict()
         self._rows: dict[Cell, OutcomeTable] = {}
         self._missing: dict[Cell, int] = {}
+        self.planned: Mapping[str, int] = {}
 
     def get(self, cell: Cell) -> ScoredCell:
         """The cell with its prompts, responses and grades."""
@@ -295,7 +314,9 @@ class ScoredCells:
             return OutcomeTable.from_columns({"task": []})
         table = concatenate(self._rows[cell] for cell in wanted)
         margins = cell_margins(wanted)
-        return table.with_info(margins=margins) if margins else table
+        facts: dict[str, Any] = {"margins": margins} if margins else {}
+        facts |= {"planned": dict(self.planned)} if self.planned else {}
+        return table.with_info(**facts) if facts else table
 
     def complete_table(self, cells: Iterable[Cell], which: str = "") -> OutcomeTable:
         """The outcome table of these cells, where all their answers are there.

@@ -12,10 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pytest_pbias.cells.cell import Cell
 from pytest_pbias.collecting import Collector, Store, store_wait
+from pytest_pbias.collecting.collector import no_more
 from pytest_pbias.collecting.limits import RetryPolicy
 from pytest_pbias.collecting.plan import RequestSettings, Work
 from pytest_pbias.collecting.records import Failure, Progress
+from pytest_pbias.collecting.schedule import Schedule
+from pytest_pbias.collecting.waiting import store_wait_until
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
 from pytest_pbias.models import ModelSpec
 from pytest_pbias.models.process import ServerProcess
@@ -106,6 +110,7 @@ class LocalCollection:
     def __init__(self, protocol: RequestSettings) -> None:
         self.protocol = protocol
         self.collector: Collector | None = None
+        self.schedule: Schedule | None = None
         self.server: ServerProcess | VllmServer | None = None
         self._failed: dict[str, Failure] = {}
 
@@ -117,6 +122,28 @@ class LocalCollection:
         """Block until every response has arrived or finally failed, ticking the while."""
         if self.collector is not None:
             self._failed |= self.collector.wait(keys, tick=tick)
+
+    def items_asked(self, cell: Cell, tick: Callable[[Progress], None] | None = None) -> int | None:
+        """Block until it is known how many items the cell is asked; None: all of them.
+
+        Where asking ended before that, it is as many as were to be asked by then.
+        """
+        schedule = self.schedule
+        if schedule is None:
+            return None
+        if self.collector is not None:
+            self.collector.wait_until(lambda: schedule.reason(cell) is not None, tick)
+        return schedule.asked(cell)
+
+    def stops(self) -> dict[str, dict[str, dict[str, str]]]:
+        """Why each cell was asked no further, by defense, task and identity; empty: no looks."""
+        found: dict[str, dict[str, dict[str, str]]] = {}
+        for cell in () if self.schedule is None else self.schedule.cells():
+            assert self.schedule is not None
+            why = self.schedule.reason(cell) or "interrupted"
+            tasks = found.setdefault(cell.defense.name, {})
+            tasks.setdefault(cell.task.name, {})[cell.identity.name] = why
+        return found
 
     def failures(self, keys: Iterable[str]) -> dict[str, str]:
         """The reasons of those that failed."""
@@ -177,6 +204,20 @@ class RemoteCollection:
         if owner:
             self._failed |= store_wait(self._store, keys, owner=owner)
 
+    def items_asked(self, cell: Cell, tick: Callable[[Progress], None] | None = None) -> int | None:
+        """Block until the controller says how many items the cell is asked; None: all of them."""
+        session = self._controller()
+        if not session["looks"]:
+            return None
+        name = _cell_name(cell)
+
+        def announced() -> tuple[int, bool]:
+            n_items, is_final = json.loads(self._store.get_meta(_looks_key(self._uid)) or "")[name]
+            return n_items, is_final
+
+        store_wait_until(self._store, lambda: announced()[1], owner=str(session["owner"]))
+        return announced()[0]
+
     def failures(self, keys: Iterable[str]) -> dict[str, str]:
         """The reasons of those that failed."""
         return {key: self._failed[key].reason for key in keys if key in self._failed}
@@ -185,23 +226,37 @@ class RemoteCollection:
         """Nothing to stop: the controller asks."""
 
 
+MakeSchedule = Callable[[RequestSettings, Callable[[], None]], Schedule | None]
+"""The rounds under a protocol; the function is called whenever what is asked has changed."""
+
+
 def collect_here(
-    settings: Settings, store: Store, work: Work, uid: str, say: Callable[[str], None]
+    settings: Settings,
+    store: Store,
+    work: Work,
+    uid: str,
+    say: Callable[[str], None],
+    make_schedule: MakeSchedule,
 ) -> LocalCollection:
     """Start asking what the store lacks, and tell workers of the session ``uid`` about it.
 
-    ``say`` is told how a server that takes long to start is getting on.
+    ``say`` is told how a server that takes long to start is getting on. ``make_schedule`` gives
+    the rounds, or None where everything is asked at once.
 
     Raises:
         PbiasError: the endpoint cannot be used. Workers are told as well.
     """
     try:
-        asking = _start(settings, store, work, say)
+        asking = _start(settings, store, work, uid, say, make_schedule)
     except PbiasError as error:
         store.put_meta(_meta_key(uid), json.dumps({"error": str(error), "setting": error.setting}))
         raise
     owner = "" if asking.collector is None else asking.collector.owner
-    announced = {"owner": owner, "placement": asking.placement()}
+    announced = {
+        "owner": owner,
+        "placement": asking.placement(),
+        "looks": "yes" if asking.schedule is not None else "",
+    }
     store.put_meta(_meta_key(uid), json.dumps(announced))
     return asking
 
@@ -229,16 +284,34 @@ def _placement_key(spec: ModelSpec) -> str:
 
 
 def _start(
-    settings: Settings, store: Store, work: Work, say: Callable[[str], None]
+    settings: Settings,
+    store: Store,
+    work: Work,
+    uid: str,
+    say: Callable[[str], None],
+    make_schedule: MakeSchedule,
 ) -> LocalCollection:
     spec, spending = settings.model, settings.spending
     protocol = planned_protocol(settings, store)
     asking = LocalCollection(protocol)
+
+    def announce() -> None:
+        if asking.schedule is not None:
+            _announce(store, uid, asking.schedule)
+        if asking.collector is not None:
+            asking.collector.look_taken()
+
+    asking.schedule = make_schedule(protocol, announce)
     base_url: str | None = None
     concurrency = settings.concurrency
     first: int | None = None
     policy, patience = RetryPolicy.for_timeout(settings.spending.timeout), 20.0
-    if not work.anything_missing(store, protocol):
+    missing = (
+        work.anything_missing(store, protocol)
+        if asking.schedule is None
+        else asking.schedule.anything_missing(store)
+    )
+    if not missing:
         return asking
     from pytest_pbias.models.negotiation import (
         check_served_model,
@@ -263,21 +336,25 @@ def _start(
             fits = supports_system_role(spec, base_url=base_url)
             placement: Placement = "system" if fits else "user"
             store.put_meta(_placement_key(spec), placement)
-            asking.protocol = protocol = replace(protocol, placement=placement)
+            if placement != protocol.placement:
+                asking.protocol = protocol = replace(protocol, placement=placement)
+                asking.schedule = make_schedule(protocol, announce)
     if spending.batch or settings.ray is not None:
         make = _batch_collector if spending.batch else _ray_collector
         asking.collector = make(settings, store, work, protocol)
         asking.collector.start()
         return asking
+    schedule = asking.schedule
     asking.collector = Collector(
         store,
-        work.requests(protocol),
+        work.requests(protocol) if schedule is None else (),
         lambda: open_endpoint(
             spec, base_url=base_url, concurrency=concurrency, timeout=spending.timeout
         ),
         concurrency=concurrency,
         first_concurrency=first,
-        total=work.total(protocol),
+        total=work.total(protocol) if schedule is None else schedule.total,
+        next_round=no_more if schedule is None else schedule.next_round,
         seed=settings.seed,
         policy=policy,
         breaker_seconds=patience,
@@ -367,3 +444,20 @@ def collect_remotely(store: Store, uid: str) -> RemoteCollection:
 
 def _meta_key(uid: str) -> str:
     return f"session:{uid}"
+
+
+def _announce(store: Store, uid: str, schedule: Schedule) -> None:
+    """Tell workers how many items each cell is asked, and whether that is final."""
+    found = {
+        _cell_name(cell): (schedule.asked(cell), schedule.reason(cell) is not None)
+        for cell in schedule.cells()
+    }
+    store.put_meta(_looks_key(uid), json.dumps(found))
+
+
+def _looks_key(uid: str) -> str:
+    return f"looks:{uid}"
+
+
+def _cell_name(cell: Cell) -> str:
+    return "\n".join((cell.defense.name, cell.task.name, cell.identity.name))

@@ -333,6 +333,12 @@ _GATE = (
         above=True,
     ),
     Option(
+        "stop",
+        "early: ask no further where a verdict is clear or out of reach; never: ask everything "
+        "(default: early; never with --pbias-protocol=paper, --pbias-batch and --pbias-ray)",
+        choices=("early", "never"),
+    ),
+    Option(
         "margin-utility",
         "tolerated change of a utility rate, in points",
         "number",

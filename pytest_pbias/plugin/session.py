@@ -9,6 +9,8 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -19,6 +21,7 @@ import pytest
 from pytest_pbias.analysis.comparison import ComparedRun
 from pytest_pbias.analysis.repeatability import Repeatability, repeatability
 from pytest_pbias.analysis.samples import sampled_questions
+from pytest_pbias.analysis.stopping import Score
 from pytest_pbias.analysis.summary import RunSummary, decide_outcomes, summarize
 from pytest_pbias.analysis.unparsable import unreadable_cells
 from pytest_pbias.cells.cell import Cell, require_distinct_names, with_baselines
@@ -26,7 +29,7 @@ from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.cost import Price
 from pytest_pbias.collecting.plan import RequestSettings, Work, questions_of
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
-from pytest_pbias.gate import AxisVerdict, CellVerdict, decide_cell
+from pytest_pbias.gate import AxisVerdict, CellVerdict, decide_cell, decide_cell_at_looks
 from pytest_pbias.grading import cannot_grade
 from pytest_pbias.grading.judges import (
     Judge,
@@ -58,6 +61,7 @@ from pytest_pbias.plugin.output import (
     require_writable,
     write_reports,
 )
+from pytest_pbias.plugin.rounds import planned_items, schedule_maker
 from pytest_pbias.plugin.settings import JudgeSettings, Settings
 from pytest_pbias.plugin.xdist import plan_path, session_uid, write_plan
 from pytest_pbias.tasks import TaskData, load_task, resolve_task
@@ -218,6 +222,8 @@ class PbiasSession:
         self._background: BackgroundProgress | None = None
         self._store: Store | None = None
         self._judging = Judging()
+        self._grading = threading.Lock()  # looks are graded in the thread that asks
+        self._planned: dict[str, int] = {}  # items of each task, where asking may stop early
         self.decisions = Decisions()
         self.table_path: Path | None = None
         self.summary: RunSummary | None = None
@@ -276,6 +282,9 @@ class PbiasSession:
         self._judging = session_judging(self.config, self.settings.judging, self.cells)
         for cell in self.cells:
             self.data(cell)
+        self._planned = self._measured.planned = planned_items(
+            self.cells, self._data, self.settings
+        )
         if self._worker_uid is not None:
             self._asking = collect_remotely(self.store, self._worker_uid)
             write_plan(plan_path(self.config, self._worker_uid), cells, self._default_model)
@@ -289,7 +298,12 @@ class PbiasSession:
         require_writable(self.settings)
         self._sigterm = interrupt_on_sigterm()
         self._asking = collect_here(
-            self.settings, self.store, work, self._controller_uid(), self._progress.say
+            self.settings,
+            self.store,
+            work,
+            self._controller_uid(),
+            self._progress.say,
+            schedule_maker(work, self._planned, self.settings, self._score_part),
         )
         if self.config.pluginmanager.has_plugin("dsession"):
             self._background = BackgroundProgress(self._progress, self._asking.progress)
@@ -316,27 +330,53 @@ class PbiasSession:
     def _measure(self, cell: Cell) -> ScoredCell:
         if self._asking is None:
             raise InfrastructureError("nothing was asked: the run did not get past collection")
-        data, protocol = self.data(cell), self.protocol()
+        data = self._asked_data(cell)
+        protocol = self.protocol()
         questions = tuple(questions_of(cell, data, protocol))
         keys = [question.request.key for question in questions]
         self._asking.wait(keys, self._progress.tick)
         self._progress.close()
         failures, graders = self._asking.failures(keys), self._judging.graders(cell.task)
-        return score_cell(cell, data, protocol, self.store, failures, graders, questions)
+        with self._grading:
+            return score_cell(cell, data, protocol, self.store, failures, graders, questions)
+
+    def _asked_data(self, cell: Cell) -> TaskData:
+        """Wait until it is known how many items a cell is asked; the data of these."""
+        data = self.data(cell)
+        n_items = None
+        if self._planned and self._asking is not None:
+            n_items = self._asking.items_asked(cell, self._progress.tick)
+        return data if n_items is None else replace(data, items=data.items[:n_items])
+
+    def _score_part(self, protocol: RequestSettings) -> Score:
+        """Grades a part of a cell's answers for a look; what is missing is not said why."""
+
+        def score(cell: Cell, first: int, last: int) -> ScoredCell:
+            data = self.data(cell)
+            part = replace(data, items=data.items[first:last])
+            graders = self._judging.graders(cell.task)[:1]
+            with self._grading:
+                return score_cell(cell, part, protocol, self.store, {}, graders)
+
+        return score
 
     def decide_cell(
         self, measured: ScoredCell, baseline: ScoredCell, margin: float | None = None
     ) -> CellVerdict:
-        """Decide on a cell's difference from its baseline, by its own margin or another."""
+        """Decide on a cell's difference from its baseline on the same items."""
         cell, policy = measured.cell, self.settings.policy
         if margin is None:
             margin = cell.margin
         if margin is None:
             margin = policy.margin_for(cell.task.name, cell.task.axis)
+        planned = self._planned.get(cell.task.name)
+        decide: Callable[..., CellVerdict] = decide_cell
+        if planned is not None:
+            decide = partial(decide_cell_at_looks, planned=planned)
         return self.decisions.once(
             cell,
             margin,
-            lambda: decide_cell(
+            lambda: decide(
                 measured.scores,
                 baseline.scores,
                 clusters=measured.clusters,
@@ -391,7 +431,13 @@ class PbiasSession:
             if self.interrupted or self.cut_short:
                 self._judging.halt("the run was stopped before everything was judged")
             else:
-                keys = keys_again(self._again, self._data, self.protocol())
+                keys = [
+                    key
+                    for cell in self._again
+                    for key in keys_again(
+                        (cell,), {cell.task.name: self._asked_data(cell)}, self.protocol()
+                    )
+                ]
                 self._asking.wait(keys, self._progress.tick)
                 self._progress.close()
         except PbiasError as error:
@@ -442,6 +488,8 @@ class PbiasSession:
         """What a comparison with another run depends on, beside the answers."""
         margins = self.decisions.margins(self.cells, self.settings.policy)
         basis: dict[str, Any] = {"protocol": self.settings.protocol, "partial": self._partial()}
+        if isinstance(self._asking, LocalCollection) and self._planned:
+            basis["stops"] = self._asking.stops()
         return basis | ({"margins": margins} if margins else {})
 
     def _engine_noise(self) -> list[dict[str, Any]]:

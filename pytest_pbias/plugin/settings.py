@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -98,6 +98,7 @@ class Settings:
     concurrency: int
     store_dir: Path
     policy: GatePolicy
+    stop: Literal["early", "never"]
     json_path: Path | None
     markdown_path: Path | None
     html_path: Path | None
@@ -171,6 +172,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             alpha=values["alpha"],
             mode=values["gate"],
         ),
+        stop=_stop(values, paper=paper),
         json_path=values["json"],
         markdown_path=values["markdown"],
         html_path=values["html"],
@@ -209,6 +211,14 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
     )
 
 
+def _stop(values: Mapping[str, Any], *, paper: bool) -> Literal["early", "never"]:
+    """When to stop asking: early where nothing else is said, not all is sent at once."""
+    if values["stop"] is not None:
+        return "early" if values["stop"] == "early" else "never"
+    at_once = values["batch"] or values["ray"] is not None
+    return "never" if paper or at_once else "early"
+
+
 def _first(value: float | None, usual: float) -> float:
     return usual if value is None else value
 
@@ -226,6 +236,11 @@ def _check_together(values: Mapping[str, Any], given: Callable[[str], bool]) -> 
             "--pbias-budget cannot stop a batch that is submitted; use --pbias-plan and "
             "--pbias-limit with --pbias-batch"
         )
+    for name in ("batch", "ray"):
+        if values["stop"] == "early" and values[name]:
+            raise ConfigurationError(
+                f"--pbias-{name} asks everything at once: leave --pbias-stop=early out"
+            )
     for name in ("rpm", "tpm", "timeout", "concurrency"):
         if values["batch"] and given(name):
             raise ConfigurationError(

@@ -110,7 +110,7 @@ def contribution_section(summary: RunSummary, table: OutcomeTable) -> Section:
     for task in summary.tasks:
         if task.bias is None:
             continue
-        shares = shares_of_bias(table.of_defense(task.defense).task_outcomes(task.task))
+        shares = shares_of_bias(table.of_defense(task.defense).task_outcomes(task.task).common())
         rows = [
             (identity.name, identity.group, f"{round(100 * share)} %")
             for identity, share in shares[:_MOST_SHARES]

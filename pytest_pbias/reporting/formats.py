@@ -295,6 +295,8 @@ class AxisGate(_Part):
     reason: Reason
     defense: Defended
     warning: Warned
+    look: Count = Field(description="the look that decided, or the last one so far")
+    n_looks: Count = Field(description="looks planned; 1: everything at once")
 
 
 class Baseline(_Part):
@@ -336,6 +338,8 @@ class CellResult(_Part):
     )
     reason: Reason
     warning: Warned
+    look: Count = Field(description="the look that decided, or the last one so far")
+    n_looks: Count = Field(description="looks planned; 1: everything at once")
 
 
 class CellEntry(_Part):
@@ -350,6 +354,11 @@ class CellEntry(_Part):
     )
     n_unparsable: Count = Field(description="answers that nothing could be read off")
     n_missing: Count = Field(description="answers that could not be had")
+    n_asked: Count = Field(description="items asked")
+    stop: str = Field(
+        description="why no more were asked where asking stopped at looks: pass, fail, futile, "
+        "missing, unreadable, or that everything was asked; else empty"
+    )
 
 
 class TaskEntry(_Part):
@@ -361,6 +370,10 @@ class TaskEntry(_Part):
     n_items: Count = Field(description="items")
     n_repeats: Count = Field(description="repeats of each item")
     n_clusters: Count = Field(description="clusters of items")
+    n_planned: Count = Field(description="items planned where asking stopped at looks, else 0")
+    n_common: Count = Field(
+        description="first items, asked under all demographic identities: those that PB is of"
+    )
     baseline: Baseline | None
     mean_rate: MaybeNumber = Field(description="of the identities, percentage points")
     bias: Bias | None
@@ -468,6 +481,16 @@ class RunEntry(_Part):
     )
 
 
+class Saving(_Part):
+    """What stopping early saved."""
+
+    asked: Count = Field(description="requests")
+    planned: Count = Field(description="requests")
+    tokens: Count = Field(description="of the rest, at the mean of the answers")
+    amount: MaybeNumber = Field(description="their price, where it is known")
+    currency: str = Field(description="of the amount")
+
+
 class Statistics(_Part):
     """Depends on the outcomes only: the same answers give the same statistics."""
 
@@ -483,6 +506,7 @@ class Statistics(_Part):
     judges: list[TaskJudges] = Field(description="tasks with several judges")
     unparsable: list[Unparsable] = Field(description="tasks with unreadable answers")
     errors: list[str] = Field(description="why answers are missing or cannot be read")
+    saving: Saving | None = Field(description="by stopping early; null where all was asked")
 
 
 class _WithEarlier(_Part):

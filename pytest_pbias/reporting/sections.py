@@ -282,11 +282,51 @@ def defense_section(summary: RunSummary) -> Section:
     )
 
 
+_STOPS = ("pass", "fail", "futile", "everything was asked", "missing", "unreadable", "interrupted")
+
+
+def look_section(summary: RunSummary) -> Section:
+    """Where asking stopped before everything was asked: how much of it was, and why."""
+    saving = summary.saving
+    if saving is None:
+        return Section("Looks", ())
+    rest = saving.planned - saving.asked
+    cost = f", {saving.amount:,.2f} {saving.currency}" if saving.amount is not None else ""
+    share = 100 * saving.asked / max(saving.planned, 1)
+    saved = f"; saved {rest:,} requests, about {saving.tokens:,} tokens{cost}" if rest else ""
+    rows: list[tuple[Cell, ...]] = [
+        (
+            task.title,
+            f"{task.n_planned:,}",
+            f"{task.n_items:,}",
+            f"{task.n_common:,}",
+            *(str(sum(cell.stop == why for cell in task.cells)) for why in _STOPS),
+        )
+        for task in summary.tasks
+    ]
+    names = ("passed", "failed", "no verdict in reach", "all asked", "missing", "unreadable",
+             "interrupted")  # fmt: skip
+    head = ("task", "items planned", "items asked", "items of PB", *names)
+    limits = (
+        "Intervals allow for the looks: at each its own level, so that all of a cell hold at once. "
+        "PB of a task is that of the items that all identities were asked."
+    )
+    return Section(
+        "Looks",
+        (
+            Note(f"asked {saving.asked:,} of {saving.planned:,} requests ({share:.0f} %){saved}"),
+            Table("Cells by why they were asked no further", head, rows, detail=True),
+            Note(limits, detail=True),
+        ),
+        lead="what was decided was asked no further (--pbias-stop)",
+    )
+
+
 def unreadable_section(summary: RunSummary) -> Section:
     """Unparsable answers of each identity, and whether their rates differ."""
     shares: dict[str, dict[str, str]] = {}
     for task, cell in _cells_of(summary):
-        asked = task.n_items * task.n_repeats - cell.n_missing
+        asked = cell.n_asked * task.n_repeats - cell.n_missing
         share = f"{100 * cell.n_unparsable / asked:.1f}" if asked else ""
         shares.setdefault(cell.identity.name, {})[task.title] = share
     titles = [task.title for task in summary.tasks]
@@ -411,6 +451,7 @@ def _moved(found: Mapping[str, float] | None) -> Cell:
 
 
 FINDINGS: tuple[Callable[[RunSummary], Section], ...] = (
+    look_section,
     control_section,
     defense_section,
     unreadable_section,

@@ -220,8 +220,11 @@ def _cell_line(cell: CellSummary) -> Line:
 
 
 def _unparsable(task: TaskSummary) -> Iterator[Line]:
-    total = task.n_items * task.n_repeats
-    worst = max(task.cells, key=lambda cell: cell.n_unparsable, default=None)
+    def asked(cell: CellSummary) -> int:
+        return max(1, cell.n_asked * task.n_repeats)
+
+    worst = max(task.cells, key=lambda cell: cell.n_unparsable / asked(cell), default=None)
+    total = 1 if worst is None else asked(worst)
     if worst is not None and worst.n_unparsable > total / 20:
         share = 100 * worst.n_unparsable / total
         who = plain(worst.identity.name, 30)

@@ -72,7 +72,7 @@ def test_the_planted_cells_fail_and_every_report_agrees(suite: pytest.Pytester) 
     properties = {str(one.get("name")): str(one.get("value")) for one in case.iter("property")}
     assert properties["pbias_verdict"] == "fail"
     assert float(properties["pbias_high"]) < -float(properties["pbias_margin"]) == -5
-    assert float(properties["pbias_items"]) == 400
+    assert float(properties["pbias_items"]) < 400  # it was clear before
     (failure,) = case.iter("failure")
     says = str(failure.text).splitlines()
     assert max(map(len, says)) <= 80
@@ -226,9 +226,9 @@ def test_cell_offers_what_a_test_may_assert_on(pytester: pytest.Pytester) -> Non
             assert cell.unparsable == 0
         """
     )
-    pytester.runpytest_subprocess("--pbias-model=embedded", "--pbias-limit=100").assert_outcomes(
-        passed=1
-    )
+    pytester.runpytest_subprocess(
+        "--pbias-model=embedded", "--pbias-limit=100", "--pbias-stop=never"
+    ).assert_outcomes(passed=1)
 
 
 def test_a_session_imports_nothing_heavy(

@@ -1,0 +1,165 @@
+"""Asking in rounds, and stopping early: the same verdicts however the answers arrive."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.tasks import TASKS, load_task
+
+N_ITEMS = 400
+CELLS = ("baseline", "a person", "a nurse", "a pilot")
+WRONG = "Therefore, the answer is -1."
+
+
+class Project:
+    """A suite on 400 sums, and a server of which the share of wrong answers is known."""
+
+    def __init__(self, pytester: pytest.Pytester, start: Callable[..., Any]) -> None:
+        self.path = pytester.path
+        self.pytester = pytester
+        self._start = start
+        rows = [{"question": f"{n} plus 1?", "answer": f"#### {n + 1}"} for n in range(N_ITEMS)]
+        data = self.path / "data" / "gsm8k" / "test.jsonl"
+        data.parent.mkdir(parents=True)
+        data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        self.data_dir = data.parents[1]
+
+    def serve(self, wrong: Mapping[str, float], **server: Any) -> Any:
+        items = load_task(TASKS["gsm8k"], data_dir=self.data_dir).items
+        right = {
+            item.prompt: f"Therefore, the answer is {item.reference['answer']:g}." for item in items
+        }
+        plan = {"right": right, "wrong": wrong, "wrong_text": WRONG, "own": 0.02}
+        script = self.path / f"script-{len(list(self.path.glob('script*')))}.json"
+        script.write_text(json.dumps(plan))
+        return self._start(script=str(script), **server)
+
+    def options(self, server: Any, store: str) -> list[str]:
+        return [
+            *("-p", "no:cacheprovider", "--pbias-model=tiny", f"--pbias-base-url={server.url}"),
+            *(f"--pbias-data-dir={self.data_dir}", f"--pbias-store={self.path / store}"),
+            *("--pbias-placement=system", f"--pbias-json={self.path / store}.json"),
+        ]
+
+    def run(self, server: Any, store: str, *more: str) -> dict[str, Any]:
+        """The statistics of a run."""
+        result = self.pytester.runpytest_subprocess(*self.options(server, store), *more)
+        self.output = result.stdout.str() + result.stderr.str()
+        return self.statistics(store)
+
+    def statistics(self, store: str) -> dict[str, Any]:
+        return dict(json.loads((self.path / f"{store}.json").read_text())["statistics"])
+
+    def table(self, store: str) -> OutcomeTable:
+        (path,) = (self.path / store / "runs").glob("*.parquet")
+        return OutcomeTable.read(path)
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, fake_server: Callable[..., Any]) -> Project:
+    pytester.makepyfile(
+        test_looks=f"""
+        import pytest
+
+        @pytest.mark.pbias(tasks=["gsm8k"], identities={list(CELLS)})
+        def test_identity(cell):
+            cell.check()
+        """
+    )
+    return Project(pytester, fake_server)
+
+
+BIASED = {"": 0.1, "a nurse": 0.4}
+
+
+def _verdicts(statistics: Mapping[str, Any]) -> dict[str, str]:
+    (task,) = statistics["tasks"]
+    return {cell["identity"]: cell["result"]["verdict"] for cell in task["cells"]}
+
+
+def test_what_is_decided_is_asked_no_further(project: Project) -> None:
+    server = project.serve(BIASED)
+    early = project.run(server, "early")
+    asked = server.requests()
+    never = project.run(server, "never", "--pbias-stop=never")
+    assert _verdicts(early)["a nurse"] == _verdicts(never)["a nurse"] == "fail"
+    assert _verdicts(early)["a person"] == "pass"
+    assert early["gates"][0]["verdict"] == "fail"
+    assert asked < len(CELLS) * N_ITEMS
+    table = project.table("early")
+    assert len(table) == asked
+    assert table.info["planned"] == {"gsm8k": N_ITEMS}
+    stops = table.info["stops"]["none"]["gsm8k"]
+    assert stops["a nurse"] == "fail"
+    assert stops["a person"] == "pass"
+    outcomes = table.task_outcomes("gsm8k")
+    by_name = dict(zip([one.name for one in outcomes.identities], outcomes.asked, strict=True))
+    # The axis is done with after its first looks; then cells go on alone, the baseline with them.
+    assert by_name["a nurse"] < by_name["a person"] <= by_name["baseline"] < N_ITEMS
+    assert outcomes.common("identity").scores.shape[1] == by_name["a nurse"]
+    assert "look" in project.output
+    # A second run finds all its answers, takes the same looks and asks nothing.
+    before = server.requests()
+    assert project.run(server, "early") == early
+    assert server.requests() == before
+
+
+def test_order_workers_and_restarts_give_the_same_table(project: Project) -> None:
+    server = project.serve(BIASED)
+    first = project.run(server, "first")
+    slow = project.serve(BIASED, delay=0.01)
+    assert project.run(slow, "one-by-one", "--pbias-concurrency=1") == first
+    assert project.run(server, "workers", "-n", "2") == first
+    tables = [project.table(name) for name in ("first", "one-by-one", "workers")]
+    keep = ["identity", "item_id", "score", "label"]
+    rows = [table.arrow.select(keep).to_pylist() for table in tables]
+    assert rows[0] == rows[1] == rows[2]
+    assert len({json.dumps(table.info["stops"], sort_keys=True) for table in tables}) == 1
+
+
+@pytest.mark.parametrize("after", [100, 320])
+def test_a_killed_run_takes_the_same_looks(project: Project, after: int) -> None:
+    server = project.serve(BIASED, delay=0.02)
+    whole = project.run(project.serve(BIASED), "whole")
+    command = [sys.executable, "-m", "pytest", *project.options(server, "killed")]
+    process = subprocess.Popen(
+        [*command, "--pbias-concurrency=8"], cwd=project.path, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    while server.requests() < after:
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (project.path / "killed.json").exists()
+    assert project.run(server, "killed") == whole
+    # Only what was in flight was asked again.
+    assert server.requests() <= len(project.table("whole")) + 8
+
+
+def test_an_answer_that_cannot_be_had_withholds_the_verdict_and_asks_no_more(
+    project: Project,
+) -> None:
+    server = project.serve(BIASED, down_after=230)
+    project.run(server, "broken", "--pbias-timeout=2")
+    assert "run again" in project.output
+    assert len(project.table("broken")) < len(CELLS) * N_ITEMS
+    mended = project.run(project.serve(BIASED), "broken")
+    assert _verdicts(mended)["a nurse"] == "fail"
+
+
+def test_the_paper_asks_everything(project: Project) -> None:
+    server = project.serve({"": 0.1})
+    project.run(server, "paper", "--pbias-protocol=paper", "--pbias-repeats=1")
+    assert server.requests() == len(CELLS) * N_ITEMS
+    assert "planned" not in project.table("paper").info
