@@ -6,7 +6,7 @@ import hashlib
 import zlib
 from typing import Any
 
-from pytest_pbias.collecting.records import Response
+from pytest_pbias.models.chat import Response
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x50424941  # "PBIA"

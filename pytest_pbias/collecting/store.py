@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from pytest_pbias.collecting import schema
 from pytest_pbias.collecting.database import Connections
-from pytest_pbias.collecting.records import Failure, Response
-from pytest_pbias.models.chat import no_answer
+from pytest_pbias.collecting.records import Failure
+from pytest_pbias.models.chat import Response, no_answer
 
 _ROWS = 100  # rows per INSERT, 8 variables each
 _CHUNK = 900  # keys per IN (...) list; below SQLite's oldest limit on variables

@@ -15,11 +15,11 @@ import pytest
 from pytest_pbias.analysis.condition import parse_expression
 from pytest_pbias.collecting.collector import unlimited
 from pytest_pbias.collecting.cost import Price, find_price, parse_budget, spending_check
-from pytest_pbias.collecting.records import Sampling
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.grading.judges import JudgeModel
 from pytest_pbias.models import ModelSpec, resolve_model
+from pytest_pbias.models.chat import Sampling
 from pytest_pbias.models.vllm import VllmSettings
 from pytest_pbias.outcomes.saved_runs import LATEST, LATEST_OF, find_run, list_runs
 from pytest_pbias.plugin.options import is_given, option_folder, read_options

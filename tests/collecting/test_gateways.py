@@ -11,14 +11,14 @@ from aiohttp import web
 
 from pytest_pbias.collecting import Collector, Store
 from pytest_pbias.collecting.limits import Breaker
-from pytest_pbias.collecting.records import Request, Sampling
+from pytest_pbias.models.chat import ChatRequest, Sampling
 from pytest_pbias.models.client import Endpoint
 from tests.models.httpserver import GOOD, KEY, serving
 
 
-def _requests(count: int) -> list[Request]:
+def _requests(count: int) -> list[ChatRequest]:
     return [
-        Request(f"k{n}", ({"role": "user", "content": str(n)},), Sampling(), 0)
+        ChatRequest(f"k{n}", ({"role": "user", "content": str(n)},), Sampling(), 0)
         for n in range(count)
     ]
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_pbias.collecting.records import Failure, Response
+from pytest_pbias.collecting.records import Failure
 from pytest_pbias.collecting.store import GradeRecord, Store, grade_key
 from pytest_pbias.errors import StoreError
-from pytest_pbias.models.chat import FAILED_FINISH, is_blank
+from pytest_pbias.models.chat import FAILED_FINISH, Response, is_blank
 
 any_text = st.text(st.characters(exclude_categories=()))
 answers = any_text.filter(lambda text: not is_blank(text))
@@ -186,7 +186,7 @@ def test_disk_full_is_one_line_and_loses_nothing_stored(tmp_path: Path, store: S
     code = """
         import resource, signal, sys
         from pathlib import Path
-        from pytest_pbias.collecting.records import Response
+        from pytest_pbias.models.chat import Response
         from pytest_pbias.collecting.store import Store
         from pytest_pbias.errors import StoreError
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -216,7 +216,7 @@ def test_two_processes_write_at_once(store: Store) -> None:
     code = """
         import sys
         from pathlib import Path
-        from pytest_pbias.collecting.records import Response
+        from pytest_pbias.models.chat import Response
         from pytest_pbias.collecting.store import Store
         store = Store(Path(sys.argv[1]))
         for n in range(int(sys.argv[2]), 400, 2):

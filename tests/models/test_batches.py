@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from pytest_pbias.models.batches import BatchEndpoint
-from pytest_pbias.models.chat import EndpointError, Reply
+from pytest_pbias.models.chat import EndpointError, Response
 
 
 @pytest.fixture
-def read_results() -> Iterator[Callable[[bytes], dict[str, Reply | EndpointError]]]:
+def read_results() -> Iterator[Callable[[bytes], dict[str, Response | EndpointError]]]:
     content = b""
 
     class Handler(BaseHTTPRequestHandler):
@@ -33,11 +33,11 @@ def read_results() -> Iterator[Callable[[bytes], dict[str, Reply | EndpointError
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
 
-    def read(file: bytes) -> dict[str, Reply | EndpointError]:
+    def read(file: bytes) -> dict[str, Response | EndpointError]:
         nonlocal content
         content = file
 
-        async def ask() -> dict[str, Reply | EndpointError]:
+        async def ask() -> dict[str, Response | EndpointError]:
             endpoint = BatchEndpoint(f"http://127.0.0.1:{server.server_port}/v1", "tiny", "EMPTY")
             try:
                 return await endpoint.results("file")
