@@ -74,12 +74,12 @@ class Sampling:
 
     def keyed(self) -> Mapping[str, float]:
         """What the key of a response is made of. The mapping is shared: do not change it."""
-        return _unlike_default(self, _ALWAYS_KEYED)
+        return _unlike_default(self, FIRST_PARAMETERS)
 
 
 _ALWAYS_SENT = ("max_tokens", "temperature")
-# The first version's. Keys of other parameters at their defaults are those of stores without them.
-_ALWAYS_KEYED = ("max_tokens", "temperature", "top_p", "top_k")
+FIRST_PARAMETERS = ("max_tokens", "temperature", "top_p", "top_k")
+"""The first version's: its stores' keys and its tables' columns are of these and no others."""
 
 
 @lru_cache(maxsize=64)

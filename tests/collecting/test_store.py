@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_pbias.collecting.records import Failure
-from pytest_pbias.collecting.store import GradeRecord, Store, grade_key
+from pytest_pbias.collecting.records import Failure, Grade
+from pytest_pbias.collecting.store import Store, grade_key
 from pytest_pbias.errors import StoreError
 from pytest_pbias.models.chat import FAILED_FINISH, Response, is_blank
 
@@ -260,8 +260,8 @@ def test_grades_meta_and_failures(store: Store) -> None:
     key = grade_key("choice", "1", "mmlu/1", "(A) \ud800")
     assert key != grade_key("choice", "2", "mmlu/1", "(A) \ud800")
     assert key != grade_key("choic", "e1", "mmlu/1", "(A) \ud800")
-    store.put_grades({key: GradeRecord(1.0, "correct", True)})
-    assert store.get_grades([key, "other"]) == {key: GradeRecord(1.0, "correct", True)}
+    store.put_grades({key: Grade(1.0, "correct", True)})
+    assert store.get_grades([key, "other"]) == {key: Grade(1.0, "correct", True)}
     store.put_meta("plan", json.dumps([1]))
     store.put_meta("plan", json.dumps([2]))
     assert store.get_meta("plan") == "[2]"

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from pytest_pbias.collecting.collector import Collector
 from pytest_pbias.collecting.cost import find_price
-from pytest_pbias.collecting.records import prompt_hash, request_key
+from pytest_pbias.collecting.records import Grade, prompt_hash, request_key
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import ConfigurationError, PbiasError, StoreError
-from pytest_pbias.grading.base import Grade, Graded, Ungraded
+from pytest_pbias.grading.base import Graded, Ungraded
 from pytest_pbias.grading.judges.base import Criterion, Exchange, JudgeModel
 from pytest_pbias.grading.judges.rubrics import RUBRICS, Rubric
 from pytest_pbias.models import ModelSpec, resolve_model
