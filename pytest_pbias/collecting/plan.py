@@ -37,7 +37,6 @@ class RequestSettings:
 
 
 MOST_REPEATS = 1_000_000
-
 """The most repeats of an item: those of a second asking are numbered from here.
 
 The number is part of request keys, so it must never change.

@@ -12,7 +12,9 @@ from typing import Any
 import pyarrow.parquet as pq
 from aiohttp import web
 
+from pytest_pbias.collecting import plan
 from pytest_pbias.models.embedded import data_dir
+from pytest_pbias.plugin import options
 from tests.models.httpserver import GOOD, serving
 
 # What an edit of `models/chat.py` and one of `plugin/options.py` would do, before anything else is
@@ -42,6 +44,11 @@ import pytest
 def test_one(cell):
     cell.responses
 """
+
+
+def test_repeats_of_a_second_asking_are_numbered_after_the_most_that_an_option_takes() -> None:
+    assert options.MOST_REPEATS == plan.MOST_REPEATS
+    assert options.find_option("repeats").most == plan.MOST_REPEATS
 
 
 def test_a_new_field_reaches_body_key_table_report_and_comparison(tmp_path: Path) -> None:
