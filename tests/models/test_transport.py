@@ -23,7 +23,15 @@ from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models.chat import EndpointError
 from pytest_pbias.models.client import Endpoint
 from pytest_pbias.models.transport import environment_proxy
-from tests.models.httpserver import GOOD, KEY, ask, connect_proxy, list_models, serving
+from tests.models.httpserver import (
+    GOOD,
+    KEY,
+    ask,
+    chat_request,
+    connect_proxy,
+    list_models,
+    serving,
+)
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
@@ -74,7 +82,7 @@ def test_connections_are_kept() -> None:
     async def main(url: str) -> None:
         endpoint = Endpoint(url, "tiny", KEY)
         for _ in range(5):
-            await endpoint.ask([{"role": "user", "content": "q"}], max_tokens=5, temperature=0.0)
+            await endpoint.ask(chat_request())
         await endpoint.aclose()
 
     with serving(chat) as url:
