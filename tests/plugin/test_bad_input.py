@@ -240,9 +240,9 @@ def test_a_refused_connection(suite: pytest.Pytester) -> None:
 
 
 def test_a_model_the_server_does_not_serve(
-    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+    suite: pytest.Pytester, fake_server: Callable[..., Any]
 ) -> None:
-    server = faulty_server(models=["tiny"])
+    server = fake_server(models=["tiny"])
     said = _error(
         suite.runpytest_subprocess(
             "--pbias-model=tinny",

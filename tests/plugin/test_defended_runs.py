@@ -76,8 +76,8 @@ def test_each_defense_is_asked_judged_and_compared(
     assert (stripped.scores == baseline).all()
 
 
-def test_strip_asks_nothing_new(small: pytest.Pytester, faulty_server: Callable[..., Any]) -> None:
-    server = faulty_server()
+def test_strip_asks_nothing_new(small: pytest.Pytester, fake_server: Callable[..., Any]) -> None:
+    server = fake_server()
     _run(small, server.url, "--pbias-model=tiny", "--pbias-limit=5")
     asked = server.requests()
     assert asked >= 15
