@@ -218,7 +218,7 @@ class ConditionOutcome(_Part):
 
 
 class ComparisonGate(_Part):
-    """What the expression of --fail came to."""
+    """What the expression came to that says when the new run is worse."""
 
     verdict: Verdict
     outcomes: list[ConditionOutcome]
@@ -250,7 +250,7 @@ class ComparisonDocument(Comparison):
         json_schema_extra={
             "$schema": _DRAFT,
             "$id": f"{_ADDRESS}/comparison.schema.json",
-            "description": "What `pbias compare --json` writes. Changes are new minus old, in "
+            "description": "What `pbias compare` writes as JSON. Changes are new minus old, in "
             f"percentage points. {_IGNORE}",
         },
     )
