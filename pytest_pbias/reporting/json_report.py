@@ -26,7 +26,7 @@ def to_json(summary: RunSummary, comparison: Mapping[str, Any] | None = None) ->
 
     ``comparison`` with an earlier run is that of ``comparing.comparison_json``.
     """
-    run = asdict(summary.run)
+    run = summary.run.to_plain()
     data, revisions = run.pop("data"), run.pop("revisions")
     return {
         "format": "pytest-pbias",
