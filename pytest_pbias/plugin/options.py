@@ -215,7 +215,7 @@ _PROTOCOL = (
 _MITIGATION = (
     Option(
         "defense",
-        "prompt defences to ask under, such as ignore-identity,strip; or a .toml file of your own",
+        "prompt defenses to ask under, such as ignore-identity,strip; or a .toml file of your own",
         "names",
         "NAMES",
         "none",
@@ -402,7 +402,7 @@ _RUNS = (
     ),
     Option(
         "compare-anyway",
-        "judge compare-fail although the runs were asked otherwise, or the earlier lacks answers",
+        "decide compare-fail although the runs were asked otherwise, or the earlier lacks answers",
         kind="flag",
     ),
 )

@@ -52,7 +52,7 @@ class RunSettings:
     """How this run is kept, and what it is compared with.
 
     ``compare`` is the name given, ``earlier`` the file it stands for: None where no run is kept
-    yet and the newest was asked for. ``fail`` is the expression to judge by, or None.
+    yet and the newest was asked for. ``fail`` is the expression to decide by, or None.
     """
 
     tag: str = ""

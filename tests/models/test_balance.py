@@ -6,11 +6,9 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,27 +19,16 @@ from pytest_pbias.models.balance import Balanced
 from pytest_pbias.models.chat import EndpointError, Response
 from pytest_pbias.models.client import Endpoint
 from pytest_pbias.models.negotiation import check_served_model, open_endpoint
-from pytest_pbias.models.process import ServerProcess
+from tests.fakes.running import FakeServer
 from tests.models.httpserver import chat_request, deaf_server
 
-SERVER = Path(__file__).parents[1] / "collecting" / "chatserver.py"
 DEAD = "http://127.0.0.1:9/v1"
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., str]]:
-    started: list[ServerProcess] = []
-
-    def start(**config: Any) -> str:
-        command = [sys.executable, str(SERVER), json.dumps(config)]
-        process = ServerProcess(command, log=tmp_path / f"{len(started)}.log")
-        process.start()
-        started.append(process)
-        return process.wait_ready(r"listening on (\S+)", 20)[1] + "/v1"
-
-    yield start
-    for process in started:
-        process.stop()
+def serve(fake_server: Callable[..., FakeServer]) -> Callable[..., str]:
+    """Start a fake server; its base URL."""
+    return lambda **config: fake_server(**config).url
 
 
 def stats(url: str) -> dict[str, Any]:
@@ -173,8 +160,8 @@ def test_the_list_of_models_comes_from_any(serve: Callable[..., str]) -> None:
         finally:
             await balanced.aclose()
 
-    assert asyncio.run(listed(DEAD, serve(no_models=True), serve())) == ["tiny"]
-    assert asyncio.run(listed(DEAD, serve(no_models=True))) is None
+    assert asyncio.run(listed(DEAD, serve(models=None), serve())) == ["tiny"]
+    assert asyncio.run(listed(DEAD, serve(models=None))) is None
     with pytest.raises(EndpointError):
         asyncio.run(listed(DEAD, DEAD))
 

@@ -92,7 +92,7 @@ def _error(result: pytest.RunResult) -> str:
         (["--pbias-model=embedded", "--pbias-judge=llm:"], "'llm:' has nothing after its colon"),
         (
             ["--pbias-model=embedded", "--pbias-defense=strip,,none"],
-            "--pbias-defense: no defence is named at one",
+            "--pbias-defense: no defense is named at one",
         ),
     ],
 )
@@ -243,9 +243,9 @@ def test_a_refused_connection(suite: pytest.Pytester) -> None:
 
 
 def test_a_model_the_server_does_not_serve(
-    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+    suite: pytest.Pytester, fake_server: Callable[..., Any]
 ) -> None:
-    server = faulty_server(models=["tiny"])
+    server = fake_server(models=["tiny"])
     said = _error(
         suite.runpytest_subprocess(
             "--pbias-model=tinny",

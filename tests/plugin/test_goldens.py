@@ -86,7 +86,7 @@ class Project:
 def project(
     right: dict[str, str],
     pytester: pytest.Pytester,
-    faulty_server: Callable[..., Any],
+    fake_server: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Project:
     for name in ("CI", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS"):
@@ -101,7 +101,7 @@ def project(
             cell.check()
         """
     )
-    return Project(pytester, faulty_server, right)
+    return Project(pytester, fake_server, right)
 
 
 def check(name: str, output: str) -> None:
