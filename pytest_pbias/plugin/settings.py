@@ -26,7 +26,7 @@ from pytest_pbias.plugin.options import is_given, option_folder, read_options
 from pytest_pbias.prompts import Defense, Placement, resolve_defenses
 from pytest_pbias.tasks import TASKS, PromptProtocol, resolve_task
 
-# arXiv 2406.11107v3: at most 300 new tokens, top_k 10, default temperature, three runs.
+# arXiv 2406.11107v3: at most 300 new tokens, top_k 10, default temperature, three repeats.
 _PAPER_SAMPLING = Sampling(max_tokens=300, temperature=1.0, top_k=10)
 _PAPER_REPEATS = 3
 # A vLLM of our own schedules what it is given: it may have many requests at once, as many as it

@@ -6,16 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
-from aiohttp import web
 
 from pytest_pbias.collecting import plan
 from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.plugin import options
-from tests.models.httpserver import GOOD, serving
+from tests.fakes.running import FakeServer
 
 # What an edit of `models/chat.py` and one of `plugin/options.py` would do, before anything else is
 # imported: a field with its default, and an option of the same name.
@@ -51,17 +50,15 @@ def test_repeats_of_a_second_asking_are_numbered_after_the_most_that_an_option_t
     assert options.find_option("repeats").most == plan.MOST_REPEATS
 
 
-def test_a_new_field_reaches_body_key_table_report_and_comparison(tmp_path: Path) -> None:
+def test_a_new_field_reaches_body_key_table_report_and_comparison(
+    tmp_path: Path, fake_server: Callable[..., FakeServer]
+) -> None:
     (tmp_path / "test_suite.py").write_text(SUITE)
     (tmp_path / "wider.py").write_text(WIDER)
-    bodies: list[dict[str, Any]] = []
+    server = fake_server()
 
-    async def chat(request: web.Request) -> web.Response:
-        bodies.append(await request.json())
-        return web.json_response(GOOD)
-
-    def session(url: str, *command: str) -> str:
-        shared = [f"--pbias-base-url={url}", "--pbias-model=tiny", "--pbias-limit=3"]
+    def session(*command: str) -> str:
+        shared = [f"--pbias-base-url={server.url}", "--pbias-model=tiny", "--pbias-limit=3"]
         shared += [f"--pbias-data-dir={data_dir()}", "--pbias-placement=user"]
         shared += ["-p", "no:cacheprovider"]
         done = subprocess.run(
@@ -75,22 +72,20 @@ def test_a_new_field_reaches_body_key_table_report_and_comparison(tmp_path: Path
         assert done.returncode in (0, 1), done.stdout + done.stderr
         return done.stdout
 
-    with serving(chat) as url:
-        session(url, "-m", "pytest", "--pbias-table=before.parquet")
-        assert len(bodies) == 6
-        assert all("min_p" not in body for body in bodies)
-        # At its default the new parameter changes nothing: answers of older stores are found.
-        session(url, "wider.py", "--pbias-table=usual.parquet")
-        assert len(bodies) == 6
-        said = session(
-            url,
-            "wider.py",
-            "--pbias-min-p=0.25",
-            "--pbias-table=after.parquet",
-            "--pbias-json=out.json",
-            "--pbias-compare=1",
-        )
-    assert [body.get("min_p") for body in bodies] == [None] * 6 + [0.25] * 6
+    session("-m", "pytest", "--pbias-table=before.parquet")
+    assert len(server.asked()) == 6
+    assert all("min_p" not in body for body in server.asked())
+    # At its default the new parameter changes nothing: answers of older stores are found.
+    session("wider.py", "--pbias-table=usual.parquet")
+    assert len(server.asked()) == 6
+    said = session(
+        "wider.py",
+        "--pbias-min-p=0.25",
+        "--pbias-table=after.parquet",
+        "--pbias-json=out.json",
+        "--pbias-compare=1",
+    )
+    assert [body.get("min_p") for body in server.asked()] == [None] * 6 + [0.25] * 6
     tables = [pq.read_table(tmp_path / f"{name}.parquet") for name in ("before", "usual", "after")]
     keys = [set(table["request_key"].to_pylist()) for table in tables]
     assert len(keys[0]) == 6
