@@ -17,7 +17,14 @@ from pytest_pbias.files.writing import whole_file
 from pytest_pbias.outcomes.arrays import OUTCOME_COLUMNS, TaskOutcomes, task_arrays
 from pytest_pbias.outcomes.conversion import arrow_array, repeated, row_numbers, scalar
 from pytest_pbias.outcomes.facts import RunFacts, decode_run, encode_run
-from pytest_pbias.outcomes.schema import INFO_KEY, SCHEMA, SCHEMA_VERSION, VERSION_KEY, upgrade
+from pytest_pbias.outcomes.schema import (
+    INFO_KEY,
+    SCHEMA,
+    SCHEMA_VERSION,
+    VERSION_KEY,
+    require_text,
+    upgrade,
+)
 from pytest_pbias.outcomes.spool import LONG, Spool, Spooled
 
 _GROUP_ROWS = 1024  # at least, of a table that is written from a spool
@@ -147,7 +154,8 @@ class OutcomeTable:
                 malformed.
         """
         try:
-            names = [name for name in pq.read_schema(path).names if name not in leave_out]
+            stored = pq.read_schema(path)
+            names = [name for name in stored.names if name not in leave_out]
             table = pq.read_table(path, columns=names)
         except (OSError, pa.ArrowException) as error:
             reason = str(error).splitlines()[0]
@@ -160,6 +168,9 @@ class OutcomeTable:
                 f"{path}: has schema version {version}, this version reads up to "
                 f"{SCHEMA_VERSION}; upgrade pytest-pbias"
             )
+        for name in leave_out:
+            if name in SCHEMA.names and name in stored.names:
+                require_text(stored.field(name).type, name, path)
         info = decode_run(table.schema.metadata.get(INFO_KEY), str(path))
         return cls(upgrade(table, int(version), path, leave_out), info=info)
 

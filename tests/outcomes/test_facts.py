@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -210,3 +211,52 @@ def _with_facts(path: Path, stored: bytes) -> Path:
     metadata = dict(table.schema.metadata) | {INFO_KEY: stored}
     pq.write_table(table.replace_schema_metadata(metadata), path)
     return path
+
+
+N_ROWS = pq.read_metadata(DATA / "outcomes-v2.parquet").num_rows
+COLUMNS: dict[str, tuple[str, pa.Array, str]] = {
+    "structs": ("identity", pa.array([{"a": 1}] * N_ROWS), "identity holds 'struct<a: int64>'"),
+    "numbers": ("task", pa.array([1] * N_ROWS), "task holds 'int64', which is not to be read as"),
+    "bytes": ("group", pa.array([b"\xff\xfe"] * N_ROWS), "group holds 'binary', which is not to"),
+    "texts": ("score", pa.array(["x"] * N_ROWS), "score holds 'string', which is not to be read"),
+    "answers": ("response", pa.array([1] * N_ROWS), "response holds 'int64', not text"),
+    "huge": ("run", pa.array([2**40] * N_ROWS), "repeat holds 'int64', which is not to be read"),
+    "nulls": ("item_id", pa.nulls(N_ROWS, pa.string()), f"item_id is empty in {N_ROWS} of"),
+    "an axis": ("axis", pa.array(["\x1b[31m"] * N_ROWS), r"axis has '\x1b[31m', which is none of"),
+    "a kind": ("kind", pa.array(["alien"] * N_ROWS), "kind has 'alien', which is none of identity"),
+    "a score": ("score", pa.array([7.0] * N_ROWS), "score has 7, which is not from 0 to 1"),
+    "below 0": ("run", pa.array([-1] * N_ROWS), "repeat has -1, which is not from 0 to"),
+    "a gap": ("run", pa.array([0, 9] * (N_ROWS // 2)), "repeat has 9, which is not from 0 to 1"),
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_wrong_columns_are_one_line_with_file_and_column(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    column, values, said = COLUMNS[name]
+    table = pq.read_table(DATA / "outcomes-v2.parquet")
+    path = tmp_path / "t.parquet"
+    pq.write_table(table.set_column(table.schema.get_field_index(column), column, values), path)
+    assert main(["report", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"pbias: {path}: column {said}")
+    assert error.count("\n") == 1
+
+
+def test_a_floor_that_is_not_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = pq.read_table(DATA / "outcomes-v2.parquet")
+    path, number = tmp_path / "t.parquet", table.schema.get_field_index("floor")
+    pq.write_table(table.set_column(number, "floor", pa.nulls(N_ROWS, pa.float64())), path)
+    assert main(["report", str(path)]) == 2
+    said = "pbias: the table does not say the floor of 'mmlu' (column floor)\n"
+    assert capsys.readouterr().err == said
+
+
+def test_scores_may_be_missing_and_a_table_may_have_no_rows(tmp_path: Path) -> None:
+    table = pq.read_table(DATA / "outcomes-v2.parquet")
+    number = table.schema.get_field_index("score")
+    missing = table.set_column(number, "score", pa.array([None, float("nan")] * (N_ROWS // 2)))
+    for name, one in (("missing", missing), ("none", table.slice(0, 0))):
+        pq.write_table(one, tmp_path / f"{name}.parquet")
+        assert len(OutcomeTable.read(tmp_path / f"{name}.parquet")) == len(one)
