@@ -230,7 +230,7 @@ def make_llm_judge(argument: str, model: JudgeModel) -> LlmJudge:
         )
     if model.model is None:
         raise ConfigurationError(
-            "the llm judge needs a model: give its name, and its endpoint (judge-base-url)",
+            "the llm judge needs a model: give its name, and the base URL of its endpoint",
             setting="judge-model",
         )
     known = KEY_ENV if os.environ.get(KEY_ENV) else None
