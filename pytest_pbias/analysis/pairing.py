@@ -73,10 +73,10 @@ def setup_differences(new: OutcomeTable, old: OutcomeTable) -> tuple[SetupDiffer
     found: list[SetupDifference] = []
     if _n_missing(old) or _n_missing(new):
         found.append(SetupDifference("missing", "", _missing(old), _missing(new), True))
-    ends = [str(run.info.get("partial") or _WHOLE) for run in (old, new)]
+    ends = [run.info.partial or _WHOLE for run in (old, new)]
     if ends != [_WHOLE, _WHOLE]:
         found.append(SetupDifference("partial", "", ends[0], ends[1], True))
-    old_protocol, new_protocol = (str(run.info.get("protocol", "")) for run in (old, new))
+    old_protocol, new_protocol = (run.info.protocol for run in (old, new))
     if old_protocol and new_protocol and old_protocol != new_protocol:
         found.append(SetupDifference("protocol", "", old_protocol, new_protocol, True))
     prompts = _changed_prompts(new, old)

@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         OutcomeTable.read(find_run(name, options.store)) for name in (options.old, options.new)
     )
     old, new = (select_defense(table, options.defense) for table in (old, new))
-    policy = GatePolicy.from_plain(new.info.get("policy", {}))
+    policy = GatePolicy.of_run(new.info)
     pairs = pair_runs(new, old)
     comparison = compare_runs(new, old, policy, pairs=pairs)
     gate, refused = None, None

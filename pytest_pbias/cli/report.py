@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     """
     path = find_run(options.run, options.store)
     table = OutcomeTable.read(path, leave_out=_LONG)
-    policy = GatePolicy.from_plain(table.info.get("policy", {}))
+    policy = GatePolicy.of_run(table.info)
     summary = summarize(table, policy, seed=options.seed)
     compared = None
     if options.compare is not None:

@@ -249,8 +249,8 @@ def normalize_base_url(base_url: str) -> str:
 def _unknown(name: str, aliases: dict[str, Alias]) -> str:
     hint = near_matches(name, [EMBEDDED, *aliases])
     return (
-        f"unknown model {quoted(name)}: {hint} (any name goes with the address of a server of "
-        "yours that serves it: base-url)"
+        f"unknown model {quoted(name)}: {hint} (any name goes with the base URL of a server "
+        "of yours that serves it)"
     )
 
 

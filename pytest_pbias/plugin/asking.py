@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pytest_pbias.collecting import Collector, Store, store_wait
 from pytest_pbias.collecting.limits import RetryPolicy
@@ -19,7 +18,9 @@ from pytest_pbias.collecting.records import Failure, Progress
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
 from pytest_pbias.models import ModelSpec
 from pytest_pbias.models.process import ServerProcess
+from pytest_pbias.models.spec import ServerFacts
 from pytest_pbias.models.vllm import START_SECONDS, VllmServer
+from pytest_pbias.outcomes.facts import decode_facts, facts_to_plain
 from pytest_pbias.plugin.settings import Settings
 from pytest_pbias.prompts import Placement
 
@@ -73,20 +74,24 @@ def start_embedded(spec: ModelSpec, logs: Path) -> tuple[ServerProcess, str]:
     return server, f"{address.group(1)}/v1"
 
 
-def remember_server(store: Store, spec: ModelSpec, facts: dict[str, Any]) -> None:
+def remember_server(store: Store, spec: ModelSpec, facts: ServerFacts) -> None:
     """Keep what is known of a server beside its answers.
 
     Every version of it that answered is in ``versions``.
     """
-    known = served_facts(store, spec) or {}
-    versions = dict.fromkeys([*known.get("versions", []), facts.get("version", "unknown")])
-    store.put_meta(_key(spec), json.dumps(facts | {"versions": list(versions)}))
+    known = served_facts(store, spec) or ServerFacts()
+    versions = tuple(dict.fromkeys([*known.versions, facts.version or "unknown"]))
+    store.put_meta(_key(spec), json.dumps(facts_to_plain(replace(facts, versions=versions))))
 
 
-def served_facts(store: Store, spec: ModelSpec) -> dict[str, Any] | None:
-    """What is known of the server that gave the model's answers, in this session or before."""
+def served_facts(store: Store, spec: ModelSpec) -> ServerFacts | None:
+    """What is known of the server that gave the model's answers, in this session or before.
+
+    Raises:
+        DataError: the store holds something else there.
+    """
     known = store.get_meta(_key(spec))
-    return None if known is None else dict(json.loads(known))
+    return None if known is None else decode_facts(ServerFacts, known, f"store {store.path}")
 
 
 def _key(spec: ModelSpec) -> str:

@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -23,7 +24,7 @@ from pytest_pbias.analysis.summary import RunSummary, decide_outcomes, summarize
 from pytest_pbias.analysis.unparsable import unreadable_cells
 from pytest_pbias.cells.cell import Cell, require_distinct_names, with_baselines
 from pytest_pbias.collecting import Store
-from pytest_pbias.collecting.cost import Price
+from pytest_pbias.collecting.cost import Price, Spent
 from pytest_pbias.collecting.plan import RequestSettings, Work, questions_of
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
 from pytest_pbias.gate import AxisVerdict, CellVerdict, decide_cell
@@ -38,6 +39,7 @@ from pytest_pbias.grading.judges import (
     validate_judges,
 )
 from pytest_pbias.outcomes import OutcomeTable, system_memory_pool
+from pytest_pbias.outcomes.facts import Document, RunFacts
 from pytest_pbias.outcomes.scoring import ScoredCell, ScoredCells, score_cell
 from pytest_pbias.plugin.asking import (
     LocalCollection,
@@ -66,17 +68,12 @@ if TYPE_CHECKING:
     from pytest_pbias.plugin.settings import Settings
 
 
-def cost_so_far(
-    asking: LocalCollection | RemoteCollection | None, price: Price | None
-) -> dict[str, Any]:
+def cost_so_far(asking: LocalCollection | RemoteCollection | None, price: Price | None) -> Spent:
     """Tokens that this session used, and their list price where it is known."""
     progress = asking.progress() if isinstance(asking, LocalCollection) else None
-    prompt = 0 if progress is None else progress.prompt_tokens
-    completion = 0 if progress is None else progress.completion_tokens
-    cost: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion}
-    if price is not None:
-        cost |= {"amount": price.of(prompt, completion), "currency": price.currency}
-    return cost
+    if progress is None:
+        return Spent.at(price, 0, 0)
+    return Spent.at(price, progress.prompt_tokens, progress.completion_tokens)
 
 
 def versions() -> dict[str, str]:
@@ -370,8 +367,8 @@ class PbiasSession:
         Raises:
             InfrastructureError: responses are missing.
         """
-        table = self._measured.complete_table(self.cells).with_info(**self._basis())
-        compared = self.decisions.compare(table, self.settings)
+        table = self._measured.complete_table(self.cells)
+        compared = self.decisions.compare(table.with_info(self._basis()), self.settings)
         assert compared is not None
         return compared
 
@@ -408,11 +405,11 @@ class PbiasSession:
     @system_memory_pool()
     def _write_results(self) -> None:
         settings = self.settings
-        table = self._measured.table(self.cells).with_info(**self._run_info(_now()))
+        table = self._measured.table(self.cells).with_info(self._facts(_now()))
         decided = self.decisions.decided()
         summary = summarize(table, settings.policy, seed=settings.seed, decided=decided)
         self.summary = summary
-        table = table.with_info(questions=self._sampled_questions(table))
+        table = table.with_info(replace(table.info, questions=self._sampled_questions(table)))
         self.table_path = keep_results(table, summary, settings, self.config.rootpath)
         self.compared = self.decisions.compare(table, settings)
         write_reports(table, summary, self.compared, settings)
@@ -424,35 +421,38 @@ class PbiasSession:
                  for name, data in self._data.items()}  # fmt: skip
         return sampled_questions(table, self.summary, texts)
 
-    def _run_info(self, now: datetime.datetime) -> dict[str, Any]:
+    def _facts(self, now: datetime.datetime) -> RunFacts:
         """Facts of the run as a whole, kept in the table's metadata."""
-        return {
-            "created": now.isoformat(timespec="seconds"),
-            "seed": self.settings.seed,
-            "shots": self.settings.shots,
-            "judges": self._judging.to_plain(),
-            "policy": self.settings.policy.to_plain(),
-            "cost": cost_so_far(self._asking, self.settings.spending.price),
-            "server": served_facts(self.store, self.settings.model),
-            "engine_noise": self._engine_noise(),
-            "versions": versions(),
-        } | self._basis()
+        return replace(
+            self._basis(),
+            created=now.isoformat(timespec="seconds"),
+            seed=self.settings.seed,
+            shots=self.settings.shots,
+            judges=self._judging.facts(),
+            policy=self.settings.policy.to_plain(),
+            cost=cost_so_far(self._asking, self.settings.spending.price),
+            server=served_facts(self.store, self.settings.model),
+            engine_noise=self._engine_noise(),
+            versions=versions(),
+        )
 
-    def _basis(self) -> dict[str, Any]:
+    def _basis(self) -> RunFacts:
         """What a comparison with another run depends on, beside the answers."""
-        margins = self.decisions.margins(self.cells, self.settings.policy)
-        basis: dict[str, Any] = {"protocol": self.settings.protocol, "partial": self._partial()}
-        return basis | ({"margins": margins} if margins else {})
+        return RunFacts(
+            protocol=self.settings.protocol,
+            partial=self._partial(),
+            margins=self.decisions.margins(self.cells, self.settings.policy),
+        )
 
-    def _engine_noise(self) -> list[dict[str, Any]]:
+    def _engine_noise(self) -> tuple[Document, ...]:
         """What the A/A check found, baseline by baseline."""
         if not isinstance(self._asking, LocalCollection):
-            return []
+            return ()
         failures, alpha = self._asking.failures, self.settings.policy.alpha
         found = compare_again(
             map(self.measure, self._again), self.store, failures, self._judging, alpha=alpha
         )
-        return [noise.to_plain() for noise in found]
+        return tuple(noise.to_plain() for noise in found)
 
     def _partial(self) -> str | None:
         """Why answers are missing that the run was to have, or None."""

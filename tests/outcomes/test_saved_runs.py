@@ -12,6 +12,7 @@ import pytest
 from pytest_pbias.cli import main
 from pytest_pbias.errors import ConfigurationError, StoreError
 from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes.facts import RunFacts
 from pytest_pbias.outcomes.saved_runs import current_commit, find_run, keep_run, list_runs
 
 EMPTY = OutcomeTable.from_columns({"task": []})
@@ -21,7 +22,7 @@ EMPTY = OutcomeTable.from_columns({"task": []})
 def store(tmp_path: Path) -> Path:
     """Three runs: two of one model, the second tagged, one of another."""
     folder = tmp_path / ".pbias"
-    table = EMPTY.with_info(created="2026-01-02T03:04:05+00:00")
+    table = EMPTY.with_info(RunFacts(created="2026-01-02T03:04:05+00:00"))
     keep_run(table, folder, model="gpt-4o-mini", commit="1a2b3c4d", verdicts={"pass": 3, "fail": 1})
     keep_run(table, folder, model="gpt-4o-mini", tag="v1.2", bias={"safety": 4.25})
     keep_run(table, folder, model="org/Some Model", tag="v1.2")

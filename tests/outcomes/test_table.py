@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_pbias.collecting import Store
+from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.errors import DataError
 from pytest_pbias.outcomes import SCHEMA, OutcomeTable, concatenate
+from pytest_pbias.outcomes.facts import RunFacts
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -103,17 +105,17 @@ def test_columns_follow_the_schema() -> None:
 
 
 def test_facts_of_the_run_travel_with_the_table(tmp_path: Path) -> None:
-    table = (
-        OutcomeTable.from_columns(columns(np.ones((3, 2, 1))))
-        .with_info(protocol="paper")
-        .with_info(cost={"usd": 1.5})
+    table = OutcomeTable.from_columns(columns(np.ones((3, 2, 1)))).with_info(
+        RunFacts(protocol="paper", cost=Spent(7, 2), more={"from": "elsewhere"})
     )
     table.write(tmp_path / "t.parquet")
-    assert OutcomeTable.read(tmp_path / "t.parquet").info == {
-        "protocol": "paper",
-        "cost": {"usd": 1.5},
-    }
-    assert OutcomeTable.from_columns(columns(np.ones((3, 2, 1)))).info == {}
+    assert OutcomeTable.read(tmp_path / "t.parquet").info == RunFacts(
+        protocol="paper",
+        cost=Spent(7, 2),
+        more={"from": "elsewhere"},
+        source=str(tmp_path / "t.parquet"),
+    )
+    assert OutcomeTable.from_columns(columns(np.ones((3, 2, 1)))).info == RunFacts()
 
 
 GRADES = ("judge", "version", "score", "label", "parsable")
@@ -144,7 +146,7 @@ def test_a_table_of_version_1_is_read_and_rewritten_as_version_3(tmp_path: Path)
     assert pq.read_schema(old).metadata[b"pbias_schema_version"] == b"1"
     table = OutcomeTable.read(old)
     assert table.arrow.schema.names == SCHEMA.names
-    assert table.info == {"protocol": "default"}
+    assert table.info == RunFacts(protocol="default", source=str(old))
     task = table.task_outcomes("mmlu")
     np.testing.assert_array_equal(task.scores[:, :, 0], [[1, 0, 1], [1, np.nan, 1], [0, 0, 1]])
     assert task.others == {}
