@@ -138,11 +138,25 @@ def test_a_killed_run_is_resumed_by_what_is_missing(
         process.kill()
     stored = Store(store).count()
     asked = _settled(server)
-    suite.runpytest_subprocess(*command[3:])
-    assert Store(store).count() == 200
+    said = suite.runpytest_subprocess(*command[3:]).stdout.str()
+    assert Store(store).count() == 200, said
     assert server.requests() - asked == 200 - stored
     # Twice the concurrency was under way, and one request asks whether a system role is taken.
     assert asked <= stored + 2 * 4 + 1
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@needs_ray
+def test_a_cluster_of_this_machine_alone_joins_no_other(
+    suite: pytest.Pytester, fake_server: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray would take the one of its environment, or the last that was started on this machine."""
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    server = fake_server()
+    options = [*SELECTED, f"--pbias-base-url={server.url}", "--pbias-limit=4", "--pbias-ray=local"]
+    said = suite.runpytest_subprocess(*options).stdout.str()
+    assert Store(suite.path / ".pbias" / "responses.sqlite").count() == 40, said
 
 
 def _settled(server: Any) -> int:
