@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from threading import Event, Thread
 from typing import Any
 
+from pytest_pbias.models.chat import ChatRequest, Sampling
 from pytest_pbias.models.client import Endpoint
 
 KEY = "sk-abcdef-0123456789"
@@ -89,12 +90,16 @@ def list_models(url: str, timeout: float = 10.0) -> list[str] | None:
     return asyncio.run(main())
 
 
+def chat_request(text: str = "q", *, seed: int | None = None, **sampling: Any) -> ChatRequest:
+    parameters = Sampling(**{"max_tokens": 5} | sampling)
+    return ChatRequest("", ({"role": "user", "content": text},), parameters, seed)
+
+
 def ask(url: str, *, timeout: float = 10.0, **options: Any) -> Any:
     async def main() -> Any:
         endpoint = Endpoint(url, "tiny", KEY, timeout=timeout)
         try:
-            sampling = {"max_tokens": 5, "temperature": 0.0} | options
-            return await endpoint.ask([{"role": "user", "content": "q \ud800"}], **sampling)
+            return await endpoint.ask(chat_request("q \ud800", **options))
         finally:
             await endpoint.aclose()
 

@@ -20,7 +20,7 @@ from pytest_pbias.models.chat import EndpointError
 from pytest_pbias.models.client import Endpoint
 from pytest_pbias.models.transport import environment_proxy
 from tests.fakes.running import FakeServer
-from tests.models.httpserver import GOOD, KEY, ask, connect_proxy, list_models
+from tests.models.httpserver import GOOD, KEY, ask, chat_request, connect_proxy, list_models
 
 Fakes = Callable[..., FakeServer]
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -62,7 +62,7 @@ def test_connections_are_kept(fake_server: Fakes) -> None:
     async def main(url: str) -> None:
         endpoint = Endpoint(url, "tiny", KEY)
         for _ in range(5):
-            await endpoint.ask([{"role": "user", "content": "q"}], max_tokens=5, temperature=0.0)
+            await endpoint.ask(chat_request())
         await endpoint.aclose()
 
     good = {"body": GOOD, "headers": {"Set-Cookie": "a=b"}}
