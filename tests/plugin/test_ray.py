@@ -164,7 +164,7 @@ def test_a_cluster_of_this_machine_alone_joins_no_other(
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     server = fake_server()
     options = [*SELECTED, f"--pbias-base-url={server.url}", "--pbias-limit=4", "--pbias-ray=local"]
-    said = suite.runpytest_subprocess(*options).stdout.str()
+    said = suite.runpytest_subprocess(*options, timeout=240).stdout.str()
     assert Store(suite.path / ".pbias" / "responses.sqlite").count() == 40, said
 
 
