@@ -449,6 +449,12 @@ def is_given(config: pytest.Config, name: str) -> bool:
     return _given(config, _BY_NAME[name]) is not None
 
 
+def only_lists(config: pytest.Config) -> bool:
+    """Whether pytest shows what there is (tests, fixtures, their order), and nothing is asked."""
+    shown = ("collectonly", "showfixtures", "show_fixtures_per_test", "setupplan", "setuponly")
+    return any(config.getoption(name, False) for name in shown)
+
+
 def read_option(config: pytest.Config, name: str) -> Any:
     """The value of an option: command line, else ini file, else default; None without any.
 

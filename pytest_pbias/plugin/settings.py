@@ -22,7 +22,7 @@ from pytest_pbias.grading.judges import JudgeModel
 from pytest_pbias.models import ModelSpec, resolve_model
 from pytest_pbias.models.vllm import VllmSettings
 from pytest_pbias.outcomes.saved_runs import LATEST, LATEST_OF, find_run, list_runs
-from pytest_pbias.plugin.options import is_given, option_folder, read_options
+from pytest_pbias.plugin.options import is_given, only_lists, option_folder, read_options
 from pytest_pbias.prompts import Defense, Placement, resolve_defenses
 from pytest_pbias.tasks import TASKS, PromptProtocol, resolve_task
 
@@ -124,7 +124,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         lora=values["lora"],
         deterministic=values["deterministic"],
     )
-    asks = not (values["plan"] or config.option.collectonly)
+    asks = not (values["plan"] or only_lists(config))
     model = _model(values, default_model, vllm, require_key=asks)
     ours = model.kind == "vllm"
     price = find_price(model.served_name, values["prices"])
