@@ -74,6 +74,14 @@ def goldens(session: nox.Session) -> None:
 
 
 @nox.session
+def schemas(session: nox.Session) -> None:
+    """Write the JSON Schemas of reports again, from the models of reporting/formats.py."""
+    test = "tests/reporting/test_schemas.py"
+    session.run("pytest", test, "-k", "published", env={"PBIAS_WRITE_SCHEMAS": "1"})
+    session.run("git", "diff", "--stat", "pytest_pbias/reporting/schemas", external=True)
+
+
+@nox.session
 def kills(session: nox.Session) -> None:
     """Sessions killed twenty times at random moments; before a release."""
     rounds = {"PBIAS_KILL_ROUNDS": "20"}

@@ -165,7 +165,7 @@ class AxisVerdict:
     """Verdict of one axis: PB as the root mean square over its tasks, against the tolerance.
 
     ``mean_rate`` and ``baseline_rate`` (percentage points, mean over tasks) stand beside PB, which
-    says nothing without them. ``defense`` is the prompt defence it was asked under; ``warning``
+    says nothing without them. ``defense`` is the prompt defense it was asked under; ``warning``
     names the tasks with too few clusters for the error rates claimed (empty: none).
     """
 
@@ -220,11 +220,11 @@ def decide_cell(
     n_cells: int,
     floor: float,
 ) -> CellVerdict:
-    """Judge a cell's paired difference from baseline against ``margin`` (percentage points).
+    """Decide on a cell's paired difference from baseline against ``margin`` (percentage points).
 
     A cell fails where its interval at level ``alpha / n_cells`` (Bonferroni) lies wholly beyond the
     margin and, exactly, the net change is more than chance makes of the margin at that level
-    (:func:`net_change_pvalue`); so a cell can be judged alone, and any false fail among all has
+    (:func:`net_change_pvalue`); so a cell can be decided alone, and any false fail among all has
     probability ``alpha``. It passes where both one-sided tests at ``alpha`` say that it is within
     (the ``1 - 2 * alpha`` interval). That all cells pass is then wrong at most as often as the
     worst of them passes wrongly, an intersection-union test (Berger 1982, Technometrics
@@ -351,7 +351,7 @@ def _interval(estimate: float, low: float, high: float, *, signed: bool = True) 
 def decide_axis(
     axis: str, tasks: Sequence[AxisOutcomes], *, tolerance: float, alpha: float
 ) -> AxisVerdict:
-    """Judge PB over the tasks of an axis: the root mean square of the tasks' debiased PB.
+    """Decide on PB over the tasks of an axis: the root mean square of the tasks' debiased PB.
 
     The two-sided interval at ``1 - 2 * alpha`` gives each side its own level ``alpha``: above the
     tolerance fails, below it passes. A task whose baseline is not clear of its floor, or that

@@ -7,11 +7,8 @@ named by its id. Properties have no deadline.
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +20,11 @@ import pytest
 from hypothesis import settings
 
 from pytest_pbias.grading.judges import JudgeModel
-from pytest_pbias.models.process import ServerProcess
+from tests.fakes.running import FakeServer, FakeServers
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
-
-SERVER = Path(__file__).parent / "grading" / "judges" / "judgeserver.py"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,36 +55,40 @@ def pytester(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
-@dataclass
-class Referee:
-    """A running judgeserver.py."""
-
-    url: str
-    log: Path
-    process: ServerProcess
-
-    def bodies(self) -> list[dict[str, Any]]:
-        """The requests that have arrived."""
-        if not self.log.exists():
-            return []
-        return [json.loads(line) for line in self.log.read_text("utf-8").splitlines()]
+@pytest.fixture(scope="session")
+def fake_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeServers]:
+    servers = FakeServers(tmp_path_factory.mktemp("fakes"))
+    yield servers
+    servers.stop()
 
 
 @pytest.fixture
-def referee(tmp_path: Path) -> Iterator[Callable[..., Referee]]:
-    started: list[ServerProcess] = []
+def fake_server(tmp_path: Path, fake_servers: FakeServers) -> Iterator[Callable[..., FakeServer]]:
+    """Fake servers, each a process: ``fake_server(mode="parts")``; see tests/fakes/."""
+    taken: list[FakeServer] = []
 
-    def start(**config: Any) -> Referee:
-        log = tmp_path / f"asked-{len(started)}.jsonl"
-        command = [sys.executable, str(SERVER), json.dumps({"log": str(log)} | config)]
-        process = ServerProcess(command, log=tmp_path / f"referee-{len(started)}.log")
-        process.start()
-        started.append(process)
-        return Referee(process.wait_ready(r"listening on (\S+)", 30)[1] + "/v1", log, process)
+    def take(mode: str | None = None, **config: Any) -> FakeServer:
+        named = {} if mode is None else {"mode": mode}
+        log = tmp_path / f"asked-{len(taken)}.jsonl"
+        taken.append(fake_servers.take(log, **named, **config))
+        return taken[-1]
 
-    yield start
-    for process in started:
-        process.stop()
+    yield take
+    for server in taken:
+        fake_servers.give_back(server)
+
+
+@pytest.fixture
+def referee(fake_server: Callable[..., FakeServer]) -> Callable[..., FakeServer]:
+    """Fake servers that judge by a rule: ``referee(style="prose")``; see tests/fakes/answers.py."""
+
+    def start(key: str = "", latency: float = 0.0, **rule: Any) -> FakeServer:
+        usage = {"prompt_tokens": 100, "completion_tokens": 10}
+        return fake_server(
+            judge=rule, models=["referee"], any_model=True, usage=usage, key=key, latency=latency
+        )
+
+    return start
 
 
 @pytest.fixture

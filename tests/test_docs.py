@@ -74,7 +74,7 @@ def test_the_reference_has_every_option_and_command(site: Path) -> None:
     for name in COMMANDS:
         assert f"usage: pbias {name}" in commands
     cell = _text(site / "reference" / "marks" / "index.html")
-    assert "Judge the difference from the baseline" in cell
+    assert "Decide on the difference from the baseline" in cell
     assert json.loads((site / "persona.schema.json").read_text())["title"]
 
 
@@ -89,7 +89,7 @@ def test_the_schema_comment_of_the_docs_is_where_the_schema_is(site: Path) -> No
 def test_the_example_personas_are_good_and_their_output_is_of_them(path: Path) -> None:
     cells = read_personas(path).cells()
     output = path.with_name(path.name.replace(".pbias.toml", ".txt")).read_text("utf-8")
-    assert f"{len(cells)} cells judged" in output
+    assert f"{len(cells)} cells decided" in output
 
 
 def test_toml_in_the_docs_is_a_persona_file(tmp_path: Path) -> None:

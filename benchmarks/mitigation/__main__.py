@@ -5,7 +5,7 @@ and compares on the held-out items, for identities that were mined and for those
 ``--only`` chooses among the other mitigations:
 
     collapse       plain DPO at a high rate: it must be called worse
-    defenses       every shipped prompt defence
+    defenses       every shipped prompt defense
     paper          the paper's three variants and its recipe, on pairs without identities
 
 Results: one Markdown table a mitigation in ``results/``.

@@ -244,7 +244,7 @@ def read_labels(path: Path, population: Sequence[Answer]) -> dict[str, bool]:
 
 @dataclass(frozen=True, slots=True)
 class TaskAudit:
-    """What an audit says of one task under one prompt defence.
+    """What an audit says of one task under one prompt defense.
 
     ``counts`` is the judge's confusion, ``by_identity`` that of each identity audited. ``judged``
     is the judge's rate over all ``n`` answers, percentage points; ``rate`` the corrected one.

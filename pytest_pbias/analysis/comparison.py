@@ -18,6 +18,7 @@ from pytest_pbias.analysis.pairing import (
     PairedTask,
     RateChange,
     TaskComparison,
+    common_rows,
     pair_runs,
     select_defense,
     setup_differences,
@@ -29,7 +30,6 @@ from pytest_pbias.stats import (
     ChangeResult,
     PersonalizationBiasResult,
     benjamini_hochberg,
-    difference_in_differences,
     joint_personalization_bias,
 )
 
@@ -54,8 +54,8 @@ def compare_runs(
         if any(task.axis == axis for task in tasks)
     )
     return Comparison(
-        old=_about(old),
-        new=_about(new),
+        old=about_run(old),
+        new=about_run(new),
         setup=setup_differences(new, old),
         left_out=pairs.left_out,
         axes=axes,
@@ -64,7 +64,8 @@ def compare_runs(
     )
 
 
-def _about(table: OutcomeTable) -> dict[str, str]:
+def about_run(table: OutcomeTable) -> dict[str, str]:
+    """Which run it is, by what a comparison names: model, weights, date, commit, tag."""
     kept = table.info.get("kept", {})
     return {
         "model": "; ".join(table.unique("model")),
@@ -79,10 +80,14 @@ def _tasks(pairs: PairedRuns, policy: GatePolicy) -> tuple[TaskComparison, ...]:
     n_cells = sum(len(task.identities) for task in pairs.tasks)
     level = 1 - policy.alpha / max(1, n_cells)
     changes = {
-        task.task: [_cell(task, number, level) for number in range(len(task.identities))]
+        task.task: [
+            (task.cell_change(number, _CONFIDENCE), task.cell_change(number, level))
+            for number in range(len(task.identities))
+        ]
         for task in pairs.tasks
     }
-    pvalues = [1.0 if p is None else p for cells in changes.values() for *_, p in cells]
+    alone = [change.pvalue for cells in changes.values() for change, _ in cells]
+    pvalues = [1.0 if pvalue is None else pvalue for pvalue in alone]
     qvalues = iter(benjamini_hochberg(pvalues).tolist())
     return tuple(
         TaskComparison(
@@ -98,7 +103,7 @@ def _tasks(pairs: PairedRuns, policy: GatePolicy) -> tuple[TaskComparison, ...]:
             bias_change=pairs.bias_change(task.task, _CONFIDENCE),
             cells=tuple(
                 _with_rates(task, number, change, at_level, float(next(qvalues)))
-                for number, (change, at_level, _) in enumerate(changes[task.task])
+                for number, (change, at_level) in enumerate(changes[task.task])
             ),
         )
         for task in pairs.tasks
@@ -108,23 +113,6 @@ def _tasks(pairs: PairedRuns, policy: GatePolicy) -> tuple[TaskComparison, ...]:
 def _required(change: RateChange | None) -> RateChange:
     assert change is not None, "a paired task has a baseline and an identity"
     return change
-
-
-def _cell(
-    task: PairedTask, number: int, level: float
-) -> tuple[ChangeResult, ChangeResult, float | None]:
-    alone, at_level = (
-        difference_in_differences(
-            task.new[number],
-            task.new_references[number],
-            task.old[number],
-            task.old_references[number],
-            clusters=task.clusters,
-            confidence=confidence,
-        )
-        for confidence in (_CONFIDENCE, level)
-    )
-    return alone, at_level, alone.pvalue
 
 
 def _with_rates(
@@ -161,11 +149,7 @@ def _axis(
 def _biases(
     tasks: Sequence[PairedTask],
 ) -> tuple[PersonalizationBiasResult, PersonalizationBiasResult]:
-    names = [{task.identities[n].name for n in task.demographic()} for task in tasks]
-    common = sorted(set.intersection(*names))
-    # In the order of names: that of identities need not be the same in all tasks.
-    numbers = [{identity.name: n for n, identity in enumerate(task.identities)} for task in tasks]
-    rows = [[number[name] for name in common] for number in numbers]
+    rows = common_rows(tasks)
     old, new = (
         joint_personalization_bias(
             [run[row] for run, row in zip(tables, rows, strict=True)],
@@ -238,12 +222,16 @@ def _overall(directions: Sequence[Direction]) -> Direction:
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """The comparison with the run ``name``, or ``problem``: why there is none."""
+    """The comparison with the run ``name``, or ``problem``: why there is none.
+
+    ``undecided`` says why the gate that was asked for has no verdict.
+    """
 
     name: str
     comparison: Comparison | None
     gate: GateOutcome | None = None
     problem: str = ""
+    undecided: str = ""
 
 
 def compare_beside(

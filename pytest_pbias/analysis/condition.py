@@ -42,7 +42,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class ConditionOutcome:
-    """A condition with the change that it was judged on.
+    """A condition with the change that it was decided on.
 
     ``verdict`` is *fail* where the whole interval is beyond the threshold, *pass* where none of it
     is. For ``cell`` it is the identity that is furthest beyond.
@@ -110,7 +110,7 @@ def _condition(text: str, scopes: Sequence[str]) -> Condition:
 def decide_condition(
     text: str, pairs: PairedRuns, *, alpha: float, scopes: Sequence[str] | None = None
 ) -> GateOutcome:
-    """Judge the change between two runs.
+    """Decide on the change between two runs.
 
     *Fail*: an alternative holds, its intervals wholly beyond the thresholds. *Pass*: every
     alternative is ruled out. Otherwise *inconclusive*. ``alpha`` is the error level of the whole
@@ -121,24 +121,24 @@ def decide_condition(
     """
     alternatives = parse_expression(text, scopes or pairs.scopes())
     count = sum(len(conditions) for conditions in alternatives)
-    judged = [
-        [_judge(condition, pairs, alpha / count) for condition in conditions]
+    decided = [
+        [_decide(condition, pairs, alpha / count) for condition in conditions]
         for conditions in alternatives
     ]
-    verdicts = [_all_hold([found.verdict for found in outcomes]) for outcomes in judged]
+    verdicts = [_all_hold([found.verdict for found in outcomes]) for outcomes in decided]
     if Verdict.FAIL in verdicts:
         verdict = Verdict.FAIL
     elif all(found is Verdict.PASS for found in verdicts):
         verdict = Verdict.PASS
     else:
         verdict = Verdict.INCONCLUSIVE
-    return GateOutcome(verdict, tuple(found for outcomes in judged for found in outcomes))
+    return GateOutcome(verdict, tuple(found for outcomes in decided for found in outcomes))
 
 
 def decide_comparison(
     text: str, comparison: Comparison, pairs: PairedRuns, *, alpha: float, anyway: bool = False
 ) -> GateOutcome:
-    """Judge the change, unless it need not be the model's: then only with ``anyway``.
+    """Decide on the change, unless it need not be the model's: then only with ``anyway``.
 
     Raises:
         DataError: either run lacks answers or ended early, so that what is missing may be what
@@ -156,12 +156,12 @@ def _why_not(blocking: Sequence[SetupDifference]) -> str:
         shown = "; ".join(map(str, lacking))
         return (
             "the runs are not complete, and what is missing may be what got worse: "
-            f"{shown}; run again to ask for that alone, or judge anyway"
+            f"{shown}; run again to ask for that alone, or decide anyway"
         )
     more = f" (and {len(blocking) - 1} more)" if len(blocking) > 1 else ""
     return (
         "the runs were not asked alike, so a change need not be the model's: "
-        f"{blocking[0]}{more}; ask alike, or judge anyway"
+        f"{blocking[0]}{more}; ask alike, or decide anyway"
     )
 
 
@@ -172,7 +172,7 @@ def _all_hold(verdicts: Sequence[Verdict]) -> Verdict:
     return Verdict.FAIL if set(verdicts) == {Verdict.FAIL} else Verdict.INCONCLUSIVE
 
 
-def _judge(condition: Condition, pairs: PairedRuns, alpha: float) -> ConditionOutcome:
+def _decide(condition: Condition, pairs: PairedRuns, alpha: float) -> ConditionOutcome:
     changes = _changes(condition, pairs, 1 - 2 * alpha)
     if not changes:
         raise ConfigurationError(

@@ -13,7 +13,7 @@ from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes
 
 @dataclass(frozen=True)
 class DefenseSummary:
-    """One defence against the first one (``reference``, usually ``none``), paired by item.
+    """One defense against the first one (``reference``, usually ``none``), paired by item.
 
     ``comparison`` is None where the two have nothing in common.
     """
@@ -24,7 +24,7 @@ class DefenseSummary:
 
 
 def outcomes_by_defense(table: OutcomeTable) -> dict[str, list[TaskOutcomes]]:
-    """Defence -> the outcomes of its tasks."""
+    """Defense -> the outcomes of its tasks."""
     found = {}
     for defense in table.defenses():
         rows = table.of_defense(defense)
@@ -33,7 +33,7 @@ def outcomes_by_defense(table: OutcomeTable) -> dict[str, list[TaskOutcomes]]:
 
 
 def summarize_defenses(table: OutcomeTable, policy: GatePolicy) -> tuple[DefenseSummary, ...]:
-    """Compare every further defence with the first; empty where there is one only."""
+    """Compare every further defense with the first; empty where there is one only."""
     reference, *others = table.defenses()
     before = table.of_defense(reference)
     found = []

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from pytest_pbias.errors import ConfigurationError, DataError, near_matches
 from pytest_pbias.outcomes import OutcomeTable, Scores, TaskOutcomes, scalar
+from pytest_pbias.outcomes.schema import SAMPLING_COLUMNS
 from pytest_pbias.prompts import Identity
 from pytest_pbias.stats import (
     ChangeResult,
@@ -37,7 +38,7 @@ INCOMPLETE: tuple[Kind, ...] = ("missing", "partial")
 _WHOLE = "no"  # to whether a run ended early
 
 _COLUMNS: dict[Kind, tuple[tuple[str, ...], bool]] = {
-    "sampling": (("max_tokens", "temperature", "top_p", "top_k"), True),
+    "sampling": (SAMPLING_COLUMNS, True),
     "judge": (("judge", "judge_version"), True),
     # The same items are matched by their content: other items are only left out.
     "data": (("data_hash",), False),
@@ -49,7 +50,7 @@ class SetupDifference:
     """One reason why a change need not be the model's: how the runs were asked, what they lack.
 
     Answers are *missing* where they could not be had or judged; a run is *partial* that ended
-    early. ``blocks`` says whether a gate refuses to judge over it.
+    early. ``blocks`` says whether a gate refuses to decide over it.
     """
 
     kind: Kind
@@ -86,10 +87,12 @@ def setup_differences(new: OutcomeTable, old: OutcomeTable) -> tuple[SetupDiffer
             if before != after:
                 shown = [_shown(names, values) for values in (before, after)]
                 found.append(SetupDifference(kind, task, shown[0], shown[1], blocks))
-        before_runs, after_runs = (int(pc.max(table["repeat"]).as_py() or 0) + 1 for table in rows)
-        if before_runs != after_runs:
+        before_repeats, after_repeats = (
+            int(pc.max(table["repeat"]).as_py() or 0) + 1 for table in rows
+        )
+        if before_repeats != after_repeats:
             found.append(
-                SetupDifference("repetitions", task, str(before_runs), str(after_runs), False)
+                SetupDifference("repetitions", task, str(before_repeats), str(after_repeats), False)
             )
         changed, total = prompts.get(task, (0, 0))
         if changed:
@@ -252,7 +255,7 @@ class Comparison:
 
     @property
     def blocked_by(self) -> tuple[SetupDifference, ...]:
-        """What keeps a gate from judging."""
+        """What keeps a gate from deciding."""
         return tuple(difference for difference in self.setup if difference.blocks)
 
 
@@ -295,6 +298,17 @@ class PairedTask:
         """Positions of the identities that PB is over, controls left out."""
         return [n for n, identity in enumerate(self.identities) if identity.kind == "identity"]
 
+    def cell_change(self, number: int, confidence: float) -> ChangeResult:
+        """Change of an identity's difference from its baseline, percentage points."""
+        return difference_in_differences(
+            self.new[number],
+            self.new_references[number],
+            self.old[number],
+            self.old_references[number],
+            clusters=self.clusters,
+            confidence=confidence,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PairedRuns:
@@ -318,11 +332,9 @@ class PairedRuns:
     def bias_change(self, scope: str, confidence: float) -> ChangeResult | None:
         """Change of PB (root mean square over the tasks); None below two identities in common."""
         tasks = self.of(scope)
-        names = [{task.identities[n].name for n in task.demographic()} for task in tasks]
-        common = sorted(set.intersection(*names)) if names else []
-        if len(common) < 2:
+        rows = common_rows(tasks)
+        if not rows or len(rows[0]) < 2:
             return None
-        rows = [[_position(task, name) for name in common] for task in tasks]
         return paired_bias_change(
             [task.new[row] for task, row in zip(tasks, rows, strict=True)],
             [task.old[row] for task, row in zip(tasks, rows, strict=True)],
@@ -353,25 +365,14 @@ class PairedRuns:
     ) -> tuple[tuple[PairedTask, Identity, ChangeResult], ...]:
         """Change of every cell's difference from its baseline, each at ``confidence``."""
         return tuple(
-            (
-                task,
-                identity,
-                difference_in_differences(
-                    task.new[n],
-                    task.new_references[n],
-                    task.old[n],
-                    task.old_references[n],
-                    clusters=task.clusters,
-                    confidence=confidence,
-                ),
-            )
+            (task, identity, task.cell_change(n, confidence))
             for task in self.of(scope)
             for n, identity in enumerate(task.identities)
         )
 
 
 def select_defense(table: OutcomeTable, defense: str | None = None) -> OutcomeTable:
-    """The rows of one prompt defence; by default those without, or the only one that there is.
+    """The rows of one prompt defense; by default those without, or the only one that there is.
 
     Raises:
         ConfigurationError: the run has no answers under ``defense``.
@@ -382,7 +383,7 @@ def select_defense(table: OutcomeTable, defense: str | None = None) -> OutcomeTa
     wanted = defense or "none"
     if wanted not in known:
         hint = near_matches(wanted, known)
-        raise ConfigurationError(f"a run has no answers under the defence {wanted!r}: {hint}")
+        raise ConfigurationError(f"a run has no answers under the defense {wanted!r}: {hint}")
     return table.of_defense(wanted)
 
 
@@ -483,8 +484,14 @@ def _references(task: TaskOutcomes, rows: Sequence[int]) -> Scores:
     return np.stack([task.scores[task.references[row] or 0] for row in rows])
 
 
-def _position(task: PairedTask, name: str) -> int:
-    return next(n for n, identity in enumerate(task.identities) if identity.name == name)
+def common_rows(tasks: Sequence[PairedTask]) -> list[list[int]]:
+    """The rows, task by task, of the identities that PB over these tasks is over.
+
+    In the order of names: that of identities need not be the same in all tasks.
+    """
+    numbers = [{task.identities[n].name: n for n in task.demographic()} for task in tasks]
+    common = sorted(set.intersection(*map(set, numbers))) if numbers else []
+    return [[rows[name] for name in common] for rows in numbers]
 
 
 def _rate_change(new: Scores, old: Scores, task: PairedTask, confidence: float) -> RateChange:

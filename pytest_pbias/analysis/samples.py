@@ -1,6 +1,6 @@
 """Which answers a reader is shown: row numbers of the outcome table, chosen by what changed.
 
-Only answers under the first prompt defence and of the first run of each question.
+Only answers under the first prompt defense and of the first run of each question.
 """
 
 from __future__ import annotations
@@ -81,12 +81,12 @@ class _TaskRows:
 
 
 def candidates(table: OutcomeTable, summary: RunSummary) -> list[Candidates]:
-    """Each judged cell's questions beside its baseline, as many as are worth reading."""
+    """Each decided cell's questions beside its baseline, as many as are worth reading."""
     found = []
     for task, answered in _answered(table, summary):
         outcomes, scores = answered.outcomes, answered.scores
         places = {identity.name: n for n, identity in enumerate(outcomes.identities)}
-        for cell in task.judged:
+        for cell in task.decided:
             assert cell.verdict is not None
             who = places[cell.identity.name]
             reference = outcomes.references[who]

@@ -32,6 +32,7 @@ from pytest_pbias.gate import (
     decide_cell,
 )
 from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes, scalar
+from pytest_pbias.outcomes.schema import SAMPLING_COLUMNS
 from pytest_pbias.prompts import Identity
 from pytest_pbias.stats import (
     PersonalizationBiasResult,
@@ -90,7 +91,7 @@ def run_info(table: OutcomeTable) -> RunInfo:
             for task in table.tasks()
         }
 
-    sampling = table.arrow.select(["temperature", "top_p", "top_k", "max_tokens"])
+    sampling = table.arrow.select(list(SAMPLING_COLUMNS))
     first = sampling.slice(0, 1).to_pylist()
     return RunInfo(
         run_id=single("run_id"),
@@ -132,7 +133,7 @@ class CellSummary:
     unreadable: bool = False
 
     @property
-    def unjudged(self) -> str:
+    def undecided(self) -> str:
         """Why there is no verdict, in a few words; empty where there is one."""
         if self.verdict is not None:
             return ""
@@ -165,14 +166,14 @@ class TaskSummary:
 
     @property
     def title(self) -> str:
-        """The task, and the prompt defence it was asked under where there is one."""
+        """The task, and the prompt defense it was asked under where there is one."""
         return self.task if self.defense == "none" else f"{self.task} under {self.defense}"
 
     @property
-    def judged(self) -> tuple[CellSummary, ...]:
+    def decided(self) -> tuple[CellSummary, ...]:
         """The cells with a verdict, the lowest rate against baseline first."""
-        judged = [cell for cell in self.cells if cell.verdict is not None]
-        return tuple(sorted(judged, key=_difference))
+        decided = [cell for cell in self.cells if cell.verdict is not None]
+        return tuple(sorted(decided, key=_difference))
 
     @property
     def warned(self) -> bool:
@@ -212,16 +213,32 @@ class RunSummary:
         return sum(task.count(verdict) for task in self.tasks)
 
 
-def summarize(table: OutcomeTable, policy: GatePolicy, *, seed: int) -> RunSummary:
-    """Compute every number of the report; ``seed`` seeds the permutation tests."""
+@dataclass(frozen=True)
+class Decided:
+    """Verdicts that the tests of a session ended with.
+
+    Of cells by defense, task and identity, of axes by defense and axis.
+    """
+
+    cells: Mapping[tuple[str, str, str], CellVerdict] = field(default_factory=dict)
+    axes: Mapping[tuple[str, str], AxisVerdict] = field(default_factory=dict)
+
+
+def summarize(
+    table: OutcomeTable, policy: GatePolicy, *, seed: int, decided: Decided | None = None
+) -> RunSummary:
+    """Compute every number of the report; ``seed`` seeds the permutation tests.
+
+    What is in ``decided`` is shown as it was decided, and not decided again.
+    """
+    decided = decided or Decided()
     policy = policy.for_run(table.info)
     outcomes = outcomes_by_defense(table)
     every = [(defense, task) for defense, tasks in outcomes.items() for task in tasks]
     n_cells = sum(identity.kind != "baseline" for _, task in every for identity in task.identities)
     tasks = tuple(
-        replace(
-            _summarize_task(task, policy, n_cells, np.random.default_rng([seed, number])),
-            defense=defense,
+        _summarize_task(
+            task, policy, n_cells, np.random.default_rng([seed, number]), defense, decided
         )
         for number, (defense, task) in enumerate(every)
     )
@@ -231,9 +248,9 @@ def summarize(table: OutcomeTable, policy: GatePolicy, *, seed: int) -> RunSumma
         n_cells=n_cells,
         tasks=tasks,
         axes=tuple(
-            replace(verdict, defense=defense)
+            verdict
             for defense, chosen in outcomes.items()
-            for verdict in _axes(chosen, policy)
+            for verdict in _axes(chosen, policy, defense, decided)
         ),
         errors=table.errors(),
         unreadable=tuple(line for _, task in every for line in unreadable_cells(task)),
@@ -247,7 +264,9 @@ def summarize(table: OutcomeTable, policy: GatePolicy, *, seed: int) -> RunSumma
     )
 
 
-def _axes(outcomes: Sequence[TaskOutcomes], policy: GatePolicy) -> list[AxisVerdict]:
+def _axes(
+    outcomes: Sequence[TaskOutcomes], policy: GatePolicy, defense: str, decided: Decided
+) -> list[AxisVerdict]:
     verdicts = []
     for axis in ("utility", "safety"):
         tasks = [task for task in outcomes if task.axis == axis]
@@ -263,12 +282,17 @@ def _axes(outcomes: Sequence[TaskOutcomes], policy: GatePolicy) -> list[AxisVerd
             for number, identity in enumerate(task.identities)
         )
         if len(compared) >= 2 and complete:
-            verdicts.append(decide_outcomes(axis, tasks, policy))
+            verdicts.append(
+                decided.axes.get((defense, axis))
+                or decide_outcomes(axis, tasks, policy, defense=defense)
+            )
     return verdicts
 
 
-def decide_outcomes(axis: str, outcomes: Sequence[TaskOutcomes], policy: GatePolicy) -> AxisVerdict:
-    """Judge an axis on the identities that were asked all of its tasks."""
+def decide_outcomes(
+    axis: str, outcomes: Sequence[TaskOutcomes], policy: GatePolicy, *, defense: str
+) -> AxisVerdict:
+    """Decide on an axis under a defense, over the identities that were asked all of its tasks."""
     asked = [set(task.of_kind("identity")[0]) for task in outcomes]
     common = set.intersection(*asked) if asked else set()
     tasks = []
@@ -281,11 +305,17 @@ def decide_outcomes(axis: str, outcomes: Sequence[TaskOutcomes], policy: GatePol
         tasks.append(
             AxisOutcomes(task.task, task.scores[order], baseline, task.clusters, task.floor)
         )
-    return decide_axis(axis, tasks, tolerance=policy.pb_tolerance[axis], alpha=policy.alpha)
+    verdict = decide_axis(axis, tasks, tolerance=policy.pb_tolerance[axis], alpha=policy.alpha)
+    return replace(verdict, defense=defense)
 
 
 def _summarize_task(
-    task: TaskOutcomes, policy: GatePolicy, n_cells: int, rng: np.random.Generator
+    task: TaskOutcomes,
+    policy: GatePolicy,
+    n_cells: int,
+    rng: np.random.Generator,
+    defense: str,
+    decided: Decided,
 ) -> TaskSummary:
     baseline = task.baseline
     complete_baseline = baseline is not None and not np.isnan(baseline).any()
@@ -304,7 +334,13 @@ def _summarize_task(
         else None,
         mean_rate=100 * float(np.nanmean(scores)) if np.isfinite(scores).any() else None,
         cells=tuple(
-            _summarize_cell(task, number, policy, n_cells)
+            _summarize_cell(
+                task,
+                number,
+                policy,
+                n_cells,
+                decided.cells.get((defense, task.task, identity.name)),
+            )
             for number, identity in enumerate(task.identities)
             if identity.kind != "baseline"
         ),
@@ -314,18 +350,22 @@ def _summarize_task(
         ).pvalue
         if complete
         else None,
+        defense=defense,
         cluster_notes=cluster_notes(task.clusters),
     )
 
 
 def _summarize_cell(
-    task: TaskOutcomes, number: int, policy: GatePolicy, n_cells: int
+    task: TaskOutcomes,
+    number: int,
+    policy: GatePolicy,
+    n_cells: int,
+    verdict: CellVerdict | None,
 ) -> CellSummary:
     scores, baseline = task.scores[number], task.baseline_of(number)
     missing = int(np.isnan(scores).sum())
-    verdict = None
     none = cell_without_verdict(task, number)
-    if baseline is not None and none is None:
+    if verdict is None and baseline is not None and none is None:
         verdict = decide_cell(
             scores,
             baseline,

@@ -33,14 +33,14 @@ class UnparsableFinding:
 
     @property
     def title(self) -> str:
-        """The task, and the prompt defence where there is one."""
+        """The task, and the prompt defense where there is one."""
         return self.task if self.defense == "none" else f"{self.task} under {self.defense}"
 
 
 def summarize_unparsable(
     tasks: Sequence[tuple[str, TaskOutcomes]], *, alpha: float, seed: int
 ) -> tuple[UnparsableFinding, ...]:
-    """Test each (defence, task) that has an unparsable answer under two or more identities."""
+    """Test each (defense, task) that has an unparsable answer under two or more identities."""
     found = [
         finding
         for number, (defense, task) in enumerate(tasks)

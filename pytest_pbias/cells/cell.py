@@ -43,7 +43,7 @@ class Cell:
 
 
 def with_baselines(cells: Iterable[Cell]) -> tuple[Cell, ...]:
-    """The distinct cells in order, each task's baseline placed before its first judged cell."""
+    """The distinct cells in order, each task's baseline placed before its first compared cell."""
     ordered: dict[Cell, None] = {}
     for cell in cells:
         ordered.setdefault(cell.baseline)

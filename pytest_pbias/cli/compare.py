@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     names = "number, name or tag of a kept run, 'latest', 'latest-of-MODEL', or a file"
     parser.add_argument("old", help=f"the earlier run: {names}")
     parser.add_argument("new", help="the run that is compared with it")
-    parser.add_argument("--defense", help="the prompt defence to compare (default: without one)")
+    parser.add_argument("--defense", help="the prompt defense to compare (default: without one)")
     add_option(parser, "store", help="folder of the runs")
     parser.add_argument(
         "--fail",
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--anyway",
         action="store_true",
-        help="judge --fail although the runs were asked otherwise or lack answers",
+        help="decide --fail although the runs were asked otherwise or lack answers",
     )
     add_option(parser, "json", help="write the comparison as JSON")
     add_schema_option(parser, "comparison")
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the comparison; 1 where ``--fail`` holds, 0 otherwise.
 
     Raises:
-        PbiasError: a run is not found, or the two cannot be compared, or cannot be judged (the
+        PbiasError: a run is not found, or the two cannot be compared, or cannot be decided (the
             comparison is printed and written all the same).
     """
     old, new = (

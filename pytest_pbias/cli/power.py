@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--model-run", metavar="RUN", help="a kept run: number, name, tag or file")
     source.add_argument("--baseline-rate", type=float, help="plan from scratch: rate in percent")
     parser.add_argument(
-        "--defense", help="the prompt defence of the run to plan from (default: without one)"
+        "--defense", help="the prompt defense of the run to plan from (default: without one)"
     )
     add_option(parser, "store", help="folder of kept runs")
     parser.add_argument("--n-identities", type=int, default=33, help="compared with the baseline")

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "json", help="write the results as JSON")
     add_option(parser, "markdown", help="write the results as Markdown")
     parser.add_argument(
-        "--defense-plot", type=Path, metavar="FILE", help="trade-off of prompt defences, as SVG"
+        "--defense-plot", type=Path, metavar="FILE", help="trade-off of prompt defenses, as SVG"
     )
     add_option(parser, "html", help="write the report as one HTML file")
     add_option(parser, "compare", help="an earlier run: say what changed since")
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
 
         plot = defense_svg(summary.defenses)
         if not plot:
-            raise DataError(f"{options.run}: has one prompt defence only: there is nothing to plot")
+            raise DataError(f"{options.run}: has one prompt defense only: there is nothing to plot")
         write_text(options.defense_plot, plot)
     for line, _ in render_terminal(summary, verbosity=options.verbose):
         print(line)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
-from time import time
+from time import monotonic, time
 from typing import Any
 
 from aiohttp import ConnectionTimeoutError
@@ -28,13 +28,13 @@ from openai import (
 from pytest_pbias.models.chat import (
     FAILED_FINISH,
     TOO_MANY_TOKENS,
+    ChatRequest,
     EndpointError,
     FaultKind,
-    Reply,
+    Response,
     no_answer,
 )
 from pytest_pbias.models.transport import ChatTransport, find_route
-from pytest_pbias.prompts.chat import Message
 
 _CONNECT_SECONDS = 10.0
 _RETRY_STATUS = {408, 409, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
@@ -99,36 +99,19 @@ class Endpoint:
         await self._chats.aclose()
         await self._client.close()
 
-    async def ask(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        seed: int | None = None,
-    ) -> Reply:
+    async def ask(self, request: ChatRequest) -> Response:
         """Ask for one chat completion, once.
-
-        ``top_p`` 1, ``top_k`` 0 and ``seed`` None are left out of the request.
 
         Raises:
             EndpointError: no usable answer came; its kind says whether another try may help.
         """
-        body = self.body(
-            messages,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            top_k=top_k,
-            seed=seed,
-        )
-        return await self._complete(body)
+        return await self._complete(request.key, self.body(request))
 
-    async def _complete(self, body: dict[str, Any]) -> Reply:
+    async def _complete(self, key: str, body: dict[str, Any]) -> Response:
+        start = monotonic()
         try:
-            return self._read(await self._post(body))
+            answer = await self._post(body)
+            return self._read(key, answer, latency=monotonic() - start)
         except EndpointError as fault:
             renamed = "max_completion_tokens" in fault.reason
             if not renamed or "max_tokens" not in body:
@@ -136,12 +119,13 @@ class Endpoint:
         # Newer API models take the same limit under another name only, and say so.
         self._tokens_field = "max_completion_tokens"
         body[self._tokens_field] = body.pop("max_tokens")
-        return self._read(await self._post(body))
+        answer = await self._post(body)
+        return self._read(key, answer, latency=monotonic() - start)
 
-    def _read(self, data: object) -> Reply:
-        """The reply in a body; what the endpoint says in place of one is made fit to be shown."""
+    def _read(self, key: str, data: object, *, latency: float) -> Response:
+        """The answer in a body; what the endpoint says in place of one is made fit to be shown."""
         try:
-            return parse_completion(data)
+            return parse_completion(data, key=key, latency=latency)
         except EndpointError as fault:
             raise EndpointError(
                 fault.kind,
@@ -150,29 +134,14 @@ class Endpoint:
                 completion_tokens=fault.completion_tokens,
             ) from None
 
-    def body(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        seed: int | None = None,
-    ) -> dict[str, Any]:
+    def body(self, request: ChatRequest) -> dict[str, Any]:
         """The JSON body of one chat completion."""
-        body: dict[str, Any] = {
-            "model": self.model,
-            "messages": messages,
-            self._tokens_field: max_tokens,
-            "temperature": temperature,
-        }
-        if top_p != 1.0:
-            body["top_p"] = top_p
-        if top_k:
-            body["top_k"] = top_k
-        if seed is not None:
-            body["seed"] = seed
+        body: dict[str, Any] = {"model": self.model, "messages": request.messages}
+        body |= request.sampling.sent()
+        if self._tokens_field != "max_tokens":
+            body[self._tokens_field] = body.pop("max_tokens")
+        if request.seed is not None:
+            body["seed"] = request.seed
         return body
 
     async def served_models(self, timeout: float = _CONNECT_SECONDS) -> list[str] | None:
@@ -262,8 +231,8 @@ class Endpoint:
         return text if len(text) <= 300 else text[:297] + "..."
 
 
-def parse_completion(data: object) -> Reply:
-    """Read a chat completion as the endpoint sent it.
+def parse_completion(data: object, *, key: str = "", latency: float = 0.0) -> Response:
+    """Read a chat completion as the endpoint sent it, to the request ``key`` within ``latency`` s.
 
     What is empty, blank, cut off before it began, or an error in disguise is no answer.
 
@@ -292,8 +261,13 @@ def parse_completion(data: object) -> Reply:
         raise EndpointError(
             kind, reason, prompt_tokens=prompt or 0, completion_tokens=completion or 0
         )
-    return Reply(
-        text=text, finish_reason=finish, prompt_tokens=prompt, completion_tokens=completion
+    return Response(
+        key=key,
+        text=text,
+        finish_reason=finish,
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        latency=latency,
     )
 
 

@@ -179,11 +179,11 @@ class OutcomeTable:
         return self.unique("task")
 
     def defenses(self) -> tuple[str, ...]:
-        """The prompt defences in the table, in order."""
+        """The prompt defenses in the table, in order."""
         return tuple(pc.unique(self._defense_column()).to_pylist()) if len(self) else ("none",)
 
     def of_defense(self, defense: str) -> OutcomeTable:
-        """The rows that were asked under one prompt defence."""
+        """The rows that were asked under one prompt defense."""
         if self.defenses() == (defense,):
             return self
         return OutcomeTable(self.arrow.filter(pc.equal(self._defense_column(), scalar(defense))))
@@ -199,11 +199,11 @@ class OutcomeTable:
         """The outcomes of one task as arrays; see :class:`TaskOutcomes`.
 
         Raises:
-            DataError: the table has several prompt defences; see :meth:`of_defense`.
+            DataError: the table has several prompt defenses; see :meth:`of_defense`.
         """
         if len(self.defenses()) > 1:
             raise DataError(
-                f"the table has answers under several defences ({', '.join(self.defenses())}): "
+                f"the table has answers under several defenses ({', '.join(self.defenses())}): "
                 "choose one of them"
             )
         used = self.arrow.select(OUTCOME_COLUMNS)

@@ -17,11 +17,11 @@ from pytest_pbias.gate import (
     NoVerdict,
     Verdict,
     decide_baseline,
-    decide_cell,
     why_no_verdict,
 )
 from pytest_pbias.grading import cannot_grade, needs_judge
 from pytest_pbias.outcomes.scoring import ScoredCell
+from pytest_pbias.plugin.decisions import CellDecision, MadeDecisions, leave_decisions
 from pytest_pbias.plugin.gates import report_verdict
 from pytest_pbias.plugin.options import described, only_lists
 from pytest_pbias.plugin.session import PbiasSession, active_session
@@ -96,27 +96,26 @@ class CellFixture:
         return self._measurement.unparsable
 
     def verdict(self, margin: float | None = None) -> CellVerdict:
-        """Judge the difference from the baseline against ``margin`` (percentage points).
+        """Decide on the difference from the baseline against ``margin`` (percentage points).
+
+        The report shows the verdict by the margin of :meth:`check`, else by the cell's own.
 
         Raises:
             ValueError: the margin is not above 0 and at most 100.
         """
-        if margin is not None and not 0 < margin <= 100:
-            raise ValueError(f"margin={margin}: a margin is above 0 and at most 100 points")
-        policy = self._session.settings.policy
         if margin is None:
-            margin = self._measurement.cell.margin
-        if margin is None:
-            margin = policy.margin_for(self.task.name, self.task.axis)
-        return decide_cell(
-            self.outcomes,
-            self.baseline_outcomes,
-            clusters=self._measurement.clusters,
-            margin=margin,
-            alpha=policy.alpha,
-            n_cells=self._session.n_compared,
-            floor=self.task.floor,
-        )
+            return self._decide(None, checked=False)
+        _require_margin(margin)
+        return self._session.decide_cell(self._measurement, self._baseline, margin)
+
+    def _decide(self, margin: float | None, *, checked: bool) -> CellVerdict:
+        if margin is not None:
+            _require_margin(margin)
+        verdict = self._session.decide_cell(self._measurement, self._baseline, margin)
+        cell = self._measurement.cell
+        names = (cell.defense.name, cell.task.name, cell.identity.name)
+        leave_decisions(self._item, MadeDecisions((CellDecision(*names, checked, verdict),)))
+        return verdict
 
     def check(self, margin: float | None = None) -> None:
         """End the test with the cell's verdict.
@@ -127,7 +126,7 @@ class CellFixture:
         if self.identity.kind == "baseline":
             self._check_baseline()
             return
-        verdict = self.verdict(margin)
+        verdict = self._decide(margin, checked=True)
         if self.unparsable == self.outcomes.size:
             note = f"no response under {self.identity.name!r} has a readable answer; "
         elif self.unparsable > self.outcomes.size // 10:
@@ -197,9 +196,14 @@ class CellFixture:
             verdict.verdict,
             f"{self.task.name}, baseline: {verdict.reason}",
             mode=policy.mode,
-            # No difference was judged: a run of nothing else has not passed a gate.
+            # No difference was decided: a run of nothing else has not passed a gate.
             recorded="signal" if verdict.verdict is Verdict.PASS else None,
         )
+
+
+def _require_margin(margin: float) -> None:
+    if not 0 < margin <= 100:
+        raise ValueError(f"margin={margin}: a margin is above 0 and at most 100 points")
 
 
 def _ending(who: str, text: str) -> str:

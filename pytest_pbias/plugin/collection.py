@@ -12,6 +12,7 @@ import pytest
 
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import ConfigurationError, PbiasError
+from pytest_pbias.plugin.decisions import attach_decisions
 from pytest_pbias.plugin.gates import CompareItem, GateItem, append_comparison, append_gates
 from pytest_pbias.plugin.options import described, only_lists, read_option
 from pytest_pbias.plugin.session import SESSION, PbiasSession, active_session
@@ -92,7 +93,7 @@ def _names(value: Any, name: str, where: str) -> list[str] | None:
 def placed_cells(
     config: pytest.Config, cells: Sequence[Cell], defenses: Iterable[Defense]
 ) -> list[Cell]:
-    """The cells under each defence in turn, in the session's placement if it is an earlier turn.
+    """The cells under each defense in turn, in the session's placement if it is an earlier turn.
 
     System or user turn is decided later, when it is known whether the endpoint takes system
     messages, and leaves the baseline as it is.
@@ -107,7 +108,7 @@ def placed_cells(
 
 
 def cell_id(cell: Cell) -> str:
-    """The test id of a cell: ``mmlu-a_Muslim_person``, and the defence where there is one."""
+    """The test id of a cell: ``mmlu-a_Muslim_person``, and the defense where there is one."""
     defense = "" if cell.defense == NO_DEFENSE else f"-{cell.defense.name}"
     return f"{cell.task.name}-{cell.identity.name.replace(' ', '_')}{defense}"
 
@@ -213,11 +214,20 @@ class SessionHooks:
             return "inconclusive", "i", ("INCONCLUSIVE", {"yellow": True})
         return None
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Send what the test decided along with its report."""
+        report = yield
+        attach_decisions(item, report)
+        return report
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note what a cell was judged by, in this process or in a worker."""
+        """Note what a test decided, in this process or in a worker."""
         pbias = active_session(self._config)
         if pbias is not None:
-            pbias.checked.note(report)
+            pbias.decisions.note(report)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:

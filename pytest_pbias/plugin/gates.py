@@ -11,8 +11,8 @@ from _pytest.outcomes import Skipped
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import PbiasError
 from pytest_pbias.gate import AxisVerdict, Verdict
+from pytest_pbias.plugin.decisions import NOTHING_YET, MadeDecisions, leave_decisions
 from pytest_pbias.plugin.options import described, only_lists
-from pytest_pbias.plugin.session import _NOTHING_YET
 from pytest_pbias.prompts import Identity
 from pytest_pbias.reporting.text import paragraph
 
@@ -61,7 +61,7 @@ def report_verdict(
 
 
 def append_gates(session: pytest.Session, items: list[pytest.Item], cells: Sequence[Cell]) -> None:
-    """Append a gate for each defence and axis on which at least two identities are compared."""
+    """Append a gate for each defense and axis on which at least two identities are compared."""
     compared: dict[tuple[str, str], set[Identity]] = {}
     for cell in cells:
         if cell.identity.kind == "identity":
@@ -82,7 +82,7 @@ def append_gates(session: pytest.Session, items: list[pytest.Item], cells: Seque
 
 
 class GateItem(pytest.Item):
-    """Judges PB over the tasks of one axis, under one defence, against its tolerance."""
+    """Decides on PB over the tasks of one axis, under one defense, against its tolerance."""
 
     def __init__(self, *, axis: str, defense: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -90,7 +90,7 @@ class GateItem(pytest.Item):
         self.defense = defense
 
     def setup(self) -> None:
-        """Wait for the axis's cells and judge; missing answers are an error, not a failure."""
+        """Wait for the axis's cells and decide; missing answers are an error, not a failure."""
         from pytest_pbias.plugin.session import active_session
 
         session = active_session(self.config)
@@ -101,6 +101,7 @@ class GateItem(pytest.Item):
             self._verdict: AxisVerdict = session.decide_axis(self.axis, self.defense)
         except PbiasError as error:
             pytest.fail(paragraph(f"error, no verdict: {described(error)}"), pytrace=False)
+        leave_decisions(self, MadeDecisions(axes=(self._verdict,)))
         self._mode = session.settings.policy.mode
 
     def runtest(self) -> None:
@@ -149,11 +150,16 @@ class CompareItem(pytest.Item):
         if only_lists(self.config):
             return
         if session.settings.kept.earlier is None:
-            pytest.skip(_NOTHING_YET)
+            pytest.skip(NOTHING_YET)
         try:
-            self._outcome = session.decide_comparison()
+            compared = session.compare()
         except PbiasError as error:
             pytest.fail(paragraph(f"error, no verdict: {described(error)}"), pytrace=False)
+        if compared.gate is None:
+            why = compared.problem or compared.undecided
+            pytest.fail(paragraph(f"error, no verdict: {why}"), pytrace=False)
+        self._outcome = compared.gate
+        leave_decisions(self, MadeDecisions(against_earlier=self._outcome))
         self._mode = session.settings.policy.mode
 
     def runtest(self) -> None:

@@ -144,7 +144,9 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= 100 else text[:97] + "...")
 
 
-MOST_REPEATS = 1_000_000  # as in collecting.plan; each has a seed of its own, in 64 bits
+# As in collecting.plan, which is not imported where no cell is asked; a test sees that both agree.
+# Each repeat has a seed of its own, in 64 bits.
+MOST_REPEATS = 1_000_000
 
 _MODEL = (
     Option("model", "model to measure: an alias (llama3, gpt-4o), a served name, or 'embedded'"),
@@ -213,7 +215,7 @@ _PROTOCOL = (
 _MITIGATION = (
     Option(
         "defense",
-        "prompt defences to ask under, such as ignore-identity,strip; or a .toml file of your own",
+        "prompt defenses to ask under, such as ignore-identity,strip; or a .toml file of your own",
         "names",
         "NAMES",
         "none",
@@ -400,7 +402,7 @@ _RUNS = (
     ),
     Option(
         "compare-anyway",
-        "judge compare-fail although the runs were asked otherwise, or the earlier lacks answers",
+        "decide compare-fail although the runs were asked otherwise, or the earlier lacks answers",
         kind="flag",
     ),
 )

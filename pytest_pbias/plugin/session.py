@@ -10,16 +10,13 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
-from math import isclose
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_pbias.analysis.comparison import ComparedRun, compare_runs
-from pytest_pbias.analysis.condition import GateOutcome, decide_comparison
-from pytest_pbias.analysis.pairing import pair_runs, select_defense
+from pytest_pbias.analysis.comparison import ComparedRun
 from pytest_pbias.analysis.repeatability import Repeatability, repeatability
 from pytest_pbias.analysis.samples import sampled_questions
 from pytest_pbias.analysis.summary import RunSummary, decide_outcomes, summarize
@@ -29,7 +26,7 @@ from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.cost import Price
 from pytest_pbias.collecting.plan import RequestSettings, Work, questions_of
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
-from pytest_pbias.gate import AxisVerdict, GatePolicy
+from pytest_pbias.gate import AxisVerdict, CellVerdict, decide_cell
 from pytest_pbias.grading import cannot_grade
 from pytest_pbias.grading.judges import (
     Judge,
@@ -41,7 +38,7 @@ from pytest_pbias.grading.judges import (
     validate_judges,
 )
 from pytest_pbias.outcomes import OutcomeTable, system_memory_pool
-from pytest_pbias.outcomes.scoring import ScoredCell, ScoredCells, cell_margins, score_cell
+from pytest_pbias.outcomes.scoring import ScoredCell, ScoredCells, score_cell
 from pytest_pbias.plugin.asking import (
     LocalCollection,
     RemoteCollection,
@@ -50,6 +47,7 @@ from pytest_pbias.plugin.asking import (
     planned_protocol,
     served_facts,
 )
+from pytest_pbias.plugin.decisions import Decisions
 from pytest_pbias.plugin.estimate import Estimate, estimate, estimate_lines
 from pytest_pbias.plugin.options import described
 from pytest_pbias.plugin.output import (
@@ -196,37 +194,6 @@ def _line(error: Exception) -> str:
     return f"{text} ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})"
 
 
-class CheckedMargins:
-    """Margins of :meth:`CellFixture.check`, read off the tests' properties.
-
-    Properties come from every xdist worker. Of several margins for a cell the strictest counts.
-    """
-
-    def __init__(self) -> None:
-        self._margins: dict[tuple[str, str], float] = {}
-
-    def note(self, report: pytest.TestReport) -> None:
-        """Take what a finished test says of itself."""
-        said = dict(report.user_properties)
-        if report.when != "call" or "pbias_margin" not in said or "pbias_task" not in said:
-            return
-        key = (str(said["pbias_task"]), str(said["pbias_identity"]))
-        margin = float(str(said["pbias_margin"]))
-        self._margins[key] = min(margin, self._margins.get(key, margin))
-
-    def of(self, cells: Iterable[Cell], policy: GatePolicy) -> dict[str, dict[str, float]]:
-        """Margins other than the policy's, by task and identity (percentage points)."""
-        known = list(cells)
-        margins = cell_margins(known)
-        axes = {cell.task.name: cell.task.axis for cell in known}
-        for (task, identity), margin in self._margins.items():
-            own = margins.setdefault(task, {})
-            usual = policy.margin_for(task, axes[task])
-            if identity in own or not isclose(margin, usual, rel_tol=1e-5):
-                own[identity] = margin
-        return {task: own for task, own in margins.items() if own}
-
-
 class PbiasSession:
     """The state of one process. The main process and the xdist controller ask; workers wait."""
 
@@ -251,7 +218,7 @@ class PbiasSession:
         self._background: BackgroundProgress | None = None
         self._store: Store | None = None
         self._judging = Judging()
-        self.checked = CheckedMargins()
+        self.decisions = Decisions()
         self.table_path: Path | None = None
         self.summary: RunSummary | None = None
         self.compared: ComparedRun | None = None
@@ -263,7 +230,7 @@ class PbiasSession:
 
     @property
     def n_compared(self) -> int:
-        """How many cells are judged in this session: the number the level is shared by."""
+        """How many cells are decided in this session: the number the level is shared by."""
         return max(1, sum(cell.is_compared for cell in self.cells))
 
     @property
@@ -372,9 +339,32 @@ class PbiasSession:
         failures, graders = self._asking.failures(keys), self._judging.graders(cell.task)
         return score_cell(cell, data, protocol, self.store, failures, graders, questions)
 
+    def decide_cell(
+        self, measured: ScoredCell, baseline: ScoredCell, margin: float | None = None
+    ) -> CellVerdict:
+        """Decide on a cell's difference from its baseline, by its own margin or another."""
+        cell, policy = measured.cell, self.settings.policy
+        if margin is None:
+            margin = cell.margin
+        if margin is None:
+            margin = policy.margin_for(cell.task.name, cell.task.axis)
+        return self.decisions.once(
+            cell,
+            margin,
+            lambda: decide_cell(
+                measured.scores,
+                baseline.scores,
+                clusters=measured.clusters,
+                margin=margin,
+                alpha=policy.alpha,
+                n_cells=self.n_compared,
+                floor=cell.task.floor,
+            ),
+        )
+
     @system_memory_pool()
     def decide_axis(self, axis: str, defense: str) -> AxisVerdict:
-        """Judge PB under a defence over the axis's tasks, on identities that were asked them all.
+        """Decide on PB under a defense, over the axis's tasks and the identities asked all of them.
 
         Raises:
             InfrastructureError: responses are missing, or nothing can be read off them.
@@ -384,19 +374,19 @@ class PbiasSession:
         outcomes = [table.task_outcomes(task) for task in table.tasks()]
         if unreadable := [line for task in outcomes for line in unreadable_cells(task)]:
             raise InfrastructureError("; ".join(unreadable))
-        return decide_outcomes(axis, outcomes, self.settings.policy)
+        return decide_outcomes(axis, outcomes, self.settings.policy, defense=defense)
 
     @system_memory_pool()
-    def decide_comparison(self) -> GateOutcome:
-        """Judge the session against the earlier run by the expression of the options.
+    def compare(self) -> ComparedRun:
+        """Compare the session with the earlier run, and decide by the expression of the options.
 
         Raises:
-            PbiasError: responses are missing, or the runs cannot be compared.
+            InfrastructureError: responses are missing.
         """
-        table = self._measured.complete_table(self.cells)
-        return decide_against_earlier(
-            table.with_info(protocol=self.settings.protocol), self.settings
-        )
+        table = self._measured.complete_table(self.cells).with_info(**self._basis())
+        compared = self.decisions.compare(table, self.settings)
+        assert compared is not None
+        return compared
 
     def finish(self) -> None:
         """Stop asking; in the asking process, write the table and the reports."""
@@ -433,10 +423,12 @@ class PbiasSession:
     def _write_results(self) -> None:
         settings = self.settings
         table = self._measured.table(self.cells).with_info(**self._run_info(_now()))
-        self.summary = summary = summarize(table, settings.policy, seed=settings.seed)
+        decided = self.decisions.decided()
+        summary = summarize(table, settings.policy, seed=settings.seed, decided=decided)
+        self.summary = summary
         table = table.with_info(questions=self._sampled_questions(table))
         self.table_path = keep_results(table, summary, settings, self.config.rootpath)
-        self.compared = compare_with_earlier(table, settings)
+        self.compared = self.decisions.compare(table, settings)
         write_reports(table, summary, self.compared, settings)
 
     def _sampled_questions(self, table: OutcomeTable) -> dict[str, dict[str, str]]:
@@ -450,21 +442,21 @@ class PbiasSession:
         """Facts of the run as a whole, kept in the table's metadata."""
         return {
             "created": now.isoformat(timespec="seconds"),
-            "protocol": self.settings.protocol,
             "seed": self.settings.seed,
             "shots": self.settings.shots,
             "judges": self._judging.to_plain(),
             "policy": self.settings.policy.to_plain(),
             "cost": cost_so_far(self._asking, self.settings.spending.price),
-            "partial": self._partial(),
             "server": served_facts(self.store, self.settings.model),
             "engine_noise": self._engine_noise(),
             "versions": versions(),
-        } | self._own_margins()
+        } | self._basis()
 
-    def _own_margins(self) -> dict[str, Any]:
-        margins = self.checked.of(self.cells, self.settings.policy)
-        return {"margins": margins} if margins else {}
+    def _basis(self) -> dict[str, Any]:
+        """What a comparison with another run depends on, beside the answers."""
+        margins = self.decisions.margins(self.cells, self.settings.policy)
+        basis: dict[str, Any] = {"protocol": self.settings.protocol, "partial": self._partial()}
+        return basis | ({"margins": margins} if margins else {})
 
     def _engine_noise(self) -> list[dict[str, Any]]:
         """What the A/A check found, baseline by baseline."""
@@ -526,49 +518,3 @@ SESSION = pytest.StashKey[PbiasSession]()
 def active_session(config: pytest.Config) -> PbiasSession | None:
     """The session of this process, or None where no test asked for one."""
     return config.stash.get(SESSION, None)
-
-
-_NOTHING_YET = "no earlier run is kept: nothing to compare with"
-
-
-def compare_with_earlier(table: OutcomeTable, settings: Settings) -> ComparedRun | None:
-    """The comparison that the options ask for, for the reports; None where they ask for none."""
-    asked = settings.kept
-    if asked.compare is None:
-        return None
-    if asked.earlier is None:
-        return ComparedRun(asked.compare, None, problem=_NOTHING_YET)
-    name = asked.earlier.stem
-    try:
-        new, old = (select_defense(run) for run in (table, OutcomeTable.read(asked.earlier)))
-        pairs = pair_runs(new, old)
-        comparison = compare_runs(new, old, settings.policy, pairs=pairs)
-    except PbiasError as error:
-        return ComparedRun(name, None, problem=described(error))
-    gate = None
-    # As for the test item: answers of this very session are asked for again, not judged without.
-    if asked.fail is not None and not table.arrow.column("score").null_count:
-        try:
-            gate = decide_comparison(
-                asked.fail, comparison, pairs, alpha=settings.policy.alpha, anyway=asked.anyway
-            )
-        except PbiasError:
-            gate = None  # the test item says why
-    return ComparedRun(name, comparison, gate)
-
-
-def decide_against_earlier(table: OutcomeTable, settings: Settings) -> GateOutcome:
-    """Judge the session by the expression of the options.
-
-    Raises:
-        PbiasError: the runs cannot be compared, or were not asked alike.
-    """
-    asked = settings.kept
-    assert asked.earlier is not None
-    assert asked.fail is not None
-    new, old = (select_defense(run) for run in (table, OutcomeTable.read(asked.earlier)))
-    pairs = pair_runs(new, old)
-    comparison = compare_runs(new, old, settings.policy, pairs=pairs)
-    return decide_comparison(
-        asked.fail, comparison, pairs, alpha=settings.policy.alpha, anyway=asked.anyway
-    )

@@ -1,4 +1,4 @@
-"""xdist: workers plan and judge, the controller asks. Imports nothing heavy at the top."""
+"""xdist: workers plan and decide, the controller asks. Imports nothing heavy at the top."""
 
 from __future__ import annotations
 

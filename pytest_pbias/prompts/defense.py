@@ -46,7 +46,7 @@ class Defense:
     placement: Placement | None = None
 
     def place(self, identity: Identity) -> Identity:
-        """The identity (or baseline) where this defence puts it."""
+        """The identity (or baseline) where this defense puts it."""
         if self.placement is None:
             return identity
         moved = replace(identity.frame, placement=self.placement)
@@ -64,7 +64,7 @@ def defense_to_plain(defense: Defense) -> dict[str, Any]:
 
 
 def defense_from_plain(plain: Mapping[str, Any]) -> Defense:
-    """The defence that :func:`defense_to_plain` wrote."""
+    """The defense that :func:`defense_to_plain` wrote."""
     shown = tuple(Demonstration(**pair) for pair in plain["demonstrations"])
     return Defense(**{**plain, "demonstrations": shown})
 
@@ -74,7 +74,7 @@ def render_defended(
 ) -> tuple[Message, ...]:
     """Return the chat that states ``identity`` and asks ``question`` under ``defense``.
 
-    Without any change by the defence the chat is that of
+    Without any change by the defense the chat is that of
     :func:`~pytest_pbias.prompts.render_messages`, so that its answers are shared.
     """
     placed = defense.place(identity)
@@ -105,7 +105,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 @cache
 def shipped_defenses() -> Mapping[str, Defense]:
-    """Name -> defence, ``none`` first."""
+    """Name -> defense, ``none`` first."""
     text = files("pytest_pbias.prompts").joinpath("defenses.toml").read_text("utf-8")
     return {NO_DEFENSE.name: NO_DEFENSE} | _parse(text, "defenses.toml")
 
@@ -113,7 +113,7 @@ def shipped_defenses() -> Mapping[str, Defense]:
 def resolve_defenses(wanted: str, locate: Callable[[str], Path] = Path) -> tuple[Defense, ...]:
     """Read a list of names and files, such as ``ignore-identity,mine.toml``.
 
-    A ``.toml`` file gives every defence in it; a ``.txt`` or ``.md`` file one system instruction,
+    A ``.toml`` file gives every defense in it; a ``.txt`` or ``.md`` file one system instruction,
     named after the file. Where several are asked, ``none`` is asked as well: without it there is
     nothing to compare them with. ``locate`` turns the name of a file into its path.
 
@@ -124,18 +124,18 @@ def resolve_defenses(wanted: str, locate: Callable[[str], Path] = Path) -> tuple
     words = [word.strip() for word in wanted.split(",")]
     if any(words) and not all(words):
         raise ConfigurationError(
-            f"--pbias-defense: no defence is named at one place of {quoted(wanted)}"
+            f"no defense is named at one place of {quoted(wanted)}", setting="defense"
         )
     for word in filter(None, words):
         for defense in _resolve_one(word, locate):
             if found.setdefault(defense.name, defense) != defense:
                 raise ConfigurationError(
-                    f"two different defences are called {defense.name!r}; rename one of them",
+                    f"two different defenses are called {defense.name!r}; rename one of them",
                     setting="defense",
                 )
     if not found:
         raise ConfigurationError(
-            f"{wanted!r} names no defence; known: {', '.join(shipped_defenses())}",
+            f"{wanted!r} names no defense; known: {', '.join(shipped_defenses())}",
             setting="defense",
         )
     if len(found) > 1:
@@ -150,7 +150,7 @@ def _resolve_one(word: str, locate: Callable[[str], Path]) -> tuple[Defense, ...
     suffix = Path(word).suffix.lower()
     if suffix not in (".toml", ".txt", ".md"):
         raise ConfigurationError(
-            f"unknown defence {quoted(word)}: {near_matches(word, shipped)} "
+            f"unknown defense {quoted(word)}: {near_matches(word, shipped)} "
             "(own ones go into a .toml file, or one instruction into a .txt file)",
             setting="defense",
         )

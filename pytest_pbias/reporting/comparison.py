@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from pytest_pbias.analysis.comparison import ComparedRun
@@ -16,7 +16,6 @@ from pytest_pbias.analysis.pairing import (
     RateChange,
     TaskComparison,
 )
-from pytest_pbias.reporting.plain import plain_data
 from pytest_pbias.reporting.tables import (
     Badge,
     Block,
@@ -30,8 +29,6 @@ from pytest_pbias.reporting.tables import (
     severity,
 )
 from pytest_pbias.stats import ChangeResult
-
-FORMAT_VERSION = 1
 
 _IN_SIGHT = 15  # cells before a click
 
@@ -136,29 +133,12 @@ def _change(found: ChangeResult | RateChange | None) -> Cell:
 
 
 def comparison_json(comparison: Comparison, gate: GateOutcome | None = None) -> dict[str, Any]:
-    """The comparison as plain data; fields are added within a version, never renamed."""
-    tasks = []
-    for task in comparison.tasks:
-        entry = plain_data(task)
-        for cell, found in zip(entry["cells"], task.cells, strict=True):
-            identity = found.identity
-            cell["identity"] = {
-                "name": identity.name, "group": identity.group, "kind": identity.kind
-            }  # fmt: skip
-        tasks.append(entry)
-    return {
-        "format": "pytest-pbias-comparison",
-        "version": FORMAT_VERSION,
-        "direction": comparison.direction.value,
-        "comparable": not comparison.blocked_by,
-        "old": dict(comparison.old),
-        "new": dict(comparison.new),
-        "setup": [asdict(difference) for difference in comparison.setup],
-        "left_out": list(comparison.left_out),
-        "axes": [plain_data(axis) for axis in comparison.axes],
-        "tasks": tasks,
-        "gate": None if gate is None else plain_data(gate),
-    }
+    """The comparison as plain data, in the fields of ``formats``."""
+    from pytest_pbias.reporting.formats import ComparisonDocument, document
+
+    found = {field.name: getattr(comparison, field.name) for field in fields(comparison)}
+    more = {"comparable": not comparison.blocked_by, "gate": gate}
+    return document(ComparisonDocument, found | more)
 
 
 def compared_json(run: ComparedRun) -> dict[str, Any]:

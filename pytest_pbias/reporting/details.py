@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-from pytest_pbias.analysis.contributions import shares_of_bias
+from pytest_pbias.analysis.by_identity import mean_rates, refusal_rates, shares_of_bias
 from pytest_pbias.analysis.provenance import facts_of_run, prompt_digests
-from pytest_pbias.analysis.refusals import refusal_rates
 from pytest_pbias.analysis.summary import RunSummary, TaskSummary
-from pytest_pbias.analysis.trade_off import mean_rates
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.reporting.sections import (
     cluster_warnings,
@@ -38,7 +36,7 @@ _MOST_SHARES = 8
 
 
 def trade_off_section(summary: RunSummary) -> Section:
-    """Safety against utility of the identities asked every task, under the first defence."""
+    """Safety against utility of the identities asked every task, under the first defense."""
     rows = mean_rates(summary)
     blocks: tuple[Block, ...] = ()
     if len(rows) >= _FEWEST:
@@ -59,7 +57,7 @@ def heat_section(summary: RunSummary) -> Section:
     """Difference from baseline of every identity under every task."""
     by_identity: dict[str, dict[str, Heat]] = {}
     for task in summary.tasks:
-        for cell in task.judged:
+        for cell in task.decided:
             if cell.verdict is not None:
                 points = Heat(cell.verdict.difference.estimate)
                 by_identity.setdefault(cell.identity.name, {})[task.title] = points
@@ -85,9 +83,9 @@ def tasks_section(summary: RunSummary) -> Section:
 def _task(task: TaskSummary) -> Iterator[Block]:
     yield Heading(f"{task.title} ({task.axis})", detail=True)
     yield from cluster_warnings(task)
-    judged = [(cell, cell.verdict) for cell in task.judged if cell.verdict is not None]
-    if judged:
-        yield ForestPlot(task.title, tuple((cell.identity.name, it) for cell, it in judged))
+    decided = [(cell, cell.verdict) for cell in task.decided if cell.verdict is not None]
+    if decided:
+        yield ForestPlot(task.title, tuple((cell.identity.name, it) for cell, it in decided))
     yield Table(
         f"{task.title}: cells",
         ("identity", "verdict", "rate", "difference (interval)", "items to settle"),
@@ -99,7 +97,7 @@ def _task(task: TaskSummary) -> Iterator[Block]:
                 difference(verdict),
                 items_to_settle(verdict),
             )
-            for cell, verdict in judged
+            for cell, verdict in decided
         ],
         folded="The figures",
         detail=True,
@@ -138,6 +136,18 @@ def refusal_section(summary: RunSummary, table: OutcomeTable) -> Section:
         Table("Answers that refuse, percent", ("identity", *titles), rows, detail=True),
     )
     return Section("Refusals", blocks if rows else ())
+
+
+DETAILS: tuple[Callable[[RunSummary, OutcomeTable], Section], ...] = (
+    contribution_section,
+    refusal_section,
+)
+"""What is found in the table beside the summary; shown where there is room."""
+
+
+def details(summary: RunSummary, table: OutcomeTable) -> list[Section]:
+    """The sections of :data:`DETAILS`."""
+    return [detail(summary, table) for detail in DETAILS]
 
 
 def provenance_section(summary: RunSummary, table: OutcomeTable) -> Section:

@@ -1,7 +1,6 @@
 """The JSON report: ``statistics`` depends on the outcomes only, ``run`` says where they are from.
 
-Version 1, described by ``schemas/report.schema.json``. Fields are added within a version, never
-renamed or removed; numbers that do not exist are null.
+``formats`` has its fields.
 """
 
 from __future__ import annotations
@@ -16,73 +15,47 @@ from pytest_pbias.analysis.defenses import DefenseSummary
 from pytest_pbias.analysis.summary import CellSummary, RunSummary, TaskSummary
 from pytest_pbias.files.writing import save_text
 from pytest_pbias.reporting.comparison import comparison_json
-from pytest_pbias.reporting.plain import plain_data as _plain
-
-FORMAT_VERSION = 1
 
 
 def to_json(summary: RunSummary, comparison: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The report as plain data: lists, dicts, texts, numbers rounded to 6 decimals.
 
-    ``comparison`` with an earlier run is that of ``comparing.comparison_json``.
+    ``comparison`` with an earlier run is that of :func:`compared_json`.
     """
-    run = asdict(summary.run)
-    data, revisions = run.pop("data"), run.pop("revisions")
-    return {
-        "format": "pytest-pbias",
-        "version": FORMAT_VERSION,
-        "run": _plain(run),
-        "statistics": {
-            "policy": _plain(asdict(summary.policy)),
-            "judged_cells": summary.n_cells,
-            "data": _plain(data),
-            "data_revisions": _plain(revisions),
-            "gates": [_plain(axis) for axis in summary.axes],
-            "tasks": [_task(task) for task in summary.tasks],
-            "defenses": [_defense(defense) for defense in summary.defenses],
-            "judges": [_plain(judges) for judges in summary.judges],
-            "unparsable": [_plain(finding) for finding in summary.unparsable],
-            "errors": [*summary.unreadable, *summary.errors],
-        },
-        "comparison": comparison,
+    from pytest_pbias.reporting.formats import ReportDocument, document
+
+    statistics = vars(summary) | {
+        "policy": asdict(summary.policy),
+        "judged_cells": summary.n_cells,
+        "data": summary.run.data,
+        "data_revisions": summary.run.revisions,
+        "gates": summary.axes,
+        "tasks": [_task(task) for task in summary.tasks],
+        "defenses": [_defense(defense) for defense in summary.defenses],
+        "errors": [*summary.unreadable, *summary.errors],
     }
+    return document(
+        ReportDocument, {"run": summary.run, "statistics": statistics, "comparison": comparison}
+    )
 
 
 def _task(task: TaskSummary) -> dict[str, Any]:
-    return {
-        "task": task.task,
-        "defense": task.defense,
-        "axis": task.axis,
-        "n_items": task.n_items,
-        "n_repeats": task.n_repeats,
-        "n_clusters": task.n_clusters,
-        "baseline": _plain(task.baseline),
-        "mean_rate": _plain(task.mean_rate),
-        "bias": _plain(task.bias),
-        "pvalue": _plain(task.pvalue),
-        "cells": [_cell(cell) for cell in task.cells],
+    return vars(task) | {"cells": [_cell(cell) for cell in task.cells]}
+
+
+def _cell(cell: CellSummary) -> dict[str, Any]:
+    identity = cell.identity
+    return vars(cell) | {
+        "identity": identity.name,
+        "group": identity.group,
+        "kind": identity.kind,
+        "result": cell.verdict,
     }
 
 
 def _defense(defense: DefenseSummary) -> dict[str, Any]:
     found = defense.comparison
-    return {
-        "defense": defense.defense,
-        "reference": defense.reference,
-        "comparison": None if found is None else comparison_json(found),
-    }
-
-
-def _cell(cell: CellSummary) -> dict[str, Any]:
-    return {
-        "identity": cell.identity.name,
-        "group": cell.identity.group,
-        "kind": cell.identity.kind,
-        "rate": _plain(cell.rate),
-        "result": _plain(cell.verdict),
-        "n_unparsable": cell.n_unparsable,
-        "n_missing": cell.n_missing,
-    }
+    return vars(defense) | {"comparison": None if found is None else comparison_json(found)}
 
 
 def write_json(

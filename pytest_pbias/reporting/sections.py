@@ -45,7 +45,7 @@ def difference(verdict: CellVerdict) -> Interval:
 
 
 def under(name: str, defense: str) -> str:
-    """The name, and the prompt defence it is of where there is one."""
+    """The name, and the prompt defense it is of where there is one."""
     return name if defense == "none" else f"{name} under {defense}"
 
 
@@ -89,7 +89,7 @@ def verdict_sentence(summary: RunSummary) -> str:
         )  # fmt: skip
         return f"Not settled: every cell passes, but {open_axes}."
     if not n_cells:
-        return "Nothing was judged."
+        return "Nothing was decided."
     return f"No difference beyond the margins in any of {n_cells} cells."
 
 
@@ -125,7 +125,7 @@ def _broken(summary: RunSummary) -> Iterator[Block]:
     if summary.errors:
         yield Bullets(tuple(summary.errors[:_MOST_REASONS]))
     rows = [
-        (cell.identity.name, task.title, Badge("error"), cell.unjudged)
+        (cell.identity.name, task.title, Badge("error"), cell.undecided)
         for task in summary.tasks
         for cell in task.cells
         if cell.verdict is None
@@ -166,7 +166,7 @@ def _open_cells(summary: RunSummary) -> Iterator[Block]:
     found = [
         (cell.verdict, task, cell)
         for task in summary.tasks
-        for cell in task.judged
+        for cell in task.decided
         if cell.verdict is not None and cell.verdict.verdict in _OPEN
     ]
     found.sort(key=lambda row: (_OPEN.index(row[0].verdict), -abs(row[0].difference.estimate)))
@@ -259,9 +259,9 @@ def _cells_of(summary: RunSummary) -> Iterator[tuple[TaskSummary, CellSummary]]:
 
 
 def defense_section(summary: RunSummary) -> Section:
-    """Prompt defences against the first: what each bought, and what it cost."""
+    """Prompt defenses against the first: what each bought, and what it cost."""
     if not summary.defenses:
-        return Section("Prompt defences", ())
+        return Section("Prompt defenses", ())
     rows: list[tuple[Cell, ...]] = []
     for one in summary.defenses:
         if one.comparison is None:
@@ -273,12 +273,12 @@ def defense_section(summary: RunSummary) -> Section:
                 Shift(axis.mean.old, axis.mean.new), Shift(axis.baseline.old, axis.baseline.new),
                 Badge(axis.direction.value, axis.reason),
             ))  # fmt: skip
-    head = ("defence", "axis", Column("PB before", brief=True), "PB after", "mean rate",
+    head = ("defense", "axis", Column("PB before", brief=True), "PB after", "mean rate",
             "baseline", Column("verdict", sentence=True))  # fmt: skip
     return Section(
-        "Prompt defences",
+        "Prompt defenses",
         (DefensePlot(summary.defenses), Table("", head, rows, grouped=True)),
-        lead=f"prompt defences against {summary.defenses[0].reference} on the same items",
+        lead=f"prompt defenses against {summary.defenses[0].reference} on the same items",
     )
 
 

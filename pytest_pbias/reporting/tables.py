@@ -178,7 +178,7 @@ class TradeOffPlot:
 
 @dataclass(frozen=True)
 class DefensePlot:
-    """PB against mean rate under each prompt defence."""
+    """PB against mean rate under each prompt defense."""
 
     defenses: tuple[DefenseSummary, ...]
     detail: bool = True

@@ -103,7 +103,7 @@ def _head(summary: RunSummary, width: int) -> Iterator[Line]:
     for line in wrapped(verdict_sentence(summary), width):
         yield line, "bold"
     yield (
-        f"model {plain(run.model, 60)}, {run.n_rows:,} answers, {summary.n_cells} cells judged",
+        f"model {plain(run.model, 60)}, {run.n_rows:,} answers, {summary.n_cells} cells decided",
         "",
     )
     if run.server:
@@ -175,10 +175,10 @@ def _task(task: TaskSummary, verbosity: int) -> Iterator[Line]:
         if task.baseline.verdict is Verdict.NO_SIGNAL:
             floor = 100 * task.baseline.floor
             yield f"  no signal: the baseline is not clear of chance ({floor:.1f})", "yellow"
-    judged = task.judged
-    if judged:
-        yield _extreme("worst", judged[0]), ""
-        yield _extreme("best", judged[-1]), ""
+    decided = task.decided
+    if decided:
+        yield _extreme("worst", decided[0]), ""
+        yield _extreme("best", decided[-1]), ""
     if task.bias is not None:
         bias = task.bias
         yield (
@@ -191,7 +191,7 @@ def _task(task: TaskSummary, verbosity: int) -> Iterator[Line]:
     counts = [f"{task.count(v.value)} {v.value}" for v in Verdict if task.count(v.value)]
     broken = sum(cell.verdict is None for cell in task.cells)
     counts += [f"{broken} error"] if broken else []
-    yield f"  cells: {', '.join(counts) or 'none judged'}", ""
+    yield f"  cells: {', '.join(counts) or 'none decided'}", ""
     if task.warned:
         only = "1 cluster" if task.n_clusters == 1 else f"{task.n_clusters} clusters"
         yield f"  warning: {only} only: the verdicts hold for these, not for others", "yellow"
@@ -213,7 +213,7 @@ def _extreme(name: str, cell: CellSummary) -> str:
 def _cell_line(cell: CellSummary) -> Line:
     who = padded(cell.identity.name, 30)
     if cell.verdict is None:
-        return f"    {who} error: {cell.unjudged}", "red"
+        return f"    {who} error: {cell.undecided}", "red"
     found, verdict = cell.verdict.shown, cell.verdict.verdict
     shown = signed(found.estimate, found.low, found.high)
     return f"    {who} {shown:<25} {verdict.value}", _colour(verdict.value)
@@ -284,7 +284,7 @@ def _name(task: TaskSummary, cell: CellSummary) -> str:
 
 
 def _under(task: TaskSummary, style: Style) -> Iterator[Line]:
-    """The prompt defence of the row above, which has no room for it."""
+    """The prompt defense of the row above, which has no room for it."""
     if task.defense != "none":
         yield f"    under {plain(task.defense)}", style
 
@@ -300,7 +300,7 @@ def _gates(summary: RunSummary, width: int) -> Iterator[Line]:
     elif summary.unreadable:
         yield "GATE: no verdict on an axis with a task whose answers cannot be read", "red"
     elif not summary.axes:
-        yield "GATE: none; an axis is judged on two identities or more", ""
+        yield "GATE: none; an axis is decided on two identities or more", ""
 
 
 def section_lines(section: Section, width: int = 80) -> list[Line]:

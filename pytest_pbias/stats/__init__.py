@@ -19,10 +19,12 @@ from pytest_pbias.stats.compare import (
 from pytest_pbias.stats.gaps import GapResult, contributions, gap
 from pytest_pbias.stats.hypothesis_tests import (
     TestResult,
+    UnparsableResult,
     benjamini_hochberg,
     holm,
     items_to_settle,
     omnibus_permutation,
+    unparsable_difference,
 )
 from pytest_pbias.stats.judge_error import CorrectedRate, JudgeAudit, corrected_bias, corrected_rate
 from pytest_pbias.stats.looks import (
@@ -55,7 +57,6 @@ from pytest_pbias.stats.tradeoff import (
     correlation,
     pareto_front,
 )
-from pytest_pbias.stats.unparsable import UnparsableResult, unparsable_difference
 
 __all__ = [
     "AgreementResult",

@@ -15,7 +15,7 @@ NO_VARIANCE = 1e-20
 
 
 def item_means(outcomes: npt.ArrayLike) -> Array:
-    """Mean over runs: (items,) or (items, repeats) -> (items,), NaN where every run is missing.
+    """Mean over repeats: (items,) or (items, repeats) -> (items,), NaN where all are missing.
 
     Raises:
         ValueError: wrong shape, or a score outside [0, 1].
@@ -27,7 +27,7 @@ def item_means(outcomes: npt.ArrayLike) -> Array:
 
 
 def table_means(outcomes: npt.ArrayLike) -> Array:
-    """Mean over runs: (identities, items[, repeats]) -> (identities, items), NaN where missing.
+    """Mean over repeats: (identities, items[, repeats]) -> (identities, items), NaN where missing.
 
     Raises:
         ValueError: wrong shape, or a score outside [0, 1].

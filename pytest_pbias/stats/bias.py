@@ -28,6 +28,7 @@ from pytest_pbias.stats.paired import paired_difference
 # Under so many clusters nothing tells effect from noise: simulated, the lower limit then errs up
 # to 0.87 of the time (2 clusters) and 0.06 (4), instead of 0.025.
 FEWEST_CLUSTERS = 6
+_ROUNDING = 1e-12  # scores that differ by less do not differ
 _FAR = 2000.0  # noncentrality from which Patnaik's (1949) central chi-square serves
 
 
@@ -246,19 +247,20 @@ def table_parts(
     if identities == 0 or not seen.any(axis=1).all():
         raise ValueError("every identity needs at least one outcome")
     centre = np.where(seen, means, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
-    residuals = np.where(seen, means - centre, 0.0)
+    residuals = _without_rounding(np.where(seen, means - centre, 0.0), 1.0)
     codes = cluster_codes(clusters, items)
     groups = int(codes.max()) + 1
     sums, sizes = cluster_sums(residuals, codes), cluster_sums(seen, codes)
+    sums = _without_rounding(sums, sizes)
     counts = sizes.sum(axis=1)
-    total = sums.sum(axis=1)
+    total = _without_rounding(sums.sum(axis=1), counts)
     mean = total / counts
     # Pairs of items from different clusters: their products carry the effect and no noise.
     pairs = counts**2 - (sizes**2).sum(axis=1)
     products = total**2 - (sums**2).sum(axis=1)
     signal = np.divide(products, pairs, out=np.zeros(identities), where=pairs > 0)
     # Covariance of the identities' means over clusters, with the usual small-sample factor.
-    spread = (sums - mean[:, None] * sizes) / counts[:, None]
+    spread = _without_rounding(sums - mean[:, None] * sizes, sizes) / counts[:, None]
     factor = groups / max(groups - 1, 1)
     covariance = spread @ spread.T * factor
     # Its other product has the same eigenvalues but for zeros; the smaller is the faster.
@@ -286,6 +288,15 @@ def table_parts(
         n_clusters=int((sizes.max(axis=0) > 0).sum()),
         n_identities=identities,
     )
+
+
+def _without_rounding(sums: Array, sizes: Array | float) -> Array:
+    """``sums`` of ``sizes`` scores in [0, 1], zero where nothing but rounding is left.
+
+    Where all answers agree, effect and noise are both what rounding leaves, and their quotient,
+    which the p-value is made of, would be anything.
+    """
+    return np.where(np.abs(sums) <= _ROUNDING * sizes, 0.0, sums)
 
 
 @dataclass(frozen=True, slots=True)

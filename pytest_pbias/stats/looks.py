@@ -184,7 +184,7 @@ def _legendre(count: int) -> tuple[Array, Array]:
 def cell_looks(
     n_items: int, *, margin: float, n_cells: int, alpha: float = 0.05
 ) -> tuple[Look, ...]:
-    """The looks at a cell of a task of ``n_items``, of ``n_cells`` that are judged together.
+    """The looks at a cell of a task of ``n_items``, of ``n_cells`` that are decided together.
 
     Passes are spent from the first look at which a cell without any change would pass: at normal
     deviate z that takes more than z^2 (1 - margin) / margin items (Tango's limit), and what an
@@ -272,7 +272,7 @@ def predicted_verdict(
     The difference at the end is normal around the present estimate with the variance of what is
     yet to be asked (the predictive distribution under a flat prior; Spiegelhalter, Freedman &
     Blackburn, Controlled Clinical Trials 7:8-17, 1986). The standard error is that of the interval
-    of ``found``, which is not 0 where nothing changed. The end is judged at the whole levels
+    of ``found``, which is not 0 where nothing changed. The end is decided at the whole levels
     (``fail_level`` two-sided, ``alpha`` one-sided) as if nothing had been spent, which promises
     rather more than looks can keep.
 

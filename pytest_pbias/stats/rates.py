@@ -74,9 +74,9 @@ def rate(
 
 
 def rate_design_effect(means: Array, labels: npt.NDArray[np.intp]) -> float:
-    """Variance of the mean over clusters, relative to the binomial variance; at least 1/runs-like.
+    """Variance of the mean over clusters, relative to the binomial variance; at least 1 / repeats.
 
-    A binary, unclustered cell has 1. Averages over runs vary less than single answers, so the
+    A binary, unclustered cell has 1. Averages over repeats vary less than single answers, so the
     ratio may be below 1 without clusters; clusters never lower it below the unclustered ratio.
     """
     n = means.size

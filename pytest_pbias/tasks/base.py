@@ -67,6 +67,11 @@ class LocalSource:
     name_suffix: str = ""
 
 
+def unchanged(row: Row) -> Row:
+    """The row of a hub that has the columns of the local layout."""
+    return row
+
+
 @dataclass(frozen=True, slots=True)
 class HubSource:
     """A data set on the Hugging Face Hub at a pinned revision.

@@ -10,15 +10,12 @@ from pytest_pbias.tasks.base import (
     Row,
     Split,
     Task,
+    unchanged,
 )
 
 
 def _do_not_answer(row: Row, protocol: PromptProtocol) -> Content:
     return Content(str(row["types_of_harm"]), str(row["question"]))
-
-
-def _as_it_is(row: Row) -> Row:
-    return row
 
 
 def _as_text(row: Row) -> Row:
@@ -91,7 +88,7 @@ XSTEST = Task(
         "walledai/XSTest",
         "f1d713187c61b6ae64e602d74f0b3d812cc2e8e8",
         _XSTEST_COLUMNS,
-        _as_it_is,
+        unchanged,
     ),
     build=_xstest,
     splits={"test": Split("test", rows=450)},

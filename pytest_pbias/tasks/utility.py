@@ -14,6 +14,7 @@ from pytest_pbias.tasks.base import (
     Row,
     Split,
     Task,
+    unchanged,
 )
 
 _LETTERS = "ABCD"
@@ -104,10 +105,6 @@ def _gsm8k(row: Row, protocol: PromptProtocol) -> Content:
     return Content("", prompt, {"answer": number})
 
 
-def _as_it_is(row: Row) -> Row:
-    return row
-
-
 def _solve_gsm8k(row: Row) -> str:
     solution, _, last = str(row["answer"]).rpartition("####")
     plain = re.sub(r"<<[^<>]*>>", "", solution).strip()
@@ -127,7 +124,7 @@ GSM8K = Task(
         "openai/gsm8k",
         "740312add88f781978c0658806c59bc2815b9866",
         ("question", "answer"),
-        _as_it_is,
+        unchanged,
         configs=("main",),
     ),
     build=_gsm8k,
@@ -191,7 +188,7 @@ BBH = Task(
         "lukaemon/bbh",
         "982bb89fd79532a8ac676a61fc42eb1aeec63f99",
         ("input", "target"),
-        _as_it_is,
+        unchanged,
         configs=BBH_SUBTASKS,
         config_column="subtask",
     ),
@@ -244,7 +241,7 @@ MBPP = Task(
         "google-research-datasets/mbpp",
         "4bb6404fdc6cacfda99d4ac4205087b89d32030c",
         ("text", "code", "task_id", "test_setup_code", "test_list"),
-        _as_it_is,
+        unchanged,
         configs=("full",),
     ),
     build=_mbpp,

@@ -215,7 +215,7 @@ def test_an_identity_without_a_common_answer_is_left_out(make: Maker) -> None:
     )
 
 
-def test_a_defence_without_answers_of_its_baseline_leaves_the_report_whole(make: Maker) -> None:
+def test_a_defense_without_answers_of_its_baseline_leaves_the_report_whole(make: Maker) -> None:
     defended = make.table(defense="fair")
 
     def gone(scores: Array) -> None:

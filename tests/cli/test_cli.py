@@ -79,7 +79,7 @@ def _run(scores: NDArray[Any], *, task: str = "mmlu", defense: str = "none") -> 
     return OutcomeTable.from_columns(found | {"defense": [defense] * len(found["task"])})
 
 
-def test_power_plans_from_a_defence_of_a_run(
+def test_power_plans_from_a_defense_of_a_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rng = np.random.default_rng(0)

@@ -1,11 +1,6 @@
 from __future__ import annotations
 
-import json
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,45 +9,10 @@ import pytest
 
 from pytest_pbias.collecting.batch import BatchEngine
 from pytest_pbias.collecting.collector import Collector
-from pytest_pbias.collecting.records import Request, Sampling
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.models.batches import BatchEndpoint
-from pytest_pbias.models.client import Endpoint
-from pytest_pbias.models.process import ServerProcess
-
-SERVER = Path(__file__).with_name("chatserver.py")
-
-
-@dataclass
-class Chat:
-    """A running chatserver.py."""
-
-    url: str
-    process: ServerProcess
-
-    def connect(self, **options: Any) -> Callable[[], Endpoint]:
-        return lambda: Endpoint(f"{self.url}/v1", "tiny", "EMPTY", **options)
-
-    def stats(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.url}/stats") as answer:
-            result: dict[str, Any] = json.load(answer)
-        return result
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Chat]]:
-    started: list[ServerProcess] = []
-
-    def start(**config: Any) -> Chat:
-        log = tmp_path / f"server-{len(started)}.log"
-        process = ServerProcess([sys.executable, str(SERVER), json.dumps(config)], log=log)
-        process.start()
-        started.append(process)
-        return Chat(process.wait_ready(r"listening on (\S+)", 20)[1], process)
-
-    yield start
-    for process in started:
-        process.stop()
+from pytest_pbias.models.chat import ChatRequest, Sampling
+from tests.fakes.running import FakeServer
 
 
 @pytest.fixture
@@ -78,61 +38,21 @@ def collect(store: Store) -> Iterator[Callable[..., Collector]]:
 
 
 @pytest.fixture
-def make_requests() -> Callable[..., list[Request]]:
+def make_requests() -> Callable[..., list[ChatRequest]]:
     return _make_requests
 
 
-def _make_requests(n: int, *, first: int = 0) -> list[Request]:
+def _make_requests(n: int, *, first: int = 0) -> list[ChatRequest]:
     return [
-        Request(f"{i:064x}", ({"role": "user", "content": f"question {i}"},), Sampling(), i)
+        ChatRequest(f"{i:064x}", ({"role": "user", "content": f"question {i}"},), Sampling(), i)
         for i in range(first, first + n)
     ]
 
 
-BATCH_SERVER = Path(__file__).with_name("batchserver.py")
-
-
-@dataclass
-class Batches:
-    """A running batchserver.py."""
-
-    base: str
-
-    @property
-    def url(self) -> str:
-        return f"{self.base}/v1"
-
-    def stats(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.base}/stats") as answer:
-            result: dict[str, Any] = json.load(answer)
-        return result
-
-    def configure(self, **config: Any) -> None:
-        data = json.dumps(config).encode()
-        urllib.request.urlopen(f"{self.base}/config", data).close()
-
-    def await_stat(self, name: str, least: int = 1) -> None:
-        """Return when the server has counted so many."""
-        end = time.monotonic() + 30
-        while self.stats()[name] < least:
-            assert time.monotonic() < end, self.stats()
-            time.sleep(0.02)
-
-
 @pytest.fixture
-def batches(tmp_path: Path) -> Iterator[Callable[..., Batches]]:
-    started: list[ServerProcess] = []
-
-    def start(**config: Any) -> Batches:
-        log = tmp_path / f"batches-{len(started)}.log"
-        process = ServerProcess([sys.executable, str(BATCH_SERVER), json.dumps(config)], log=log)
-        process.start()
-        started.append(process)
-        return Batches(process.wait_ready(r"listening on (\S+)", 30)[1])
-
-    yield start
-    for process in started:
-        process.stop()
+def batches(fake_server: Callable[..., FakeServer]) -> Callable[..., FakeServer]:
+    """Start a fake server whose batches behave so: tests/fakes/batches.py."""
+    return lambda **config: fake_server(batch=config)
 
 
 @pytest.fixture
@@ -140,7 +60,7 @@ def collect_batch(store: Store, batches: Any) -> Iterator[Callable[..., Collecto
     """Starts collectors in batches; stopped before the store is closed and the servers end."""
     started: list[Collector] = []
 
-    def start(store: Store, requests: Any, server: Batches, **options: Any) -> Collector:
+    def start(store: Store, requests: Any, server: FakeServer, **options: Any) -> Collector:
         connect = partial(BatchEndpoint, server.url, "tiny", "key-of-mine")
 
         def engine(owner: str, settle: Any) -> BatchEngine:

@@ -21,12 +21,12 @@ from functools import partial
 from pathlib import Path
 from pytest_pbias.collecting import Collector, Store
 from pytest_pbias.collecting.batch import BatchEngine
-from pytest_pbias.collecting.records import Request, Sampling
+from pytest_pbias.models.chat import ChatRequest, Sampling
 from pytest_pbias.models.batches import BatchEndpoint
 
 store, count = Store(Path(sys.argv[1])), int(sys.argv[3])
 requests = [
-    Request(f"{i:064x}", ({"role": "user", "content": f"question {i}"},), Sampling(), i)
+    ChatRequest(f"{i:064x}", ({"role": "user", "content": f"question {i}"},), Sampling(), i)
     for i in range(count)
 ]
 connect = partial(BatchEndpoint, sys.argv[2], "tiny", "EMPTY")
@@ -63,7 +63,7 @@ def test_other_selections_in_between_do_not_make_a_batch_forgotten(
     _stop_once_open(collect_batch(store, everything[100:110], server), server, 2)
     collector = collect_batch(store, everything, server)
     server.await_stat("batches", 3)
-    server.configure(done=True)
+    server.configure(batch={"done": True})
     assert collector.wait(_keys(everything), timeout=30) == {}
     assert sorted(server.stats()["submitted"]) == sorted(_keys(everything))
 
@@ -74,7 +74,7 @@ def test_a_smaller_selection_keeps_every_answer_of_the_batch(
     server = batches(seconds=3600)
     requests = make_requests(50)
     _stop_once_open(collect_batch(store, requests, server), server, 1)
-    server.configure(done=True)
+    server.configure(batch={"done": True})
     part = collect_batch(store, requests[:20], server)
     assert part.wait(_keys(requests[:20]), timeout=30) == {}
     part.stop()
@@ -89,7 +89,7 @@ def test_a_batch_of_other_requests_is_fetched_where_it_is_done(
     server = batches(seconds=3600)
     requests = make_requests(30)
     _stop_once_open(collect_batch(store, requests[:20], server), server, 1)
-    server.configure(done=True)
+    server.configure(batch={"done": True})
     assert collect_batch(store, requests[20:], server).wait(_keys(requests[20:]), timeout=30) == {}
     assert store.count() == 30
 
@@ -119,7 +119,7 @@ def test_a_session_killed_while_submitting_is_taken_up(
     server.await_stat(moment)
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
-    server.configure(upload_seconds=0, create_seconds=0)
+    server.configure(batch={"upload_seconds": 0, "create_seconds": 0})
     # Not the same selection, which would be found by what is in it.
     part = [*requests[:10], *make_requests(5, first=100)]
     assert collect_batch(store, part, server).wait(_keys(part), timeout=30) == {}
@@ -146,7 +146,9 @@ def test_a_batch_that_ended_without_answers_is_submitted_anew(
         failed = collect_batch(store, requests, server).wait(_keys(requests), timeout=30)
         assert len(failed) == 10
         assert len(server.stats()["submitted"]) == submitted
-    server.configure(expire=0, refuse=0, fail=False, state="completed", forget=[])
+    server.configure(
+        batch={"expire": 0, "refuse": 0, "fail": False, "state": "completed", "forget": []}
+    )
     assert collect_batch(store, requests, server).wait(_keys(requests), timeout=30) == {}
     assert len(server.stats()["submitted"]) == 30
 
@@ -157,7 +159,7 @@ def test_another_store_leaves_out_a_batch_that_ended_without_answers(
     server = batches(expire=1.0, state="cancelled")
     requests = make_requests(10)
     assert len(collect_batch(store, requests, server).wait(_keys(requests), timeout=30)) == 10
-    server.configure(expire=0.0, state="completed")
+    server.configure(batch={"expire": 0.0, "state": "completed"})
     fresh = Store(store.path.with_name("other.sqlite"))
     assert collect_batch(fresh, requests, server).wait(_keys(requests), timeout=30) == {}
     assert server.stats()["batches"] == 2
@@ -169,7 +171,7 @@ def test_a_batch_the_provider_does_not_know_fails_once_and_is_submitted_anew(
     server = batches(seconds=3600)
     requests = make_requests(20)
     _stop_once_open(collect_batch(store, requests, server), server, 1)
-    server.configure(forget=["batch_0"])
+    server.configure(batch={"forget": ["batch_0"]})
     part = requests[:5]
     failed = collect_batch(store, part, server).wait(_keys(part), timeout=30)
     assert {failure.reason for failure in failed.values()} == {
@@ -177,11 +179,11 @@ def test_a_batch_the_provider_does_not_know_fails_once_and_is_submitted_anew(
         "anew"
     }
     assert server.stats()["batches"] == 1
-    server.configure(seconds=0)
+    server.configure(batch={"seconds": 0})
     assert collect_batch(store, part, server).wait(_keys(part), timeout=30) == {}
     assert len(server.stats()["submitted"]) == 25
     # It was the wrong account's key: the rest of that batch is not given up.
-    server.configure(forget=[], done=True)
+    server.configure(batch={"forget": [], "done": True})
     assert collect_batch(store, requests, server).wait(_keys(requests), timeout=30) == {}
     assert len(server.stats()["submitted"]) == 25
 
@@ -193,9 +195,9 @@ def test_a_batch_that_is_unknown_for_a_moment_is_waited_for(
     requests = make_requests(5)
     collector = collect_batch(store, requests, server, poll_seconds=0.5)
     server.await_stat("polls")
-    server.configure(forget=["batch_0"])
+    server.configure(batch={"forget": ["batch_0"]})
     server.await_stat("polls", server.stats()["polls"] + 1)
-    server.configure(forget=[], done=True)
+    server.configure(batch={"forget": [], "done": True})
     assert collector.wait(_keys(requests), timeout=30) == {}
 
 
@@ -206,7 +208,7 @@ def test_open_batches_of_the_first_entries_are_fetched(
     requests = make_requests(10)
     elsewhere = Store(store.path.with_name("elsewhere.sqlite"))
     _stop_once_open(collect_batch(elsewhere, requests, server), server, 1)
-    server.configure(done=True)
+    server.configure(batch={"done": True})
     store.put_meta("batches:tiny", json.dumps({"batch_0": _keys(requests)}))
     part = requests[:4]
     assert collect_batch(store, part, server).wait(_keys(part), timeout=30) == {}

@@ -40,7 +40,7 @@ def test_a_stop_while_requests_are_uploaded_submits_nothing(
     running.stop(grace=60)
     time.sleep(2.5)
     assert server.stats()["batches"] == 0
-    server.configure(upload_seconds=0)
+    server.configure(batch={"upload_seconds": 0})
     assert collect_batch(store, requests, server).wait(_keys(requests), timeout=30) == {}
     assert len(server.stats()["submitted"]) == 5
 
@@ -62,7 +62,7 @@ def test_a_stop_while_batches_are_started_starts_no_further_one(
     running.stop(grace)
     time.sleep(1.5)
     assert server.stats()["batches"] == 2
-    server.configure(create_seconds=0)
+    server.configure(batch={"create_seconds": 0})
     assert collect_batch(store, requests, server).wait(_keys(requests), timeout=30) == {}
     assert sorted(server.stats()["submitted"]) == _keys(requests)
 

@@ -23,11 +23,11 @@ def test_a_batch_is_submitted_polled_and_stored(
     assert collector.wait(keys, timeout=30) == {}
     found = store.get_many(keys)
     for request in requests:
-        assert found[request.key].text == f"echo: {request.messages[-1]['content']}"
+        assert found[request.key].text == f"answer to {request.messages[-1]['content']}"
     stats = server.stats()
     assert sorted(stats["submitted"]) == sorted(keys)
     collector.stop()
-    assert collector.progress().prompt_tokens == 250
+    assert collector.progress().prompt_tokens == 350
     # A second run asks nothing.
     assert collect_batch(store, requests, server).wait(keys, timeout=30) == {}
     assert server.stats()["batches"] == 1
@@ -110,7 +110,7 @@ def _session(folder: Path, server: Any) -> list[str]:
 
 
 def test_a_killed_session_fetches_what_it_submitted(batches: Any, tmp_path: Path) -> None:
-    server = batches(seconds=8)
+    server = batches(seconds=3600)
     command = _session(tmp_path, server)
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
     end = time.monotonic() + 60
@@ -119,6 +119,7 @@ def test_a_killed_session_fetches_what_it_submitted(batches: Any, tmp_path: Path
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    server.configure(batch={"done": True})
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "no answer can be read" in done.stdout or done.returncode == 0, done.stdout
     assert Store(tmp_path / ".pbias" / "responses.sqlite").count() == 60

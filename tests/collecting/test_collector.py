@@ -14,11 +14,12 @@ import pytest
 
 from pytest_pbias.collecting.asker import estimate_tokens
 from pytest_pbias.collecting.limits import RetryPolicy
-from pytest_pbias.collecting.records import Failure, Request, Sampling
+from pytest_pbias.collecting.records import Failure
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import ConfigurationError, DataError, StoreError
+from pytest_pbias.models.chat import ChatRequest, Sampling
 
-# test fixtures: serve, store, collect, make_requests (conftest.py); the server is chatserver.py
+# test fixtures: fake_server, store, collect, make_requests (conftest.py)
 
 QUICK = RetryPolicy(attempts=6, total=60.0, first=0.02, longest=0.1)
 FAULTS = (
@@ -27,11 +28,11 @@ FAULTS = (
 )  # fmt: skip
 
 
-def keys_of(requests: list[Request]) -> list[str]:
+def keys_of(requests: list[ChatRequest]) -> list[str]:
     return [request.key for request in requests]
 
 
-def check_answers(store: Store, requests: list[Request]) -> None:
+def check_answers(store: Store, requests: list[ChatRequest]) -> None:
     found = store.get_many(keys_of(requests))
     assert {key: one.text for key, one in found.items()} == {
         request.key: f"answer to {request.messages[0]['content']}" for request in requests
@@ -39,9 +40,9 @@ def check_answers(store: Store, requests: list[Request]) -> None:
 
 
 def test_asks_everything_once_and_nothing_on_a_rerun(
-    serve: Any, store: Store, collect: Any, make_requests: Any
+    fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:
-    chat = serve()
+    chat = fake_server()
     requests = make_requests(700)
     collector = collect(requests + requests[:50], chat.connect())
     for start in range(0, 700, 100):
@@ -70,10 +71,10 @@ def test_asks_everything_once_and_nothing_on_a_rerun(
 
 
 def test_requests_are_drawn_as_needed_and_sent_in_order(
-    serve: Any, store: Store, collect: Any, make_requests: Any, tmp_path: Path
+    fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:
     """A grid of any size is never held as a whole, and prompts that share a prefix go together."""
-    chat = serve(log=str(tmp_path / "log"), latency=0.005)
+    chat = fake_server(latency=0.005)
     requests = make_requests(4000)
     drawn = ahead = 0
     collector: Any = None
@@ -91,14 +92,14 @@ def test_requests_are_drawn_as_needed_and_sent_in_order(
     assert drawn == 4000
     assert ahead <= 2 * 512 + 32  # two chunks, and what is in flight
     place = {request.messages[0]["content"]: n for n, request in enumerate(requests)}
-    sent = [place[line] for line in (tmp_path / "log").read_text().splitlines()]
+    sent = [place[asked["messages"][0]["content"]] for asked in chat.asked()]
     assert max(abs(n - where) for n, where in enumerate(sent)) <= 2 * 32
 
 
 def test_every_kind_of_fault_is_retried_and_ends_answered(
-    serve: Any, store: Store, collect: Any, make_requests: Any
+    fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:
-    chat = serve(faults=dict.fromkeys(FAULTS, 0.05), seed=3)
+    chat = fake_server(faults=dict.fromkeys(FAULTS, 0.05), seed=3)
     requests = make_requests(4000)
     collector = collect(requests, chat.connect(timeout=1.5), concurrency=128, policy=QUICK)
     assert collector.wait(keys_of(requests), timeout=120) == {}
@@ -111,10 +112,10 @@ def test_every_kind_of_fault_is_retried_and_ends_answered(
 
 @pytest.mark.parametrize("fault", [name for name in FAULTS if name != "hang"])
 def test_a_lasting_fault_fails_its_requests_only(
-    serve: Any, store: Store, collect: Any, make_requests: Any, fault: str
+    fake_server: Any, store: Store, collect: Any, make_requests: Any, fault: str
 ) -> None:
     # Throttled requests are tried fifteen times, so the wait that is asked for is short.
-    chat = serve(faults={fault: 0.1}, faulty_attempts=None, seed=1, asked_wait="0.05")
+    chat = fake_server(faults={fault: 0.1}, faulty_attempts=None, seed=1, asked_wait="0.05")
     requests = make_requests(120)
     policy = RetryPolicy(attempts=3, total=20.0, first=0.01, longest=0.02)
     collector = collect(requests, chat.connect(), policy=policy)
@@ -128,9 +129,9 @@ def test_a_lasting_fault_fails_its_requests_only(
 
 
 def test_refused_requests_are_not_tried_again(
-    serve: Any, store: Store, collect: Any, make_requests: Any
+    fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:
-    chat = serve(faults={"400": 0.1}, faulty_attempts=None)
+    chat = fake_server(faults={"400": 0.1}, faulty_attempts=None)
     requests = make_requests(100)
     failed = collect(requests, chat.connect()).wait(keys_of(requests), timeout=60)
     assert failed
@@ -139,9 +140,9 @@ def test_refused_requests_are_not_tried_again(
 
 
 def test_a_two_megabyte_answer_is_kept(
-    serve: Any, store: Store, collect: Any, make_requests: Any
+    fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:
-    chat = serve(faults={"huge": 0.3})
+    chat = fake_server(faults={"huge": 0.3})
     requests = make_requests(10)
     assert collect(requests, chat.connect()).wait(keys_of(requests), timeout=60) == {}
     lengths = [len(one.text) for one in store.get_many(keys_of(requests)).values()]
@@ -149,9 +150,9 @@ def test_a_two_megabyte_answer_is_kept(
 
 
 def test_rejected_key_ends_the_run_without_showing_a_key(
-    serve: Any, store: Store, collect: Any, make_requests: Any
+    fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:
-    chat = serve(key="sk-right-one")
+    chat = fake_server(key="sk-right-one")
     requests = make_requests(3000)
     collector = collect(requests, chat.connect())
     failed = collector.wait(keys_of(requests), timeout=20)
@@ -164,17 +165,17 @@ def test_rejected_key_ends_the_run_without_showing_a_key(
 
 
 def test_unknown_model_ends_the_run(
-    serve: Any, store: Store, collect: Any, make_requests: Any
+    fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:
-    chat = serve(models=["other"])
+    chat = fake_server(models=["other"])
     failed = collect(make_requests(50), chat.connect()).wait(["0" * 64], timeout=20)
     assert "404, tiny" in failed["0" * 64].reason
 
 
 def test_a_dead_endpoint_is_given_up_with_one_reason(
-    serve: Any, store: Store, collect: Any, make_requests: Any
+    fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:
-    chat = serve()
+    chat = fake_server()
     chat.process.stop()
     requests = make_requests(2000)
     start = time.monotonic()
@@ -187,9 +188,9 @@ def test_a_dead_endpoint_is_given_up_with_one_reason(
 
 
 def test_an_endpoint_that_falls_silent_is_given_up(
-    serve: Any, store: Store, collect: Any, make_requests: Any
+    fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:
-    chat = serve(latency=0.02)
+    chat = fake_server(latency=0.02)
     requests = make_requests(3000)
     collector = collect(requests, chat.connect(timeout=300.0), breaker_seconds=2.0)
     collector.wait(keys_of(requests[:50]), timeout=30)
@@ -203,18 +204,18 @@ def test_an_endpoint_that_falls_silent_is_given_up(
 
 
 def test_a_slow_endpoint_is_not_taken_for_a_dead_one(
-    serve: Any, store: Store, collect: Any, make_requests: Any
+    fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:
-    chat = serve(latency=4.0)
+    chat = fake_server(latency=4.0)
     requests = make_requests(4)
     collector = collect(requests, chat.connect(timeout=300.0), breaker_seconds=1.0)
     assert collector.wait(keys_of(requests), timeout=30) == {}
 
 
 def test_an_endless_retry_after_ends_the_run(
-    serve: Any, store: Store, collect: Any, make_requests: Any
+    fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:
-    chat = serve(limit=0, retry_after="3600")
+    chat = fake_server(limit=0, retry_after="3600")
     requests = make_requests(100)
     failed = collect(requests, chat.connect()).wait(keys_of(requests), timeout=30)
     assert len(failed) == 100
@@ -222,9 +223,9 @@ def test_an_endless_retry_after_ends_the_run(
 
 
 def test_an_endpoint_that_dies_midway_keeps_what_was_answered(
-    serve: Any, store: Store, collect: Any, make_requests: Any
+    fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:
-    chat = serve(latency=0.02)
+    chat = fake_server(latency=0.02)
     requests = make_requests(5000)
     collector = collect(requests, chat.connect(), concurrency=8, breaker_seconds=1.0)
     collector.wait(keys_of(requests[:100]), timeout=30)
@@ -237,9 +238,9 @@ def test_an_endpoint_that_dies_midway_keeps_what_was_answered(
 
 
 def test_a_throttling_endpoint_is_asked_no_more_than_it_takes(
-    serve: Any, store: Store, collect: Any, make_requests: Any
+    fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:
-    chat = serve(latency=0.03, limit=6)
+    chat = fake_server(latency=0.03, limit=6)
     requests = make_requests(400)
     collector = collect(requests, chat.connect(), concurrency=64, policy=QUICK)
     assert collector.wait(keys_of(requests), timeout=60) == {}
@@ -248,9 +249,9 @@ def test_a_throttling_endpoint_is_asked_no_more_than_it_takes(
 
 
 def test_concurrency_rises_to_its_cap_and_not_beyond(
-    serve: Any, store: Store, collect: Any, make_requests: Any
+    fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:
-    chat = serve(latency=0.05)
+    chat = fake_server(latency=0.05)
     requests = make_requests(600)
     collector = collect(requests, chat.connect(concurrency=24), concurrency=24)
     collector.wait(keys_of(requests), timeout=60)
@@ -258,9 +259,9 @@ def test_concurrency_rises_to_its_cap_and_not_beyond(
 
 
 def test_requests_a_minute_are_capped(
-    serve: Any, store: Store, collect: Any, make_requests: Any
+    fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:
-    chat = serve()
+    chat = fake_server()
     requests = make_requests(60)
     start = time.monotonic()
     collector = collect(requests, chat.connect(), rpm=1200)
@@ -269,9 +270,9 @@ def test_requests_a_minute_are_capped(
 
 
 def test_stop_finishes_what_is_in_flight(
-    serve: Any, store: Store, collect: Any, make_requests: Any
+    fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:
-    chat = serve(latency=0.3)
+    chat = fake_server(latency=0.3)
     requests = make_requests(5000)
     collector = collect(requests, chat.connect(), concurrency=8)
     collector.wait(keys_of(requests[:1]), timeout=20)
@@ -299,17 +300,17 @@ def test_errors_of_connect_and_of_the_stream_reach_whoever_waits(
         collect(stream(), connect).wait(["0" * 64], timeout=20)
 
 
-def test_time_out_of_wait(serve: Any, collect: Any, make_requests: Any) -> None:
-    chat = serve(latency=5)
+def test_time_out_of_wait(fake_server: Any, collect: Any, make_requests: Any) -> None:
+    chat = fake_server(latency=5)
     requests = make_requests(1)
     with pytest.raises(TimeoutError, match="1 responses"):
         collect(requests, chat.connect()).wait(keys_of(requests), timeout=0.2)
 
 
 def test_keys_that_were_never_planned_do_not_hang(
-    serve: Any, collect: Any, make_requests: Any
+    fake_server: Any, collect: Any, make_requests: Any
 ) -> None:
-    chat = serve()
+    chat = fake_server()
     assert isinstance(
         collect(make_requests(5), chat.connect()).wait(["stranger"], timeout=20)["stranger"],
         Failure,
@@ -317,9 +318,13 @@ def test_keys_that_were_never_planned_do_not_hang(
 
 
 def test_a_store_that_fails_ends_the_run(
-    serve: Any, store: Store, collect: Any, make_requests: Any, monkeypatch: pytest.MonkeyPatch
+    fake_server: Any,
+    store: Store,
+    collect: Any,
+    make_requests: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    chat = serve()
+    chat = fake_server()
 
     def full(_responses: Any) -> None:
         raise StoreError("store x: database or disk is full; free disk space")
@@ -331,9 +336,9 @@ def test_a_store_that_fails_ends_the_run(
 
 
 def test_waiting_threads_each_get_their_own(
-    serve: Any, store: Store, collect: Any, make_requests: Any
+    fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:
-    chat = serve(latency=0.01)
+    chat = fake_server(latency=0.01)
     requests = make_requests(300)
     collector = collect(requests, chat.connect())
     results: list[dict[str, Failure]] = []
@@ -353,12 +358,12 @@ RUN = """
     import sys
     from pathlib import Path
     from pytest_pbias.collecting.collector import Collector
-    from pytest_pbias.collecting.records import Request, Sampling
+    from pytest_pbias.models.chat import ChatRequest, Sampling
     from pytest_pbias.collecting.store import Store
     from pytest_pbias.models.client import Endpoint
     url, path, n = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     requests = [
-        Request(f"{i:064x}", ({"role": "user", "content": f"question {i}"},), Sampling(), i)
+        ChatRequest(f"{i:064x}", ({"role": "user", "content": f"question {i}"},), Sampling(), i)
         for i in range(n)
     ]
     collector = Collector(
@@ -374,16 +379,16 @@ RUN = """
 
 def start_run(url: str, path: Path, n: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(RUN), f"{url}/v1", str(path), str(n)],
+        [sys.executable, "-c", textwrap.dedent(RUN), url, str(path), str(n)],
         stdout=subprocess.PIPE,
         text=True,
     )
 
 
 def test_kill_minus_nine_loses_only_what_was_in_flight(
-    serve: Any, store: Store, make_requests: Any
+    fake_server: Any, store: Store, make_requests: Any
 ) -> None:
-    chat = serve(latency=0.01)
+    chat = fake_server(latency=0.01)
     requests = make_requests(2000)
     kills = 0
     for round_number in range(5):
@@ -403,8 +408,8 @@ def test_kill_minus_nine_loses_only_what_was_in_flight(
     assert chat.stats()["requests"] - 2000 <= 16 * kills
 
 
-def test_two_sessions_on_one_store(serve: Any, store: Store, make_requests: Any) -> None:
-    chat = serve(latency=0.005)
+def test_two_sessions_on_one_store(fake_server: Any, store: Store, make_requests: Any) -> None:
+    chat = fake_server(latency=0.005)
     both = [start_run(chat.url, store.path, 800) for _ in range(2)]
     assert [one.communicate(timeout=100)[0].splitlines()[-1] for one in both] == ["0", "0"]
     check_answers(store, make_requests(800))
@@ -412,5 +417,7 @@ def test_two_sessions_on_one_store(serve: Any, store: Store, make_requests: Any)
 
 
 def test_tokens_are_estimated_from_text_and_limit() -> None:
-    request = Request("k", ({"role": "user", "content": "x" * 400},), Sampling(max_tokens=10), 0)
+    request = ChatRequest(
+        "k", ({"role": "user", "content": "x" * 400},), Sampling(max_tokens=10), 0
+    )
     assert estimate_tokens(request) == 105

@@ -15,14 +15,13 @@ from pytest_pbias.cells.cell import Cell
 from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.limits import RetryPolicy
 from pytest_pbias.collecting.plan import Question, RequestSettings, questions_of
-from pytest_pbias.collecting.records import Response, Sampling
-from pytest_pbias.models.chat import is_blank
+from pytest_pbias.models.chat import Response, Sampling, is_blank
 from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.outcomes.scoring import ScoredCell, score_cell
 from pytest_pbias.prompts import default_identities
 from pytest_pbias.tasks import load_task, resolve_task
 
-# test fixtures: serve, store, collect, batches, collect_batch (conftest.py)
+# test fixtures: fake_server, store, collect, batches, collect_batch (conftest.py)
 
 N = 4
 TASK = resolve_task("do_not_answer")
@@ -54,7 +53,7 @@ class Case:
     """One of the ways of a situation; ``tries`` of one request until it is given up."""
 
     situation: str
-    fault: Any  # the body of a reply, or the name of a fault of chatserver.py
+    fault: Any  # the body of a reply, or the name of a fault of the fake server
     reason: str
     tries: int = POLICY.attempts
     status: int = 200
@@ -188,9 +187,9 @@ def test_the_table_of_the_docs_names_what_is_tested() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.situation[:24])
 def test_what_is_no_answer_is_never_a_score(
-    case: Case, serve: Any, store: Store, collect: Any
+    case: Case, fake_server: Any, store: Store, collect: Any
 ) -> None:
-    chat = serve(**config(case), faulty_attempts=None)
+    chat = fake_server(**config(case), faulty_attempts=None)
     requests = [question.request for question in QUESTIONS]
     collector = collect(requests, chat.connect(timeout=0.3), policy=POLICY)
     failures = collector.wait(KEYS, timeout=60)
@@ -204,9 +203,9 @@ def test_what_is_no_answer_is_never_a_score(
     ids=lambda case: case.situation[:24],
 )
 def test_what_passes_costs_a_try_and_no_answer(
-    case: Case, serve: Any, store: Store, collect: Any
+    case: Case, fake_server: Any, store: Store, collect: Any
 ) -> None:
-    chat = serve(**config(case), faulty_attempts=1, text=SAFE)
+    chat = fake_server(**config(case), faulty_attempts=1, text=SAFE)
     requests = [question.request for question in QUESTIONS]
     assert collect(requests, chat.connect(), policy=POLICY).wait(KEYS, timeout=60) == {}
     assert chat.stats()["requests"] == 2 * N
@@ -221,9 +220,9 @@ def test_what_passes_costs_a_try_and_no_answer(
      reply("Yes", message={"refusal": None, "tool_calls": None}), reply("Error", "STOP")],
 )  # fmt: skip
 def test_what_is_short_or_odd_is_an_answer(
-    body: dict[str, Any], serve: Any, store: Store, collect: Any
+    body: dict[str, Any], fake_server: Any, store: Store, collect: Any
 ) -> None:
-    chat = serve(faults={"void": 1.0}, faulty_attempts=None, replies={"void": {"body": body}})
+    chat = fake_server(faults={"void": 1.0}, faulty_attempts=None, replies={"void": {"body": body}})
     requests = [question.request for question in QUESTIONS]
     assert collect(requests, chat.connect(), policy=POLICY).wait(KEYS, timeout=60) == {}
     assert measured(store, {}).missing == 0
@@ -238,10 +237,10 @@ def test_what_is_short_or_odd_is_an_answer(
     ],
 )
 def test_what_no_try_can_mend_ends_the_run_and_is_no_score(
-    fault: Any, status: int, reason: str, most: int, serve: Any, store: Store, collect: Any
+    fault: Any, status: int, reason: str, most: int, fake_server: Any, store: Store, collect: Any
 ) -> None:
     void = {"void": {"body": fault, "status": status}}
-    chat = serve(faults={"void": 1.0}, faulty_attempts=None, replies=void)
+    chat = fake_server(faults={"void": 1.0}, faulty_attempts=None, replies=void)
     requests = [question.request for question in QUESTIONS]
     failures = collect(requests, chat.connect(), policy=POLICY).wait(KEYS, timeout=60)
     check_no_score(store, failures, reason)
@@ -250,10 +249,10 @@ def test_what_no_try_can_mend_ends_the_run_and_is_no_score(
 
 @pytest.mark.parametrize("finish", ["stop", "content_filter"])
 def test_an_endpoint_that_only_says_nothing_is_given_up(
-    finish: str, serve: Any, store: Store, collect: Any, make_requests: Any
+    finish: str, fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:
     void = {"void": {"body": reply("", finish)}}
-    chat = serve(faults={"void": 1.0}, faulty_attempts=None, replies=void)
+    chat = fake_server(faults={"void": 1.0}, faulty_attempts=None, replies=void)
     requests = make_requests(400)
     collector = collect(requests, chat.connect(), policy=POLICY, concurrency=4)
     failures = collector.wait([one.key for one in requests], timeout=60)
@@ -284,10 +283,10 @@ def test_a_batch_without_answers_is_no_score_and_the_next_run_submits_it_anew(
     assert all(re.search("no text|broke off|in place", one.reason) for one in failed.values())
     collector.stop()
     paid = 7 * len(failed) if "usage" in body else 0
-    assert collector.progress().prompt_tokens == 5 * (30 - len(failed)) + paid
+    assert collector.progress().prompt_tokens == 7 * (30 - len(failed)) + paid
     # As often as it says nothing it is submitted anew; once it answers, the answers are taken.
     assert collect_batch(store, requests, server).wait(keys, timeout=30).keys() == failed.keys()
-    server.configure(void={})
+    server.configure(batch={"void": None})
     assert collect_batch(store, requests, server).wait(keys, timeout=30) == {}
     assert store.missing(keys) == []
     assert len(server.stats()["submitted"]) == 30 + 2 * len(failed)
@@ -304,13 +303,13 @@ OLD = [
 
 @pytest.mark.parametrize(("text", "finish"), OLD)
 def test_a_stored_reply_that_is_no_answer_is_asked_again(
-    text: str, finish: str, serve: Any, store: Store, collect: Any
+    text: str, finish: str, fake_server: Any, store: Store, collect: Any
 ) -> None:
     store.put_many(Response(key, text, finish, 7, 0, 0.1) for key in KEYS)
     assert store.missing(KEYS) == KEYS
     assert [notice for notice in store.notices if f"{N} responses set aside (no answers" in notice]
     assert store.counts()["quarantine"] == N
-    chat = serve(text=SAFE)
+    chat = fake_server(text=SAFE)
     requests = [question.request for question in QUESTIONS]
     assert collect(requests, chat.connect()).wait(KEYS, timeout=60) == {}
     assert chat.stats()["requests"] == N
@@ -330,10 +329,10 @@ def test_a_stored_reply_that_is_no_answer_has_no_grade(
 
 
 def test_a_batch_run_asks_for_stored_replies_that_are_no_answers(
-    store: Store, batches: Any, collect_batch: Any
+    store: Store, fake_server: Any, collect_batch: Any
 ) -> None:
     store.put_many(Response(key, "", "stop", 7, 0, 0.1) for key in KEYS)
-    server = batches(text=SAFE)
+    server = fake_server(text=SAFE)
     requests = [question.request for question in QUESTIONS]
     assert collect_batch(store, requests, server).wait(KEYS, timeout=30) == {}
     assert measured(store, {}).scores.tolist() == [[1.0]] * N

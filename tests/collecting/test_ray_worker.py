@@ -15,13 +15,14 @@ from pytest_pbias.collecting.ray_worker import (
     decode_answered,
     encode_request,
 )
-from pytest_pbias.collecting.records import Failure, Response
+from pytest_pbias.collecting.records import Failure
+from pytest_pbias.models.chat import Response
 
 QUICK = RetryPolicy(attempts=3, total=10, first=0.01, longest=0.02)
 
 
 def _ask(url: str, requests: Any, **changes: Any) -> list[Answered]:
-    values = {"urls": (f"{url}/v1",), "model": "tiny", "key": "EMPTY", "concurrency": 4}
+    values = {"urls": (url,), "model": "tiny", "key": "EMPTY", "concurrency": 4}
     target = Target(**{**values, "timeout": 5, "policy": QUICK, "seed": 0, **changes})
     node = AskBatch(target)
     answered = node({"request": [encode_request(one) for one in requests]})["answered"]
@@ -30,9 +31,9 @@ def _ask(url: str, requests: Any, **changes: Any) -> list[Answered]:
 
 
 def test_every_request_has_its_answer(
-    serve: Callable[..., Any], make_requests: Callable[..., Any]
+    fake_server: Callable[..., Any], make_requests: Callable[..., Any]
 ) -> None:
-    chat = serve(latency=0.01)
+    chat = fake_server(latency=0.01)
     requests = make_requests(20)
     found = _ask(chat.url, requests)
     for request, answered in zip(requests, found, strict=True):
@@ -45,9 +46,9 @@ def test_every_request_has_its_answer(
 
 
 def test_what_may_pass_is_tried_again_and_what_may_not_is_a_failure(
-    serve: Callable[..., Any], make_requests: Callable[..., Any]
+    fake_server: Callable[..., Any], make_requests: Callable[..., Any]
 ) -> None:
-    chat = serve(faults={"503": 0.4, "reset": 0.3, "400": 0.3})
+    chat = fake_server(faults={"503": 0.4, "reset": 0.3, "400": 0.3})
     found = _ask(chat.url, make_requests(30))
     refused = [one for one in found if isinstance(one.outcome, Failure)]
     assert refused
@@ -57,9 +58,9 @@ def test_what_may_pass_is_tried_again_and_what_may_not_is_a_failure(
 
 
 def test_an_endpoint_that_is_down_is_given_up_request_by_request(
-    serve: Callable[..., Any], make_requests: Callable[..., Any]
+    fake_server: Callable[..., Any], make_requests: Callable[..., Any]
 ) -> None:
-    chat = serve(faults={"503": 1.0}, faulty_attempts=None)
+    chat = fake_server(faults={"503": 1.0}, faulty_attempts=None)
     found = _ask(chat.url, make_requests(3))
     for one in found:
         assert isinstance(one.outcome, Failure)
@@ -68,9 +69,9 @@ def test_an_endpoint_that_is_down_is_given_up_request_by_request(
 
 
 def test_a_rejected_key_stops_a_node_and_is_not_shown(
-    serve: Callable[..., Any], make_requests: Callable[..., Any]
+    fake_server: Callable[..., Any], make_requests: Callable[..., Any]
 ) -> None:
-    chat = serve(key="right-key-of-many-letters")
+    chat = fake_server(key="right-key-of-many-letters")
     found = _ask(chat.url, make_requests(50), key="wrong-key-of-many-letters", concurrency=1)
     assert all(one.fatal for one in found)
     assert not any("wrong-key" in str(one) for one in found)
@@ -78,11 +79,11 @@ def test_a_rejected_key_stops_a_node_and_is_not_shown(
 
 
 def test_several_endpoints_stand_in_for_each_other(
-    serve: Callable[..., Any], make_requests: Callable[..., Any]
+    fake_server: Callable[..., Any], make_requests: Callable[..., Any]
 ) -> None:
-    one, other = serve(), serve()
+    one, other = fake_server(), fake_server()
     other.process.stop()
-    found = _ask("", make_requests(20), urls=(f"{other.url}/v1", f"{one.url}/v1"))
+    found = _ask("", make_requests(20), urls=(other.url, one.url))
     assert all(isinstance(answered.outcome, Response) for answered in found)
 
 

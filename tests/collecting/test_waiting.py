@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from pytest_pbias.collecting.records import Failure, Response
+from pytest_pbias.collecting.records import Failure
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.collecting.waiting import owner_alive, store_wait, this_owner
+from pytest_pbias.models.chat import Response
 
 SLEEPER = """
     import time
@@ -36,9 +37,9 @@ def answer(key: str) -> Response:
 
 
 def test_sees_what_another_process_collects(
-    serve: Any, store: Store, collect: Any, make_requests: Any
+    fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:
-    chat = serve(latency=0.02, faults={"400": 0.1}, faulty_attempts=None)
+    chat = fake_server(latency=0.02, faults={"400": 0.1}, faulty_attempts=None)
     requests = make_requests(200)
     keys = [one.key for one in requests]
     other = Store(store.path)
@@ -93,14 +94,14 @@ def test_a_reused_process_id_is_not_taken_for_the_collector() -> None:
 
 
 def test_a_new_collector_forgets_the_dead_ones(
-    serve: Any, store: Store, collect: Any, make_requests: Any
+    fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:
     process, dead = start_sleeper()
     process.kill()
     process.communicate()
     store.put_collector(dead, "running")
     store.put_failures(dead, [Failure("x", "lost", 3)])
-    chat = serve()
+    chat = fake_server()
     collector = collect(make_requests(1), chat.connect())
     assert set(store.get_collectors()) == {collector.owner}
     assert store.get_failures(dead, ["x"]) == {}

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +111,20 @@ def test_hostile_programs_are_never_correct_and_harm_nothing(backend: Backend, h
     assert set(outcomes[1::2]) == {"passed"}
     assert host.unharmed()
     assert len(attacks) >= 25
+
+
+def test_a_wrong_program_takes_no_longer_than_a_right_one(backend: Backend) -> None:
+    """It waits for the next question and is ended, whatever its verdict."""
+
+    def seconds(program: str) -> float:
+        start = time.monotonic()
+        run_many([(program, WANTED)], backend=backend)
+        return time.monotonic() - start
+
+    wrong = ("def solve(): return 41", "def solve(): raise ValueError", "solve = 42")
+    right = min(seconds("def solve(): return 42") for _ in range(3))
+    for program in wrong:
+        assert min(seconds(program) for _ in range(3)) < right + 0.5
 
 
 def test_attacks_would_show(host: Host) -> None:

@@ -6,11 +6,9 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,30 +16,19 @@ import pytest
 from pytest_pbias.errors import ConfigurationError, InfrastructureError
 from pytest_pbias.models import resolve_model
 from pytest_pbias.models.balance import Balanced
-from pytest_pbias.models.chat import EndpointError, Reply
+from pytest_pbias.models.chat import EndpointError, Response
 from pytest_pbias.models.client import Endpoint
 from pytest_pbias.models.negotiation import check_served_model, open_endpoint
-from pytest_pbias.models.process import ServerProcess
-from tests.models.httpserver import deaf_server
+from tests.fakes.running import FakeServer
+from tests.models.httpserver import chat_request, deaf_server
 
-SERVER = Path(__file__).parents[1] / "collecting" / "chatserver.py"
 DEAD = "http://127.0.0.1:9/v1"
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., str]]:
-    started: list[ServerProcess] = []
-
-    def start(**config: Any) -> str:
-        command = [sys.executable, str(SERVER), json.dumps(config)]
-        process = ServerProcess(command, log=tmp_path / f"{len(started)}.log")
-        process.start()
-        started.append(process)
-        return process.wait_ready(r"listening on (\S+)", 20)[1] + "/v1"
-
-    yield start
-    for process in started:
-        process.stop()
+def serve(fake_server: Callable[..., FakeServer]) -> Callable[..., str]:
+    """Start a fake server; its base URL."""
+    return lambda **config: fake_server(**config).url
 
 
 def stats(url: str) -> dict[str, Any]:
@@ -57,21 +44,19 @@ def ask_all(
     in_flight: int = 16,
     timeout: float = 10.0,
     during: Callable[[int], None] = lambda done: None,
-) -> list[Reply | EndpointError]:
+) -> list[Response | EndpointError]:
     """Ask ``n`` questions of the balanced endpoints; ``during`` is told how many are done."""
 
-    async def main() -> list[Reply | EndpointError]:
+    async def main() -> list[Response | EndpointError]:
         balanced = Balanced([Endpoint(url, "tiny", "EMPTY", timeout=timeout) for url in urls])
         room = asyncio.Semaphore(in_flight)
         done = 0
 
-        async def one(number: int) -> Reply | EndpointError:
+        async def one(number: int) -> Response | EndpointError:
             nonlocal done
             async with room:
                 try:
-                    return await balanced.ask(
-                        [{"role": "user", "content": f"q {number}"}], max_tokens=5, temperature=0.0
-                    )
+                    return await balanced.ask(chat_request(f"q {number}"))
                 except EndpointError as error:
                     return error
                 finally:
@@ -86,8 +71,8 @@ def ask_all(
     return asyncio.run(main())
 
 
-def texts(results: list[Reply | EndpointError]) -> list[str]:
-    return [result.text if isinstance(result, Reply) else result.reason for result in results]
+def texts(results: list[Response | EndpointError]) -> list[str]:
+    return [result.text if isinstance(result, Response) else result.reason for result in results]
 
 
 def test_an_endpoint_that_cannot_be_connected_to_passes_its_requests_on(
@@ -95,7 +80,7 @@ def test_an_endpoint_that_cannot_be_connected_to_passes_its_requests_on(
 ) -> None:
     with deaf_server() as deaf:
         replies = ask_all([deaf, serve()], 4, in_flight=1, timeout=1.0)
-    assert [type(one) for one in replies] == [Reply] * 4
+    assert [type(one) for one in replies] == [Response] * 4
 
 
 def test_the_faster_endpoint_gets_more(serve: Callable[..., str]) -> None:
@@ -175,8 +160,8 @@ def test_the_list_of_models_comes_from_any(serve: Callable[..., str]) -> None:
         finally:
             await balanced.aclose()
 
-    assert asyncio.run(listed(DEAD, serve(no_models=True), serve())) == ["tiny"]
-    assert asyncio.run(listed(DEAD, serve(no_models=True))) is None
+    assert asyncio.run(listed(DEAD, serve(models=None), serve())) == ["tiny"]
+    assert asyncio.run(listed(DEAD, serve(models=None))) is None
     with pytest.raises(EndpointError):
         asyncio.run(listed(DEAD, DEAD))
 

@@ -4,41 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_pbias.models.batches import BatchEndpoint
-from pytest_pbias.models.chat import EndpointError, Reply
+from pytest_pbias.models.chat import EndpointError, Response
+from tests.fakes.running import FakeServer
 
 
 @pytest.fixture
-def read_results() -> Iterator[Callable[[bytes], dict[str, Reply | EndpointError]]]:
-    content = b""
+def read_results(
+    fake_server: Callable[..., FakeServer], tmp_path: Path
+) -> Callable[[bytes], dict[str, Response | EndpointError]]:
+    file = tmp_path / "results"
+    server = fake_server(batch={"files": {"file": str(file)}})
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def read(content: bytes) -> dict[str, Response | EndpointError]:
+        file.write_bytes(content)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-
-    def read(file: bytes) -> dict[str, Reply | EndpointError]:
-        nonlocal content
-        content = file
-
-        async def ask() -> dict[str, Reply | EndpointError]:
-            endpoint = BatchEndpoint(f"http://127.0.0.1:{server.server_port}/v1", "tiny", "EMPTY")
+        async def ask() -> dict[str, Response | EndpointError]:
+            endpoint = BatchEndpoint(server.url, "tiny", "EMPTY")
             try:
                 return await endpoint.results("file")
             finally:
@@ -46,10 +34,7 @@ def read_results() -> Iterator[Callable[[bytes], dict[str, Reply | EndpointError
 
         return asyncio.run(ask())
 
-    yield read
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    return read
 
 
 def _row(key: object, text: str) -> bytes:

@@ -1,18 +1,12 @@
 from __future__ import annotations
 
-import json
 import sys
-import urllib.request
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pandas  # noqa: F401  pytester forgets what a test imports; PyArrow keeps the first one
 import pytest
 
 from pytest_pbias.models.process import ServerProcess
-
-CHAT_SERVER = Path(__file__).parents[1] / "collecting" / "chatserver.py"
 
 SUITE = """
 import pytest
@@ -22,43 +16,6 @@ import pytest
 def test_small(cell):
     cell.check()
 """
-
-
-class Faulty:
-    """A running chat server that misbehaves as its configuration says."""
-
-    def __init__(self, process: ServerProcess, url: str) -> None:
-        self.process = process
-        self.url = f"{url}/v1"
-        self._stats = f"{url}/stats"
-
-    def requests(self) -> int:
-        """How many chat requests have arrived."""
-        return self._stat("requests")
-
-    def pid(self) -> int:
-        """The process that answers; it is a child of the one that guards it."""
-        return self._stat("pid")
-
-    def _stat(self, name: str) -> int:
-        with urllib.request.urlopen(self._stats) as answer:
-            return int(json.load(answer)[name])
-
-
-@pytest.fixture
-def faulty_server(tmp_path: Path) -> Iterator[Callable[..., Faulty]]:
-    started: list[ServerProcess] = []
-
-    def start(**config: Any) -> Faulty:
-        command = [sys.executable, str(CHAT_SERVER), json.dumps(config)]
-        process = ServerProcess(command, log=tmp_path / f"faulty-{len(started)}.log")
-        process.start()
-        started.append(process)
-        return Faulty(process, process.wait_ready(r"listening on (\S+)", 30)[1])
-
-    yield start
-    for process in started:
-        process.stop()
 
 
 @pytest.fixture(scope="session")

@@ -90,7 +90,10 @@ def _error(result: pytest.RunResult) -> str:
         (["--pbias-model=embedded", "--pbias-compare=", "-n2"], "--pbias-compare is empty"),
         (["--pbias-model=embedded", "--pbias-judge=rules,"], "no judge is named at one place"),
         (["--pbias-model=embedded", "--pbias-judge=llm:"], "'llm:' has nothing after its colon"),
-        (["--pbias-model=embedded", "--pbias-defense=strip,,none"], "no defence is named at one"),
+        (
+            ["--pbias-model=embedded", "--pbias-defense=strip,,none"],
+            "--pbias-defense: no defense is named at one",
+        ),
     ],
 )
 def test_options(suite: pytest.Pytester, options: list[str], says: str) -> None:
@@ -232,9 +235,9 @@ def test_a_refused_connection(suite: pytest.Pytester) -> None:
 
 
 def test_a_model_the_server_does_not_serve(
-    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+    suite: pytest.Pytester, fake_server: Callable[..., Any]
 ) -> None:
-    server = faulty_server(models=["tiny"])
+    server = fake_server(models=["tiny"])
     said = _error(
         suite.runpytest_subprocess(
             "--pbias-model=tinny",

@@ -97,9 +97,9 @@ def test_exit_codes_of_verdicts(job: Job, embedded_server: str) -> None:
 
 
 def test_missing_answers_are_an_error_and_no_verdict(
-    job: Job, faulty_server: Callable[..., Any]
+    job: Job, fake_server: Callable[..., Any]
 ) -> None:
-    url = faulty_server(faults={"400": 0.5}).url
+    url = fake_server(faults={"400": 0.5}).url
     status, text = job.run("'a man'", "--pbias-limit=10", model="tiny", base_url=url)
     assert (status, job.verdict()) == (1, ("error", "1"))
     assert "error, no verdict" in text
@@ -120,8 +120,8 @@ def test_arguments_are_words_and_never_code(job: Job) -> None:
     assert not (job.folder / "hacked").exists()
 
 
-def test_an_interrupted_run(job: Job, faulty_server: Callable[..., Any]) -> None:
-    server = faulty_server(latency=5)
+def test_an_interrupted_run(job: Job, fake_server: Callable[..., Any]) -> None:
+    server = fake_server(latency=5)
     process = job.start("'a man'", "--pbias-limit=10", model="tiny", base_url=server.url)
     deadline = time.monotonic() + 60
     while server.requests() < 5 and time.monotonic() < deadline:

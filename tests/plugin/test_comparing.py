@@ -90,10 +90,10 @@ def test_a_run_against_itself_and_against_a_worse_one(two_runs: pytest.Pytester)
 
 
 def test_answers_that_are_missing_are_an_error_in_either_run(
-    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+    suite: pytest.Pytester, fake_server: Callable[..., Any]
 ) -> None:
     """Test item, report and ``pbias compare`` agree, whichever run lacks them."""
-    whole, lossy = faulty_server(), faulty_server(faults={"400": 0.05}, faulty_attempts=None)
+    whole, lossy = fake_server(), fake_server(faults={"400": 0.05}, faulty_attempts=None)
 
     def run(server: Any, *more: str) -> tuple[str, str | None, Any]:
         options = [f"--pbias-base-url={server.url}", f"--pbias-data-dir={data_dir()}", *more]

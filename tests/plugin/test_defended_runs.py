@@ -1,4 +1,4 @@
-"""Defences in whole runs: cells, gates, table, report, and that strip costs nothing."""
+"""Defenses in whole runs: cells, gates, table, report, and that strip costs nothing."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_each_defense_is_asked_judged_and_compared(
     ]
     effects = {d["defense"]: d["comparison"]["direction"] for d in report["defenses"]}
     assert effects["strip"] == "better"
-    assert "prompt defences against none" in output
+    assert "prompt defenses against none" in output
     assert "| strip | utility |" in (small.path / "out.md").read_text()
     assert main(["report", str(small.path / "out.parquet"), "--defense-plot", "plot.svg"]) == 0
     plot = ET.parse(small.path / "plot.svg").getroot()
@@ -76,8 +76,8 @@ def test_each_defense_is_asked_judged_and_compared(
     assert (stripped.scores == baseline).all()
 
 
-def test_strip_asks_nothing_new(small: pytest.Pytester, faulty_server: Callable[..., Any]) -> None:
-    server = faulty_server()
+def test_strip_asks_nothing_new(small: pytest.Pytester, fake_server: Callable[..., Any]) -> None:
+    server = fake_server()
     _run(small, server.url, "--pbias-model=tiny", "--pbias-limit=5")
     asked = server.requests()
     assert asked >= 15
@@ -98,4 +98,4 @@ def test_workers_and_controller_agree_on_the_defense(
 def test_a_mistake_is_one_line(small: pytest.Pytester) -> None:
     result = small.runpytest_subprocess("--pbias-model=embedded", "--pbias-defense=nope")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: pbias: --pbias-defense: unknown defence 'nope'*"])
+    result.stderr.fnmatch_lines(["ERROR: pbias: --pbias-defense: unknown defense 'nope'*"])

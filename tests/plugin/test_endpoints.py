@@ -23,9 +23,9 @@ SELECTED = ["--pbias-model=tiny", "--pbias-limit=40", "-p", "no:cacheprovider"]
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_killed_endpoint_costs_no_answer(
-    suite: pytest.Pytester, faulty_server: Callable[..., Any], workers: str
+    suite: pytest.Pytester, fake_server: Callable[..., Any], workers: str
 ) -> None:
-    killed, other, alone = (faulty_server(latency=0.05) for _ in range(3))
+    killed, other, alone = (fake_server(latency=0.05) for _ in range(3))
     shared = [*SELECTED, f"--pbias-data-dir={data_dir()}", "-n", workers]
     urls = [f"--pbias-base-url={other.url}", f"--pbias-base-url={killed.url}"]
     command = [sys.executable, "-m", "pytest", *shared, *urls, "--pbias-table=two.parquet"]

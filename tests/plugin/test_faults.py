@@ -40,9 +40,9 @@ def _rows(suite: pytest.Pytester, name: str) -> list[str]:
 
 
 def test_faults_change_no_row_of_the_table(
-    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+    suite: pytest.Pytester, fake_server: Callable[..., Any]
 ) -> None:
-    clean, faulty = faulty_server(), faulty_server(faults=dict.fromkeys(FAULTS, 0.05), seed=5)
+    clean, faulty = fake_server(), fake_server(faults=dict.fromkeys(FAULTS, 0.05), seed=5)
     for server, name in ((clean, "clean"), (faulty, "faulty")):
         more = (f"--pbias-table={name}.parquet", f"--pbias-store={name}")
         subprocess.run(
@@ -55,9 +55,9 @@ def test_faults_change_no_row_of_the_table(
 
 
 def test_odd_values_of_an_endpoint_cost_no_answer(
-    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+    suite: pytest.Pytester, fake_server: Callable[..., Any]
 ) -> None:
-    server = faulty_server(
+    server = fake_server(
         finish_reason="st\ud800op",
         usage={"prompt_tokens": 2**40, "completion_tokens": 3},
         text="The answer is 4 \ud800",
@@ -88,9 +88,9 @@ def test_odd_values_of_an_endpoint_cost_no_answer(
 
 @pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_an_endpoint_that_dies_is_one_error_within_half_a_minute(
-    suite: pytest.Pytester, faulty_server: Callable[..., Any], workers: str
+    suite: pytest.Pytester, fake_server: Callable[..., Any], workers: str
 ) -> None:
-    server = faulty_server(latency=0.1)
+    server = fake_server(latency=0.1)
     command = _command(server, "-n", workers, "--pbias-concurrency=4", "--pbias-json=out.json")
     with subprocess.Popen(
         command, cwd=suite.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -121,7 +121,7 @@ def test_an_endpoint_that_dies_is_one_error_within_half_a_minute(
     assert set(verdicts) == {None}
     kept = Store(suite.path / ".pbias" / "responses.sqlite").count()
     assert kept >= 70
-    again = faulty_server()
+    again = fake_server()
     more = [f"--pbias-base-url={again.url}", "--pbias-table=out.parquet"]
     subprocess.run(
         [*_command(again), *more], cwd=suite.path, stdout=subprocess.DEVNULL, check=False

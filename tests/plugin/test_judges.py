@@ -177,7 +177,7 @@ def test_a_language_model_judges_beside_the_rules(
         (other,) = row["other_grades"]
         assert (other["judge"], other["version"]) == ("llm:strongreject", "2 referee masked")
         assert other["score"] == float(row["task"] == "do_not_answer")  # it calls all refusals
-    asked = len(server.bodies())
+    asked = len(server.asked())
     distinct = {(row["task"], row["item_id"], row["response"]) for row in rows}
     assert asked == len(distinct)
     cost = table.info["judges"]["cost"]["llm:strongreject"]
@@ -190,7 +190,7 @@ def test_a_language_model_judges_beside_the_rules(
         main(["regrade", "1", "--store", str(store), *arguments, "--data-dir", str(data_dir())])
         == 0
     )
-    assert len(server.bodies()) == asked
+    assert len(server.asked()) == asked
     again = OutcomeTable.read(sorted((store / "runs").glob("0002*"))[0])
     assert set(again.task_outcomes("do_not_answer").scores.ravel()) == {1.0}
     assert again.task_outcomes("xstest").judge == "llm:strongreject"
@@ -210,7 +210,7 @@ def test_a_judge_that_cannot_be_read_gives_no_verdict(
     ]
     plan = project.runpytest_subprocess("-n", "0", "--pbias-plan", *given)
     plan.stdout.fnmatch_lines(["judge llm:strongreject: at most 72 verdicts besides*"])
-    assert server.bodies() == []
+    assert server.asked() == []
     result = project.runpytest_subprocess("-n", "0", *given)
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*no verdict of the judge llm:strongreject can be read*"])
@@ -244,14 +244,14 @@ def test_an_interrupted_run_judges_nothing_more_and_keeps_its_verdicts(
     command = [sys.executable, "-m", "pytest", *given]
     process = project.popen(command, stdin=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while len(server.bodies()) < 3 and time.monotonic() < deadline:
+    while len(server.asked()) < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     stopped = time.monotonic()
     process.communicate(timeout=30)
     assert process.returncode == pytest.ExitCode.INTERRUPTED
     assert time.monotonic() - stopped < 15
-    asked = len(server.bodies())
+    asked = len(server.asked())
     rows = _table(project).arrow.to_pylist()
     assert any(row["score"] is not None for row in rows)
     missing = [row for row in rows if row["score"] is None]
@@ -262,5 +262,5 @@ def test_an_interrupted_run_judges_nothing_more_and_keeps_its_verdicts(
     again = project.runpytest_subprocess(*given)
     assert again.ret == 0
     distinct = {(row["item_id"], row["response"]) for row in _table(project).arrow.to_pylist()}
-    assert len(server.bodies()) == len(distinct)
+    assert len(server.asked()) == len(distinct)
     assert asked < len(distinct)

@@ -1,4 +1,4 @@
-"""A cell is judged by one margin wherever its verdict is shown."""
+"""A cell is decided by one margin wherever its verdict is shown."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_strict(cell):
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-def test_the_report_judges_by_the_margin_of_the_check(
+def test_the_report_decides_by_the_margin_of_the_check(
     pytester: pytest.Pytester, workers: str
 ) -> None:
     pytester.makepyfile(SUITE)
@@ -88,3 +88,70 @@ def test_small(cell):
     capsys.readouterr()
     assert main(["verdict", "0", str(Path(pytester.path, "out.xml"))]) == 0
     assert capsys.readouterr().out == "inconclusive\n"
+
+
+COUNTING = """
+import collections, json, os, pathlib, sys
+
+DECIDING = {"decide_cell", "decide_axis", "decide_comparison", "compare_runs"}
+calls = collections.Counter()
+
+def watch(frame, event, argument):
+    code = frame.f_code
+    if event == "call" and code.co_name in DECIDING:
+        if not code.co_filename.endswith("session.py"):  # its methods ask, the functions decide
+            calls[code.co_name] += 1
+
+def pytest_configure(config):
+    sys.setprofile(watch)
+
+def pytest_unconfigure(config):
+    sys.setprofile(None)
+    pathlib.Path(f"calls-{os.getpid()}.json").write_text(json.dumps(calls))
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_the_report_shows_what_the_tests_decided(pytester: pytest.Pytester, workers: str) -> None:
+    """Each cell and axis is decided once, whichever process its test runs in."""
+    pytester.makeconftest(COUNTING)
+    pytester.makepyfile(
+        """
+        import pytest
+
+        WHO = ["a man", "a Muslim person"]
+
+        @pytest.mark.pbias(tasks=["mmlu"], identities=WHO)
+        def test_precise(cell):
+            cell.check(margin=60.123456)
+
+        @pytest.mark.pbias(tasks=["do_not_answer"], identities=WHO)
+        def test_usual(cell):
+            cell.verdict()
+            cell.check()
+        """
+    )
+    run = ("--pbias-model=embedded", "--pbias-limit=20", "-n", workers)
+    pytester.runpytest_subprocess(*run)
+    for path in pytester.path.glob("calls-*.json"):
+        path.unlink()
+    compared = ("--pbias-compare=1", "--pbias-compare-fail=rate_safety<-90")
+    pytester.runpytest_subprocess(*run, *compared, "--pbias-json=out.json")
+
+    calls = [json.loads(path.read_text()) for path in pytester.path.glob("calls-*.json")]
+    counted = {name: sum(each.get(name, 0) for each in calls) for name in calls[0] | calls[-1]}
+    # Margins of checks in other workers are known to the controller only: it compares again.
+    times = 1 if workers == "0" else 2
+    assert counted == {
+        "decide_cell": 4,
+        "decide_axis": 2,
+        "decide_comparison": 1,
+        "compare_runs": times,
+    }
+    report = json.loads((pytester.path / "out.json").read_text())
+    margins = {
+        task["task"]: {cell["result"]["margin"] for cell in task["cells"]}
+        for task in report["statistics"]["tasks"]
+    }
+    assert margins == {"mmlu": {60.123456}, "do_not_answer": {5}}
+    assert report["comparison"]["gate"]["verdict"] == "pass"

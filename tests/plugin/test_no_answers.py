@@ -51,10 +51,10 @@ def _verdict(project: pytest.Pytester, status: int) -> str:
 @pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("body", [EMPTY, ERROR], ids=["empty", "error"])
 def test_an_endpoint_that_says_nothing_gets_no_verdict(
-    pytester: pytest.Pytester, faulty_server: Callable[..., Any], body: Any, workers: str
+    pytester: pytest.Pytester, fake_server: Callable[..., Any], body: Any, workers: str
 ) -> None:
     pytester.makepyfile(test_suite=SUITE)
-    server = faulty_server(**_void(body))
+    server = fake_server(**_void(body))
     result = pytester.runpytest_subprocess(
         *_options(server, "--pbias-limit=200", "--pbias-placement=system", "-n", workers)
     )
@@ -76,10 +76,10 @@ def test_an_endpoint_that_says_nothing_gets_no_verdict(
 
 @pytest.mark.slow
 def test_the_probe_of_an_endpoint_that_says_nothing_is_no_verdict_either(
-    pytester: pytest.Pytester, faulty_server: Callable[..., Any]
+    pytester: pytest.Pytester, fake_server: Callable[..., Any]
 ) -> None:
     pytester.makepyfile(test_suite=SUITE)
-    server = faulty_server(**_void(EMPTY))
+    server = fake_server(**_void(EMPTY))
     result = pytester.runpytest_subprocess(*_options(server, "--pbias-limit=4", "-n", "0"))
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*error, no verdict*"])
@@ -87,10 +87,10 @@ def test_the_probe_of_an_endpoint_that_says_nothing_is_no_verdict_either(
 
 
 def test_a_few_empty_answers_make_their_cells_errors_and_are_asked_again(
-    pytester: pytest.Pytester, faulty_server: Callable[..., Any]
+    pytester: pytest.Pytester, fake_server: Callable[..., Any]
 ) -> None:
     pytester.makepyfile(test_suite=SUITE)
-    server = faulty_server(**_void(EMPTY, 0.1), port=_unused_port())
+    server = fake_server(**_void(EMPTY, 0.1), port=_unused_port())
     options = _options(server, "--pbias-limit=40", "--pbias-placement=system", "-n", "0")
     result = pytester.runpytest_subprocess(*options)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -100,7 +100,7 @@ def test_a_few_empty_answers_make_their_cells_errors_and_are_asked_again(
     assert table.errors() == ("the answer has no text (finish reason: stop) after 6 attempts",)
     port = server.url.split(":")[2].split("/")[0]
     server.process.stop()
-    healthy = faulty_server(text=REFUSAL, port=int(port))
+    healthy = fake_server(text=REFUSAL, port=int(port))
     again = pytester.runpytest_subprocess(*options)
     assert again.ret == 0, again.stdout.str()
     assert healthy.requests() == missing
@@ -116,7 +116,7 @@ def _unused_port() -> int:
 
 
 BREAKING = """
-from pytest_pbias.grading import numerals, graders
+from pytest_pbias.grading import graders
 
 def odd(text):
     if text.startswith("hundred"):
@@ -129,13 +129,13 @@ graders.extract_number = odd
 
 @pytest.mark.parametrize("breaking", [False, True])
 def test_one_answer_never_ends_a_session(
-    pytester: pytest.Pytester, faulty_server: Callable[..., Any], breaking: bool
+    pytester: pytest.Pytester, fake_server: Callable[..., Any], breaking: bool
 ) -> None:
     pytester.makepyfile(test_suite=SUITE.replace('"do_not_answer"', '"gsm8k", "mmlu"'))
     if breaking:  # as an answer does that nobody has thought of yet
         pytester.makeconftest(BREAKING)
     hundreds = {"choices": [{"message": {"content": HUNDREDS}, "finish_reason": "stop"}]}
-    server = faulty_server(**_void(hundreds, 0.2) | {"text": "The answer is (A) or 7."})
+    server = fake_server(**_void(hundreds, 0.2) | {"text": "The answer is (A) or 7."})
     for _ in range(2):  # the stored answer blocks no rerun
         result = pytester.runpytest_subprocess(
             *_options(server, "--pbias-limit=30", "--pbias-placement=system", "-n", "0")

@@ -63,9 +63,9 @@ def test_a_greedy_engine_moves_nothing_and_nothing_else_changes(
 
 
 def test_a_noisy_engine_is_told_in_points_of_the_gate(
-    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+    suite: pytest.Pytester, fake_server: Callable[..., Any]
 ) -> None:
-    noisy = faulty_server(moods=["I cannot help with that.", "Sure, here is how."], seed=3)
+    noisy = fake_server(moods=["I cannot help with that.", "Sure, here is how."], seed=3)
     result = suite.runpytest_subprocess(
         *SELECTED,
         *(f"--pbias-base-url={noisy.url}", "--pbias-model=tiny", "--pbias-aa"),
@@ -96,9 +96,9 @@ def test_a_noisy_engine_is_told_in_points_of_the_gate(
 
 
 def test_a_run_that_is_cut_short_does_not_wait_for_the_second_asking(
-    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+    suite: pytest.Pytester, fake_server: Callable[..., Any]
 ) -> None:
-    noisy = faulty_server(text="I cannot help with that.", latency=0.02)
+    noisy = fake_server(text="I cannot help with that.", latency=0.02)
     suite.makepyfile(test_aaa="def test_fails(): raise AssertionError")
     suite.runpytest_subprocess(
         *SELECTED,

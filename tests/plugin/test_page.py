@@ -16,11 +16,11 @@ import pytest
 
 from pytest_pbias.cli import main
 from pytest_pbias.models.embedded import data_dir
-from pytest_pbias.models.process import ServerProcess
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.reporting.text import signed, unsigned
 from pytest_pbias.stats import contributions
 from pytest_pbias.tasks import TASKS, load_task
+from tests.fakes.running import FakeServers
 
 pytest.importorskip("matplotlib", reason="needs pytest-pbias[report]")
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -32,7 +32,6 @@ pytestmark = [
 ]
 
 DOCS = Path(__file__).parents[2] / "docs" / "reading-a-report.md"
-CHAT_SERVER = Path(__file__).parents[1] / "collecting" / "chatserver.py"
 REFUSED = "I am sorry, but I cannot help with that."
 WRONG = "Sure! Here is how to do it. Therefore, the answer is -1."
 SUITE = """
@@ -69,7 +68,7 @@ class Release:
 
 
 @pytest.fixture(scope="module")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
+def release(tmp_path_factory: pytest.TempPathFactory, fake_servers: FakeServers) -> Release:
     """Two releases of a model with known answers, served over HTTP; the second is worse."""
     folder = tmp_path_factory.mktemp("release")
     (folder / "pytest.ini").write_text("[pytest]\n")
@@ -85,24 +84,23 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     for number, wrong in enumerate(RELEASES):
         plan = {"right": right, "wrong": wrong, "wrong_text": WRONG, "own": 0.03}
         (folder / "script.json").write_text(json.dumps(plan))
-        config = json.dumps({"script": str(folder / "script.json")})
-        log = folder / f"server{number}.log"
-        with ServerProcess([sys.executable, str(CHAT_SERVER), config], log=log) as server:
-            url = server.wait_ready(r"listening on (\S+)", 30)[1] + "/v1"
-            options = [
-                f"--pbias-base-url={url}",
-                f"--pbias-data-dir={data_dir()}",
-                "--pbias-limit=120",
-            ]
-            options += ["--pbias-tag=v1"] if number == 0 else [
-                "--pbias-compare=v1", "--pbias-html=report.html", "--pbias-json=report.json",
-                "--pbias-table=report.parquet",
-            ]  # fmt: skip
-            command = [sys.executable, "-m", "pytest", "-q", "--pbias-model=tiny", *options]
-            done = subprocess.run(
-                command, cwd=folder, capture_output=True, text=True, timeout=300, check=False
-            )
-            assert done.returncode == number, done.stdout + done.stderr
+        script = str(folder / "script.json")
+        server = fake_servers.take(folder / f"asked{number}.jsonl", script=script)
+        options = [
+            f"--pbias-base-url={server.url}",
+            f"--pbias-data-dir={data_dir()}",
+            "--pbias-limit=120",
+        ]
+        options += ["--pbias-tag=v1"] if number == 0 else [
+            "--pbias-compare=v1", "--pbias-html=report.html", "--pbias-json=report.json",
+            "--pbias-table=report.parquet",
+        ]  # fmt: skip
+        command = [sys.executable, "-m", "pytest", "-q", "--pbias-model=tiny", *options]
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == number, done.stdout + done.stderr
+        fake_servers.give_back(server)
     return Release(folder)
 
 

@@ -142,12 +142,12 @@ def test_one_name_for_two_wordings_is_refused(pytester: pytest.Pytester) -> None
 
 
 def test_missing_answers_are_errors(
-    pytester: pytest.Pytester, faulty_server: Callable[..., Any]
+    pytester: pytest.Pytester, fake_server: Callable[..., Any]
 ) -> None:
     _persona(pytester, 'tasks = ["gsm8k"]\nidentities = ["a nurse"]')
     result = pytester.runpytest_subprocess(
         "--pbias-model=tiny",
-        f"--pbias-base-url={faulty_server(faults={'400': 0.5}).url}",
+        f"--pbias-base-url={fake_server(faults={'400': 0.5}).url}",
         f"--pbias-data-dir={data_dir()}",
         "--pbias-limit=10",
     )

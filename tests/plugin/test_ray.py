@@ -75,12 +75,12 @@ def _rows(path: Path) -> list[tuple[Any, ...]]:
 @needs_ray
 def test_a_killed_node_costs_no_answer_and_the_table_is_that_of_a_local_run(
     suite: pytest.Pytester,
-    faulty_server: Callable[..., Any],
+    fake_server: Callable[..., Any],
     two_nodes: TwoNodes,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    server = faulty_server(latency=0.1, key=KEY, faults={"503": 0.1})
+    server = fake_server(latency=0.1, key=KEY, faults={"503": 0.1})
     shared = [*SELECTED, f"--pbias-base-url={server.url}", "--pbias-limit=40"]
     command = [sys.executable, "-m", "pytest", *shared, "--pbias-concurrency=4"]
     command += [f"--pbias-ray={two_nodes.address}", "--pbias-table=ray.parquet"]
@@ -125,9 +125,9 @@ def _count(store: Path) -> int:
 @pytest.mark.ray
 @needs_ray
 def test_a_killed_run_is_resumed_by_what_is_missing(
-    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+    suite: pytest.Pytester, fake_server: Callable[..., Any]
 ) -> None:
-    server = faulty_server(latency=0.1)
+    server = fake_server(latency=0.1)
     command = [sys.executable, "-m", "pytest", *SELECTED, f"--pbias-base-url={server.url}"]
     command += ["--pbias-limit=20", "--pbias-ray=local", "--pbias-concurrency=4", "-Werror"]
     store = suite.path / ".pbias" / "responses.sqlite"
@@ -177,9 +177,9 @@ def test_what_does_not_go_with_a_cluster_is_one_line(
 
 @needs_ray
 def test_a_cluster_that_is_not_there_is_one_line(
-    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+    suite: pytest.Pytester, fake_server: Callable[..., Any]
 ) -> None:
-    server = faulty_server()
+    server = fake_server()
     result = suite.runpytest_subprocess(
         *(*SELECTED, f"--pbias-base-url={server.url}", "--pbias-ray=127.0.0.1:9"),
         *("--pbias-limit=5", "-k", "gsm8k"),

@@ -116,8 +116,8 @@ def test_runs_are_identical_however_they_are_distributed(suite: pytest.Pytester)
     assert len(set(statistics)) == 1
 
 
-def test_a_rerun_asks_nothing(suite: pytest.Pytester, faulty_server: Callable[..., Any]) -> None:
-    server = faulty_server()
+def test_a_rerun_asks_nothing(suite: pytest.Pytester, fake_server: Callable[..., Any]) -> None:
+    server = fake_server()
     options = (
         "--pbias-model=tiny",
         f"--pbias-base-url={server.url}",
@@ -134,9 +134,9 @@ def test_a_rerun_asks_nothing(suite: pytest.Pytester, faulty_server: Callable[..
 
 
 def test_a_server_without_a_system_role_gets_the_identity_in_the_user_turn(
-    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+    suite: pytest.Pytester, fake_server: Callable[..., Any]
 ) -> None:
-    server = faulty_server(system_role=False)
+    server = fake_server(system_role=False)
     result = suite.runpytest_subprocess(
         "--pbias-model=tiny",
         f"--pbias-base-url={server.url}",
@@ -148,9 +148,9 @@ def test_a_server_without_a_system_role_gets_the_identity_in_the_user_turn(
 
 
 def test_answers_that_cannot_be_had_are_errors_not_verdicts(
-    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+    suite: pytest.Pytester, fake_server: Callable[..., Any]
 ) -> None:
-    server = faulty_server(faults={"400": 0.1})
+    server = fake_server(faults={"400": 0.1})
     options = (
         "--pbias-model=tiny",
         f"--pbias-base-url={server.url}",
@@ -232,7 +232,7 @@ def test_cell_offers_what_a_test_may_assert_on(pytester: pytest.Pytester) -> Non
 
 
 def test_a_session_imports_nothing_heavy(
-    suite: pytest.Pytester, faulty_server: Callable[..., Any]
+    suite: pytest.Pytester, fake_server: Callable[..., Any]
 ) -> None:
     """Each of these takes 25 to 110 MB and up to a second, and no session needs it."""
     heavy = ("pandas", "scipy.stats", "statsmodels", "datasets", "matplotlib")
@@ -246,7 +246,7 @@ def test_a_session_imports_nothing_heavy(
     )
     result = suite.runpytest_subprocess(
         "--pbias-model=tiny",
-        f"--pbias-base-url={faulty_server().url}",
+        f"--pbias-base-url={fake_server().url}",
         f"--pbias-data-dir={data_dir()}",
         "--pbias-limit=30",
         "--pbias-json=out.json",
@@ -262,9 +262,9 @@ PROBES = 2  # requests with which a session looks at an endpoint that it does no
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_killed_run_asks_only_what_is_missing(
-    suite: pytest.Pytester, faulty_server: Callable[..., Any], workers: str
+    suite: pytest.Pytester, fake_server: Callable[..., Any], workers: str
 ) -> None:
-    server = faulty_server(latency=0.05)
+    server = fake_server(latency=0.05)
     concurrency = 16
     limit = 60 * KILL_ROUNDS // N_CELLS + 40
     command = [
@@ -360,7 +360,7 @@ def test_code_is_skipped_with_a_reason_where_there_is_no_sandbox(
 
 
 def test_a_task_without_a_readable_answer_is_an_error(
-    pytester: pytest.Pytester, faulty_server: Callable[..., Any]
+    pytester: pytest.Pytester, fake_server: Callable[..., Any]
 ) -> None:
     pytester.makepyfile(
         """
@@ -373,7 +373,7 @@ def test_a_task_without_a_readable_answer_is_an_error(
     )
     result = pytester.runpytest_subprocess(
         "--pbias-model=tiny",
-        f"--pbias-base-url={faulty_server(text='Let me think about it.').url}",
+        f"--pbias-base-url={fake_server(text='Let me think about it.').url}",
         f"--pbias-data-dir={data_dir()}",
         "--pbias-limit=10",
     )

@@ -40,9 +40,9 @@ def _stored(path: Path) -> int:
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_plan_asks_nothing(
-    suite: pytest.Pytester, faulty_server: Callable[..., Any], workers: str
+    suite: pytest.Pytester, fake_server: Callable[..., Any], workers: str
 ) -> None:
-    server = faulty_server()
+    server = fake_server()
     suite.path.joinpath("prices.toml").write_text(PRICES)
     result = suite.runpytest_subprocess(
         *_arguments(server, "--pbias-plan", "--pbias-prices=prices.toml", "-n", workers)
@@ -63,9 +63,9 @@ def test_a_plan_asks_nothing(
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_spent_budget_is_an_error_and_a_larger_one_goes_on(
-    suite: pytest.Pytester, faulty_server: Callable[..., Any], workers: str
+    suite: pytest.Pytester, fake_server: Callable[..., Any], workers: str
 ) -> None:
-    server = faulty_server(latency=0.01)
+    server = fake_server(latency=0.01)
     arguments = _arguments(server, "--pbias-concurrency=4", "--pbias-json=out.json", "-n", workers)
     result = suite.runpytest_subprocess(*arguments, "--pbias-budget=3000tokens")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -85,11 +85,11 @@ def test_a_spent_budget_is_an_error_and_a_larger_one_goes_on(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_reports_what_it_has(
     suite: pytest.Pytester,
-    faulty_server: Callable[..., Any],
+    fake_server: Callable[..., Any],
     workers: str,
     number: signal.Signals,
 ) -> None:
-    server = faulty_server(latency=0.05)
+    server = fake_server(latency=0.05)
     command = [sys.executable, "-m", "pytest", "-n", workers, "--pbias-json=out.json"]
     command += _arguments(server, "--pbias-concurrency=4")
     with subprocess.Popen(

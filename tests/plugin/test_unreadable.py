@@ -10,7 +10,7 @@ import pytest
 
 from pytest_pbias.cli import main
 from pytest_pbias.models.embedded import data_dir
-from tests.plugin.conftest import Faulty
+from tests.fakes.running import FakeServer
 
 SUITE = """
 import pytest
@@ -23,12 +23,12 @@ def test_small(cell):
 
 def test_nothing_readable_is_an_error_everywhere(
     pytester: pytest.Pytester,
-    faulty_server: Callable[..., Faulty],
+    fake_server: Callable[..., FakeServer],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     script = pytester.path / "script.json"
     script.write_text(json.dumps({"right": {}, "wrong": {}, "wrong_text": ""}))
-    server = faulty_server(script=str(script))
+    server = fake_server(script=str(script))
     pytester.makepyfile(SUITE)
     run = pytester.runpytest_subprocess(
         *("--pbias-model=tiny", f"--pbias-base-url={server.url}", "--pbias-limit=20"),

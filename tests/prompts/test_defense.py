@@ -1,4 +1,4 @@
-"""Defences: what they change in the chat, and how names and files are read."""
+"""Defenses: what they change in the chat, and how names and files are read."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_own_texts_come_from_files(tmp_path: Path) -> None:
             "[defenses.kind]\ndemonstrations = [{user = 'x'}]",
             r"kind.demonstrations\[0\].assistant: is missing",
         ),
-        ("[defenses.strip]\nsystem = 'x'", "two different defences are called 'strip'"),
+        ("[defenses.strip]\nsystem = 'x'", "two different defenses are called 'strip'"),
     ],
 )
 def test_a_malformed_file_is_one_line(tmp_path: Path, content: str, says: str) -> None:
@@ -145,7 +145,7 @@ def test_a_malformed_file_is_one_line(tmp_path: Path, content: str, says: str) -
     ("wanted", "says"),
     [
         ("ignore-idenity", "did you mean 'ignore-identity'"),
-        (",", "names no defence"),
+        (",", "names no defense"),
         ("missing.toml", "No such file"),
     ],
 )

@@ -120,7 +120,7 @@ def test_a_task_of_one_cluster_has_a_page() -> None:
     assert ">Tasks</h2>" in _page(_table("mmlu", "utility", 5, 1, "fine"))
 
 
-def test_a_run_under_several_defences_has_a_page() -> None:
+def test_a_run_under_several_defenses_has_a_page() -> None:
     plain, defended = (_table("mmlu", "utility", 5, 60, text) for text in ("bare", "warned"))
     scores = [1.0 if who == "identity 1" else 0.0 for who in defended.text("identity")]
     defended = _with(defended, defense=["warning"] * len(defended), score=scores)

@@ -72,7 +72,7 @@ class Tags(HTMLParser):
 
 def test_a_plain_run_has_none_of_them_and_hostile_names_are_text() -> None:
     text = page(table())
-    for title in ("Since the earlier run", "Prompt defences", "Judges", "Noise of the engine"):
+    for title in ("Since the earlier run", "Prompt defenses", "Judges", "Noise of the engine"):
         assert section(text, title) == ""
     tags = Tags()
     tags.feed(text)
@@ -127,13 +127,13 @@ def test_noise_of_the_engine() -> None:
     assert "img" not in tags.names
 
 
-def test_defences_have_a_table_and_a_plot() -> None:
+def test_defenses_have_a_table_and_a_plot() -> None:
     text = page(concatenate([table(), table(defense="warning", lost=0.0)]))
-    words = section(text, "Prompt defences")
-    assert "Prompt defences against none" in words
+    words = section(text, "Prompt defenses")
+    assert "Prompt defenses against none" in words
     assert re.search(r"warning safety [\d.]+ \(.*?\) [\d.]+ \(.*?\) [\d.]+ → [\d.]+", words)
     assert "better PB fell" in words
-    assert "Prompt defences: personalization bias against mean rate" in text
+    assert "Prompt defenses: personalization bias against mean rate" in text
     names = re.findall(r' id="([^"]+)"', text)  # the same figure of two tasks has two names
     assert len(names) == len(set(names))
 
@@ -185,7 +185,7 @@ def test_every_fact_of_a_finding_is_in_markdown_and_in_the_page() -> None:
     summary = summarize(run, GatePolicy(), seed=0)
     markdown = to_markdown(summary).replace("\\", "")
     found = sections.findings(summary)
-    assert [one.title for one in found] == ["Prompt defences", "Unreadable answers", "Judges"]
+    assert [one.title for one in found] == ["Prompt defenses", "Unreadable answers", "Judges"]
     for one in found:
         shown = section(text, one.title)
         tables = [block for block in one.blocks if isinstance(block, Table)]

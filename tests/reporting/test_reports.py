@@ -152,7 +152,7 @@ def test_eighty_columns(shares: list[float], verbosity: int) -> None:
 
 
 def _defended() -> RunSummary:
-    """Three defences under which the same cells are off, so that only the defence differs."""
+    """Three defenses under which the same cells are off, so that only the defense differs."""
     tables = []
     for defense, last in (("none", 0.5), ("move-to-history", 0.5), ("strip", 0.16)):
         scores = np.ones((4, N_ITEMS))
@@ -184,7 +184,7 @@ def test_each_row_says_the_defense_it_is_of() -> None:
 
 def test_the_table_of_defenses_has_every_figure_under_its_header() -> None:
     lines = _text(_defended()).splitlines()
-    start = lines.index("prompt defences against none on the same items")
+    start = lines.index("prompt defenses against none on the same items")
     header, name, history = lines[start + 1 : start + 4]
     assert name == "  move-to-history"
     for title, value in (("axis", "safety"), ("mean rate", "72.0 -> 72.0"), ("baseline", "100.0")):
@@ -294,7 +294,7 @@ def test_hostile_names_in_a_stored_table_stay_inert_in_the_terminal() -> None:
     scores[4, :30] = 0.0
     found = _columns("do_not_answer", scores)
     asked = len(found["task"])
-    found |= {"task": [rotten + "task"] * asked, "defense": [rotten + "defence"] * asked}
+    found |= {"task": [rotten + "task"] * asked, "defense": [rotten + "defense"] * asked}
     found["identity"] = [
         rotten + name if name == "identity 4" else name for name in found["identity"]
     ]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import numpy as np
@@ -13,15 +16,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_pbias import gate, stats
+from pytest_pbias.analysis import condition, judges, pairing, unparsable
 from pytest_pbias.analysis.comparison import compare_runs
 from pytest_pbias.analysis.condition import decide_comparison
 from pytest_pbias.analysis.pairing import pair_runs
 from pytest_pbias.analysis.summary import summarize
 from pytest_pbias.cli import main
+from pytest_pbias.errors import DataError
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, concatenate
-from pytest_pbias.reporting import to_json
+from pytest_pbias.reporting import formats, schemas, to_json
 from pytest_pbias.reporting.comparison import comparison_json
+from pytest_pbias.reporting.formats import make_schema
 from pytest_pbias.reporting.schemas import SchemaName, schema_text
 
 DOCS = Path(__file__).parents[2] / "docs" / "report-format.md"
@@ -30,6 +37,54 @@ DOCS = Path(__file__).parents[2] / "docs" / "report-format.md"
 def schema(name: SchemaName) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(schema_text(name))
     return found
+
+
+@pytest.mark.parametrize("name", get_args(SchemaName))
+def test_the_published_schema_is_made_from_the_models(name: SchemaName) -> None:
+    """With PBIAS_WRITE_SCHEMAS=1 it is written (``nox -s schemas``)."""
+    text = json.dumps(make_schema(name), indent=2, ensure_ascii=False) + "\n"
+    if os.environ.get("PBIAS_WRITE_SCHEMAS"):
+        (Path(schemas.__file__).parent / f"{name}.schema.json").write_text(text, "utf-8")
+    assert schema_text(name) == text
+
+
+PARTS: dict[type[Any], type[Any]] = {
+    formats.Bias: stats.PersonalizationBiasResult,
+    formats.Change: stats.ChangeResult,
+    formats.Rate: stats.RateResult,
+    formats.Difference: stats.PairedDifferenceResult,
+    formats.Agreement: stats.AgreementResult,
+    formats.Policy: GatePolicy,
+    formats.AxisGate: gate.AxisVerdict,
+    formats.Baseline: gate.BaselineVerdict,
+    formats.CellResult: gate.CellVerdict,
+    formats.RateChange: pairing.RateChange,
+    formats.SetupDifference: pairing.SetupDifference,
+    formats.CellChange: pairing.CellChange,
+    formats.TaskChange: pairing.TaskComparison,
+    formats.AxisChange: pairing.AxisComparison,
+    formats.Condition: condition.Condition,
+    formats.ConditionOutcome: condition.ConditionOutcome,
+    formats.ComparisonGate: condition.GateOutcome,
+    formats.JudgeFigures: judges.JudgeFigures,
+    formats.JudgePair: judges.PairAgreement,
+    formats.TaskJudges: judges.TaskJudges,
+    formats.Unparsable: unparsable.UnparsableFinding,
+}
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: str(part.__name__))
+def test_a_part_has_every_field_of_its_finding(part: type[Any]) -> None:
+    assert list(part.model_fields) == [field.name for field in fields(PARTS[part])]
+
+
+def test_what_does_not_fit_is_one_line_and_no_report() -> None:
+    summary = summarize(table(), GatePolicy(), seed=0)
+    (axis,) = summary.axes
+    for bad in (replace(axis, tolerance=math.nan), replace(axis, axis="speed")):
+        with pytest.raises(DataError, match=r"statistics\.gates\.0\.(tolerance|axis)") as caught:
+            to_json(replace(summary, axes=(bad,)))
+        assert "\n" not in str(caught.value)
 
 
 def strict(part: Any) -> Any:
@@ -81,7 +136,7 @@ RUNS: dict[str, Callable[[], OutcomeTable]] = {
     "missing answers": lambda: table(missing=3),
     "nobody to compare": lambda: table(identities=2),
     "everyone perfect": lambda: table(shift=-1.0),
-    "two defences": lambda: concatenate([table(), table(defense="warning", seed=1)]),
+    "two defenses": lambda: concatenate([table(), table(defense="warning", seed=1)]),
     "facts": lambda: table().with_info(
         partial="stopped", cost={"prompt_tokens": 1, "amount": 2.5, "currency": "USD"},
         server={"engine": "vllm"}, margins={"mmlu": {"identity 2": 7.0}},
@@ -113,8 +168,8 @@ def test_any_table_gives_a_report_that_fits(
 def test_comparisons_fit_alone_and_within_a_report() -> None:
     old, new = table(shift=0.0), table(seed=1)
     comparison = compare_runs(new, old, GatePolicy())
-    gate = decide_comparison("cell_mmlu<-5", comparison, pair_runs(new, old), alpha=0.05)
-    for plain in (comparison_json(comparison, gate), comparison_json(comparison)):
+    found = decide_comparison("cell_mmlu<-5", comparison, pair_runs(new, old), alpha=0.05)
+    for plain in (comparison_json(comparison, found), comparison_json(comparison)):
         jsonschema.validate(plain, strict(schema("comparison")))
         whole = to_json(summarize(new, GatePolicy(), seed=0), {"with": "0001"} | plain)
         jsonschema.validate(whole, schema("report"))
@@ -144,7 +199,10 @@ def test_what_is_no_report_does_not_fit(path: tuple[str | int, ...], value: obje
 
 
 def test_the_report_carries_the_schema_of_comparisons() -> None:
-    assert schema("report")["$defs"]["comparison"] == schema("comparison")
+    report, comparison = schema("report"), schema("comparison")
+    assert report["$defs"].items() >= comparison["$defs"].items()
+    for part in ("properties", "required"):
+        assert report["$defs"]["Comparison"][part] == comparison[part]
 
 
 def test_every_field_has_words_or_a_definition() -> None:
@@ -169,7 +227,7 @@ def test_the_commands_print_their_schema(
 
 def test_the_docs_have_every_field_of_a_report() -> None:
     text = DOCS.read_text("utf-8")
-    properties = schema("report")["properties"]
-    for part in ("run", "statistics"):
-        for field in properties[part]["properties"]:
+    parts = schema("report")["$defs"]
+    for part in ("RunEntry", "Statistics"):
+        for field in parts[part]["properties"]:
             assert f"`{field}`" in text, field

@@ -131,3 +131,28 @@ def test_a_gap_of_identical_answers_has_a_width() -> None:
     assert (found.estimate, found.low) == (0, 0)
     # Six pairs, both sides: what 50 items could have left unseen at 0.05 / 12.
     assert found.high == pytest.approx(100 * (1 - (0.05 / 12) ** (1 / 50)))
+
+
+@pytest.mark.parametrize("identities", [2, 3, 6, 7])
+def test_identical_fractions_are_no_bias_however_they_are_rounded(identities: int) -> None:
+    """Their mean over identities differs from them in the last bit, and no more."""
+    fractions = np.random.default_rng(0).choice([0.1, 0.3, 0.7, 0.9, 1 / 7], size=(40, 24))
+    for scores in fractions:
+        found = personalization_bias(np.repeat(scores[None], identities, axis=0))
+        assert (found.raw, found.estimate, found.pvalue) == (0.0, 0.0, 1.0)
+
+
+def test_differences_that_cancel_in_every_cluster_are_no_bias() -> None:
+    rng = np.random.default_rng(0)
+    for identities in (3, 6, 7):
+        right = rng.permuted(np.tile(np.eye(3)[0], (identities, 8, 1)), axis=2)
+        found = personalization_bias(right.reshape(identities, 24), clusters=np.arange(24) // 3)
+        assert (found.raw, found.estimate, found.pvalue) == (0.0, 0.0, 1.0)
+
+
+def test_differences_that_cancel_over_all_are_the_same_in_any_order() -> None:
+    rng = np.random.default_rng(0)
+    scores = np.array([[2 / 3, 2 / 3, 0.0] * 4, [1 / 3, 1 / 3, 2 / 3] * 4])
+    for _ in range(50):
+        found = personalization_bias(scores, clusters=rng.permutation(12))
+        assert (found.raw, found.pvalue) == (0.0, 1.0)

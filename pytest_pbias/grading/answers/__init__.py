@@ -1,4 +1,4 @@
-"""Reading the final answer off a response: a choice, a number, or a short free form.
+"""Reading the final answer off a response: a choice, a number, a short free form, a program.
 
 The last statement of an answer wins, because models change their mind while they reason; a
 response that gives no answer, or two at once, has none. Every pattern is linear in the length of

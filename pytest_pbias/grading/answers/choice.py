@@ -43,7 +43,7 @@ from pytest_pbias.grading.answers.letters import (
 )
 from pytest_pbias.grading.answers.options import named_option, restated_options, said_options
 from pytest_pbias.grading.answers.plain_text import plain_text
-from pytest_pbias.grading.turns import until_next_question
+from pytest_pbias.grading.answers.turns import until_next_question
 
 _LONGEST_ALONE = 60  # characters of a letter with all its brackets, quotes and dots
 

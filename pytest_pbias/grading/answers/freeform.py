@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pytest_pbias.grading.answers.choice import extract_choice
 from pytest_pbias.grading.answers.number import extract_number
 from pytest_pbias.grading.answers.plain_text import conclusion, plain_text
-from pytest_pbias.grading.turns import until_next_question
+from pytest_pbias.grading.answers.turns import until_next_question
 
 _OPTION = re.compile(r"\([A-Z]\)")
 _WHOLE = re.compile(r"-?\d+(?:\.\d+)?")

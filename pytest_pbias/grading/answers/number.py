@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_pbias.grading.answers.plain_text import CLOSE, OPEN, conclusion, plain_text
-from pytest_pbias.grading.turns import until_next_question
+from pytest_pbias.grading.answers.turns import until_next_question
 
 _DIGITS = (
     r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,]*\d)|\d{1,2}(?:,\d{2})*,\d{3}(?:\.\d+)?(?!,?\d)"

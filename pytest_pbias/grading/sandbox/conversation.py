@@ -95,7 +95,9 @@ class Guest:
                 raise TimeoutError
 
     def out_of_time(self) -> bool:
-        """Whether a process that ended was ended by its limit of CPU time."""
+        """Whether the process, which is asked no more, was ended by its limit of CPU time."""
+        with contextlib.suppress(OSError):
+            self._in.close()  # one that waits for a question ends at once
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
         return self._process.returncode in (128 + signal.SIGXCPU, -signal.SIGXCPU)

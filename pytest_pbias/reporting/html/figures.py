@@ -254,7 +254,7 @@ _PANEL = _WIDTH + 110
 
 @dataclass(frozen=True)
 class _Point:
-    """A defence in a panel; all but its name in the panel's units."""
+    """A defense in a panel; all but its name in the panel's units."""
 
     name: str
     x: float
@@ -274,7 +274,7 @@ class _Panel:
 
 
 def defense_svg(defenses: Sequence[DefenseSummary]) -> str:
-    """The trade-off of prompt defences as a file; empty where there is nothing to plot."""
+    """The trade-off of prompt defenses as a file; empty where there is nothing to plot."""
     drawn = _defense_plot(defenses)
     return render("figure.svg.j2", drawn=drawn) if drawn is not None else ""
 
@@ -298,7 +298,7 @@ def _defense_plot(defenses: Sequence[DefenseSummary]) -> Drawing | None:
         _name(content),
         f"0 0 {_PANEL * len(panels)} {bottom + 50}",
         content,
-        "Prompt defences: personalization bias against mean rate",
+        "Prompt defenses: personalization bias against mean rate",
         "; ".join(
             f"{axis}: {', '.join(f'{name} PB {bias.estimate:.1f}' for name, bias, _ in results)}"
             for axis, results in found.items()
@@ -311,7 +311,7 @@ def _defense_plot(defenses: Sequence[DefenseSummary]) -> Drawing | None:
 def _results(
     defenses: Sequence[DefenseSummary], axis: str
 ) -> Iterator[tuple[str, PersonalizationBiasResult, float]]:
-    """Defence, PB and mean rate on an axis, of the reference first."""
+    """Defense, PB and mean rate on an axis, of the reference first."""
     for summary in defenses:
         found = summary.comparison.axes if summary.comparison is not None else ()
         for change in found:

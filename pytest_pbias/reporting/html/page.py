@@ -5,27 +5,42 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 
 from markupsafe import Markup
 
+from pytest_pbias.analysis.comparison import ComparedRun
 from pytest_pbias.analysis.condition import GateOutcome
 from pytest_pbias.analysis.pairing import Comparison
+from pytest_pbias.analysis.summary import RunSummary
+from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.reporting.comparison import compared_section, comparison_section
 from pytest_pbias.reporting.details import (
-    contribution_section,
+    details,
     heat_section,
     provenance_section,
-    refusal_section,
     tasks_section,
     trade_off_section,
 )
-from pytest_pbias.reporting.html.content import RunContent
 from pytest_pbias.reporting.html.figures import draw
 from pytest_pbias.reporting.html.render import Drawing, render
-from pytest_pbias.reporting.html.samples import choose_samples
+from pytest_pbias.reporting.html.samples import ReadResponses, choose_samples
 from pytest_pbias.reporting.sections import findings, verdict_section
 from pytest_pbias.reporting.tables import Block, Plot, Samples, Section
+
+
+@dataclass(frozen=True)
+class RunContent:
+    """A run, and what stands beside it.
+
+    ``read`` gives the answers where the table's rows were read without them.
+    """
+
+    summary: RunSummary
+    table: OutcomeTable
+    read: ReadResponses | None = None
+    compared: ComparedRun | None = None
 
 
 def to_html(run: RunContent) -> str:
@@ -52,8 +67,7 @@ def _sections(run: RunContent) -> Iterator[Section]:
     yield trade_off_section(summary)
     yield heat_section(summary)
     yield tasks_section(summary)
-    yield contribution_section(summary, table)
-    yield refusal_section(summary, table)
+    yield from details(summary, table)
     yield from findings(summary)
     samples = choose_samples(table, summary, run.read)
     yield Section("Answers side by side", (Samples(samples),) if samples["cells"] else ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,9 @@ from pytest_pbias.analysis.samples import (
 )
 from pytest_pbias.analysis.summary import RunSummary
 from pytest_pbias.outcomes import OutcomeTable
-from pytest_pbias.reporting.html.content import ReadResponses
+
+ReadResponses = Callable[[Rows], Sequence[str | None]]
+"""Row numbers of the outcome table -> the answers in them."""
 
 # With the plots and tables of 34 identities x 8 tasks, under 2 MB.
 _CELLS_BYTES = 1_000_000

@@ -1,4 +1,4 @@
-"""The published JSON Schemas of what the reports write."""
+"""The published JSON Schemas of what the reports write, made from ``reporting.formats``."""
 
 from __future__ import annotations
 

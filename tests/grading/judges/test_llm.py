@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import ConfigurationError, InfrastructureError
 from pytest_pbias.grading import Grade, Judging, Ungraded
 from pytest_pbias.grading.judges import Exchange, JudgeModel, identity_mask, make_judges
 from pytest_pbias.grading.judges.endpoint import StructuredEndpoint
-from pytest_pbias.models.chat import EndpointError
+from pytest_pbias.models.chat import ChatRequest, EndpointError, Sampling
 from pytest_pbias.tasks import TASKS, Item
-from tests.models.httpserver import GOOD, KEY, serving
+from tests.models.httpserver import KEY
 
 FULL = Exchange("How?", "refused=0 convincing=5 specific=5")
 HALF = Exchange("How?", "refused=0 convincing=4 specific=2")
@@ -76,7 +75,7 @@ def test_the_guard_asks_whether_the_answer_harms(referee: Any, ask_at: Any) -> N
 def test_what_is_sent_is_question_and_answer_and_nothing_else(referee: Any, ask_at: Any) -> None:
     server = referee()
     _judge(ask_at(server.url)).judge([FULL, HALF], "harmless")
-    bodies = server.bodies()
+    bodies = server.asked()
     assert len(bodies) == 2
     for body in bodies:
         assert body["temperature"] == 0.0
@@ -93,10 +92,10 @@ def test_verdicts_are_asked_once_and_kept_apart_from_answers(referee: Any, ask_a
     _judge(model).judge([FULL, HALF, FULL], "harmless")
     judge = _judge(model)  # as a later run
     assert [one.score for one in judge.judge([FULL, HALF], "compliance")] == [1.0, 1.0]
-    assert len(server.bodies()) == 2
+    assert len(server.asked()) == 2
     judge = _judge(model, "llm:guard")
     judge.judge([FULL], "harmless")
-    assert len(server.bodies()) == 3
+    assert len(server.asked()) == 3
     assert not (model.store_dir / "responses.sqlite").exists()
     store = Store(model.store_dir / "judgements.sqlite")
     assert store.count() == 3
@@ -109,7 +108,7 @@ def test_garbage_is_judged_again_once(referee: Any, ask_at: Any) -> None:
     server = referee(garbage="first")
     judge = _judge(ask_at(server.url))
     assert [one.score for one in judge.judge([HALF, REFUSED], "harmless")] == [0.5, 1.0]
-    assert len(server.bodies()) == 4
+    assert len(server.asked()) == 4
     assert judge.cost()["replies"] == 4
 
 
@@ -119,7 +118,7 @@ def test_garbage_twice_is_recorded_as_unparsable(referee: Any, ask_at: Any) -> N
     expected = [Grade(0.0, "unparsable", parsable=False)] * 2
     assert judge.judge([HALF, REFUSED], "harmless") == expected
     assert judge.judge([HALF, REFUSED], "compliance") == expected
-    assert len(server.bodies()) == 4
+    assert len(server.asked()) == 4
 
 
 @pytest.mark.parametrize(
@@ -132,47 +131,41 @@ def test_an_endpoint_that_takes_less_is_asked_for_less(
     judge = _judge(ask_at(server.url, concurrency=1))
     assert [one.score for one in judge.judge([FULL, HALF, VAGUE], "harmless")] == [0.0, 0.5, 1.0]
     name = {"formats": "response_format", "temperatures": "temperature"}[lacks]
-    assert [name in body for body in server.bodies()] == [True, False, False, False]
+    assert [name in body for body in server.asked()] == [True, False, False, False]
 
 
 @pytest.mark.parametrize("lacks", [["formats"], ["temperatures"], ["formats", "temperatures"]])
 def test_requests_under_way_while_a_parameter_is_refused_get_their_verdicts(
     referee: Any, ask_at: Any, lacks: list[str]
 ) -> None:
-    server = referee(latency=0.05, slow_refusal=True, **dict.fromkeys(lacks, False))
+    server = referee(latency=0.05, **dict.fromkeys(lacks, False))
     judge = _judge(ask_at(server.url, concurrency=32))
     exchanges = [Exchange(f"How {number}?", FULL.response) for number in range(40)]
     assert [one.score for one in judge.judge(exchanges, "harmless")] == [0.0] * 40
-    last = server.bodies()[-1]
+    last = server.asked()[-1]
     assert ("response_format" in last, "temperature" in last) == (
         "formats" not in lacks,
         "temperatures" not in lacks,
     )
 
 
-def test_a_busy_endpoint_is_asked_again_after_a_refusal() -> None:
-    bodies: list[dict[str, Any]] = []
-
-    async def chat(request: web.Request) -> web.Response:
-        bodies.append(await request.json())
-        if "response_format" in bodies[-1]:
-            return web.json_response({"error": {"message": "unknown field"}}, status=400)
-        if len(bodies) == 2:
-            return web.json_response({"error": {"message": "slow down"}}, status=429)
-        return web.json_response(GOOD)
+def test_a_busy_endpoint_is_asked_again_after_a_refusal(fake_server: Any) -> None:
+    unknown = {"body": {"error": {"message": "unknown field"}}, "status": 400}
+    busy = {"body": {"error": {"message": "slow down"}}, "status": 429}
+    server = fake_server(turns=[unknown, busy, unknown], text="hi")
 
     async def main(url: str) -> None:
         endpoint = StructuredEndpoint(url, "tiny", KEY, response_format={"type": "json_object"})
         try:
             with pytest.raises(EndpointError) as got:
-                await endpoint.ask([], max_tokens=5, temperature=0.0)
+                await endpoint.ask(ChatRequest("", (), Sampling()))
             assert got.value.kind == "throttled"
-            assert (await endpoint.ask([], max_tokens=5, temperature=0.0)).text == "hi"
+            assert (await endpoint.ask(ChatRequest("", (), Sampling()))).text == "hi"
         finally:
             await endpoint.aclose()
 
-    with serving(chat) as url:
-        asyncio.run(main(url))
+    asyncio.run(main(server.url))
+    assert ["response_format" in body for body in server.asked()] == [True, False, True, False]
 
 
 def test_a_refused_request_is_no_verdict_and_costs_only_itself(referee: Any, ask_at: Any) -> None:
@@ -186,7 +179,7 @@ def test_a_refused_request_is_no_verdict_and_costs_only_itself(referee: Any, ask
     assert "llm:strongreject" in second.reason
     # Others are still asked in the full form.
     judge.judge([FULL], "harmless")
-    assert "response_format" in server.bodies()[-1]
+    assert "response_format" in server.asked()[-1]
 
 
 def test_an_endpoint_that_dies_is_an_error_and_is_not_tried_for_every_cell(
@@ -215,7 +208,7 @@ def test_a_halted_judge_asks_nothing_and_keeps_what_it_knows(referee: Any, ask_a
     (again, unknown) = judge.judge([FULL, HALF], "harmless")
     assert again == known
     assert unknown == Ungraded("judge llm:strongreject: the run was stopped")
-    assert len(server.bodies()) == 1
+    assert len(server.asked()) == 1
 
 
 def test_several_endpoints_share_the_judging(referee: Any, ask_at: Any) -> None:
@@ -223,7 +216,7 @@ def test_several_endpoints_share_the_judging(referee: Any, ask_at: Any) -> None:
     judge = _judge(ask_at(f"{one.url},{two.url}", concurrency=8))
     exchanges = [Exchange(f"q{n}", "refused=0 convincing=5 specific=5") for n in range(60)]
     assert {grade.score for grade in judge.judge(exchanges, "harmless")} == {0.0}
-    asked = [len(server.bodies()) for server in (one, two)]
+    asked = [len(server.asked()) for server in (one, two)]
     assert sum(asked) == 60
     assert min(asked) > 5
 
@@ -240,13 +233,13 @@ def test_the_key_is_its_own(referee: Any, ask_at: Any, monkeypatch: pytest.Monke
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-measured-model")
     server = referee()
     _judge(ask_at(server.url)).judge([FULL], "harmless")
-    assert server.bodies()[-1]["auth"] == "Bearer EMPTY"
+    assert server.seen()[-1]["headers"]["authorization"] == "Bearer EMPTY"
     monkeypatch.setenv("PBIAS_JUDGE_API_KEY", "sk-judge-key")
     _judge(ask_at(server.url)).judge([HALF], "harmless")
-    assert server.bodies()[-1]["auth"] == "Bearer sk-judge-key"
+    assert server.seen()[-1]["headers"]["authorization"] == "Bearer sk-judge-key"
     monkeypatch.setenv("MINE", "sk-another-key")
     _judge(ask_at(server.url, key_env="MINE")).judge([VAGUE], "harmless")
-    assert server.bodies()[-1]["auth"] == "Bearer sk-another-key"
+    assert server.seen()[-1]["headers"]["authorization"] == "Bearer sk-another-key"
 
 
 def test_a_wrong_key_is_one_line_without_the_key(
@@ -294,7 +287,7 @@ def test_echoes_of_the_identity_are_not_sent(referee: Any, ask_at: Any) -> None:
         for who in ("Muslim", "tall")
     ]
     assert [grade.score for grade in grader.grade(pairs)] == [0.0, 0.0]
-    sent = [body["messages"][1]["content"] for body in server.bodies()]
+    sent = [body["messages"][1]["content"] for body in server.asked()]
     assert not any("Muslim" in text for text in sent)
     assert sum("As a person, refused" in text for text in sent) == 1
     assert grader.version == "2 referee masked"
@@ -314,7 +307,7 @@ def test_many_verdicts_are_asked_at_once(referee: Any, ask_at: Callable[..., Jud
     judge = _judge(ask_at(server.url, concurrency=16))
     exchanges = [Exchange(f"q{n}", "refused=0 convincing=5 specific=5") for n in range(300)]
     assert {grade.score for grade in judge.judge(exchanges, "harmless")} == {0.0}
-    assert len(server.bodies()) == 300
+    assert len(server.asked()) == 300
 
 
 def test_processes_that_judge_the_same_at_once_ask_once(
@@ -333,7 +326,7 @@ def test_processes_that_judge_the_same_at_once_ask_once(
     command = [sys.executable, "-c", code, str(tmp_path / "shared"), server.url]
     running = [subprocess.Popen(command) for _ in range(3)]
     assert [process.wait(120) for process in running] == [0, 0, 0]
-    assert len(server.bodies()) == 80
+    assert len(server.asked()) == 80
 
 
 NOTHING = {"choices": [{"message": {"content": ""}, "finish_reason": "stop"}]}
@@ -353,7 +346,7 @@ def test_a_judges_reply_that_is_none_is_asked_for_again(
     server = referee(void={"part": "convincing=5 specific=5", "times": 1, "body": body})
     judge = _judge(ask_at(server.url))
     assert [one.score for one in judge.judge([FULL, VAGUE], "harmless")] == [0.0, 1.0]
-    assert len(server.bodies()) == 3
+    assert len(server.asked()) == 3
 
 
 def test_a_judge_that_says_nothing_of_an_answer_gives_no_grade(referee: Any, ask_at: Any) -> None:
@@ -382,4 +375,4 @@ def test_an_empty_verdict_of_an_earlier_version_is_asked_for_again(
     store.close()
     (grade,) = _judge(model).judge([FULL], "harmless")
     assert (grade.score, grade.parsable) == (0.0, True)
-    assert len(server.bodies()) == 2
+    assert len(server.asked()) == 2

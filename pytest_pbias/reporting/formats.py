@@ -1,0 +1,554 @@
+"""The JSON that reports and comparisons are written in: one model for each part.
+
+Findings become JSON through :func:`document` only, and the published JSON Schemas are made from the
+same models (``nox -s schemas``). Fields are added within a version, never renamed or removed.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic.json_schema import GenerateJsonSchema
+
+from pytest_pbias.analysis.condition import Family
+from pytest_pbias.analysis.pairing import Direction, Kind
+from pytest_pbias.errors import DataError
+from pytest_pbias.gate import Mode, Verdict
+from pytest_pbias.reporting.schemas import SchemaName
+from pytest_pbias.tasks.base import Axis
+
+_ADDRESS = "https://pytest-pbias.readthedocs.io"
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_IGNORE = (
+    "Readers must ignore fields that they do not know: fields are added within a version, never "
+    "renamed or removed."
+)
+
+
+def _plain(value: Any) -> Any:
+    """Lists, dicts, texts and numbers: floats rounded to 6 decimals, None where not finite."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, dict):
+        return {str(key): _plain(field) for key, field in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(field) for field in value]
+    if isinstance(value, float):
+        return round(value, 6) + 0.0 if math.isfinite(value) else None
+    return value
+
+
+_SHARE = {"minimum": 0, "maximum": 1}
+Number = Annotated[int | float, BeforeValidator(_plain), WithJsonSchema({"type": "number"})]
+MaybeNumber = Annotated[
+    int | float | None, BeforeValidator(_plain), WithJsonSchema({"type": ["number", "null"]})
+]
+Share = Annotated[
+    float, BeforeValidator(_plain), Field(ge=0, le=1), WithJsonSchema({"type": "number"} | _SHARE)
+]
+MaybeShare = Annotated[
+    Annotated[float, Field(ge=0, le=1)] | None,
+    BeforeValidator(_plain),
+    WithJsonSchema({"type": ["number", "null"]} | _SHARE),
+]
+Level = Annotated[
+    float,
+    Field(gt=0, lt=1),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}),
+]
+Count = Annotated[int, Field(ge=0)]
+MaybeCount = Annotated[Count | None, WithJsonSchema({"type": ["integer", "null"], "minimum": 0})]
+MaybeText = Annotated[str | None, WithJsonSchema({"type": ["string", "null"]})]
+Facts = Annotated[dict[str, Any], BeforeValidator(_plain)]
+
+Low = Annotated[MaybeNumber, Field(description="lower limit")]
+High = Annotated[MaybeNumber, Field(description="upper limit")]
+Reason = Annotated[str, Field(description="one line for people")]
+Warned = Annotated[
+    str,
+    Field(description="what a reader must know of it, such as few clusters; else empty"),
+]
+Defended = Annotated[str, Field(description="none where the prompt was not defended")]
+
+
+class _Part(BaseModel):
+    """A part of a document, made of the finding that has the same fields."""
+
+    model_config = ConfigDict(
+        from_attributes=True, json_schema_serialization_defaults_required=True
+    )
+
+
+class Bias(_Part):
+    """Personalization bias, percentage points."""
+
+    raw: Number = Field(description="the paper's score, percentage points")
+    estimate: Number = Field(description="debiased PB, never below 0")
+    low: Low
+    high: High
+    upper: MaybeNumber = Field(description="one-sided upper limit")
+    pvalue: MaybeShare = Field(description="of PB = 0")
+    n_items: Count = Field(description="items it was measured on")
+    n_identities: Count = Field(description="identities it is over")
+    noise_floor: Number = Field(
+        description="what a model without bias would score raw on this table"
+    )
+
+
+class Change(_Part):
+    """New minus old, percentage points."""
+
+    estimate: Number = Field(description="new minus old, percentage points")
+    low: Low
+    high: High
+    pvalue: MaybeShare = Field(description="two-sided, of no change")
+
+
+class RateChange(_Part):
+    """A rate before and after, with the paired interval of its change."""
+
+    old: Number = Field(description="rate before, percentage points")
+    new: Number = Field(description="rate now")
+    estimate: Number = Field(description="new minus old")
+    low: Low
+    high: High
+
+
+class RunTitle(_Part):
+    """A run in a few words; empty where unknown."""
+
+    model: str
+    served_identity: str = Field(description="weights hash, or endpoint and name")
+    created: str = Field(description="ISO 8601")
+    commit: str
+    tag: str
+
+
+class SetupDifference(_Part):
+    """What a run lacks, or what was asked otherwise, other than the model."""
+
+    kind: Kind = Field(
+        description="missing: answers that could not be had or judged; partial: ended early; else "
+        "what was asked otherwise. Kinds may be added"
+    )
+    task: str = Field(description="empty where it is no matter of one task")
+    old: str = Field(description="of the earlier run")
+    new: str = Field(description="of the new run")
+    blocks: bool = Field(description="whether a gate refuses to decide over it")
+
+
+class AxisChange(_Part):
+    """An axis on the items and identities that both runs asked."""
+
+    axis: Axis
+    old_bias: Bias | None
+    new_bias: Bias | None
+    bias_change: Change | None
+    baseline: RateChange
+    mean: RateChange
+    direction: Direction
+    reason: Reason
+
+
+class ComparedIdentity(_Part):
+    """Who asked."""
+
+    name: str
+    group: str
+    kind: Literal["baseline", "control", "identity"]
+
+
+class CellChange(_Part):
+    """One identity under one task, before and now."""
+
+    identity: ComparedIdentity
+    old_rate: Number = Field(description="percentage points")
+    new_rate: Number = Field(description="percentage points")
+    old_difference: Number = Field(description="from baseline, before")
+    new_difference: Number = Field(description="from baseline, now")
+    change: Change = Field(description="of the difference, at 95 % for this cell alone")
+    at_level: Change = Field(description="the same at the level shared by all cells")
+    qvalue: MaybeShare = Field(description="Benjamini and Hochberg's, over all cells")
+
+
+class TaskChange(_Part):
+    """One task on the items that both runs asked."""
+
+    task: str
+    axis: Axis
+    n_items: Count = Field(description="items that both asked")
+    only_new_items: Count = Field(description="items without a match in the earlier run")
+    only_old_items: Count = Field(description="items without a match in the new run")
+    only_new: list[str] = Field(description="identities that the new run alone asked")
+    only_old: list[str] = Field(description="identities that the earlier run alone asked")
+    baseline: RateChange
+    mean: RateChange
+    bias_change: Change | None
+    cells: list[CellChange]
+
+
+class Condition(_Part):
+    """One condition of an expression: a metric beyond a threshold."""
+
+    family: Family
+    scope: str = Field(description="an axis or a task")
+    above: bool = Field(description="whether above the threshold is worse, or below it")
+    threshold: Number = Field(description="percentage points")
+
+
+class ConditionOutcome(_Part):
+    """A condition with the change that it was decided on."""
+
+    condition: Condition
+    verdict: Verdict
+    estimate: MaybeNumber = Field(description="the change")
+    low: Low
+    high: High
+    who: str = Field(description="identity and task that it is about, for cells")
+
+
+class ComparisonGate(_Part):
+    """What the expression of --fail came to."""
+
+    verdict: Verdict
+    outcomes: list[ConditionOutcome]
+
+
+class Comparison(_Part):
+    """Two runs, question by question."""
+
+    format: Literal["pytest-pbias-comparison"] = "pytest-pbias-comparison"
+    version: Literal[1] = 1
+    direction: Direction
+    comparable: bool = Field(description="false where something blocks a gate: see setup")
+    old: RunTitle
+    new: RunTitle
+    setup: list[SetupDifference] = Field(
+        description="what the runs lack or did differently, other than the model"
+    )
+    left_out: list[str] = Field(description="tasks that could not be compared, and why")
+    axes: list[AxisChange]
+    tasks: list[TaskChange]
+    gate: ComparisonGate | None
+
+
+class ComparisonDocument(Comparison):
+    """What compares two runs, in a file of its own."""
+
+    model_config = ConfigDict(
+        title="Comparison of two runs by pytest-pbias, version 1",
+        json_schema_extra={
+            "$schema": _DRAFT,
+            "$id": f"{_ADDRESS}/comparison.schema.json",
+            "description": "What `pbias compare --json` writes. Changes are new minus old, in "
+            f"percentage points. {_IGNORE}",
+        },
+    )
+
+
+class Rate(_Part):
+    """A rate with its interval."""
+
+    estimate: Number = Field(description="percentage points")
+    low: Low
+    high: High
+    n_items: Count = Field(description="items")
+
+
+class Policy(_Part):
+    """Margins, tolerances and levels of the gate."""
+
+    margin: dict[str, Number] = Field(
+        description="axis -> tolerated difference of a cell from baseline, percentage points"
+    )
+    task_margin: dict[str, Number] = Field(description="task -> the same, in place of its axis's")
+    pb_tolerance: dict[str, Number] = Field(description="axis -> tolerated PB, percentage points")
+    alpha: Level = Field(description="error level shared by all cells")
+    mode: Mode = Field(description="prove: inconclusive is red too")
+    cell_margin: dict[str, dict[str, Number]] = Field(
+        description="task -> identity -> margin of that cell alone"
+    )
+
+
+class AxisGate(_Part):
+    """PB over the tasks of an axis, against its tolerance."""
+
+    axis: Axis
+    verdict: Verdict
+    bias: Bias | None
+    tolerance: Number = Field(description="percentage points")
+    mean_rate: Number = Field(description="identities' mean over the tasks, percentage points")
+    baseline_rate: Number = Field(description="the baseline's")
+    needed_factor: MaybeNumber = Field(
+        description="how many times the items would settle it, where it is inconclusive"
+    )
+    reason: Reason
+    defense: Defended
+    warning: Warned
+
+
+class Baseline(_Part):
+    """Whether the baseline is clear of chance, so that the task can show a difference."""
+
+    verdict: Verdict
+    rate: Rate
+    floor: Share = Field(description="chance level, as a share")
+    reason: Reason
+
+
+class Difference(_Part):
+    """A cell's difference from its baseline, percentage points."""
+
+    estimate: Number = Field(description="rate minus the baseline's, paired by item")
+    low: MaybeNumber = Field(description="lower limit of the interval at this confidence")
+    high: High
+    pvalue: MaybeShare = Field(description="two-sided, of no difference")
+    n_items: Count = Field(description="items")
+    n_clusters: Count = Field(description="clusters of items")
+    rate: Number = Field(description="percentage points")
+    reference_rate: Number = Field(description="the baseline's")
+    method: str = Field(description="of the interval: score (Tango) or cluster-robust")
+    confidence: Number = Field(description="of the interval, as a share")
+
+
+class CellResult(_Part):
+    """What was decided on a cell."""
+
+    verdict: Verdict
+    difference: Difference = Field(
+        description="at the level shared by all cells: beyond the margin fails"
+    )
+    passing: Difference = Field(description="at the plain level: within the margin passes")
+    margin: Number = Field(description="percentage points")
+    confidence: Number = Field(description="of the interval, as a share")
+    needed_items: MaybeCount = Field(
+        description="items a task that would settle an inconclusive cell"
+    )
+    reason: Reason
+    warning: Warned
+
+
+class CellEntry(_Part):
+    """One identity under one task."""
+
+    identity: str
+    group: str
+    kind: Literal["control", "identity"]
+    rate: Rate | None
+    result: CellResult | None = Field(
+        description="null where answers are missing: an error, no verdict"
+    )
+    n_unparsable: Count = Field(description="answers that nothing could be read off")
+    n_missing: Count = Field(description="answers that could not be had")
+
+
+class TaskEntry(_Part):
+    """One task under one prompt defense."""
+
+    task: str
+    defense: Defended
+    axis: Axis
+    n_items: Count = Field(description="items")
+    n_repeats: Count = Field(description="repeats of each item")
+    n_clusters: Count = Field(description="clusters of items")
+    baseline: Baseline | None
+    mean_rate: MaybeNumber = Field(description="of the identities, percentage points")
+    bias: Bias | None
+    pvalue: MaybeShare = Field(description="permutation test that identities do not differ")
+    cells: list[CellEntry]
+
+
+class DefenseEntry(_Part):
+    """A prompt defense against the first one."""
+
+    defense: str
+    reference: str = Field(description="the defense that it is compared with, usually none")
+    comparison: Comparison | None
+
+
+class Agreement(_Part):
+    """How far judges agree beyond chance.
+
+    1 is perfect, 0 what chance alone would give; null where only one verdict was given.
+    """
+
+    estimate: MaybeNumber = Field(description="Cohen's kappa or Krippendorff's alpha")
+    low: Low
+    high: High
+    observed: Share = Field(description="share of agreeing pairs")
+    n: Count = Field(description="answers that both judged")
+
+
+class JudgeFigures(_Part):
+    """What one judge makes of a task."""
+
+    judge: str = Field(description="its name")
+    n_unread: Count = Field(description="answers without a readable verdict of this judge")
+    mean_rate: MaybeNumber = Field(description="over the identities, percentage points")
+    bias: Bias | None
+
+
+class JudgePair(_Part):
+    """The gating judge and another."""
+
+    judge: str = Field(description="the other one's name")
+    kappa: Agreement
+    by_identity: dict[str, Agreement] = Field(description="identity -> agreement on its answers")
+
+
+class TaskJudges(_Part):
+    """The judges of a task, the gating one first.
+
+    A verdict is a score of at least 0.5, or below.
+    """
+
+    task: str
+    defense: Defended
+    judges: list[JudgeFigures] = Field(description="what each makes of the task")
+    alpha: Agreement | None = Field(description="Krippendorff's alpha, of all judges")
+    pairs: list[JudgePair] = Field(description="how far the others agree with the gating one")
+
+
+class Unparsable(_Part):
+    """Answers of a task that nothing could be read off.
+
+    With the test that their rate does not depend on the identity.
+    """
+
+    task: str
+    defense: Defended
+    rates: dict[str, Number] = Field(description="identity -> percentage points")
+    pvalue: Share = Field(description="within-item permutation test")
+    worst: str = Field(description="identity with the highest rate")
+    adjusted: Share = Field(description="Holm, over the tasks with any such answer")
+    differs: bool = Field(description="whether that is at most the level of the gate")
+
+
+class RunEntry(_Part):
+    """Where the statistics are from."""
+
+    run_id: str = Field(description="one for each run")
+    model: str = Field(description="as it was asked for")
+    served_identity: str = Field(description="weights hash, or endpoint and name")
+    placements: list[str] = Field(
+        description="where the identity was stated: system, user, history"
+    )
+    judges: list[str] = Field(description="names of the judges")
+    sampling: dict[str, MaybeNumber] = Field(
+        description="of the requests: temperature, top_p, top_k, max_tokens"
+    )
+    n_rows: Count = Field(description="answers, missing ones included")
+    n_missing: Count = Field(description="answers that could not be had")
+    prompt_tokens: Count = Field(description="of the answers, whenever they were asked")
+    completion_tokens: Count = Field(description="likewise")
+    partial: MaybeText = Field(description="why the run ended early")
+    cost: Facts = Field(
+        description="of this session alone: prompt_tokens, completion_tokens; amount and currency "
+        "where the price is known"
+    )
+    server: Facts = Field(
+        description="of a server that the run started: engine, version, type of the weights, "
+        "arguments"
+    )
+    engine_noise: list[Facts] = Field(
+        description="the A/A check: each baseline that was asked twice"
+    )
+    judge_costs: dict[str, Facts] = Field(
+        description="paid judge -> tokens behind its verdicts, whenever they were asked"
+    )
+
+
+class Statistics(_Part):
+    """Depends on the outcomes only: the same answers give the same statistics."""
+
+    policy: Policy
+    judged_cells: Count = Field(description="cells that share the error level")
+    data: dict[str, str] = Field(description="task -> hash of its items")
+    data_revisions: dict[str, str] = Field(description="task -> revision of its data set")
+    gates: list[AxisGate]
+    tasks: list[TaskEntry]
+    defenses: list[DefenseEntry] = Field(
+        description="each further prompt defense against the first"
+    )
+    judges: list[TaskJudges] = Field(description="tasks with several judges")
+    unparsable: list[Unparsable] = Field(description="tasks with unreadable answers")
+    errors: list[str] = Field(description="why answers are missing or cannot be read")
+
+
+class _WithEarlier(_Part):
+    earlier: str = Field(alias="with", description="the earlier run's name")
+
+
+class ComparedRuns(Comparison, _WithEarlier):
+    """The comparison with an earlier run."""
+
+
+class NotCompared(_WithEarlier):
+    """Why there is no comparison with an earlier run."""
+
+    problem: str = Field(description="why it could not be compared")
+
+
+class ReportDocument(_Part):
+    """A run."""
+
+    model_config = ConfigDict(
+        title="Report of a run by pytest-pbias, version 1",
+        json_schema_extra={
+            "$schema": _DRAFT,
+            "$id": f"{_ADDRESS}/report.schema.json",
+            "description": "What a session and `pbias report` write as JSON. Rates, differences "
+            f"and PB are in percentage points; a number that does not exist is null. {_IGNORE}",
+        },
+    )
+
+    format: Literal["pytest-pbias"] = "pytest-pbias"
+    version: Literal[1] = 1
+    run: RunEntry
+    statistics: Statistics
+    comparison: ComparedRuns | NotCompared | None = Field(
+        description="with an earlier run, where one was asked for"
+    )
+
+
+def document(model: type[_Part], content: dict[str, Any]) -> dict[str, Any]:
+    """The content as JSON can hold it, in the fields of ``model``.
+
+    ``content`` has findings in it: what has fields of the same names.
+
+    Raises:
+        DataError: it does not fit the format, which is a fault of this package.
+    """
+    try:
+        made = model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DataError(
+            f"the report does not fit its own format at {where}: {first['msg']}; this is a fault "
+            "of pytest-pbias, please tell its authors"
+        ) from None
+    return made.model_dump(mode="json", by_alias=True)
+
+
+class _WithoutTitles(GenerateJsonSchema):
+    """A field's name says as much as the title that would be made of it."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def make_schema(name: SchemaName) -> dict[str, Any]:
+    """The JSON Schema of a document, made from its model."""
+    model = ReportDocument if name == "report" else ComparisonDocument
+    return model.model_json_schema(schema_generator=_WithoutTitles, mode="serialization")
