@@ -277,3 +277,11 @@ def test_margins_of_tasks_override_those_of_axes() -> None:
     policy = GatePolicy(task_margin={"mbpp": 9.0})
     assert policy.margin_for("mbpp", "utility") == 9.0
     assert policy.margin_for("mmlu", "utility") == 5.0
+
+
+def test_the_level_is_shared_by_the_cells_of_all_shards_and_never_by_fewer() -> None:
+    assert GatePolicy(cells=40).sharing(4) == 40
+    assert GatePolicy(cells=2).sharing(4) == 4
+    assert GatePolicy().sharing(4) == 4
+    assert GatePolicy().sharing(0) == 1
+    assert GatePolicy.from_plain(GatePolicy(cells=40).to_plain()).cells == 40

@@ -335,6 +335,14 @@ _GATE = (
         above=True,
     ),
     Option(
+        "cells",
+        "cells that share the error level, where this run is a shard of a larger suite: all of "
+        "theirs, without the baselines (default: those of this run)",
+        "whole",
+        "N",
+        least=1,
+    ),
+    Option(
         "margin-utility",
         "tolerated change of a utility rate, in points",
         "number",

@@ -230,8 +230,9 @@ class PbiasSession:
 
     @property
     def n_compared(self) -> int:
-        """How many cells are decided in this session: the number the level is shared by."""
-        return max(1, sum(cell.is_compared for cell in self.cells))
+        """How many cells share the level: those decided here, or in all shards together."""
+        decided = sum(cell.is_compared for cell in self.cells)
+        return self.settings.policy.sharing(decided)
 
     @property
     def store(self) -> Store:

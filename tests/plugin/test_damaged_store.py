@@ -22,9 +22,9 @@ def test_small(cell):
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_store_that_lost_its_end(
-    pytester: pytest.Pytester, faulty_server: Callable[..., Any], workers: str
+    pytester: pytest.Pytester, fake_server: Callable[..., Any], workers: str
 ) -> None:
-    server = faulty_server()
+    server = fake_server()
     pytester.makepyfile(test_suite=SUITE)
     run = (
         *("-p", "no:cacheprovider", "--pbias-model=tiny", f"--pbias-base-url={server.url}"),
@@ -48,9 +48,9 @@ def test_a_store_that_lost_its_end(
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_answers_that_were_changed(
-    pytester: pytest.Pytester, faulty_server: Callable[..., Any], workers: str
+    pytester: pytest.Pytester, fake_server: Callable[..., Any], workers: str
 ) -> None:
-    server = faulty_server()
+    server = fake_server()
     pytester.makepyfile(test_suite=SUITE)
     run = (
         *("-p", "no:cacheprovider", "--pbias-model=tiny", f"--pbias-base-url={server.url}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,14 @@ PERSONAS = 'tasks = ["gsm8k"]\nidentities = ["a nurse", "a pilot"]\n'
 
 @pytest.fixture
 def ask(
-    pytester: pytest.Pytester, faulty_server: Callable[..., Any]
+    pytester: pytest.Pytester, fake_server: Callable[..., Any]
 ) -> Callable[..., tuple[pytest.RunResult, int]]:
     """Runs the suite against a server of that kind; gives the result and the requests it got."""
     pytester.makepyfile(test_suite=SUITE)
     pytester.path.joinpath("persona_work.pbias.toml").write_text(PERSONAS)
 
     def run(*options: str, **config: Any) -> tuple[pytest.RunResult, int]:
-        server = faulty_server(**config)
+        server = fake_server(**config)
         result = pytester.runpytest_subprocess(
             *("-p", "no:cacheprovider", "--pbias-model=tiny", f"--pbias-base-url={server.url}"),
             *(f"--pbias-data-dir={data_dir()}", "--pbias-placement=system", "--pbias-limit=4"),
@@ -85,7 +86,7 @@ def test_the_time_of_a_test_begins_with_its_answers(
 ) -> None:
     pytest.importorskip("pytest_timeout")
     result, requests = ask(
-        "--timeout=2", "--pbias-concurrency=1", *options, latency=0.3, moods=["The answer is 4."]
+        "--timeout=5", "--pbias-concurrency=1", *options, latency=0.8, text="The answer is 4."
     )
     output = result.stdout.str()
     assert "Timeout" not in output
@@ -124,3 +125,15 @@ def test_a_missing_extra_is_said_before_anything_is_asked(
     assert requests == 0
     output = f"{result.stdout.str()}\n{result.stderr.str()}"
     assert "ERROR: pbias: the HTML report needs Matplotlib: pip install" in output
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_the_level_is_shared_with_the_other_shards(
+    pytester: pytest.Pytester, ask: Callable[..., tuple[pytest.RunResult, int]], workers: str
+) -> None:
+    ask("--pbias-cells=40", "--pbias-json=out.json", "-n", workers, text="The answer is 4.")
+    report = json.loads(pytester.path.joinpath("out.json").read_text())
+    cells = report["statistics"]["tasks"][0]["cells"]
+    assert len(cells) == report["statistics"]["judged_cells"] == 4
+    assert {cell["result"]["confidence"] for cell in cells} == {1 - 0.05 / 40}
+    assert report["statistics"]["policy"]["cells"] == 40
