@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pytest_pbias.errors import DataError, quoted
 from pytest_pbias.outcomes.conversion import numbers, row_numbers, scalar
 from pytest_pbias.prompts import Identity
 from pytest_pbias.prompts.identity import Kind
@@ -66,14 +67,26 @@ class TaskOutcomes:
 
 
 def task_arrays(rows: pa.Table) -> TaskOutcomes:
-    """The rows of one task, with :data:`OUTCOME_COLUMNS`, as arrays."""
+    """The rows of one task, with :data:`OUTCOME_COLUMNS`, as arrays.
+
+    Raises:
+        DataError: two rows contradict each other.
+    """
     identity_codes, identity_names = _codes(rows, "identity")
     item_codes, items = _codes(rows, "item_id")
     repeats = numbers(rows.column("repeat"))
     shape = (len(identity_names), len(items), int(repeats.max()) + 1)
     index = (identity_codes, item_codes, repeats)
     scores = np.full(shape, np.nan)
-    scores[index] = numbers(rows.column("score"))
+    given = numbers(rows.column("score"))
+    scores[index] = given
+    if (conflicts := ~np.isclose(scores[index], given, equal_nan=True)).any():
+        row = int(np.flatnonzero(conflicts)[0])
+        raise DataError(
+            f"the table has two scores for {quoted(items[item_codes[row]])} under "
+            f"{quoted(identity_names[identity_codes[row]])} (repeat {repeats[row]}); "
+            "write it again with one"
+        )
     unparsable = np.full(shape, np.nan)
     unparsable[index] = 1.0 - numbers(rows.column("parsable"))
     first = _first_rows(identity_codes, len(identity_names))

@@ -179,3 +179,18 @@ def test_the_command_lists_them(store: Path, capsys: pytest.CaptureFixture[str])
     rows = json.loads(capsys.readouterr().out)
     assert [row["number"] for row in rows] == [1, 2, 3]
     assert rows[1]["bias"] == {"safety": 4.25}
+
+
+def test_the_command_prints_no_escapes_of_a_foreign_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    escape = "\x1b]0;owned\x07\x1b[31m"
+    table = EMPTY.with_info(created=f"{escape}2026-01-02T03:04:05")
+    keep_run(
+        table, tmp_path, model=f"{escape}m", commit=f"{escape}c", tag=f"{escape}t",
+        verdicts={f"{escape}pass": 1}, bias={f"{escape}q": 1.0},
+    )  # fmt: skip
+    assert main(["runs", "--store", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "pass" in printed
+    assert not set(printed) & {"\x1b", "\x07"}
