@@ -15,12 +15,13 @@ import pytest
 from pytest_pbias.analysis.condition import parse_expression
 from pytest_pbias.collecting.collector import unlimited
 from pytest_pbias.collecting.cost import Price, find_price, parse_budget, spending_check
-from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.errors import ConfigurationError, DataError
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.grading.judges import JudgeModel
 from pytest_pbias.models import ModelSpec, resolve_model
 from pytest_pbias.models.chat import Sampling
 from pytest_pbias.models.vllm import VllmSettings
+from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import LATEST, LATEST_OF, find_run, list_runs
 from pytest_pbias.plugin.options import is_given, only_lists, option_folder, read_options
 from pytest_pbias.prompts import Defense, Placement, resolve_defenses
@@ -320,9 +321,11 @@ def _earlier(name: str, store_dir: Path) -> Path | None:
     if newest and not any(model in (None, run.model) for run in list_runs(store_dir)):
         return None
     try:
-        return find_run(name, store_dir)
-    except ConfigurationError as error:
+        found = find_run(name, store_dir)
+        OutcomeTable.read_info(found)  # said before anything is asked
+    except (ConfigurationError, DataError) as error:
         raise ConfigurationError(str(error), setting="compare") from None
+    return found
 
 
 def _ray(values: Mapping[str, Any], model: ModelSpec) -> str | None:

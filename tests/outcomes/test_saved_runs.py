@@ -7,12 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from pytest_pbias.cli import main
 from pytest_pbias.errors import ConfigurationError, StoreError
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import current_commit, find_run, keep_run, list_runs
+from pytest_pbias.outcomes.schema import INFO_KEY
 
 EMPTY = OutcomeTable.from_columns({"task": []})
 
@@ -185,11 +187,14 @@ def test_the_command_prints_no_escapes_of_a_foreign_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     escape = "\x1b]0;owned\x07\x1b[31m"
-    table = EMPTY.with_info(created=f"{escape}2026-01-02T03:04:05")
-    keep_run(
-        table, tmp_path, model=f"{escape}m", commit=f"{escape}c", tag=f"{escape}t",
+    kept = keep_run(
+        EMPTY, tmp_path, model=f"{escape}m", commit=f"{escape}c", tag=f"{escape}t",
         verdicts={f"{escape}pass": 1}, bias={f"{escape}q": 1.0},
     )  # fmt: skip
+    rows = pq.read_table(kept)
+    facts = json.loads(rows.schema.metadata[INFO_KEY]) | {"created": f"{escape}2026-01-02"}
+    metadata = rows.schema.metadata | {INFO_KEY: json.dumps(facts).encode()}
+    pq.write_table(rows.replace_schema_metadata(metadata), kept)
     assert main(["runs", "--store", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "pass" in printed
