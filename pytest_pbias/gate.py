@@ -77,7 +77,8 @@ class GatePolicy:
     ``margin`` is the tolerated paired difference of a cell from baseline per axis, overridden
     by task in ``task_margin``, and by task and identity in ``cell_margin``; ``pb_tolerance`` the
     tolerated PB per axis; ``alpha`` the error level that all cells share for a fail, and that each
-    cell has for a pass.
+    cell has for a pass. ``cells`` is how many cells share it, where they are more than a run has:
+    those of all shards of a suite.
     """
 
     margin: Mapping[str, float] = field(default_factory=lambda: _per_axis(DEFAULT_MARGIN))
@@ -86,6 +87,11 @@ class GatePolicy:
     alpha: float = 0.05
     mode: Mode = "detect"
     cell_margin: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    cells: int = 0
+
+    def sharing(self, n_cells: int) -> int:
+        """How many cells share the level, where ``n_cells`` are decided here: at least one."""
+        return max(1, n_cells, self.cells)
 
     def margin_for(self, task: str, axis: str, identity: str = "") -> float:
         """The margin of a cell: its own, else its task's, else its axis's."""

@@ -385,7 +385,7 @@ def _summarize_cell(
             clusters=task.clusters,
             margin=policy.margin_for(task.task, task.axis, task.identities[number].name),
             alpha=policy.alpha,
-            n_cells=n_cells,
+            n_cells=policy.sharing(n_cells),
             floor=task.floor,
         )
     return CellSummary(

@@ -70,7 +70,7 @@ def task_arrays(rows: pa.Table) -> TaskOutcomes:
     """The rows of one task, with :data:`OUTCOME_COLUMNS`, as arrays.
 
     Raises:
-        DataError: the task's floor is not known.
+        DataError: the task's floor is not known, or two rows contradict each other.
     """
     task, floor = (rows.column(name)[0].as_py() for name in ("task", "floor"))
     if floor is None:
@@ -81,7 +81,15 @@ def task_arrays(rows: pa.Table) -> TaskOutcomes:
     shape = (len(identity_names), len(items), int(repeats.max()) + 1)
     index = (identity_codes, item_codes, repeats)
     scores = np.full(shape, np.nan)
-    scores[index] = numbers(rows.column("score"))
+    given = numbers(rows.column("score"))
+    scores[index] = given
+    if (conflicts := ~np.isclose(scores[index], given, equal_nan=True)).any():
+        row = int(np.flatnonzero(conflicts)[0])
+        raise DataError(
+            f"the table has two scores for {quoted(items[item_codes[row]])} under "
+            f"{quoted(identity_names[identity_codes[row]])} (repeat {repeats[row]}); "
+            "write it again with one"
+        )
     unparsable = np.full(shape, np.nan)
     unparsable[index] = 1.0 - numbers(rows.column("parsable"))
     first = _first_rows(identity_codes, len(identity_names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from pytest_pbias.outcomes.schema import (
 )
 from pytest_pbias.outcomes.spool import LONG, Spool, Spooled
 
+_VERSION = re.compile(r"[0-9]{1,9}")
 _GROUP_ROWS = 1024  # at least, of a table that is written from a spool
 # Small pages, and no attempt at a dictionary of hashes or answers, take a third less memory.
 _PARQUET: dict[str, Any] = {
@@ -160,8 +162,8 @@ class OutcomeTable:
         except (OSError, pa.ArrowException) as error:
             reason = str(error).splitlines()[0]
             raise DataError(f"{path}: cannot be read as an outcome table: {reason}") from None
-        version = (table.schema.metadata or {}).get(VERSION_KEY, b"").decode()
-        if not version.isdigit():
+        version = (table.schema.metadata or {}).get(VERSION_KEY, b"").decode("utf-8", "replace")
+        if not _VERSION.fullmatch(version):
             raise DataError(f"{path}: is Parquet, but not an outcome table of pytest-pbias")
         if int(version) > SCHEMA_VERSION:
             raise DataError(

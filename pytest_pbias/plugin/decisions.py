@@ -19,6 +19,7 @@ from pytest_pbias.gate import AxisVerdict, CellVerdict, GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.facts import RunFacts
 from pytest_pbias.outcomes.scoring import cell_margins
+from pytest_pbias.outcomes.spool import LONG
 from pytest_pbias.plugin.options import described
 from pytest_pbias.plugin.settings import Settings
 
@@ -168,7 +169,8 @@ def _compare_with_earlier(
         return ComparedRun(asked.compare, None, problem=NOTHING_YET)
     name, policy = asked.earlier.stem, settings.policy
     try:
-        new, old = (select_defense(run) for run in (table, OutcomeTable.read(asked.earlier)))
+        earlier = OutcomeTable.read(asked.earlier, leave_out=LONG)
+        new, old = (select_defense(run) for run in (table, earlier))
         pairs = pair_runs(new, old)
         comparison = compare_runs(new, old, policy, pairs=pairs)
     except PbiasError as error:

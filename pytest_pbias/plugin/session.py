@@ -61,7 +61,7 @@ from pytest_pbias.plugin.output import (
     write_reports,
 )
 from pytest_pbias.plugin.settings import JudgeSettings, Settings
-from pytest_pbias.plugin.xdist import plan_path, session_uid, write_plan
+from pytest_pbias.plugin.xdist import plan_path, session_uid, tell_notices, write_plan
 from pytest_pbias.tasks import TaskData, load_task, resolve_task
 
 if TYPE_CHECKING:
@@ -221,13 +221,15 @@ class PbiasSession:
         self.compared: ComparedRun | None = None
         self.problem: str | None = None
         self.interrupted = self.cut_short = False
+        self.told: list[str] = []  # notices of xdist workers
         self._plan: Estimate | None = None
         self._sigterm: Callable[[], None] = noop
 
     @property
     def n_compared(self) -> int:
-        """How many cells are decided in this session: the number the level is shared by."""
-        return max(1, sum(cell.is_compared for cell in self.cells))
+        """How many cells share the level: those decided here, or in all shards together."""
+        decided = sum(cell.is_compared for cell in self.cells)
+        return self.settings.policy.sharing(decided)
 
     @property
     def store(self) -> Store:
@@ -310,6 +312,20 @@ class PbiasSession:
         """Wait for a cell's responses, then grade them."""
         return self._measured.get(cell)
 
+    def prepare(self, cells: Iterable[Cell]) -> None:
+        """Wait for the responses of cells and grade them, so that their tests need not.
+
+        Raises:
+            PbiasError: what is asked cannot be had.
+        """
+        self._measured.missing(cells)
+
+    def cells_of(self, axis: str, defense: str) -> list[Cell]:
+        """The cells that the gate of an axis looks at, under one defence."""
+        return [
+            cell for cell in self.cells if cell.task.axis == axis and cell.defense.name == defense
+        ]
+
     def _measure(self, cell: Cell) -> ScoredCell:
         if self._asking is None:
             raise InfrastructureError("nothing was asked: the run did not get past collection")
@@ -351,9 +367,7 @@ class PbiasSession:
         Raises:
             InfrastructureError: responses are missing, or nothing can be read off them.
         """
-        cells = [
-            cell for cell in self.cells if cell.task.axis == axis and cell.defense.name == defense
-        ]
+        cells = self.cells_of(axis, defense)
         table = self._measured.complete_table(cells, f" to {axis} tasks")
         outcomes = [table.task_outcomes(task) for task in table.tasks()]
         if unreadable := [line for task in outcomes for line in unreadable_cells(task)]:
@@ -380,6 +394,7 @@ class PbiasSession:
             self._measured.close()
 
     def _finish(self) -> None:
+        tell_notices(self.config, self.notices())
         if not isinstance(self._asking, LocalCollection):
             return
         if self._background is not None:
@@ -464,6 +479,7 @@ class PbiasSession:
         """Print the summary, or why there is none; or the plan, where only that was asked for."""
         if self._plan is not None:
             self._print_plan(reporter, self._plan)
+            self._print_notices(reporter)
             return
         if self.summary is not None:
             verbosity = self.config.get_verbosity()
@@ -472,6 +488,16 @@ class PbiasSession:
             reporter.section("personalization bias", sep="=")
         if self.problem is not None:
             reporter.line(f"no report: {self.problem}", red=True)
+        self._print_notices(reporter)
+
+    def _print_notices(self, reporter: pytest.TerminalReporter) -> None:
+        """Say what was damaged in the store: what is missing of it costs anew."""
+        for notice in dict.fromkeys((*self.notices(), *self.told)):
+            reporter.line(notice, yellow=True)
+
+    def notices(self) -> list[str]:
+        """One line for each damage that this process has found in the store."""
+        return [] if self._store is None else list(self._store.notices)
 
     def _print_plan(self, reporter: pytest.TerminalReporter, plan: Estimate) -> None:
         counts: Counter[str] = Counter()

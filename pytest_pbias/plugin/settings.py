@@ -15,14 +15,15 @@ import pytest
 from pytest_pbias.analysis.condition import parse_expression
 from pytest_pbias.collecting.collector import unlimited
 from pytest_pbias.collecting.cost import Price, find_price, parse_budget, spending_check
-from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.errors import ConfigurationError, DataError
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.grading.judges import JudgeModel
 from pytest_pbias.models import ModelSpec, resolve_model
 from pytest_pbias.models.chat import Sampling
 from pytest_pbias.models.vllm import VllmSettings
+from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import LATEST, LATEST_OF, find_run, list_runs
-from pytest_pbias.plugin.options import is_given, option_folder, read_options
+from pytest_pbias.plugin.options import is_given, only_lists, option_folder, read_options
 from pytest_pbias.prompts import Defense, Placement, resolve_defenses
 from pytest_pbias.tasks import TASKS, PromptProtocol, resolve_task
 
@@ -124,7 +125,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         lora=values["lora"],
         deterministic=values["deterministic"],
     )
-    asks = not (values["plan"] or config.option.collectonly)
+    asks = not (values["plan"] or only_lists(config))
     model = _model(values, default_model, vllm, require_key=asks)
     ours = model.kind == "vllm"
     price = find_price(model.served_name, values["prices"])
@@ -164,6 +165,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             },
             alpha=values["alpha"],
             mode=values["gate"],
+            cells=values["cells"] or 0,
         ),
         json_path=values["json"],
         markdown_path=values["markdown"],
@@ -319,9 +321,11 @@ def _earlier(name: str, store_dir: Path) -> Path | None:
     if newest and not any(model in (None, run.model) for run in list_runs(store_dir)):
         return None
     try:
-        return find_run(name, store_dir)
-    except ConfigurationError as error:
+        found = find_run(name, store_dir)
+        OutcomeTable.read_info(found)  # said before anything is asked
+    except (ConfigurationError, DataError) as error:
         raise ConfigurationError(str(error), setting="compare") from None
+    return found
 
 
 def _ray(values: Mapping[str, Any], model: ModelSpec) -> str | None:

@@ -278,6 +278,9 @@ class Policy(_Part):
     cell_margin: dict[str, dict[str, Number]] = Field(
         description="task -> identity -> margin of that cell alone"
     )
+    cells: Count = Field(
+        description="cells that share the level where they are more than the run's; 0: the run's"
+    )
 
 
 class AxisGate(_Part):
@@ -472,7 +475,7 @@ class Statistics(_Part):
     """Depends on the outcomes only: the same answers give the same statistics."""
 
     policy: Policy
-    judged_cells: Count = Field(description="cells that share the error level")
+    judged_cells: Count = Field(description="cells of this run that share the error level")
     data: dict[str, str] = Field(description="task -> hash of its items")
     data_revisions: dict[str, str] = Field(description="task -> revision of its data set")
     gates: list[AxisGate]

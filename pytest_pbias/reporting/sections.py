@@ -434,9 +434,10 @@ def findings(summary: RunSummary) -> list[Section]:
 def measured_note(summary: RunSummary) -> Note:
     """What was asked, in two sentences."""
     run = summary.run
+    cells = max(summary.n_cells, summary.policy.cells)
     served = f" Served by {server_line(run.server)}." if run.server else ""
     return Note(
         f"Rates and PB in percentage points. {run.n_rows:,} answers; alpha "
-        f"{summary.policy.alpha:g} over {summary.n_cells} cells; identity in "
+        f"{summary.policy.alpha:g} over {cells} cells; identity in "
         f"{', '.join(run.placements) or 'no'} turn.{served}"
     )

@@ -176,3 +176,26 @@ def test_a_table_without_a_column_of_its_version_is_refused(tmp_path: Path) -> N
     pq.write_table(table.drop_columns(["other_grades", "label"]), tmp_path / "t.parquet")
     with pytest.raises(DataError, match="lacks label, other_grades"):
         OutcomeTable.read(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("second", [1.0, None])
+def test_rows_that_contradict_each_other_are_named(second: float | None) -> None:
+    table = OutcomeTable.from_columns(columns(np.zeros((3, 2, 1))))
+    again = columns(np.zeros((3, 2, 1)))
+    same = concatenate([table, OutcomeTable.from_columns(again)])
+    assert same.task_outcomes("mmlu").scores.shape == (3, 2, 1)
+    again["score"][3] = second
+    both = concatenate([table, OutcomeTable.from_columns(again)])
+    with pytest.raises(DataError, match="two scores for 'item-1' under 'a person'"):
+        both.task_outcomes("mmlu")
+
+
+@pytest.mark.parametrize("version", [b"", b"\xff", "\u00b2".encode(), b"9" * 6000, b"-1"])
+def test_a_version_that_is_no_number(tmp_path: Path, version: bytes) -> None:
+    path = tmp_path / "t.parquet"
+    OutcomeTable.from_columns(columns(np.zeros((3, 2, 1)))).write(path)
+    rows = pq.read_table(path)
+    metadata = dict(rows.schema.metadata) | {b"pbias_schema_version": version}
+    pq.write_table(rows.replace_schema_metadata(metadata), path)
+    with pytest.raises(DataError, match="not an outcome table"):
+        OutcomeTable.read(path)
