@@ -171,12 +171,11 @@ class HttpAnswer:
             raise ValueError("nested too deep") from None
 
     def error_body(self) -> object:
-        """What a failure says: the object under ``error`` where there is one, else the body."""
+        """What a failure says: its JSON, or its text where it is none."""
         try:
-            body = self.json()
+            return self.json()
         except ValueError:
             return self.content.decode("utf-8", "replace")
-        return body.get("error", body) if isinstance(body, dict) else body
 
 
 class ChatTransport:

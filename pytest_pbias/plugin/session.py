@@ -142,7 +142,15 @@ def compare_again(
     for first in firsts:
         protocol, graders = first.protocol.again(), judging.graders(first.cell.task)
         keys = keys_again((first.cell,), {first.cell.task.name: first.data}, first.protocol)
-        second = score_cell(first.cell, first.data, protocol, store, failures(keys), graders[:1])
+        second = score_cell(
+            first.cell,
+            first.data,
+            protocol,
+            store,
+            failures(keys),
+            graders[:1],
+            provider_refusals=judging.provider_refusals,
+        )
         found.append(repeatability(first, second, confidence=1 - alpha))
     return found
 
@@ -160,9 +168,9 @@ def session_judging(
     except ConfigurationError as error:
         raise ConfigurationError(str(error), setting=error.setting or "judge") from None
     if not settings.mask or not any(judge.masks_identity for judge in judges):
-        return Judging(judges)
+        return Judging(judges, provider_refusals=settings.provider_refusals)
     words = identity_terms(cell.identity for cell in cells)
-    return Judging(judges, identity_mask(words), words)
+    return Judging(judges, identity_mask(words), words, settings.provider_refusals)
 
 
 def planned_verdicts(judging: Judging, n_answers: Mapping[str, int]) -> list[str]:
@@ -322,7 +330,16 @@ class PbiasSession:
         self._asking.wait(keys, self._progress.tick)
         self._progress.close()
         failures, graders = self._asking.failures(keys), self._judging.graders(cell.task)
-        return score_cell(cell, data, protocol, self.store, failures, graders, questions)
+        return score_cell(
+            cell,
+            data,
+            protocol,
+            self.store,
+            failures,
+            graders,
+            questions,
+            provider_refusals=self._judging.provider_refusals,
+        )
 
     def decide_cell(
         self, measured: ScoredCell, baseline: ScoredCell, margin: float | None = None

@@ -19,6 +19,7 @@ from pytest_pbias.collecting.records import Sampling
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.grading.judges import JudgeModel
+from pytest_pbias.grading.standing import ProviderRefusals
 from pytest_pbias.models import ModelSpec, resolve_model
 from pytest_pbias.models.vllm import VllmSettings
 from pytest_pbias.outcomes.saved_runs import LATEST, LATEST_OF, find_run, list_runs
@@ -40,11 +41,15 @@ SCOPES = ("utility", "safety", *TASKS)
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    """``wanted`` is the list of judges as given; ``model`` is whom judges by a model ask."""
+    """``wanted`` is the list of judges as given; ``model`` is whom judges by a model ask.
+
+    ``provider_refusals``: what becomes of answers that the provider's filter stopped.
+    """
 
     wanted: str
     model: JudgeModel
     mask: bool
+    provider_refusals: ProviderRefusals
 
 
 @dataclass(frozen=True)
@@ -203,6 +208,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
                 offline=values["offline"],
             ),
             mask=values["judge-mask"] != "off",
+            provider_refusals=values["provider-refusals"],
         ),
         aa=values["aa"],
         ray=_ray(values, model),
