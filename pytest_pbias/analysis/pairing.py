@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from pytest_pbias.errors import ConfigurationError, DataError, near_matches
 from pytest_pbias.outcomes import OutcomeTable, Scores, TaskOutcomes, scalar
+from pytest_pbias.outcomes.schema import SAMPLING_COLUMNS
 from pytest_pbias.prompts import Identity
 from pytest_pbias.stats import (
     ChangeResult,
@@ -37,7 +38,7 @@ INCOMPLETE: tuple[Kind, ...] = ("missing", "partial")
 _WHOLE = "no"  # to whether a run ended early
 
 _COLUMNS: dict[Kind, tuple[tuple[str, ...], bool]] = {
-    "sampling": (("max_tokens", "temperature", "top_p", "top_k"), True),
+    "sampling": (SAMPLING_COLUMNS, True),
     "judge": (("judge", "judge_version"), True),
     # The same items are matched by their content: other items are only left out.
     "data": (("data_hash",), False),

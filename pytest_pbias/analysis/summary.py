@@ -32,6 +32,7 @@ from pytest_pbias.gate import (
     decide_cell,
 )
 from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes, scalar
+from pytest_pbias.outcomes.schema import SAMPLING_COLUMNS
 from pytest_pbias.prompts import Identity
 from pytest_pbias.stats import (
     PersonalizationBiasResult,
@@ -90,7 +91,7 @@ def run_info(table: OutcomeTable) -> RunInfo:
             for task in table.tasks()
         }
 
-    sampling = table.arrow.select(["temperature", "top_p", "top_k", "max_tokens"])
+    sampling = table.arrow.select(list(SAMPLING_COLUMNS))
     first = sampling.slice(0, 1).to_pylist()
     return RunInfo(
         run_id=single("run_id"),

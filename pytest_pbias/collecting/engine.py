@@ -19,14 +19,13 @@ from pytest_pbias.collecting.asker import (
     HealthMonitor,
     estimate_tokens,
     failure_of,
-    response_of,
 )
 from pytest_pbias.collecting.limits import AdaptiveLimit, Breaker, RateLimiter, RetryPolicy
-from pytest_pbias.collecting.records import Failure, Request, Response
+from pytest_pbias.collecting.records import Failure
 from pytest_pbias.collecting.schema import encode_response
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import StoreError
-from pytest_pbias.models.chat import EndpointError, Reply
+from pytest_pbias.models.chat import ChatRequest, EndpointError, Response
 
 _BATCH_SECONDS = 0.01  # how long answers gather before they are committed together
 
@@ -147,11 +146,11 @@ class WholeEngine(EngineBase):
     """
 
     def __init__(
-        self, store: Store, owner: str, requests: Iterable[Request], settle: Settle
+        self, store: Store, owner: str, requests: Iterable[ChatRequest], settle: Settle
     ) -> None:
         super().__init__(store, owner, settle)
         self._requests = requests
-        self._wanted: dict[str, Request] = {}
+        self._wanted: dict[str, ChatRequest] = {}
 
     def _draw(self) -> None:
         planned = {request.key: request for request in self._requests}
@@ -172,7 +171,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Job:
-    request: Request
+    request: ChatRequest
     started: float
     attempts: int = 0
     throttled: int = 0
@@ -190,7 +189,7 @@ class Engine(EngineBase):
         self,
         store: Store,
         owner: str,
-        requests: Iterable[Request],
+        requests: Iterable[ChatRequest],
         connect: Callable[[], ChatClient],
         settle: Settle,
         *,
@@ -204,7 +203,7 @@ class Engine(EngineBase):
         super().__init__(store, owner, self._settled)
         self._tell = settle
         self._budget = budget
-        self._requests: Iterator[Request] = iter(requests)
+        self._requests: Iterator[ChatRequest] = iter(requests)
         self._connect = connect
         self.limit = limit
         self._pace = pace
@@ -219,7 +218,7 @@ class Engine(EngineBase):
         # store is looked up there, so that memory does not grow with the plan.
         self._open: set[str] = set()
         self._given_up: set[str] = set()
-        self._ready: deque[Request | _Job] = deque()
+        self._ready: deque[ChatRequest | _Job] = deque()
         self._later: list[tuple[float, int, _Job]] = []
         self._ticket = count()
         self._workers: set[asyncio.Task[None]] = set()
@@ -350,7 +349,7 @@ class Engine(EngineBase):
         self._pace.started(now, self._estimate(job.request))
         return job
 
-    def _estimate(self, request: Request) -> float:
+    def _estimate(self, request: ChatRequest) -> float:
         return estimate_tokens(request) if self._pace.counts_tokens else 0.0
 
     # -- asking --------------------------------------------------------------------------------
@@ -385,7 +384,7 @@ class Engine(EngineBase):
         job.attempts += 1
         start = time.monotonic()
         try:
-            reply = await self._asker.ask(request.messages, **request.parameters())
+            response = await self._asker.ask(request)
         except EndpointError as error:
             self._missed(job, error, time.monotonic())
             return
@@ -393,10 +392,10 @@ class Engine(EngineBase):
         assert self._watch is not None
         self._watch.success(now)
         self.limit.success(now, now - start)
-        self._count_tokens(request, reply)
-        self._outbox.answer(response_of(request.key, reply, latency=now - start))
+        self._count_tokens(request, response)
+        self._outbox.answer(response)
 
-    def _count_tokens(self, request: Request, paid: Reply | EndpointError) -> None:
+    def _count_tokens(self, request: ChatRequest, paid: Response | EndpointError) -> None:
         prompt, completion = paid.prompt_tokens or 0, paid.completion_tokens or 0
         self.prompt_tokens += prompt
         self.completion_tokens += completion

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from pytest_pbias.cells.cell import Cell
-from pytest_pbias.collecting.records import Request, Sampling, prompt_hash, request_key
+from pytest_pbias.collecting.records import prompt_hash, request_key
 from pytest_pbias.collecting.store import Store
+from pytest_pbias.models.chat import ChatRequest, Sampling
 from pytest_pbias.prompts import (
     Placement,
     render_defended,
@@ -36,7 +37,6 @@ class RequestSettings:
 
 
 MOST_REPEATS = 1_000_000
-
 """The most repeats of an item: those of a second asking are numbered from here.
 
 The number is part of request keys, so it must never change.
@@ -50,7 +50,7 @@ class Question:
     item: Item
     repeat: int
     prompt_hash: str
-    request: Request
+    request: ChatRequest
 
 
 def questions_of(cell: Cell, data: TaskData, protocol: RequestSettings) -> Iterator[Question]:
@@ -63,7 +63,7 @@ def questions_of(cell: Cell, data: TaskData, protocol: RequestSettings) -> Itera
             key = request_key(
                 protocol.served_identity, hashed, protocol.sampling, seed=seed, repeat=number
             )
-            request = Request(key, messages, protocol.sampling, seed)
+            request = ChatRequest(key, messages, protocol.sampling, seed)
             yield Question(item, number, hashed, request)
 
 
@@ -78,19 +78,19 @@ class Work:
     data: dict[str, TaskData]
     again: tuple[Cell, ...] = ()
 
-    def requests_of(self, cell: Cell, protocol: RequestSettings) -> Iterator[Request]:
+    def requests_of(self, cell: Cell, protocol: RequestSettings) -> Iterator[ChatRequest]:
         """The requests of one cell, in order."""
         for question in questions_of(cell, self.data[cell.task.name], protocol):
             yield question.request
 
-    def batches(self, protocol: RequestSettings) -> Iterator[Iterator[Request]]:
+    def batches(self, protocol: RequestSettings) -> Iterator[Iterator[ChatRequest]]:
         """The requests of each cell in turn."""
         for cell in self.cells:
             yield self.requests_of(cell, protocol)
         for cell in self.again:
             yield self.requests_of(cell, protocol.again())
 
-    def requests(self, protocol: RequestSettings) -> Iterator[Request]:
+    def requests(self, protocol: RequestSettings) -> Iterator[ChatRequest]:
         """Every request, cell by cell."""
         for batch in self.batches(protocol):
             yield from batch

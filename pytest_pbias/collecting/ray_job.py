@@ -29,9 +29,10 @@ from pytest_pbias.collecting.ray_worker import (
     decode_answered,
     encode_request,
 )
-from pytest_pbias.collecting.records import Failure, Request, Response
+from pytest_pbias.collecting.records import Failure
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import InfrastructureError, PbiasError
+from pytest_pbias.models.chat import ChatRequest, Response
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,7 +55,7 @@ class RayEngine(WholeEngine):
         self,
         store: Store,
         owner: str,
-        requests: Iterable[Request],
+        requests: Iterable[ChatRequest],
         settle: Settle,
         *,
         address: str,

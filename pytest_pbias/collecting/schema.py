@@ -6,7 +6,8 @@ import hashlib
 import zlib
 from typing import Any
 
-from pytest_pbias.collecting.records import Response
+from pytest_pbias.collecting.records import Grade
+from pytest_pbias.models.chat import Response
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x50424941  # "PBIA"
@@ -92,15 +93,15 @@ def decode_response(row: Row) -> Response | None:
     )
 
 
-def encode_grade(key: str, score: float, label: str, parsable: bool) -> Row:
+def encode_grade(key: str, grade: Grade) -> Row:
     """Return the row of ``grades`` for one grade."""
-    fields = (key, float(score), label, int(parsable))
+    fields = (key, float(grade.score), grade.label, int(grade.parsable))
     return (*fields, _digest(*fields))
 
 
-def decode_grade(row: Row) -> tuple[float, str, bool] | None:
-    """Return (score, label, parsable), or None where the row does not match its hash."""
+def decode_grade(row: Row) -> Grade | None:
+    """Return the grade in a row, or None where the row does not match its hash."""
     *fields, digest = row
     if digest != _digest(*fields):
         return None
-    return (fields[1], fields[2], bool(fields[3]))
+    return Grade(fields[1], fields[2], bool(fields[3]))

@@ -7,12 +7,12 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pytest_pbias.collecting import schema
 from pytest_pbias.collecting.database import Connections
-from pytest_pbias.collecting.records import Failure, Response
-from pytest_pbias.models.chat import no_answer
+from pytest_pbias.collecting.records import Failure, Grade
+from pytest_pbias.models.chat import Response, no_answer
 
 _ROWS = 100  # rows per INSERT, 8 variables each
 _CHUNK = 900  # keys per IN (...) list; below SQLite's oldest limit on variables
@@ -27,14 +27,6 @@ _GLANCE = (
     "WHEN NOT packed AND substr(body, 1, 1) BETWEEN x'21' AND x'7e' THEN NULL "
     "ELSE body END, packed, finish_reason, digest"
 )
-
-
-class GradeRecord(NamedTuple):
-    """A cached grade: score in [0, 1], label, and whether an answer could be read."""
-
-    score: float
-    label: str
-    parsable: bool
 
 
 def grade_key(grader: str, version: str, item: str, text: str) -> str:
@@ -173,9 +165,9 @@ class Store:
 
     # -- grades --------------------------------------------------------------------------------
 
-    def get_grades(self, keys: Iterable[str]) -> dict[str, GradeRecord]:
+    def get_grades(self, keys: Iterable[str]) -> dict[str, Grade]:
         """Return the cached grades among ``keys`` (see :func:`grade_key`)."""
-        found: dict[str, GradeRecord] = {}
+        found: dict[str, Grade] = {}
         damaged: list[schema.Row] = []
         columns = "key, score, label, parsable, digest"
         for key, row in self._select("grades", columns, keys):
@@ -183,13 +175,13 @@ class Store:
             if grade is None:
                 damaged.append(row)
             else:
-                found[key] = GradeRecord(*grade)
+                found[key] = grade
         self._quarantine("grades", damaged, _DAMAGED)
         return found
 
-    def put_grades(self, grades: Mapping[str, GradeRecord]) -> None:
+    def put_grades(self, grades: Mapping[str, Grade]) -> None:
         """Store grades under their keys, in one transaction."""
-        rows = [schema.encode_grade(key, *grade) for key, grade in grades.items()]
+        rows = [schema.encode_grade(key, grade) for key, grade in grades.items()]
         statement = "INSERT OR REPLACE INTO grades VALUES (?,?,?,?,?)"
         self._connections.write(lambda connection: connection.executemany(statement, rows))
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pytest_pbias.grading.base import Grade, Graded, Ungraded
+from pytest_pbias.collecting.records import Grade
+from pytest_pbias.grading.base import Graded, Ungraded
 from pytest_pbias.models.chat import BLOCKED, REFUSED
 from pytest_pbias.tasks.base import Task
 

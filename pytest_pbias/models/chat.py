@@ -1,10 +1,14 @@
-"""What one attempt at an endpoint gives: a reply, or an error that says what may help."""
+"""A request, its response, and the error that one attempt gives, which says what may help."""
 
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Literal
+
+from pytest_pbias.prompts.chat import Message
 
 FaultKind = Literal["throttled", "server", "timeout", "connection", "malformed", "refused", "fatal"]
 
@@ -57,13 +61,72 @@ def no_answer(text: str, finish_reason: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """One answer of an endpoint; token counts are None where it reports none."""
+class Sampling:
+    """How an answer is drawn. ``temperature`` 0 is greedy; ``top_k`` 0 means unset.
 
+    A new parameter is a field here, and an option of the same name. Everything else is made of the
+    fields: the request body, which names a parameter as its field is named; the key of a response;
+    the columns of the outcome table, and what is compared between runs. The default of a new field
+    has to be what endpoints do untold: keys made before there was the field keep their meaning.
+    """
+
+    max_tokens: int = 512
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+
+    def sent(self) -> Mapping[str, float]:
+        """What a request body tells the endpoint: no defaults but those that endpoints differ in.
+
+        The mapping is shared: do not change it.
+        """
+        return _unlike_default(self, _ALWAYS_SENT)
+
+    def keyed(self) -> Mapping[str, float]:
+        """What the key of a response is made of. The mapping is shared: do not change it."""
+        return _unlike_default(self, FIRST_PARAMETERS)
+
+
+_ALWAYS_SENT = ("max_tokens", "temperature")
+FIRST_PARAMETERS = ("max_tokens", "temperature", "top_p", "top_k")
+"""The first version's: its stores' keys and its tables' columns are of these and no others."""
+
+
+@lru_cache(maxsize=64)
+def _unlike_default(sampling: Sampling, always: tuple[str, ...]) -> Mapping[str, float]:
+    """The parameters that differ from their defaults, and those named, in order."""
+    values = {field.name: getattr(sampling, field.name) for field in fields(sampling)}
+    usual = {field.name: field.default for field in fields(sampling)}
+    return {name: value for name, value in values.items() if name in always or value != usual[name]}
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One chat completion to ask for.
+
+    ``key`` is what its response is stored under, empty where it is not stored; without ``seed``
+    the endpoint picks one.
+    """
+
+    key: str
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer, under the key of its request.
+
+    Token counts are None where the endpoint reports none; ``latency`` in seconds, 0 in a batch.
+    """
+
+    key: str
     text: str
     finish_reason: str
     prompt_tokens: int | None
     completion_tokens: int | None
+    latency: float
 
 
 class EndpointError(Exception):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from time import monotonic
 from typing import Any
 
 from aiohttp import ConnectionTimeoutError
@@ -23,10 +24,9 @@ from openai import (
     Timeout,
 )
 
-from pytest_pbias.models.chat import BLOCKED, EndpointError, Reply
+from pytest_pbias.models.chat import BLOCKED, ChatRequest, EndpointError, Response
 from pytest_pbias.models.replies import is_filtered, parse_completion, status_fault
 from pytest_pbias.models.transport import ChatTransport, find_route
-from pytest_pbias.prompts.chat import Message
 
 _CONNECT_SECONDS = 10.0
 
@@ -90,36 +90,17 @@ class Endpoint:
         await self._chats.aclose()
         await self._client.close()
 
-    async def ask(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        seed: int | None = None,
-    ) -> Reply:
+    async def ask(self, request: ChatRequest) -> Response:
         """Ask for one chat completion, once.
-
-        ``top_p`` 1, ``top_k`` 0 and ``seed`` None are left out of the request.
 
         Raises:
             EndpointError: no usable answer came; its kind says whether another try may help.
         """
-        body = self.body(
-            messages,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            top_k=top_k,
-            seed=seed,
-        )
-        return await self._complete(body)
+        return await self._complete(request.key, self.body(request))
 
-    async def _complete(self, body: dict[str, Any]) -> Reply:
+    async def _complete(self, key: str, body: dict[str, Any]) -> Response:
         try:
-            return await self._post(body)
+            return await self._post(key, body)
         except EndpointError as fault:
             renamed = "max_completion_tokens" in fault.reason
             if not renamed or "max_tokens" not in body:
@@ -127,38 +108,23 @@ class Endpoint:
         # Newer API models take the same limit under another name only, and say so.
         self._tokens_field = "max_completion_tokens"
         body[self._tokens_field] = body.pop("max_tokens")
-        return await self._post(body)
+        return await self._post(key, body)
 
-    def _read(self, data: object) -> Reply:
-        """The reply in a body; what the endpoint says in place of one is made fit to be shown."""
+    def _read(self, key: str, data: object, *, latency: float) -> Response:
+        """The answer in a body; what the endpoint says in place of one is made fit to be shown."""
         try:
-            return parse_completion(data, answered=self._answered)
+            return parse_completion(data, key=key, latency=latency, answered=self._answered)
         except EndpointError as fault:
             raise self._cleaned(fault) from None
 
-    def body(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        seed: int | None = None,
-    ) -> dict[str, Any]:
+    def body(self, request: ChatRequest) -> dict[str, Any]:
         """The JSON body of one chat completion."""
-        body: dict[str, Any] = {
-            "model": self.model,
-            "messages": messages,
-            self._tokens_field: max_tokens,
-            "temperature": temperature,
-        }
-        if top_p != 1.0:
-            body["top_p"] = top_p
-        if top_k:
-            body["top_k"] = top_k
-        if seed is not None:
-            body["seed"] = seed
+        body: dict[str, Any] = {"model": self.model, "messages": request.messages}
+        body |= request.sampling.sent()
+        if self._tokens_field != "max_tokens":
+            body[self._tokens_field] = body.pop("max_tokens")
+        if request.seed is not None:
+            body["seed"] = request.seed
         return body
 
     async def served_models(self, timeout: float = _CONNECT_SECONDS) -> list[str] | None:
@@ -181,23 +147,25 @@ class Endpoint:
         names = [row["id"] for row in rows if isinstance(row, dict) and "id" in row]
         return [name for name in names if isinstance(name, str)] or None
 
-    async def _post(self, body: dict[str, Any]) -> Reply:
+    async def _post(self, key: str, body: dict[str, Any]) -> Response:
+        start = monotonic()
         try:
             answer = await self._chats.send(body)
         except Exception as error:
             raise self._fault(error) from None
+        latency = monotonic() - start
         if not answer.is_success:
             said = answer.error_body()
             if answer.status < 500 and is_filtered(said):
-                return Reply("", BLOCKED, None, None)
+                return Response(key, "", BLOCKED, None, None, latency)
             raise self._status_fault(answer.status, said, answer.headers)
         try:
             data = answer.json()
         except ValueError:
             raise EndpointError("malformed", "the answer is not valid JSON") from None
-        reply = self._read(data)
+        response = self._read(key, data, latency=latency)
         self._answered = True
-        return reply
+        return response
 
     def _fault(self, error: Exception, seconds: float | None = None) -> EndpointError:
         causes = list(_causes(error))

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, near_matches, quoted
 from pytest_pbias.models.balance import Balanced, balanced
-from pytest_pbias.models.chat import EndpointError, FaultKind
+from pytest_pbias.models.chat import ChatRequest, EndpointError, FaultKind, Sampling
 from pytest_pbias.models.client import Endpoint
 from pytest_pbias.models.spec import ModelSpec
 from pytest_pbias.prompts.chat import Message
@@ -109,7 +109,7 @@ async def _one_token(endpoint: Endpoint | Balanced, messages: tuple[Message, ...
     """Ask for one token, trying again what may pass; an answer without text is an answer."""
     for attempt in range(1, _TRIES + 1):
         try:
-            await endpoint.ask(messages, max_tokens=1, temperature=0.0)
+            await endpoint.ask(ChatRequest("", messages, Sampling(max_tokens=1)))
         except EndpointError as error:
             if error.kind == "malformed":
                 return

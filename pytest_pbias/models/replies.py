@@ -21,7 +21,7 @@ from pytest_pbias.models.chat import (
     TOO_MANY_TOKENS,
     EndpointError,
     FaultKind,
-    Reply,
+    Response,
     is_blank,
     no_answer,
 )
@@ -80,8 +80,10 @@ _FILTER_PROSE = re.compile(
 )
 
 
-def parse_completion(data: object, *, answered: bool = True) -> Reply:
-    """Read a chat completion as the endpoint sent it.
+def parse_completion(
+    data: object, *, key: str = "", latency: float = 0.0, answered: bool = True
+) -> Response:
+    """Read a chat completion as the endpoint sent it, to the request ``key`` within ``latency`` s.
 
     What is empty, blank, cut off before it began, or an error in disguise is no answer. What the
     provider's filter stopped is one, with the finish reason :data:`BLOCKED` and what text there
@@ -106,9 +108,9 @@ def parse_completion(data: object, *, answered: bool = True) -> Reply:
     prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     error = _error_in(data, choice, message)
     if (error is not None and is_filtered(error)) or _was_filtered(data, choice, finish, text):
-        return Reply(text, BLOCKED, prompt, completion)
+        return Response(key, text, BLOCKED, prompt, completion, latency)
     if error is None and is_blank(text) and refusal and finish.casefold() not in FAILED_FINISH:
-        return Reply(refusal, REFUSED, prompt, completion)
+        return Response(key, refusal, REFUSED, prompt, completion, latency)
     kind: FaultKind | None = None
     reason, status = "", None
     if error is not None:
@@ -126,7 +128,7 @@ def parse_completion(data: object, *, answered: bool = True) -> Reply:
             prompt_tokens=prompt or 0,
             completion_tokens=completion or 0,
         )
-    return Reply(text, finish, prompt, completion)
+    return Response(key, text, finish, prompt, completion, latency)
 
 
 def _said(message: Mapping[str, Any]) -> tuple[str, str]:

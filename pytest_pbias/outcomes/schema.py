@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pyarrow as pa
 
+from pytest_pbias.collecting.records import Grade
 from pytest_pbias.errors import DataError
-from pytest_pbias.grading.base import Grade, Graded
+from pytest_pbias.grading.base import Graded
+from pytest_pbias.models.chat import FIRST_PARAMETERS, Sampling
+from pytest_pbias.outcomes.conversion import repeated
 
 SCHEMA_VERSION = 3
 VERSION_KEY = b"pbias_schema_version"
@@ -30,6 +34,11 @@ _GRADE = pa.struct(
 _SINCE_VERSION = {"other_grades": 2}
 # Version 3 calls ``repeat`` what older ones called ``run``.
 _OLD_NAMES = {"run": "repeat"}
+# Every sampling parameter has a column of its name. A table without it was written before there was
+# the parameter, when endpoints were left to its default.
+_SAMPLING_TYPES = {int: pa.int32(), float: pa.float64(), bool: pa.bool_(), str: _TEXT}
+_SAMPLING_DEFAULTS = {field.name: field.default for field in fields(Sampling)}
+SAMPLING_COLUMNS = tuple(_SAMPLING_DEFAULTS)
 SCHEMA = pa.schema(
     [
         pa.field("run_id", _TEXT),
@@ -49,10 +58,10 @@ SCHEMA = pa.schema(
         pa.field("defense", _TEXT),
         pa.field("repeat", pa.int32(), nullable=False),
         pa.field("seed", pa.int64()),
-        pa.field("max_tokens", pa.int32()),
-        pa.field("temperature", pa.float64()),
-        pa.field("top_p", pa.float64()),
-        pa.field("top_k", pa.int32()),
+        *(
+            pa.field(name, _SAMPLING_TYPES[get_type_hints(Sampling)[name]])
+            for name in SAMPLING_COLUMNS
+        ),
         pa.field("prompt_hash", pa.string()),
         pa.field("request_key", pa.string()),
         pa.field("response", pa.string()),
@@ -92,6 +101,10 @@ def upgrade(table: pa.Table, version: int, path: Path, leave_out: Collection[str
     added = [name for name, since in _SINCE_VERSION.items() if since > version]
     added += leave_out
     missing = [name for name in SCHEMA.names if name not in (*table.column_names, *added)]
+    for name in sorted({*missing} & {*SAMPLING_COLUMNS} - {*FIRST_PARAMETERS}):
+        value = repeated(_SAMPLING_DEFAULTS[name], len(table), SCHEMA.field(name).type)
+        table = table.append_column(name, value)
+        missing.remove(name)
     if missing:
         raise DataError(f"{path}: the outcome table lacks {', '.join(missing)}; write it again")
     columns = [

@@ -13,13 +13,12 @@ import numpy.typing as npt
 
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.collecting.plan import Question, RequestSettings, questions_of
-from pytest_pbias.collecting.records import Response
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import InfrastructureError, PbiasError
 from pytest_pbias.grading import Grade, Graded, Grader, Ungraded, grader_for
 from pytest_pbias.grading.cached_grades import cached_grades
 from pytest_pbias.grading.standing import ProviderRefusals, standing_grade
-from pytest_pbias.models.chat import TOO_MANY_TOKENS
+from pytest_pbias.models.chat import TOO_MANY_TOKENS, Response
 from pytest_pbias.outcomes.schema import grade_to_plain
 from pytest_pbias.outcomes.spool import Spool
 from pytest_pbias.outcomes.table import OutcomeTable, concatenate

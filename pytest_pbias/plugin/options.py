@@ -144,7 +144,9 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= 100 else text[:97] + "...")
 
 
-MOST_REPEATS = 1_000_000  # as in collecting.plan; each has a seed of its own, in 64 bits
+# As in collecting.plan, which is not imported where no cell is asked; a test sees that both agree.
+# Each repeat has a seed of its own, in 64 bits.
+MOST_REPEATS = 1_000_000
 
 _MODEL = (
     Option("model", "model to measure: an alias (llama3, gpt-4o), a served name, or 'embedded'"),

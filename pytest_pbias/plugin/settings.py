@@ -6,7 +6,7 @@ import importlib.util
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,19 @@ import pytest
 from pytest_pbias.analysis.condition import parse_expression
 from pytest_pbias.collecting.collector import unlimited
 from pytest_pbias.collecting.cost import Price, find_price, parse_budget, spending_check
-from pytest_pbias.collecting.records import Sampling
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.grading.judges import JudgeModel
 from pytest_pbias.grading.standing import ProviderRefusals
 from pytest_pbias.models import ModelSpec, resolve_model
+from pytest_pbias.models.chat import Sampling
 from pytest_pbias.models.vllm import VllmSettings
 from pytest_pbias.outcomes.saved_runs import LATEST, LATEST_OF, find_run, list_runs
 from pytest_pbias.plugin.options import is_given, option_folder, read_options
 from pytest_pbias.prompts import Defense, Placement, resolve_defenses
 from pytest_pbias.tasks import TASKS, PromptProtocol, resolve_task
 
-# arXiv 2406.11107v3: at most 300 new tokens, top_k 10, default temperature, three runs.
+# arXiv 2406.11107v3: at most 300 new tokens, top_k 10, default temperature, three repeats.
 _PAPER_SAMPLING = Sampling(max_tokens=300, temperature=1.0, top_k=10)
 _PAPER_REPEATS = 3
 # A vLLM of our own schedules what it is given: it may have many requests at once, as many as it
@@ -135,7 +135,6 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
     price = find_price(model.served_name, values["prices"])
     budget = values["budget"]
     paper = values["protocol"] == "paper"
-    usual = _PAPER_SAMPLING if paper else Sampling()
     policy = GatePolicy()
     # An earlier turn is a property of the collected cells, not of how a session is asked.
     turns: tuple[Placement, ...] = ("system", "user")
@@ -147,12 +146,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         shots=values["shots"] or 0,
         offline=values["offline"],
         protocol="paper" if paper else "default",
-        sampling=Sampling(
-            max_tokens=values["max-tokens"] or usual.max_tokens,
-            temperature=_first(values["temperature"], usual.temperature),
-            top_p=usual.top_p,
-            top_k=usual.top_k,
-        ),
+        sampling=_sampling(values, _PAPER_SAMPLING if paper else Sampling()),
         repeats=values["repeats"] or (_PAPER_REPEATS if paper else 1),
         seed=values["seed"],
         limit=values["limit"],
@@ -215,8 +209,10 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
     )
 
 
-def _first(value: float | None, usual: float) -> float:
-    return usual if value is None else value
+def _sampling(values: Mapping[str, Any], usual: Sampling) -> Sampling:
+    """The usual parameters, but for those that an option of the same name gives."""
+    named = {field.name: values.get(field.name.replace("_", "-")) for field in fields(Sampling)}
+    return replace(usual, **{name: value for name, value in named.items() if value is not None})
 
 
 def _check_together(values: Mapping[str, Any], given: Callable[[str], bool]) -> None:

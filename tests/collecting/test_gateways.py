@@ -9,13 +9,13 @@ import pytest
 
 from pytest_pbias.collecting import Collector, Store
 from pytest_pbias.collecting.limits import Breaker
-from pytest_pbias.collecting.records import Request, Sampling
+from pytest_pbias.models.chat import ChatRequest, Sampling
 from tests.fakes.running import FakeServer
 
 
-def _requests(count: int) -> list[Request]:
+def _requests(count: int) -> list[ChatRequest]:
     return [
-        Request(f"k{n}", ({"role": "user", "content": str(n)},), Sampling(), 0)
+        ChatRequest(f"k{n}", ({"role": "user", "content": str(n)},), Sampling(), 0)
         for n in range(count)
     ]
 

@@ -15,8 +15,7 @@ from pytest_pbias.cells.cell import Cell
 from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.limits import RetryPolicy
 from pytest_pbias.collecting.plan import Question, RequestSettings, questions_of
-from pytest_pbias.collecting.records import Response, Sampling
-from pytest_pbias.models.chat import is_blank
+from pytest_pbias.models.chat import Response, Sampling, is_blank
 from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.outcomes.scoring import ScoredCell, score_cell
 from pytest_pbias.prompts import default_identities

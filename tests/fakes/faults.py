@@ -109,9 +109,12 @@ def _loading(ask: Ask) -> web.Response:
     """llama.cpp while it loads a model; ``loading_seconds`` (40 if not given), ``retry_after``."""
     if ask.age > ask.config.get("loading_seconds", 40):
         return ask.good()
+    return error(503, "Loading model", _retry_after(ask), code=503, type="unavailable_error")
+
+
+def _retry_after(ask: Ask) -> dict[str, str]:
     wait = ask.config.get("retry_after")
-    headers = {"Retry-After": wait} if wait else None
-    return error(503, "Loading model", headers, code=503, type="unavailable_error")
+    return {"Retry-After": wait} if wait else {}
 
 
 # -- limits of the account -------------------------------------------------------------------------
@@ -231,8 +234,11 @@ def _system_422(ask: Ask) -> web.Response:
 
 @fault("system_500")
 def _system_500(ask: Ask) -> web.Response:
+    """``retry_after``: when to ask again."""
+    if not ask.system:
+        return ask.good()
     text = "This model does not support system messages"
-    return error(500, text, code=500, type="server_error") if ask.system else ask.good()
+    return error(500, text, _retry_after(ask), code=500, type="server_error")
 
 
 # -- thoughts, parts and refusals ------------------------------------------------------------------

@@ -23,6 +23,8 @@ What may be configured, all of it optional:
 * ``log``: a file with a line for each request, see ``seen``.
 * ``tls``: a certificate and its key, two files.
 * ``batch``: see ``batches.py``.
+* ``tokenizer``: a model folder whose tokenizer answers at ``/tokenize``; ``special`` puts special
+  tokens before chats as well, which vLLM does not do by itself.
 
 ``GET /stats`` tells what has happened. Posting to ``/config`` changes the configuration; posting to
 ``/reset`` makes it a new server with the one posted.
@@ -143,6 +145,20 @@ class Server:
         data = [{"id": name, "object": "model"} for name in names]
         return respond({"object": "list", "data": data})
 
+    def tokenize(self, body: dict[str, Any]) -> list[int]:
+        """The tokens of a text or of a chat, as ``vllm serve`` tells them."""
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(self.config["tokenizer"])
+        text, special = body.get("prompt"), body.get("add_special_tokens", True)
+        if text is None:
+            text = tokenizer.apply_chat_template(
+                body["messages"], tokenize=False, add_generation_prompt=True
+            )
+            special = self.config.get("special", False)
+        tokens: list[int] = tokenizer(text, add_special_tokens=special)["input_ids"]
+        return tokens
+
     def stats(self) -> web.Response:
         told = {
             "requests": self.seen.total(),
@@ -165,6 +181,8 @@ class Server:
                 return await self.chat(request)
             case "GET", ["models"]:
                 return await self.models()
+            case "POST", ["tokenize"]:
+                return respond({"tokens": self.tokenize(await request.json())})
             case "GET", ["stats"]:
                 return self.stats()
             case "POST", ["config"]:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from pytest_pbias.models.chat import BLOCKED, REFUSED, EndpointError
 from pytest_pbias.models.replies import is_filtered, parse_completion, server_message
-from tests.models.httpserver import GOOD, KEY, ask, serving
+from tests.fakes.running import FakeServer
+from tests.models.httpserver import KEY, ask
 
+Fakes = Callable[..., FakeServer]
 NO = "I'm sorry, but I can't help with that."
+
+
+def always(body: Any, status: int, headers: Any = None) -> dict[str, Any]:
+    """The configuration of a server that replies this to every chat."""
+    reply = {"body": body, "status": status, "headers": headers}
+    return {"faults": {"it": 1}, "faulty_attempts": None, "replies": {"it": reply}}
 
 
 def completion(content: Any, finish: Any = "stop", **more: Any) -> dict[str, Any]:
@@ -147,12 +155,10 @@ NOT_FILTERED: list[tuple[int, Any]] = [
 
 
 @pytest.mark.parametrize(("status", "body"), FILTERED)
-def test_a_prompt_that_the_provider_blocks_is_answered_by_it(status: int, body: Any) -> None:
-    async def chat(_request: web.Request) -> web.Response:
-        return web.json_response(body, status=status)
-
-    with serving(chat) as url:
-        reply = ask(url)
+def test_a_prompt_that_the_provider_blocks_is_answered_by_it(
+    fake_server: Fakes, status: int, body: Any
+) -> None:
+    reply = ask(fake_server(**always(body, status)).url)
     assert (reply.text, reply.finish_reason) == ("", BLOCKED)
 
 
@@ -241,32 +247,20 @@ def test_a_reason_that_nests_for_ever_is_none() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_told_and_the_key_goes_nowhere_else(status: int) -> None:
-    seen: list[Any] = []
-
-    async def elsewhere(request: web.Request) -> web.Response:
-        seen.append(request.headers)
-        return web.json_response(GOOD)
-
-    with serving(elsewhere, elsewhere) as other:
-
-        async def chat(_request: web.Request) -> web.Response:
-            place = f"{other}/chat/completions?key=secret"
-            return web.json_response({}, status=status, headers={"Location": place})
-
-        with serving(chat) as url, pytest.raises(EndpointError) as got:
-            ask(url)
-    assert got.value.kind == "fatal"
-    assert got.value.reason == f"{url} redirects ({status}) to {other}: give the final address"
-    assert not seen
-
-
-def test_a_redirect_that_names_the_key_does_not_tell_it() -> None:
-    async def chat(_request: web.Request) -> web.Response:
-        place = f"https://user:pass@elsewhere/{KEY}/v1"
-        return web.Response(status=307, headers={"Location": place})
-
-    with serving(chat) as url, pytest.raises(EndpointError) as got:
+def test_a_redirect_is_told_and_the_key_goes_nowhere_else(fake_server: Fakes, status: int) -> None:
+    other = fake_server()
+    place = f"{other.url}/chat/completions?key=secret"
+    url = fake_server(**always({}, status, {"Location": place})).url
+    with pytest.raises(EndpointError) as got:
         ask(url)
+    assert got.value.kind == "fatal"
+    assert got.value.reason == f"{url} redirects ({status}) to {other.url}: give the final address"
+    assert not other.seen()
+
+
+def test_a_redirect_that_names_the_key_does_not_tell_it(fake_server: Fakes) -> None:
+    place = f"https://user:pass@elsewhere/{KEY}/v1"
+    with pytest.raises(EndpointError) as got:
+        ask(fake_server(**always({}, 307, {"Location": place})).url)
     assert KEY not in got.value.reason
     assert "pass" not in got.value.reason

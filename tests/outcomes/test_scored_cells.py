@@ -8,8 +8,8 @@ import pytest
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.plan import RequestSettings, questions_of
-from pytest_pbias.collecting.records import Response, Sampling
 from pytest_pbias.errors import InfrastructureError
+from pytest_pbias.models.chat import Response, Sampling
 from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.outcomes import scoring as module
 from pytest_pbias.outcomes.scoring import ScoredCell, ScoredCells, score_cell

@@ -9,10 +9,9 @@ import pytest
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.plan import RequestSettings, questions_of
-from pytest_pbias.collecting.records import Response, Sampling
 from pytest_pbias.grading import Judging
 from pytest_pbias.grading.standing import ProviderRefusals
-from pytest_pbias.models.chat import BLOCKED, REFUSED
+from pytest_pbias.models.chat import BLOCKED, REFUSED, Response, Sampling
 from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.outcomes.regrading import DataOptions, regrade
 from pytest_pbias.outcomes.scoring import ScoredCell, outcome_rows, score_cell

@@ -90,7 +90,10 @@ def _error(result: pytest.RunResult) -> str:
         (["--pbias-model=embedded", "--pbias-compare=", "-n2"], "--pbias-compare is empty"),
         (["--pbias-model=embedded", "--pbias-judge=rules,"], "no judge is named at one place"),
         (["--pbias-model=embedded", "--pbias-judge=llm:"], "'llm:' has nothing after its colon"),
-        (["--pbias-model=embedded", "--pbias-defense=strip,,none"], "no defense is named at one"),
+        (
+            ["--pbias-model=embedded", "--pbias-defense=strip,,none"],
+            "--pbias-defense: no defense is named at one",
+        ),
     ],
 )
 def test_options(suite: pytest.Pytester, options: list[str], says: str) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from pytest_pbias.models.chat import EndpointError, Reply
+from pytest_pbias.models.chat import ChatRequest, EndpointError, Response
 from pytest_pbias.models.client import Endpoint
-from pytest_pbias.prompts.chat import Message
 
 
 class StructuredEndpoint(Endpoint):
@@ -18,24 +17,24 @@ class StructuredEndpoint(Endpoint):
         self._wanted: dict[str, Any] = {"response_format": dict(response_format)}
         self._refused: set[str] = set()
 
-    def body(self, messages: Sequence[Message], **options: Any) -> dict[str, Any]:
+    def body(self, request: ChatRequest) -> dict[str, Any]:
         """The JSON body of one chat completion."""
-        body = super().body(messages, **options) | self._wanted
+        body = super().body(request) | self._wanted
         return {name: value for name, value in body.items() if name not in self._refused}
 
-    async def ask(self, messages: Sequence[Message], **options: Any) -> Reply:
+    async def ask(self, request: ChatRequest) -> Response:
         """Ask once; parameters that the endpoint does not take are left out from then on.
 
         Raises:
             EndpointError: no usable answer came.
         """
         # What was refused is judged by what this request carried: others are under way meanwhile.
-        body = self.body(messages, **options)
+        body = self.body(request)
         left_out: set[str] = set()
         refusal: EndpointError | None = None
         while True:
             try:
-                reply = await self._complete(body)
+                response = await self._complete(request.key, body)
             except EndpointError as fault:
                 if not _is_refusal(fault):
                     raise
@@ -48,7 +47,7 @@ class StructuredEndpoint(Endpoint):
                 left_out.add(name)
             else:
                 self._refused |= left_out
-                return reply
+                return response
 
 
 def _is_refusal(fault: EndpointError) -> bool:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from pytest_pbias.collecting.collector import Collector
 from pytest_pbias.collecting.cost import find_price
-from pytest_pbias.collecting.records import Request, Response, Sampling, prompt_hash, request_key
+from pytest_pbias.collecting.records import Grade, prompt_hash, request_key
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import ConfigurationError, PbiasError, StoreError
-from pytest_pbias.grading.base import Grade, Graded, Ungraded
+from pytest_pbias.grading.base import Graded, Ungraded
 from pytest_pbias.grading.judges.base import Criterion, Exchange, JudgeModel
 from pytest_pbias.grading.judges.rubrics import RUBRICS, Rubric
 from pytest_pbias.models import ModelSpec, resolve_model
-from pytest_pbias.models.chat import BLOCKED
+from pytest_pbias.models.chat import BLOCKED, ChatRequest, Response, Sampling
 
 if TYPE_CHECKING:
     from pytest_pbias.models.balance import Balanced
@@ -169,15 +169,15 @@ class LlmJudge:
                 raise StoreError(f"{path} cannot be locked: {reason}") from None
             yield
 
-    def _request(self, exchange: Exchange, *, again: bool) -> Request:
+    def _request(self, exchange: Exchange, *, again: bool) -> ChatRequest:
         messages = self.rubric.messages(exchange, again=again)
         asked = f"{self.rubric.asked} {self.spec.served_name}"
         judge = f"judge {self.name} {asked} at {self.spec.served_identity}"
         attempt = int(again)
         key = request_key(judge, prompt_hash(messages), _SAMPLING, seed=0, repeat=attempt)
-        return Request(key, messages, _SAMPLING, attempt)
+        return ChatRequest(key, messages, _SAMPLING, attempt)
 
-    def _collect(self, requests: Sequence[Request]) -> Mapping[str, str]:
+    def _collect(self, requests: Sequence[ChatRequest]) -> Mapping[str, str]:
         """Ask what the store lacks; the reasons of those that finally failed, by key."""
         if not requests:
             return {}

@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pytest_pbias.collecting.records import Grade
 from pytest_pbias.errors import ConfigurationError, InfrastructureError
-from pytest_pbias.grading.base import Grade
 from pytest_pbias.grading.judges.base import Criterion, Exchange, JudgeModel
 from pytest_pbias.models.contents import contents_digest
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pytest_pbias.collecting.records import Grade
 from pytest_pbias.errors import InfrastructureError, PbiasError
-from pytest_pbias.grading.base import Grade, Graded, GraderBrokeError, Ungraded, fault_line
+from pytest_pbias.grading.base import Graded, GraderBrokeError, Ungraded, fault_line
 from pytest_pbias.grading.judges.base import Criterion, Exchange, Judge
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_pbias.grading.base import CUT_OFF, Grade
+from pytest_pbias.collecting.records import Grade
+from pytest_pbias.grading.base import CUT_OFF
 from pytest_pbias.grading.judges.base import Criterion, Exchange
 from pytest_pbias.grading.refusal import is_refusal
 

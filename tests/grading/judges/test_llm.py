@@ -20,7 +20,7 @@ from pytest_pbias.errors import ConfigurationError, InfrastructureError
 from pytest_pbias.grading import Grade, Judging, Ungraded
 from pytest_pbias.grading.judges import Exchange, JudgeModel, identity_mask, make_judges
 from pytest_pbias.grading.judges.endpoint import StructuredEndpoint
-from pytest_pbias.models.chat import EndpointError
+from pytest_pbias.models.chat import ChatRequest, EndpointError, Sampling
 from pytest_pbias.tasks import TASKS, Item
 from tests.models.httpserver import KEY
 
@@ -158,9 +158,9 @@ def test_a_busy_endpoint_is_asked_again_after_a_refusal(fake_server: Any) -> Non
         endpoint = StructuredEndpoint(url, "tiny", KEY, response_format={"type": "json_object"})
         try:
             with pytest.raises(EndpointError) as got:
-                await endpoint.ask([], max_tokens=5, temperature=0.0)
+                await endpoint.ask(ChatRequest("", (), Sampling()))
             assert got.value.kind == "throttled"
-            assert (await endpoint.ask([], max_tokens=5, temperature=0.0)).text == "hi"
+            assert (await endpoint.ask(ChatRequest("", (), Sampling()))).text == "hi"
         finally:
             await endpoint.aclose()
 
@@ -383,7 +383,7 @@ def test_a_reply_that_the_judges_provider_blocks_is_an_error_and_is_not_asked_ag
 ) -> None:
     blocked = {"body": {"error": {"code": "content_filter", "message": "no"}}, "status": 400}
     server = fake_server(
-        any_model=True, faults={"x": 1.0}, faulty_attempts=None, replies={"x": blocked}
+        models=None, faults={"x": 1.0}, faulty_attempts=None, replies={"x": blocked}
     )
     judge = _judge(ask_at(server.url))
     for _ in range(2):
