@@ -19,6 +19,7 @@ from pytest_pbias.models.vllm.command import option
 from pytest_pbias.models.vllm.hub import pinned_commit
 from pytest_pbias.models.vllm.weights import is_path, named_files, weight_files
 
+_ENDPOINT_PATH = re.compile(r"/(?:(?:chat/)?completions|models|responses|embeddings)/*$")
 EMBEDDED = "embedded"
 EMBEDDED_SERVED_NAME = "pbias-embedded"
 
@@ -41,6 +42,7 @@ def resolve_model(
     aliases_file: Path | None = None,
     vllm: VllmSettings | None = None,
     require_key: bool = True,
+    look: bool = True,
 ) -> ModelSpec:
     """Resolve ``name``: ``embedded``, an alias, or any name served at ``base_url``.
 
@@ -48,7 +50,8 @@ def resolve_model(
     hub id by a vLLM server that this package starts as ``vllm`` says. ``base_url`` may name
     several addresses with commas between; the first stands for all in what identifies requests,
     so that adding or dropping others asks nothing again. ``require_key`` looks for the API key
-    now, not at the first request: what asks nothing needs none.
+    now, not at the first request: what asks nothing needs none. An alias with ``base_url`` stands
+    for what it says, unless the server there lists that very name; ``look``: ask it.
 
     Raises:
         ConfigurationError: the name is unknown, a required API key is not set, no server is named
@@ -70,7 +73,10 @@ def resolve_model(
         served = aliases[name].served_name if name in aliases else name
         if name == EMBEDDED:
             served = EMBEDDED_SERVED_NAME
-        return _endpoint(name, served, base_url, api_key_env, require_key=require_key)
+        spec = _endpoint(name, served, base_url, api_key_env, require_key=require_key)
+        if served in (name, EMBEDDED_SERVED_NAME) or not look or not _lists(spec, name):
+            return spec
+        return _endpoint(name, name, base_url, api_key_env, require_key=require_key)
     alias = aliases.get(name)
     if name == EMBEDDED or (alias is None and _has_runtime(name)):
         _refuse_adapter(
@@ -97,6 +103,12 @@ def resolve_model(
         alias.revision,
         require_key=require_key,
     )
+
+
+def _lists(spec: ModelSpec, name: str) -> bool:
+    from pytest_pbias.models.negotiation import lists_name  # the client takes long to load
+
+    return lists_name(spec, name)
 
 
 def _has_runtime(name: str) -> bool:
@@ -240,6 +252,11 @@ def normalize_base_url(base_url: str) -> str:
         raise ConfigurationError(
             f"base URL for {host} carries a user name, password, query or fragment: leave them "
             f"out, and put the key into the environment variable {DEFAULT_KEY_ENV}"
+        )
+    if (end := _ENDPOINT_PATH.search(parts.path)) is not None:
+        raise ConfigurationError(
+            f"base URL for {host} is the address of chats or of a list, not of the API: leave out "
+            f"{end[0].rstrip('/')}"
         )
     shown_host = f"[{host}]" if ":" in host else host
     path = parts.path.rstrip("/") or "/v1"

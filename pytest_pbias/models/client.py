@@ -138,7 +138,7 @@ class Endpoint:
                 answer = await self._client.get("/models", cast_to=object)
         except Exception as error:
             fault = self._fault(error, timeout)
-            if fault.kind in ("connection", "timeout") or "API key" in fault.reason:
+            if fault.kind in ("connection", "timeout") or fault.status in (401, 403):
                 raise fault from None
             return None
         rows = answer.get("data") if isinstance(answer, dict) else None

@@ -258,9 +258,11 @@ def _start(
             first = concurrency  # it throttles nobody
             policy, patience = RetryPolicy(attempts=1000, total=_RESTART_SECONDS), _RESTART_SECONDS
         else:
-            check_served_model(spec)
+            say(f"asking whether {spec.base_url} answers")
+            check_served_model(spec, timeout=spending.timeout)
         if settings.placement is None and store.get_meta(_placement_key(spec)) is None:
-            fits = supports_system_role(spec, base_url=base_url)
+            say(f"asking {base_url or spec.base_url} a first question")
+            fits = supports_system_role(spec, base_url=base_url, timeout=spending.timeout)
             placement: Placement = "system" if fits else "user"
             store.put_meta(_placement_key(spec), placement)
             asking.protocol = protocol = replace(protocol, placement=placement)

@@ -130,7 +130,8 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         deterministic=values["deterministic"],
     )
     asks = not (values["plan"] or config.option.collectonly)
-    model = _model(values, default_model, vllm, require_key=asks)
+    look = not config.option.collectonly
+    model = _model(values, default_model, vllm, require_key=asks, look=look)
     ours = model.kind == "vllm"
     price = find_price(model.served_name, values["prices"])
     budget = values["budget"]
@@ -245,7 +246,12 @@ def _vllm_arguments(text: str) -> tuple[str, ...]:
 
 
 def _model(
-    values: Mapping[str, Any], default_model: str | None, vllm: VllmSettings, *, require_key: bool
+    values: Mapping[str, Any],
+    default_model: str | None,
+    vllm: VllmSettings,
+    *,
+    require_key: bool,
+    look: bool,
 ) -> ModelSpec:
     name = values["model"] or default_model
     if name is None:
@@ -260,6 +266,7 @@ def _model(
         aliases_file=values["aliases"],
         vllm=vllm,
         require_key=require_key,
+        look=look,
     )
 
 

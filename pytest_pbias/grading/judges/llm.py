@@ -84,7 +84,7 @@ class LlmJudge:
         from pytest_pbias.models.negotiation import check_served_model
 
         try:
-            check_served_model(self.spec)
+            check_served_model(self.spec, timeout=self._model.timeout)
         except PbiasError as error:
             raise _of_judge(error, f"judge {self.name}: {error}") from None
 
