@@ -11,7 +11,13 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import TypeVar
 
-from pytest_pbias.errors import ConfigurationError, InfrastructureError, near_matches, quoted
+from pytest_pbias.errors import (
+    ConfigurationError,
+    InfrastructureError,
+    UnansweredError,
+    near_matches,
+    quoted,
+)
 from pytest_pbias.models.balance import Balanced, balanced
 from pytest_pbias.models.chat import ChatRequest, EndpointError, FaultKind, Sampling
 from pytest_pbias.models.client import Endpoint
@@ -67,14 +73,17 @@ def check_served_model(
             check_served_model(spec, base_url=one, timeout=timeout)
         return
     listed: list[str] = []
+    reached = False
 
     async def ask(endpoint: Endpoint | Balanced) -> None:
+        nonlocal reached
         try:
             served = await endpoint.served_models(min(timeout, _LIST_SECONDS))
         except EndpointError as error:
             if error.kind == "connection":
                 raise
             served = []  # the key may do for questions, or the list be what hangs
+        reached = True
         if served is None or spec.served_name in served:
             return
         listed.extend(served)
@@ -89,7 +98,7 @@ def check_served_model(
                 f"{base_url or spec.base_url} does not serve {quoted(spec.served_name)}: {hint} "
                 f"({error.reason})"
             ) from None
-        raise _for_people(spec, base_url, error) from None
+        raise _for_people(spec, base_url, error, reached=reached) from None
 
 
 def lists_name(spec: ModelSpec, name: str) -> bool:
@@ -128,7 +137,7 @@ def supports_system_role(
     try:
         return _with_endpoint(spec, base_url, ask, timeout)
     except EndpointError as error:
-        raise _for_people(spec, base_url, error) from None
+        raise _for_people(spec, base_url, error, reached=True) from None
 
 
 async def _turns_down_system(endpoint: Endpoint | Balanced) -> FaultKind | None:
@@ -158,9 +167,12 @@ async def _one_token(endpoint: Endpoint | Balanced, messages: tuple[Message, ...
             return
 
 
-def _for_people(spec: ModelSpec, base_url: str | None, error: EndpointError) -> Exception:
+def _for_people(
+    spec: ModelSpec, base_url: str | None, error: EndpointError, *, reached: bool
+) -> Exception:
+    """The error as one line; ``reached``: the endpoint has answered something before."""
     url, reason = base_url or spec.base_url, error.reason
-    if error.kind == "connection":
+    if error.kind == "connection" and not reached:
         return InfrastructureError(
             f"nothing answers at {url}: start the server or correct the address ({reason})",
             setting="base-url",
@@ -172,7 +184,7 @@ def _for_people(spec: ModelSpec, base_url: str | None, error: EndpointError) -> 
     mistaken = error.kind == "refused" or error.status in (HTTPStatus.NOT_FOUND, None)
     if error.kind in ("refused", "fatal") and mistaken:
         return ConfigurationError(told)
-    return InfrastructureError(told)
+    return UnansweredError(told)
 
 
 def _with_endpoint(
