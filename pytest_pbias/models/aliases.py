@@ -12,7 +12,7 @@ from pydantic import Field
 
 from pytest_pbias.errors import ConfigurationError, near_matches, quoted
 from pytest_pbias.files.toml_file import Table, Text, fail, parse_toml, read_text, validated
-from pytest_pbias.models.spec import DEFAULT_KEY_ENV, ModelSpec
+from pytest_pbias.models.spec import DEFAULT_KEY_ENV, ModelSpec, public_address
 from pytest_pbias.models.vllm import VllmSettings, find_vllm, weights_identity
 from pytest_pbias.models.vllm.adapter import read_adapter
 from pytest_pbias.models.vllm.command import option
@@ -222,7 +222,8 @@ def _endpoint(
         base_url=url,
         api_key_env=api_key_env,
         kind="endpoint",
-        served_identity=f"endpoint:{url}#{served}" + (f"@{revision}" if revision else ""),
+        served_identity=f"endpoint:{public_address(url)}#{served}"
+        + (f"@{revision}" if revision else ""),
         revision=revision,
         more_urls=tuple(more),
     )
@@ -244,7 +245,7 @@ def normalize_base_url(base_url: str) -> str:
         host, port = None, None
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not host:
-        shown = re.sub(r"(?s)^(\w+://)?.*@", r"\1***@", base_url.strip())
+        shown = public_address(re.sub(r"(?s)^(\w+://)?.*@", r"\1***@", base_url.strip()))
         raise ConfigurationError(
             f"base URL {shown!r} is not an address: give one such as http://localhost:8000/v1"
         )

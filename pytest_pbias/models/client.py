@@ -26,6 +26,7 @@ from openai import (
 
 from pytest_pbias.models.chat import BLOCKED, ChatRequest, EndpointError, Response
 from pytest_pbias.models.replies import is_filtered, parse_completion, status_fault
+from pytest_pbias.models.spec import looks_like_a_key, public_address
 from pytest_pbias.models.transport import BodyError, ChatTransport, find_route
 
 _CONNECT_SECONDS = 10.0
@@ -46,9 +47,9 @@ class Endpoint:
         concurrency: int = 64,
         timeout: float = 120,
     ) -> None:
-        self.base_url = base_url
+        self.base_url = public_address(base_url)
+        self._secrets = [api_key, *filter(looks_like_a_key, base_url.split("/"))]
         self.model = model
-        self._secret = api_key
         self._timeout = timeout
         self._tokens_field = "max_tokens"
         self._answered = False
@@ -218,8 +219,8 @@ class Endpoint:
         )
 
     def _clean(self, text: str) -> str:
-        if len(self._secret) >= 6:
-            text = text.replace(self._secret, "***")
+        for secret in self._secrets:
+            text = text.replace(secret, "***") if len(secret) >= 6 else text
         text = re.sub(r"\bsk-[\w*.-]+", "***", " ".join(text.split()))
         text = re.sub(r"//[^/\s]*@", "//***@", text)
         text = text.replace("##[", "## [")  # a command of GitHub's, wherever it stands in a log

@@ -21,7 +21,7 @@ from pytest_pbias.errors import (
 from pytest_pbias.models.balance import Balanced, balanced
 from pytest_pbias.models.chat import ChatRequest, EndpointError, FaultKind, Sampling
 from pytest_pbias.models.client import Endpoint
-from pytest_pbias.models.spec import ModelSpec
+from pytest_pbias.models.spec import ModelSpec, public_address
 from pytest_pbias.prompts.chat import Message
 
 T = TypeVar("T")
@@ -94,9 +94,9 @@ def check_served_model(
     except EndpointError as error:
         if listed and (error.kind == "refused" or error.status == HTTPStatus.NOT_FOUND):
             hint = near_matches(spec.served_name, listed)
+            url = public_address(base_url or str(spec.base_url))
             raise ConfigurationError(
-                f"{base_url or spec.base_url} does not serve {quoted(spec.served_name)}: {hint} "
-                f"({error.reason})"
+                f"{url} does not serve {quoted(spec.served_name)}: {hint} ({error.reason})"
             ) from None
         raise _for_people(spec, base_url, error, reached=reached) from None
 
@@ -171,7 +171,7 @@ def _for_people(
     spec: ModelSpec, base_url: str | None, error: EndpointError, *, reached: bool
 ) -> Exception:
     """The error as one line; ``reached``: the endpoint has answered something before."""
-    url, reason = base_url or spec.base_url, error.reason
+    url, reason = public_address(base_url or str(spec.base_url)), error.reason
     if error.kind == "connection" and not reached:
         return InfrastructureError(
             f"nothing answers at {url}: start the server or correct the address ({reason})",
@@ -180,7 +180,7 @@ def _for_people(
     if error.status == HTTPStatus.UNAUTHORIZED:
         variable = spec.api_key_env or spec.usual_key_env
         return ConfigurationError(f"{reason}: check the environment variable {variable}")
-    told = reason if reason.startswith(str(url)) else f"{url}: {reason}"
+    told = reason if reason.startswith(url) else f"{url}: {reason}"
     mistaken = error.kind == "refused" or error.status in (HTTPStatus.NOT_FOUND, None)
     if error.kind in ("refused", "fatal") and mistaken:
         return ConfigurationError(told)

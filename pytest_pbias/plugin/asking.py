@@ -262,10 +262,10 @@ def _start(
             first = concurrency  # it throttles nobody
             policy, patience = RetryPolicy(attempts=1000, total=_RESTART_SECONDS), _RESTART_SECONDS
         else:
-            with _said_when_slow(say, f"waiting for an answer of {spec.base_url}"):
+            with _said_when_slow(say, f"waiting for an answer of {spec.name}"):
                 check_served_model(spec, timeout=spending.timeout)
         if settings.placement is None and store.get_meta(_placement_key(spec)) is None:
-            with _said_when_slow(say, f"waiting for a first answer of {base_url or spec.base_url}"):
+            with _said_when_slow(say, f"waiting for a first answer of {spec.name}"):
                 fits = supports_system_role(spec, base_url=base_url, timeout=spending.timeout)
             placement: Placement = "system" if fits else "user"
             store.put_meta(_placement_key(spec), placement)

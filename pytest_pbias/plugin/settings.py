@@ -242,7 +242,11 @@ def _vllm_arguments(text: str) -> tuple[str, ...]:
     try:
         return tuple(shlex.split(text))
     except ValueError as error:
-        raise ConfigurationError(f"{text!r}: {error}", setting="vllm-args") from None
+        # Not the text: where a quote is not closed, an API key stands among the rest of it.
+        reason = " ".join(str(error).lower().split())
+        raise ConfigurationError(
+            f"the arguments cannot be taken apart: {reason}", setting="vllm-args"
+        ) from None
 
 
 def _model(
