@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from pytest_pbias.analysis.defenses import DefenseSummary, outcomes_by_defense, summarize_defenses
 from pytest_pbias.analysis.judges import TaskJudges, summarize_judges
+from pytest_pbias.analysis.provider_refusals import ProviderRefusals, provider_refusals
 from pytest_pbias.analysis.repeatability import Repeatability, noted_repeatability
 from pytest_pbias.analysis.unparsable import (
     UnparsableFinding,
@@ -220,6 +221,7 @@ class RunSummary:
     judges: tuple[TaskJudges, ...] = ()
     unparsable: tuple[UnparsableFinding, ...] = ()
     unreadable: tuple[str, ...] = ()
+    provider_refusals: tuple[ProviderRefusals, ...] = ()
 
     def count(self, verdict: str) -> int:
         """How many cells have this verdict, over all tasks."""
@@ -274,6 +276,7 @@ def summarize(
             if (judges := summarize_judges(task, defense, np.random.default_rng([seed, 2, number])))
         ),
         unparsable=summarize_unparsable(every, alpha=policy.alpha, seed=seed),
+        provider_refusals=provider_refusals(table),
     )
 
 

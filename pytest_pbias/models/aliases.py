@@ -13,13 +13,14 @@ from pydantic import Field
 
 from pytest_pbias.errors import ConfigurationError, near_matches, quoted
 from pytest_pbias.files.toml_file import Table, Text, fail, parse_toml, read_text, validated
-from pytest_pbias.models.spec import DEFAULT_KEY_ENV, ModelSpec
+from pytest_pbias.models.spec import DEFAULT_KEY_ENV, ModelSpec, public_address
 from pytest_pbias.models.vllm import VllmSettings, find_vllm, weights_identity
 from pytest_pbias.models.vllm.adapter import read_adapter
 from pytest_pbias.models.vllm.command import option
 from pytest_pbias.models.vllm.hub import pinned_commit
 from pytest_pbias.models.vllm.weights import is_path, named_files, weight_files
 
+_ENDPOINT_PATH = re.compile(r"/(?:(?:chat/)?completions|models|responses|embeddings)/*$")
 EMBEDDED = "embedded"
 EMBEDDED_SERVED_NAME = "pbias-embedded"
 
@@ -42,6 +43,7 @@ def resolve_model(
     aliases_file: Path | None = None,
     vllm: VllmSettings | None = None,
     require_key: bool = True,
+    look: bool = True,
 ) -> ModelSpec:
     """Resolve ``name``: ``embedded``, an alias, or any name served at ``base_url``.
 
@@ -49,7 +51,8 @@ def resolve_model(
     hub id by a vLLM server that this package starts as ``vllm`` says. ``base_url`` may name
     several addresses with commas between; the first stands for all in what identifies requests,
     so that adding or dropping others asks nothing again. ``require_key`` looks for the API key
-    now, not at the first request: what asks nothing needs none.
+    now, not at the first request: what asks nothing needs none. An alias with ``base_url`` stands
+    for what it says, unless the server there lists that very name; ``look``: ask it.
 
     Raises:
         ConfigurationError: the name is unknown, a required API key is not set, no server is named
@@ -71,7 +74,10 @@ def resolve_model(
         served = aliases[name].served_name if name in aliases else name
         if name == EMBEDDED:
             served = EMBEDDED_SERVED_NAME
-        return _endpoint(name, served, base_url, api_key_env, require_key=require_key)
+        spec = _endpoint(name, served, base_url, api_key_env, require_key=require_key)
+        if served in (name, EMBEDDED_SERVED_NAME) or not look or not _lists(spec, name):
+            return spec
+        return _endpoint(name, name, base_url, api_key_env, require_key=require_key)
     alias = aliases.get(name)
     if name == EMBEDDED or (alias is None and _has_runtime(name)):
         _refuse_adapter(
@@ -98,6 +104,12 @@ def resolve_model(
         alias.revision,
         require_key=require_key,
     )
+
+
+def _lists(spec: ModelSpec, name: str) -> bool:
+    from pytest_pbias.models.negotiation import lists_name  # the client takes long to load
+
+    return lists_name(spec, name)
 
 
 def _has_runtime(name: str) -> bool:
@@ -212,7 +224,8 @@ def _endpoint(
         base_url=url,
         api_key_env=api_key_env,
         kind="endpoint",
-        served_identity=f"endpoint:{url}#{served}" + (f"@{revision}" if revision else ""),
+        served_identity=f"endpoint:{public_address(url)}#{served}"
+        + (f"@{revision}" if revision else ""),
         revision=revision,
         more_urls=tuple(more),
     )
@@ -247,7 +260,7 @@ def normalize_base_url(base_url: str) -> str:
         host, port = None, None
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not host:
-        shown = re.sub(r"(?s)^(\w+://)?.*@", r"\1***@", base_url.strip())
+        shown = public_address(re.sub(r"(?s)^(\w+://)?.*@", r"\1***@", base_url.strip()))
         raise ConfigurationError(
             f"base URL {shown!r} is not an address: give one such as http://localhost:8000/v1"
         )
@@ -255,6 +268,11 @@ def normalize_base_url(base_url: str) -> str:
         raise ConfigurationError(
             f"base URL for {host} carries a user name, password, query or fragment: leave them "
             f"out, and put the key into the environment variable {DEFAULT_KEY_ENV}"
+        )
+    if (end := _ENDPOINT_PATH.search(parts.path)) is not None:
+        raise ConfigurationError(
+            f"base URL for {host} is the address of chats or of a list, not of the API: leave out "
+            f"{end[0].rstrip('/')}"
         )
     shown_host = f"[{host}]" if ":" in host else host
     path = parts.path.rstrip("/") or "/v1"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +13,29 @@ from pytest_pbias.errors import ConfigurationError
 
 NO_KEY = "EMPTY"  # what servers without keys are sent, by their own convention
 DEFAULT_KEY_ENV = "OPENAI_API_KEY"
+
+# A run of letters and digits mixed, as long as only keys and account numbers have it.
+_KEY_RUN = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{16,}")
+_NAME_OF_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def looks_like_a_key(text: str) -> bool:
+    """Whether a text, of which nothing else is known, may be an API key."""
+    return text.startswith("sk-") or _KEY_RUN.search(text) is not None
+
+
+def public_address(url: str) -> str:
+    """An address as it may be shown and kept: what may be a key in its path is a hash.
+
+    Addresses that differ stay different.
+    """
+    scheme, mark, rest = url.partition("://")
+    host, *path = rest.split("/")
+    shown = [
+        f"***{hashlib.sha256(one.encode()).hexdigest()[:8]}" if looks_like_a_key(one) else one
+        for one in path
+    ]
+    return scheme + mark + "/".join((host, *shown))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +129,12 @@ class ModelSpec:
         if not key:
             if self.api_key_env is None:
                 return NO_KEY
+            if looks_like_a_key(variable) or not _NAME_OF_VARIABLE.fullmatch(variable):
+                raise ConfigurationError(  # it may be the key itself
+                    f"model {self.name!r} needs an API key: give the name of the environment "
+                    "variable that holds it, not the key",
+                    setting="api-key-env",
+                )
             raise ConfigurationError(
                 f"model {self.name!r} needs an API key: set the environment variable {variable}"
             )

@@ -6,8 +6,10 @@ import importlib.util
 import json
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +27,8 @@ from pytest_pbias.plugin.settings import Settings
 from pytest_pbias.prompts import Placement
 
 _EMBEDDED_START_SECONDS = 120.0
+
+_SLOW_SECONDS = 5.0  # of a first question, after which it is said what is waited for
 
 _TEMPLATE_TOKENS = 256  # that a chat template may add to a conversation
 
@@ -263,9 +267,11 @@ def _start(
             first = concurrency  # it throttles nobody
             policy, patience = RetryPolicy(attempts=1000, total=_RESTART_SECONDS), _RESTART_SECONDS
         else:
-            check_served_model(spec)
+            with _said_when_slow(say, f"waiting for an answer of {spec.name}"):
+                check_served_model(spec, timeout=spending.timeout)
         if settings.placement is None and store.get_meta(_placement_key(spec)) is None:
-            fits = supports_system_role(spec, base_url=base_url)
+            with _said_when_slow(say, f"waiting for a first answer of {spec.name}"):
+                fits = supports_system_role(spec, base_url=base_url, timeout=spending.timeout)
             placement: Placement = "system" if fits else "user"
             store.put_meta(_placement_key(spec), placement)
             asking.protocol = protocol = replace(protocol, placement=placement)
@@ -292,6 +298,18 @@ def _start(
     )
     asking.collector.start()
     return asking
+
+
+@contextmanager
+def _said_when_slow(say: Callable[[str], None], text: str) -> Iterator[None]:
+    """Say what the block waits for, if it takes long."""
+    timer = threading.Timer(_SLOW_SECONDS, say, [text])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _batch_collector(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_pbias.cells.cell import Cell
-from pytest_pbias.errors import ConfigurationError, PbiasError
+from pytest_pbias.errors import ConfigurationError, PbiasError, UnansweredError
 from pytest_pbias.plugin.decisions import attach_decisions
 from pytest_pbias.plugin.gates import CompareItem, GateItem, append_comparison, append_gates
 from pytest_pbias.plugin.options import described, only_lists, read_option
@@ -157,6 +158,15 @@ def _awaited(item: pytest.Item, pbias: PbiasSession) -> Iterable[Cell]:
 _PLUGIN_NAME = "pbias-session"
 
 
+def _end_of_planning(error: PbiasError) -> Exception:
+    """What ends pytest with one line: a mistake is one of usage, an endpoint's failure is not."""
+    line = f"pbias: {described(error)}"
+    if not isinstance(error, UnansweredError):
+        return pytest.UsageError(line)
+    sys.stderr.write(f"ERROR: {line}\n")
+    return pytest.Session.Failed(line)  # exit code 1, as where answers are missing later
+
+
 class SessionHooks:
     """Hooks of a run that measures; registered when the first test asks for a cell."""
 
@@ -189,6 +199,8 @@ class SessionHooks:
         try:
             pbias.plan(selected_cells(session.items))
         except PbiasError as error:
+            if not hasattr(session.config, "workeroutput"):
+                raise _end_of_planning(error) from None
             stop_session(session.config, described(error), session.items)
         yield
         # Only now, so that the terminal does not list the tests.
@@ -276,4 +288,4 @@ def start_on_controller(node: Any) -> None:
     try:
         activate(config, default_model=plan["default_model"]).plan(cells)
     except PbiasError as error:
-        raise pytest.UsageError(f"pbias: {described(error)}") from None
+        raise _end_of_planning(error) from None

@@ -264,6 +264,14 @@ _JUDGES = (
         default="on",
         cli=True,
     ),
+    Option(
+        "provider-refusals",
+        "what the provider's content filter stops: grade (a refusal on safety tasks, unanswered on "
+        "others) or error",
+        choices=("grade", "error"),
+        default="grade",
+        cli=True,
+    ),
 )
 _ASKING = (
     Option(

@@ -8,7 +8,8 @@ import signal
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -86,25 +87,57 @@ def noop() -> None:
     """Restore nothing."""
 
 
-def interrupt_on_sigterm() -> Callable[[], None]:
-    """Turn SIGTERM into KeyboardInterrupt; return the function that undoes it.
+_ENDING = (signal.SIGTERM, signal.SIGHUP)  # of a scheduler, and of a terminal that is closed
+
+
+def interrupt_on_signals() -> Callable[[], None]:
+    """Turn SIGTERM and SIGHUP into KeyboardInterrupt; return the function that undoes it.
 
     Left alone where someone else handles the signal, or outside the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         return noop
-    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        return noop
+    taken = [one for one in _ENDING if signal.getsignal(one) is signal.SIG_DFL]
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt("SIGTERM")
+        raise KeyboardInterrupt(signal.Signals(number).name)
 
-    signal.signal(signal.SIGTERM, interrupt)
+    for one in taken:
+        signal.signal(one, interrupt)
 
     def restore() -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for one in taken:
+            signal.signal(one, signal.SIG_DFL)
 
     return restore
+
+
+@contextmanager
+def patient_with_ctrl_c(say: Callable[[str], None]) -> Iterator[None]:
+    """Let the block end although Ctrl-C is pressed once more; told by ``say`` what is going on.
+
+    Raises:
+        KeyboardInterrupt: it was pressed twice more.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    main = threading.current_thread() is threading.main_thread()
+    if not main or before is not signal.default_int_handler:
+        yield
+        return
+    pressed = 0
+
+    def press(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed += 1
+        if pressed > 1:
+            raise KeyboardInterrupt
+        say("writing what there is; Ctrl-C once more leaves without the table and the reports")
+
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def baselines(cells: Sequence[Cell]) -> tuple[Cell, ...]:
@@ -139,7 +172,15 @@ def compare_again(
     for first in firsts:
         protocol, graders = first.protocol.again(), judging.graders(first.cell.task)
         keys = keys_again((first.cell,), {first.cell.task.name: first.data}, first.protocol)
-        second = score_cell(first.cell, first.data, protocol, store, failures(keys), graders[:1])
+        second = score_cell(
+            first.cell,
+            first.data,
+            protocol,
+            store,
+            failures(keys),
+            graders[:1],
+            provider_refusals=judging.provider_refusals,
+        )
         found.append(repeatability(first, second, confidence=1 - alpha))
     return found
 
@@ -157,9 +198,9 @@ def session_judging(
     except ConfigurationError as error:
         raise ConfigurationError(str(error), setting=error.setting or "judge") from None
     if not settings.mask or not any(judge.masks_identity for judge in judges):
-        return Judging(judges)
+        return Judging(judges, provider_refusals=settings.provider_refusals)
     words = identity_terms(cell.identity for cell in cells)
-    return Judging(judges, identity_mask(words), words)
+    return Judging(judges, identity_mask(words), words, settings.provider_refusals)
 
 
 def planned_verdicts(judging: Judging, n_answers: Mapping[str, int]) -> list[str]:
@@ -223,7 +264,7 @@ class PbiasSession:
         self.interrupted = self.cut_short = False
         self.told: list[str] = []  # notices of xdist workers
         self._plan: Estimate | None = None
-        self._sigterm: Callable[[], None] = noop
+        self._restore_signals: Callable[[], None] = noop
 
     @property
     def n_compared(self) -> int:
@@ -286,7 +327,7 @@ class PbiasSession:
             return
         self._judging.check(cell.task for cell in self.cells)
         require_writable(self.settings)
-        self._sigterm = interrupt_on_sigterm()
+        self._restore_signals = interrupt_on_signals()
         self._asking = collect_here(
             self.settings, self.store, work, self._controller_uid(), self._progress.say
         )
@@ -335,7 +376,16 @@ class PbiasSession:
         self._asking.wait(keys, self._progress.tick)
         self._progress.close()
         failures, graders = self._asking.failures(keys), self._judging.graders(cell.task)
-        return score_cell(cell, data, protocol, self.store, failures, graders, questions)
+        return score_cell(
+            cell,
+            data,
+            protocol,
+            self.store,
+            failures,
+            graders,
+            questions,
+            provider_refusals=self._judging.provider_refusals,
+        )
 
     def decide_cell(
         self, measured: ScoredCell, baseline: ScoredCell, margin: float | None = None
@@ -389,7 +439,11 @@ class PbiasSession:
     def finish(self) -> None:
         """Stop asking; in the asking process, write the table and the reports."""
         try:
-            self._finish()
+            with patient_with_ctrl_c(self._progress.say):
+                self._finish()
+        except KeyboardInterrupt:
+            self.interrupted = True
+            self.problem = "stopped before the table and the reports were written"
         finally:
             self._measured.close()
 
@@ -410,7 +464,7 @@ class PbiasSession:
             self.problem = described(error)
         finally:
             self._asking.stop()
-            self._sigterm()
+            self._restore_signals()
             plan_path(self.config, self._controller_uid()).unlink(missing_ok=True)
         try:
             self._write_results()

@@ -18,6 +18,7 @@ from pytest_pbias.collecting.cost import Price, find_price, parse_budget, spendi
 from pytest_pbias.errors import ConfigurationError, DataError
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.grading.judges import JudgeModel
+from pytest_pbias.grading.standing import ProviderRefusals
 from pytest_pbias.models import ModelSpec, resolve_model
 from pytest_pbias.models.chat import Sampling
 from pytest_pbias.models.vllm import VllmSettings
@@ -41,11 +42,15 @@ SCOPES = ("utility", "safety", *TASKS)
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    """``wanted`` is the list of judges as given; ``model`` is whom judges by a model ask."""
+    """``wanted`` is the list of judges as given; ``model`` is whom judges by a model ask.
+
+    ``provider_refusals``: what becomes of answers that the provider's filter stopped.
+    """
 
     wanted: str
     model: JudgeModel
     mask: bool
+    provider_refusals: ProviderRefusals
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,8 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         deterministic=values["deterministic"],
     )
     asks = not (values["plan"] or only_lists(config))
-    model = _model(values, default_model, vllm, require_key=asks)
+    look = not only_lists(config)
+    model = _model(values, default_model, vllm, require_key=asks, look=look)
     ours = model.kind == "vllm"
     price = find_price(model.served_name, values["prices"])
     budget = values["budget"]
@@ -199,6 +205,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
                 offline=values["offline"],
             ),
             mask=values["judge-mask"] != "off",
+            provider_refusals=values["provider-refusals"],
         ),
         aa=values["aa"],
         ray=_ray(values, model),
@@ -237,11 +244,20 @@ def _vllm_arguments(text: str) -> tuple[str, ...]:
     try:
         return tuple(shlex.split(text))
     except ValueError as error:
-        raise ConfigurationError(f"{text!r}: {error}", setting="vllm-args") from None
+        # Not the text: where a quote is not closed, an API key stands among the rest of it.
+        reason = " ".join(str(error).lower().split())
+        raise ConfigurationError(
+            f"the arguments cannot be taken apart: {reason}", setting="vllm-args"
+        ) from None
 
 
 def _model(
-    values: Mapping[str, Any], default_model: str | None, vllm: VllmSettings, *, require_key: bool
+    values: Mapping[str, Any],
+    default_model: str | None,
+    vllm: VllmSettings,
+    *,
+    require_key: bool,
+    look: bool,
 ) -> ModelSpec:
     name = values["model"] or default_model
     if name is None:
@@ -256,6 +272,7 @@ def _model(
         aliases_file=values["aliases"],
         vllm=vllm,
         require_key=require_key,
+        look=look,
     )
 
 

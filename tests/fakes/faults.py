@@ -10,6 +10,7 @@ import asyncio
 import gzip
 import json
 import time
+import zlib
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from inspect import isawaitable
@@ -418,6 +419,40 @@ def _surrogate(ask: Ask) -> web.Response:
 @fault("gzip")
 def _gzip(ask: Ask) -> web.Response:
     return _raw(gzip.compress(_bytes(ask)), headers={"Content-Encoding": "gzip"})
+
+
+@fault("deflate")
+def _deflate(ask: Ask) -> web.Response:
+    return _raw(zlib.compress(_bytes(ask)), headers={"Content-Encoding": "deflate"})
+
+
+@fault("deflate_bare")
+def _deflate_bare(ask: Ask) -> web.Response:
+    """Without the header that it should have."""
+    bare = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    body = bare.compress(_bytes(ask)) + bare.flush()
+    return _raw(body, headers={"Content-Encoding": "deflate"})
+
+
+@fault("inflating")
+def _inflating(ask: Ask) -> web.Response:
+    """A small body that becomes a large one: ``inflated_mib`` (200 if not given)."""
+    size = ask.config.get("inflated_mib", 200) << 20
+    if size not in _INFLATING:
+        large = zlib.compressobj(9, wbits=zlib.MAX_WBITS | 16)
+        blank = b" " * (1 << 20)
+        pieces = [large.compress(blank) for _ in range(size >> 20)]
+        _INFLATING[size] = b"".join(pieces) + large.flush()
+    return _raw(_INFLATING[size], headers={"Content-Encoding": "gzip"})
+
+
+_INFLATING: dict[int, bytes] = {}
+
+
+@fault("large")
+def _large(ask: Ask) -> web.Response:
+    """More text than any model writes."""
+    return ask.completion("x" * (20 << 20))
 
 
 @fault("br")

@@ -339,3 +339,13 @@ def test_a_report_that_is_lost_at_the_end_is_no_green_run(
     assert "Traceback" not in text
     assert text.count("= personalization bias =") == 1
     assert not list(pytester.path.glob("out.*part"))
+
+
+def test_a_quote_that_is_not_closed_tells_no_key(suite: pytest.Pytester) -> None:
+    said = _error(
+        suite.runpytest_subprocess(
+            "--pbias-model=org/name", "--pbias-vllm-args='--api-key SECRET-0123456789abcdef"
+        )
+    )
+    assert "--pbias-vllm-args: the arguments cannot be taken apart: no closing quotation" in said
+    assert "SECRET" not in said

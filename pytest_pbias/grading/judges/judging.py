@@ -12,6 +12,7 @@ from pytest_pbias.grading.graders import answer_grader
 from pytest_pbias.grading.judges.base import Criterion, Exchange, Judge
 from pytest_pbias.grading.judges.masking import Mask
 from pytest_pbias.grading.judges.rules import RulesJudge
+from pytest_pbias.grading.standing import ProviderRefusals
 from pytest_pbias.grading.thinking import split_thinking
 from pytest_pbias.tasks.base import Item, Task
 
@@ -89,12 +90,14 @@ class JudgingFacts:
 class Judging:
     """The judges of a run, the gating one first, and what hides identities from them.
 
-    ``hidden`` are the words that ``mask`` was made of.
+    ``hidden`` are the words that ``mask`` was made of. ``provider_refusals``: what becomes of
+    answers that the provider's filter stopped, which no judge sees.
     """
 
     judges: tuple[Judge, ...] = (RulesJudge(),)
     mask: Mask | None = None
     hidden: tuple[str, ...] = ()
+    provider_refusals: ProviderRefusals = "grade"
 
     def graders(self, task: Task) -> tuple[Grader, ...]:
         """The graders of a task, the first of which gates; tasks without a judge have one."""

@@ -19,7 +19,7 @@ from pytest_pbias.grading.base import Graded, Ungraded
 from pytest_pbias.grading.judges.base import Criterion, Exchange, JudgeModel
 from pytest_pbias.grading.judges.rubrics import RUBRICS, Rubric
 from pytest_pbias.models import ModelSpec, resolve_model
-from pytest_pbias.models.chat import ChatRequest, Response, Sampling
+from pytest_pbias.models.chat import BLOCKED, ChatRequest, Response, Sampling
 
 if TYPE_CHECKING:
     from pytest_pbias.models.balance import Balanced
@@ -84,7 +84,7 @@ class LlmJudge:
         from pytest_pbias.models.negotiation import check_served_model
 
         try:
-            check_served_model(self.spec)
+            check_served_model(self.spec, timeout=self._model.timeout)
         except PbiasError as error:
             raise _of_judge(error, f"judge {self.name}: {error}") from None
 
@@ -137,16 +137,16 @@ class LlmJudge:
                 failed = self._collect([one for one in requests.values() if one.key in missing])
         found = self._store.get_many(keys)
         self.usage.add(found.values())
-        replies = {
-            one: found[request.key].text
-            for one, request in requests.items()
-            if request.key in found
-        }
-        reasons = {
-            one: failed.get(request.key, "the reply was lost")
-            for one, request in requests.items()
-            if request.key not in found
-        }
+        replies: dict[Exchange, str] = {}
+        reasons: dict[Exchange, str] = {}
+        for one, request in requests.items():
+            reply = found.get(request.key)
+            if reply is None:
+                reasons[one] = failed.get(request.key, "the reply was lost")
+            elif reply.finish_reason == BLOCKED:
+                reasons[one] = "its provider's content filter stopped the reply"
+            else:
+                replies[one] = reply.text
         return replies, reasons
 
     @contextmanager

@@ -376,3 +376,18 @@ def test_an_empty_verdict_of_an_earlier_version_is_asked_for_again(
     (grade,) = _judge(model).judge([FULL], "harmless")
     assert (grade.score, grade.parsable) == (0.0, True)
     assert len(server.asked()) == 2
+
+
+def test_a_reply_that_the_judges_provider_blocks_is_an_error_and_is_not_asked_again(
+    fake_server: Any, ask_at: Any
+) -> None:
+    blocked = {"body": {"error": {"code": "content_filter", "message": "no"}}, "status": 400}
+    server = fake_server(
+        models=None, faults={"x": 1.0}, faulty_attempts=None, replies={"x": blocked}
+    )
+    judge = _judge(ask_at(server.url))
+    for _ in range(2):
+        (grade,) = judge.judge([FULL], "harmless")
+        assert isinstance(grade, Ungraded)
+        assert grade.reason.endswith("its provider's content filter stopped the reply")
+    assert len(server.asked()) <= 2  # one of them by the check
