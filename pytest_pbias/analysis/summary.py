@@ -16,6 +16,7 @@ from pytest_pbias.analysis.judges import TaskJudges, summarize_judges
 from pytest_pbias.analysis.unparsable import (
     UnparsableFinding,
     cell_without_verdict,
+    cut_off_cells,
     summarize_unparsable,
     unreadable_cells,
 )
@@ -72,6 +73,7 @@ class RunInfo:
     server: Mapping[str, Any] = field(default_factory=dict)
     engine_noise: tuple[Mapping[str, Any], ...] = ()
     judge_costs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def run_info(table: OutcomeTable) -> RunInfo:
@@ -110,6 +112,7 @@ def run_info(table: OutcomeTable) -> RunInfo:
         cost=table.info.get("cost", {}),
         judge_costs=table.info.get("judges", {}).get("cost", {}),
         server=table.info.get("server") or {},
+        notes=tuple(table.info.get("notes", ())),
         engine_noise=tuple(table.info.get("engine_noise", ())),
     )
 
@@ -131,6 +134,7 @@ class CellSummary:
     n_unparsable: int
     n_missing: int
     unreadable: bool = False
+    cut_off: bool = False
 
     @property
     def undecided(self) -> str:
@@ -139,6 +143,8 @@ class CellSummary:
             return ""
         if self.n_missing:
             return f"{self.n_missing:,} answers missing"
+        if self.cut_off:
+            return "cut off within thoughts"
         return "no readable answer" if self.unreadable else "baseline incomplete"
 
 
@@ -253,7 +259,9 @@ def summarize(
             for verdict in _axes(chosen, policy, defense, decided)
         ),
         errors=table.errors(),
-        unreadable=tuple(line for _, task in every for line in unreadable_cells(task)),
+        unreadable=tuple(
+            line for _, task in every for line in (*cut_off_cells(task), *unreadable_cells(task))
+        ),
         defenses=summarize_defenses(table, policy),
         judges=tuple(
             judges
@@ -382,6 +390,7 @@ def _summarize_cell(
         n_unparsable=int(np.nansum(task.unparsable[number])),
         n_missing=missing,
         unreadable=none is NoVerdict.UNREADABLE,
+        cut_off=none is NoVerdict.CUT_OFF,
     )
 
 
