@@ -1,7 +1,7 @@
 """Asking an OpenAI-compatible endpoint through the official client, at its least cost.
 
-Chats are posted by :mod:`pytest_pbias.models.transport`; the rest goes through the client's
-methods.
+Chats and lists of models go through :mod:`pytest_pbias.models.transport`, the rest through the
+client's methods.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from openai import (
 from pytest_pbias.models.chat import BLOCKED, ChatRequest, EndpointError, Response
 from pytest_pbias.models.dialect import PLAIN, Dialect
 from pytest_pbias.models.replies import is_filtered, parse_completion, ran_out, status_fault
-from pytest_pbias.models.transport import ChatTransport, find_route
+from pytest_pbias.models.spec import looks_like_a_key, public_address
+from pytest_pbias.models.transport import BodyError, ChatTransport, find_route
 
 _CONNECT_SECONDS = 10.0
 
@@ -51,9 +52,9 @@ class Endpoint:
         dialect: Dialect = PLAIN,
         learned: Callable[[Dialect], None] | None = None,
     ) -> None:
-        self.base_url = base_url
+        self.base_url = public_address(base_url)
+        self._secrets = [api_key, *filter(looks_like_a_key, base_url.split("/"))]
         self.model = model
-        self._secret = api_key
         self._timeout = timeout
         self.dialect = dialect
         self._learned = learned
@@ -175,17 +176,23 @@ class Endpoint:
         """Return the model names the endpoint lists, or None where it lists none.
 
         Raises:
-            EndpointError: it cannot be reached, or rejects the key.
+            EndpointError: it cannot be reached, or lets nobody with this key see the list.
         """
         try:
             async with asyncio.timeout(timeout):
-                answer = await self._client.get("/models", cast_to=object)
+                answer = await self._chats.list_models()
         except Exception as error:
             fault = self._fault(error, timeout)
-            if fault.kind in ("connection", "timeout") or "API key" in fault.reason:
+            if fault.kind in ("connection", "timeout"):
                 raise fault from None
             return None
-        rows = answer.get("data") if isinstance(answer, dict) else None
+        if answer.status in (401, 403):
+            raise self._status_fault(answer.status, answer.error_body(), answer.headers)
+        try:
+            listed = answer.json() if answer.is_success else None
+        except ValueError:
+            return None
+        rows = listed.get("data") if isinstance(listed, dict) else None
         if not isinstance(rows, list):
             return None
         names = [row["id"] for row in rows if isinstance(row, dict) and "id" in row]
@@ -217,6 +224,8 @@ class Endpoint:
         return response
 
     def _fault(self, error: Exception, seconds: float | None = None) -> EndpointError:
+        if isinstance(error, BodyError):
+            return EndpointError("malformed", self._clean(str(error)))
         causes = list(_causes(error))
         if any(isinstance(one, ConnectionTimeoutError) for one in causes):
             return EndpointError("connection", f"no connection within {self._connect_timeout:g} s")
@@ -259,8 +268,8 @@ class Endpoint:
         )
 
     def _clean(self, text: str) -> str:
-        if len(self._secret) >= 6:
-            text = text.replace(self._secret, "***")
+        for secret in self._secrets:
+            text = text.replace(secret, "***") if len(secret) >= 6 else text
         text = re.sub(r"\bsk-[\w*.-]+", "***", " ".join(text.split()))
         text = re.sub(r"//[^/\s]*@", "//***@", text)
         text = text.replace("##[", "## [")  # a command of GitHub's, wherever it stands in a log

@@ -43,10 +43,10 @@ def items_of_run(task: Task, part: OutcomeTable, options: DataOptions) -> dict[s
     data = load_task(
         task,
         data_dir=_data_dir(task, part, revision, options),
-        protocol=_protocol(info),
-        seed=int(info.get("seed", 0)) if options.seed is None else options.seed,
+        protocol=_protocol(info.protocol or "default"),
+        seed=(info.seed or 0) if options.seed is None else options.seed,
         split=revision.partition("#")[2] or None,
-        shots=int(info.get("shots", 0)) if options.shots is None else options.shots,
+        shots=(info.shots or 0) if options.shots is None else options.shots,
         offline=options.offline,
     )
     items = {item.id: item for item in data.items}
@@ -60,8 +60,7 @@ def items_of_run(task: Task, part: OutcomeTable, options: DataOptions) -> dict[s
     return items
 
 
-def _protocol(info: Mapping[str, Any]) -> Literal["default", "paper"]:
-    protocol = info.get("protocol", "default")
+def _protocol(protocol: str) -> Literal["default", "paper"]:
     if protocol not in ("default", "paper"):
         raise DataError(f"the run has the protocol {protocol!r}, which this version does not know")
     return cast("Literal['default', 'paper']", protocol)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -324,7 +324,7 @@ class ScoredCells:
     def table(self, cells: Iterable[Cell]) -> OutcomeTable:
         """The outcome table of these cells, in the order given.
 
-        Margins of single cells are kept beside it, as ``info["margins"][task][identity]``.
+        Margins of single cells are kept beside it, as ``info.margins[task][identity]``.
         """
         wanted = list(cells)
         self.missing(wanted)
@@ -332,7 +332,7 @@ class ScoredCells:
             return OutcomeTable.from_columns({"task": []})
         table = concatenate(self._rows[cell] for cell in wanted)
         margins = cell_margins(wanted)
-        return table.with_info(margins=margins) if margins else table
+        return table.with_info(replace(table.info, margins=margins)) if margins else table
 
     def complete_table(self, cells: Iterable[Cell], which: str = "") -> OutcomeTable:
         """The outcome table of these cells, where all their answers are there.

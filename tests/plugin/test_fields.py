@@ -12,7 +12,7 @@ import pytest
 
 from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.outcomes import OutcomeTable
-from tests.fakes.faults import DATA
+from tests.fakes.modes import DATA
 from tests.fakes.running import FakeServer
 
 Fakes = Callable[..., FakeServer]
