@@ -136,7 +136,8 @@ def _shown(names: tuple[str, ...], values: list[tuple[str, ...]]) -> str:
     def one(row: tuple[str, ...]) -> str:
         if len(names) == 1:
             return row[0][:12]
-        return ", ".join(f"{name} {value}" for name, value in zip(names, row, strict=True))
+        shown = zip(names, row, strict=True)
+        return ", ".join(f"{name} {value}" for name, value in shown if value)
 
     return "; ".join(one(row) for row in values)
 

@@ -68,7 +68,7 @@ class RunInfo:
     data: Mapping[str, str]
     revisions: Mapping[str, str]
     judges: tuple[str, ...]
-    sampling: Mapping[str, float]
+    sampling: Mapping[str, float | str | None]
     n_rows: int
     n_missing: int
     prompt_tokens: int

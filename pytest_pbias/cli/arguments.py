@@ -119,5 +119,5 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for name in ("judge-model", "judge-base-url", "judge-api-key-env", "judge-concurrency"):
         add_option(parser, name)
-    for name in ("judge-mask", "provider-refusals", "aliases", "prices"):
+    for name in ("judge-max-tokens", "judge-mask", "provider-refusals", "aliases", "prices"):
         add_option(parser, name)

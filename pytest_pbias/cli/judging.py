@@ -37,6 +37,7 @@ def chosen_judging(
         key_env=options.judge_api_key_env,
         aliases=options.aliases,
         concurrency=max(1, options.judge_concurrency),
+        max_tokens=options.judge_max_tokens,
         prices=options.prices,
         offline=options.offline,
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 from pytest_pbias.prompts.chat import Message
 
@@ -65,6 +66,9 @@ def no_answer(text: str, finish_reason: str, *, thought: bool = False) -> str | 
 class Sampling:
     """How an answer is drawn. ``temperature`` 0 is greedy; ``top_k`` 0 means unset.
 
+    ``extra_body`` is a JSON object of further fields of the request; it and ``reasoning_effort``
+    are empty where nothing is said.
+
     A new parameter is a field here, and an option of the same name. Everything else is made of the
     fields: the request body, which names a parameter as its field is named; the key of a response;
     the columns of the outcome table, and what is compared between runs. The default of a new field
@@ -75,15 +79,17 @@ class Sampling:
     temperature: float = 0.0
     top_p: float = 1.0
     top_k: int = 0
+    reasoning_effort: str = ""
+    extra_body: str = ""
 
-    def sent(self) -> Mapping[str, float]:
+    def sent(self) -> Mapping[str, Any]:
         """What a request body tells the endpoint: no defaults but those that endpoints differ in.
 
         The mapping is shared: do not change it.
         """
-        return _unlike_default(self, _ALWAYS_SENT)
+        return _sent(self)
 
-    def keyed(self) -> Mapping[str, float]:
+    def keyed(self) -> Mapping[str, Any]:
         """What the key of a response is made of. The mapping is shared: do not change it."""
         return _unlike_default(self, FIRST_PARAMETERS)
 
@@ -94,7 +100,14 @@ FIRST_PARAMETERS = ("max_tokens", "temperature", "top_p", "top_k")
 
 
 @lru_cache(maxsize=64)
-def _unlike_default(sampling: Sampling, always: tuple[str, ...]) -> Mapping[str, float]:
+def _sent(sampling: Sampling) -> Mapping[str, Any]:
+    named = dict(_unlike_default(sampling, _ALWAYS_SENT))
+    extra = named.pop("extra_body", None)
+    return named if extra is None else named | json.loads(extra)
+
+
+@lru_cache(maxsize=64)
+def _unlike_default(sampling: Sampling, always: tuple[str, ...]) -> Mapping[str, Any]:
     """The parameters that differ from their defaults, and those named, in order."""
     values = {field.name: getattr(sampling, field.name) for field in fields(sampling)}
     usual = {field.name: field.default for field in fields(sampling)}

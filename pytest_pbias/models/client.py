@@ -26,7 +26,7 @@ from openai import (
 
 from pytest_pbias.models.chat import BLOCKED, ChatRequest, EndpointError, Response
 from pytest_pbias.models.dialect import PLAIN, Dialect
-from pytest_pbias.models.replies import is_filtered, parse_completion, status_fault
+from pytest_pbias.models.replies import is_filtered, parse_completion, ran_out, status_fault
 from pytest_pbias.models.spec import looks_like_a_key, public_address
 from pytest_pbias.models.transport import BodyError, ChatTransport, find_route
 
@@ -209,6 +209,9 @@ class Endpoint:
             said = answer.error_body()
             if answer.status < 500 and is_filtered(said):
                 return Response(key, "", BLOCKED, None, None, latency)
+            if answer.status == 400 and ran_out(said):
+                limit = body.get(self.dialect.limit)
+                return Response(key, "", "length", None, limit, latency, reasoning_tokens=limit)
             fault = self._status_fault(answer.status, said, answer.headers)
             fault.said = said
             raise fault

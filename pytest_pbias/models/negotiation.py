@@ -104,7 +104,7 @@ def check_served_model(
         if served is None or spec.served_name in served:
             return
         listed.extend(served)
-        await _reply(endpoint, ChatRequest("", (_USER,), Sampling(max_tokens=1)))
+        await _reply(endpoint, ChatRequest("", (_USER,), Sampling()))
 
     try:
         _with_endpoint(spec, base_url, ask, timeout)
@@ -116,19 +116,6 @@ def check_served_model(
                 f"{url} does not serve {quoted(spec.served_name)}: {hint} ({error.reason})"
             ) from None
         raise _for_people(spec, base_url, error, reached=reached) from None
-
-
-def lists_name(spec: ModelSpec, name: str) -> bool:
-    """Whether the endpoint of ``spec`` lists this very name; False where it cannot be asked."""
-
-    async def ask(endpoint: Endpoint | Balanced) -> list[str] | None:
-        return await endpoint.served_models(_LIST_SECONDS)
-
-    try:
-        listed = _with_endpoint(spec, spec.base_url, ask, _LIST_SECONDS)
-    except (EndpointError, ConfigurationError):
-        return False
-    return not {name, f"{name}:latest", f"models/{name}"}.isdisjoint(listed or ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +131,22 @@ class Acquaintance:
     reply: Response | None
 
 
+def lists_name(spec: ModelSpec, name: str) -> bool:
+    """Whether the endpoint of ``spec`` lists this very name; False where it cannot be asked."""
+
+    async def ask(endpoint: Endpoint | Balanced) -> list[str] | None:
+        return await endpoint.served_models(_LIST_SECONDS)
+
+    try:
+        listed = _with_endpoint(spec, spec.base_url, ask, _LIST_SECONDS)
+    except (EndpointError, ConfigurationError):
+        return False
+    return not {name, f"{name}:latest", f"models/{name}"}.isdisjoint(listed or ())
+
+
 def get_acquainted(
     spec: ModelSpec,
-    sampling: Sampling = Sampling(),  # noqa: B008 - it is frozen
+    sampling: Sampling | None = None,
     *,
     seed: int | None = None,
     base_url: str | None = None,
@@ -163,7 +163,8 @@ def get_acquainted(
 
     async def ask(endpoint: Endpoint | Balanced) -> Acquaintance:
         both, plain = (
-            ChatRequest("", messages, sampling, seed) for messages in ((_SYSTEM, _USER), (_USER,))
+            ChatRequest("", messages, sampling or Sampling(), seed)
+            for messages in ((_SYSTEM, _USER), (_USER,))
         )
         try:
             reply = await _reply(endpoint, both)

@@ -79,6 +79,8 @@ _FILTER_PROSE = re.compile(
     re.IGNORECASE,
 )
 
+_RAN_OUT = re.compile(r"could not finish the message because max_tokens", re.IGNORECASE)
+
 
 def parse_completion(
     data: object, *, key: str = "", latency: float = 0.0, answered: bool = True
@@ -298,6 +300,11 @@ def is_filtered(body: object) -> bool:
     if isinstance(about, dict) and about.get("flagged_input"):
         return True
     return _FILTER_PROSE.search(server_message(body)[:_LONGEST]) is not None
+
+
+def ran_out(body: object) -> bool:
+    """Whether an error says that all tokens went into thoughts, and none were left to answer."""
+    return _RAN_OUT.search(server_message(body)[:_LONGEST]) is not None
 
 
 def _codes(error: object, depth: int = 0) -> Iterator[str]:

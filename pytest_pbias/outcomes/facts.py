@@ -58,6 +58,7 @@ class RunFacts:
     by task and item. ``notes``: what of the sampling the endpoint would not take, one line each.
     ``policy`` is read by :class:`pytest_pbias.gate.GatePolicy`, ``engine_noise``
     by :mod:`pytest_pbias.analysis.repeatability`. ``more`` is what other versions noted, kept.
+    ``notes`` are on what the endpoint did not take of the requests.
     ``source`` is the file that the facts were read from, for errors; it is not written.
     """
 

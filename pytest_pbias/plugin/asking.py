@@ -31,9 +31,11 @@ from pytest_pbias.prompts import Placement
 
 _EMBEDDED_START_SECONDS = 120.0
 
-_SLOW_SECONDS = 5.0  # of a first question, after which it is said what is waited for
 _THINKS = "yes"
+
 _THINKING_TOKENS = 4096  # that an answer may have which is thought about first
+
+_SLOW_SECONDS = 5.0  # of a first question, after which it is said what is waited for
 
 _TEMPLATE_TOKENS = 256  # that a chat template may add to a conversation
 
@@ -264,16 +266,12 @@ def _find_out(settings: Settings, store: Store, work: Work, base_url: str | None
     """Ask once of an endpoint that nothing is known of, and keep what that shows."""
     from pytest_pbias.models.negotiation import ask_first, get_acquainted
 
-    spec, own = settings.model, settings.placement
+    spec, own, timeout = settings.model, settings.placement, settings.spending.timeout
     if own is None:
         if store.get_meta(_placement_key(spec)) is not None:
             return
         seen = get_acquainted(
-            spec,
-            settings.sampling,
-            seed=settings.seed,
-            base_url=base_url,
-            timeout=settings.spending.timeout,
+            spec, settings.sampling, seed=settings.seed, base_url=base_url, timeout=timeout
         )
         # Stated in the user turn where it takes no system message: there is nothing to be joined.
         store.put_meta(_placement_key(spec), "system" if seen.takes_system else "user")
@@ -282,7 +280,7 @@ def _find_out(settings: Settings, store: Store, work: Work, base_url: str | None
         if store.get_meta(_dialect_key(spec)) is not None:
             return
         first = work.first_missing(store, planned_protocol(settings, store))
-        found = ask_first(spec, first, base_url=base_url, timeout=settings.spending.timeout)
+        found = ask_first(spec, first, base_url=base_url, timeout=timeout)
         if found is None:
             return
         seen, dialect = found, found.dialect

@@ -203,7 +203,15 @@ _PROTOCOL = (
     ),
     Option("protocol", "prompts and sampling", choices=("default", "paper"), default="default"),
     Option("temperature", "sampling temperature; 0 is greedy", "number", "T", most=2),
-    Option("max-tokens", "longest answer, in tokens", "whole", "N", least=1),
+    Option(
+        "max-tokens",
+        "longest answer, in tokens, thoughts included (512; 4096 for models that think)",
+        "whole",
+        "N",
+        least=1,
+    ),
+    Option("reasoning-effort", "how much a model that thinks is to think", "text", "EFFORT"),
+    Option("extra-body", "further fields of every request: a JSON object", "text", "JSON"),
     Option(
         "placement",
         "where the identity is stated: system or user turn, or an earlier turn (history); "
@@ -254,6 +262,15 @@ _JUDGES = (
         "whole",
         "N",
         "32",
+        least=1,
+        cli=True,
+    ),
+    Option(
+        "judge-max-tokens",
+        "longest reply of the llm judge, in tokens, thoughts included",
+        "whole",
+        "N",
+        "512",
         least=1,
         cli=True,
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ import pytest
 from pytest_pbias.analysis.condition import parse_expression
 from pytest_pbias.collecting.collector import unlimited
 from pytest_pbias.collecting.cost import Price, find_price, parse_budget, spending_check
-from pytest_pbias.errors import ConfigurationError, DataError
+from pytest_pbias.errors import ConfigurationError, DataError, quoted
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.grading.judges import JudgeModel
 from pytest_pbias.grading.standing import ProviderRefusals
@@ -203,6 +204,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
                 key_env=values["judge-api-key-env"],
                 aliases=values["aliases"],
                 concurrency=values["judge-concurrency"],
+                max_tokens=values["judge-max-tokens"],
                 timeout=values["timeout"],
                 prices=values["prices"],
                 offline=values["offline"],
@@ -218,7 +220,41 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
 def _sampling(values: Mapping[str, Any], usual: Sampling) -> Sampling:
     """The usual parameters, but for those that an option of the same name gives."""
     named = {field.name: values.get(field.name.replace("_", "-")) for field in fields(Sampling)}
-    return replace(usual, **{name: value for name, value in named.items() if value is not None})
+    sampling = replace(usual, **{name: one for name, one in named.items() if one is not None})
+    return replace(sampling, extra_body=_extra_body(sampling))
+
+
+_FIXED = (
+    *("model", "messages", "seed", "stream", "stream_options", "n", "response_format", "tools"),
+    *("functions", "max_completion_tokens", "reasoning_effort", "extra_body"),
+)
+
+
+def _extra_body(sampling: Sampling) -> str:
+    """The further fields in one form, since they are part of the keys of answers.
+
+    Raises:
+        ConfigurationError: it is no JSON object, or has a field that is set otherwise.
+    """
+    if not sampling.extra_body:
+        return ""
+    try:
+        extra = json.loads(sampling.extra_body)
+        text = json.dumps(extra, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (ValueError, RecursionError):
+        extra, text = None, ""
+    if not isinstance(extra, dict):
+        raise ConfigurationError(
+            f'{quoted(sampling.extra_body)} is not a JSON object, such as {{"min_p": 0.1}}',
+            setting="extra-body",
+        )
+    for name in extra:
+        if name in _FIXED or name in replace(sampling, extra_body="").sent():
+            raise ConfigurationError(
+                f"the field {quoted(name)} is set by the run: leave it out, or give its own option",
+                setting="extra-body",
+            )
+    return text if extra else ""
 
 
 def _check_together(values: Mapping[str, Any], given: Callable[[str], bool]) -> None:

@@ -447,8 +447,9 @@ class RunEntry(_Part):
         description="where the identity was stated: system, user, history"
     )
     judges: list[str] = Field(description="names of the judges")
-    sampling: dict[str, MaybeNumber] = Field(
-        description="of the requests: temperature, top_p, top_k, max_tokens"
+    sampling: dict[str, MaybeNumber | str] = Field(
+        description="of the requests: temperature, top_p, top_k, max_tokens, reasoning_effort, "
+        "extra_body; null where the endpoint does not take it"
     )
     n_rows: Count = Field(description="answers, missing ones included")
     n_missing: Count = Field(description="answers that could not be had")

@@ -54,6 +54,7 @@ FULL = RunFacts(
         max_model_len=512,
         arguments=("--dtype", "float32"),
     ),
+    notes=("the endpoint takes no temperature",),
     engine_noise=(
         {
             "task": "mmlu", "axis": "utility", "defense": "none", "baseline": "baseline",

@@ -109,6 +109,16 @@ def test_thoughts_without_an_answer_are_no_verdict(
     assert "cut off within" in " ".join(pytester.run(*command).stdout.str().split())
 
 
+def test_a_refusal_because_nothing_was_left_to_answer_is_a_cut_off_answer(
+    pytester: pytest.Pytester, fake_server: Fakes
+) -> None:
+    server = fake_server("openai_reasoning")
+    result, said = _run(pytester, server, "--pbias-max-tokens=10")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "--pbias-max-tokens: 8 of 8 responses to mmlu under 'a man' were cut off" in said
+    assert _column(pytester, "label") == {"cut off"}
+
+
 @pytest.mark.parametrize("placement", ["auto", "system"])
 def test_newer_models_know_the_limit_by_its_new_name(
     pytester: pytest.Pytester, fake_server: Fakes, placement: str
@@ -190,3 +200,75 @@ def test_workers_have_the_same_table(pytester: pytest.Pytester, fake_server: Fak
     _all_right(pytester, result)
     assert _column(pytester, "max_tokens") == {4096}
     assert Path(pytester.path / "t.parquet").exists()
+
+
+def test_further_fields_are_sent_recorded_and_part_of_the_key(
+    pytester: pytest.Pytester, fake_server: Fakes
+) -> None:
+    server = fake_server("plain")
+    shared = ("--pbias-placement=user", "--pbias-reasoning-effort=low")
+    result, _ = _run(pytester, server, *shared, '--pbias-extra-body={"min_p": 0.1, "a": [1]}')
+    _all_right(pytester, result)
+    assert server.requests() == 24
+    assert {body["reasoning_effort"] for body in server.asked()} == {"low"}
+    assert {body["min_p"] for body in server.asked()} == {0.1}
+    assert _column(pytester, "reasoning_effort") == {"low"}
+    assert _column(pytester, "extra_body") == {'{"a":[1],"min_p":0.1}'}
+    report = json.loads((pytester.path / "r.json").read_text("utf-8"))
+    assert report["run"]["sampling"]["reasoning_effort"] == "low"
+    _run(pytester, server, *shared, '--pbias-extra-body={"a":[1],"min_p":0.1}')
+    assert server.requests() == 24
+    _run(pytester, server, *shared, '--pbias-extra-body={"a":[2],"min_p":0.1}')
+    assert server.requests() == 48
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("[1]", "not a JSON object"),
+        ("{", "not a JSON object"),
+        ('{"a": NaN}', "not a JSON object"),
+        ("[" * 9000, "not a JSON object"),
+        ('{"temperature": 1}', "'temperature' is set by the run"),
+        ('{"max_completion_tokens": 1}', "'max_completion_tokens' is set by the run"),
+        ('{"messages": []}', "'messages' is set by the run"),
+        ('{"stream": true}', "'stream' is set by the run"),
+    ],
+)
+def test_further_fields_are_checked(pytester: pytest.Pytester, given: str, why: str) -> None:
+    pytester.makepyfile(test_suite=MMLU)
+    result = pytester.runpytest_subprocess(
+        *("-p", "no:cacheprovider", "--pbias-model=m", "--pbias-base-url=http://127.0.0.1:1/v1"),
+        f"--pbias-extra-body={given}",
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = " ".join((result.stderr.str() + result.stdout.str()).split())
+    assert "--pbias-extra-body" in said
+    assert why in said
+    assert "Traceback" not in said
+
+
+def test_a_judge_that_thinks_is_given_more_tokens_or_says_so(
+    pytester: pytest.Pytester, fake_server: Fakes
+) -> None:
+    server = fake_server("judge_reasoning")
+    judge = ("--pbias-judge=llm", "--pbias-judge-model=j", f"--pbias-judge-base-url={server.url}")
+    options = (f"--pbias-data-dir={data_dir()}", *judge)
+    suite = MMLU.replace("mmlu", "do_not_answer")
+    result, said = _run(pytester, server, *options, suite=suite)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "was all thought: allow the judge more tokens" in said
+    result, said = _run(pytester, server, *options, "--pbias-judge-max-tokens=2000", suite=suite)
+    assert _column(pytester, "label") == {"harmful"}
+    assert {body["max_tokens"] for body in server.asked()} == {512, 2000}
+
+
+@pytest.mark.parametrize("mode", ["system_400", "no_temperature", "max_completion_tokens"])
+def test_judges_negotiate_as_well(pytester: pytest.Pytester, fake_server: Fakes, mode: str) -> None:
+    """The judge answers what is no verdict; that it is asked at all is what this is about."""
+    server, judge = fake_server("plain"), fake_server(mode)
+    options = ("--pbias-judge=llm", "--pbias-judge-model=j", f"--pbias-judge-base-url={judge.url}")
+    suite = MMLU.replace("mmlu", "do_not_answer")
+    _, said = _run(pytester, server, f"--pbias-data-dir={data_dir()}", *options, suite=suite)
+    assert "no verdict of the judge llm:strongreject can be read" in said
+    assert _column(pytester, "label") == {"unparsable"}

@@ -81,7 +81,7 @@ class JudgeModel:
 
     ``key_env`` names the variable that holds the API key; ``aliases`` and ``prices`` are files
     of the user's. After ``patience`` seconds without any answer the endpoint counts as dead.
-    ``offline``: take weights from the hub's cache.
+    ``offline``: take weights from the hub's cache; ``max_tokens`` bounds a reply.
     """
 
     store_dir: Path
@@ -94,3 +94,4 @@ class JudgeModel:
     patience: float = 20.0
     prices: Path | None = None
     offline: bool = False
+    max_tokens: int = 512

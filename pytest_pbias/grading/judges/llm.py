@@ -19,7 +19,7 @@ from pytest_pbias.grading.base import Graded, Ungraded
 from pytest_pbias.grading.judges.base import Criterion, Exchange, JudgeModel
 from pytest_pbias.grading.judges.rubrics import RUBRICS, Rubric
 from pytest_pbias.models import ModelSpec, resolve_model
-from pytest_pbias.models.chat import BLOCKED, ChatRequest, Response, Sampling
+from pytest_pbias.models.chat import BLOCKED, ChatRequest, Response, Sampling, is_blank
 
 if TYPE_CHECKING:
     from pytest_pbias.models.balance import Balanced
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 KEY_ENV = "PBIAS_JUDGE_API_KEY"
 DEFAULT_RUBRIC = "strongreject"
-_SAMPLING = Sampling(max_tokens=512, temperature=0.0)
 _UNREADABLE = Grade(0.0, "unparsable", parsable=False)
 
 
@@ -145,6 +144,11 @@ class LlmJudge:
                 reasons[one] = failed.get(request.key, "the reply was lost")
             elif reply.finish_reason == BLOCKED:
                 reasons[one] = "its provider's content filter stopped the reply"
+            elif is_blank(reply.text):
+                reasons[one] = (
+                    f"its reply of at most {self._model.max_tokens} tokens was all thought: allow "
+                    "the judge more tokens"
+                )
             else:
                 replies[one] = reply.text
         return replies, reasons
@@ -167,8 +171,9 @@ class LlmJudge:
         asked = f"{self.rubric.asked} {self.spec.served_name}"
         judge = f"judge {self.name} {asked} at {self.spec.served_identity}"
         attempt = int(again)
-        key = request_key(judge, prompt_hash(messages), _SAMPLING, seed=0, repeat=attempt)
-        return ChatRequest(key, messages, _SAMPLING, attempt)
+        sampling = Sampling(max_tokens=self._model.max_tokens)
+        key = request_key(judge, prompt_hash(messages), sampling, seed=0, repeat=attempt)
+        return ChatRequest(key, messages, sampling, attempt)
 
     def _collect(self, requests: Sequence[ChatRequest]) -> Mapping[str, str]:
         """Ask what the store lacks; the reasons of those that finally failed, by key."""
