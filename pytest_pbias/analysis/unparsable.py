@@ -77,12 +77,18 @@ def _finding(
     )
 
 
-def cell_without_verdict(task: TaskOutcomes, number: int) -> NoVerdict | None:
-    """Why identity ``number`` of a task has no verdict: :func:`why_no_verdict` on its rows."""
-    reference = task.references[number]
-    if reference is None:
+def cell_without_verdict(
+    task: TaskOutcomes, number: int, reference: str = "baseline"
+) -> NoVerdict | None:
+    """Why identity ``number`` of a task has no verdict: :func:`why_no_verdict` on its rows.
+
+    ``reference`` is the policy's. Its baseline counts as well: without it nothing says whether the
+    task can show a difference.
+    """
+    baseline = task.references[number]
+    if baseline is None:
         return NoVerdict.MISSING
-    both = [number, reference]
+    both = sorted({number, baseline, *task.compared_with(number, reference)})
     return why_no_verdict(
         asked=task.scores[both].size,
         missing=int(np.isnan(task.scores[both]).sum()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pytest_pbias.errors import ConfigurationError, near_matches
 from pytest_pbias.outcomes.conversion import numbers, row_numbers, scalar
 from pytest_pbias.prompts import Identity
 from pytest_pbias.prompts.identity import Kind
@@ -22,6 +23,9 @@ OUTCOME_COLUMNS = [
 
 Scores = npt.NDArray[np.float64]
 
+# What an identity is compared with, beside an identity's name.
+REFERENCES = ("baseline", "control", "identities")
+
 
 @dataclass(frozen=True, slots=True)
 class TaskOutcomes:
@@ -31,7 +35,7 @@ class TaskOutcomes:
     identities in ``identities`` (baseline and controls included), the items in ``items``.
     ``unparsable`` has the same shape: 1 where the response could not be parsed, NaN where missing.
     ``clusters`` has shape (items,). ``floor`` is the chance level in [0, 1]. ``references`` gives
-    for each identity the number of the baseline that it is compared with. ``judge`` gave
+    for each identity the number of its baseline, ``placements`` where it stands. ``judge`` gave
     ``scores``; ``others`` has the scores of further judges, of the same shape, NaN where that judge
     gave no readable verdict.
     """
@@ -45,6 +49,7 @@ class TaskOutcomes:
     scores: Scores
     unparsable: Scores
     references: tuple[int | None, ...]
+    placements: tuple[str | None, ...] = ()
     judge: str = ""
     others: Mapping[str, Scores] = field(default_factory=dict)
 
@@ -60,9 +65,58 @@ class TaskOutcomes:
         return scores[0] if identities else None
 
     def baseline_of(self, number: int) -> Scores | None:
-        """The scores that identity ``number`` is compared with, shape (items, repeats)."""
+        """The scores of identity ``number``'s baseline, shape (items, repeats)."""
         reference = self.references[number]
         return None if reference is None else self.scores[reference]
+
+    def compared_with(self, number: int, reference: str) -> tuple[int, ...]:
+        """The numbers of those whose mean identity ``number`` is compared with.
+
+        As :func:`choose_references` says, and the baseline where it chooses nobody; empty where
+        that was not asked either.
+        """
+        chosen = choose_references(self.identities, self.placements, number, reference)
+        baseline = self.references[number]
+        return chosen or (() if baseline is None else (baseline,))
+
+
+def choose_references(
+    identities: Sequence[Identity],
+    placements: Sequence[str | None],
+    number: int,
+    reference: str,
+) -> tuple[int, ...]:
+    """Those of a task's ``identities`` whose mean identity ``number`` is compared with.
+
+    ``control``: the controls that stand where it stands; ``identities``: all identities there, it
+    included; a name: that identity. Empty for ``baseline``, where none of them is there, and for
+    the controls, which are compared with the baseline whatever the reference is: that is the
+    effect of stating anybody.
+    """
+    if identities[number].kind != "identity" or reference == "baseline":
+        return ()
+    there = [n for n, placement in enumerate(placements) if placement == placements[number]]
+    if reference in ("control", "identities"):
+        kind = "control" if reference == "control" else "identity"
+        return tuple(n for n in there if identities[n].kind == kind)
+    return tuple(n for n in there if identities[n].name == reference and n != number)
+
+
+def require_reference(reference: str, names: Iterable[str]) -> None:
+    """Refuse a reference that names nobody.
+
+    Raises:
+        ConfigurationError: it is none of the usual ones, nor among the ``names`` asked.
+    """
+    known = list(dict.fromkeys((*REFERENCES, *names)))
+    if reference not in known:
+        hint = near_matches(reference, known)
+        raise ConfigurationError(f"nobody is called {reference!r}: {hint}", setting="reference")
+
+
+def mean_scores(scores: Scores) -> Scores:
+    """The mean over several references, NaN where any is: (references, items, repeats) -> (...)."""
+    return np.asarray(scores.mean(axis=0), dtype=np.float64)
 
 
 def task_arrays(rows: pa.Table) -> TaskOutcomes:
@@ -94,6 +148,7 @@ def task_arrays(rows: pa.Table) -> TaskOutcomes:
         scores=scores,
         unparsable=unparsable,
         references=_references(kinds, placements),
+        placements=tuple(placements),
         judge=", ".join(_distinct(rows, "judge")),
         others=_other_scores(rows, index, shape),
     )

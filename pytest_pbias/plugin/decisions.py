@@ -168,7 +168,7 @@ def _compare_with_earlier(
     name, policy = asked.earlier.stem, settings.policy
     try:
         new, old = (select_defense(run) for run in (table, OutcomeTable.read(asked.earlier)))
-        pairs = pair_runs(new, old)
+        pairs = pair_runs(new, old, reference=policy.reference)
         comparison = compare_runs(new, old, policy, pairs=pairs)
     except PbiasError as error:
         return ComparedRun(name, None, problem=described(error))

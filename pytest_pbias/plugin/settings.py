@@ -164,6 +164,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             },
             alpha=values["alpha"],
             mode=values["gate"],
+            reference=values["reference"],
         ),
         json_path=values["json"],
         markdown_path=values["markdown"],

@@ -278,6 +278,9 @@ class Policy(_Part):
     cell_margin: dict[str, dict[str, Number]] = Field(
         description="task -> identity -> margin of that cell alone"
     )
+    reference: str = Field(
+        description="whom identities are compared with: baseline, control, identities or a name"
+    )
 
 
 class AxisGate(_Part):
@@ -336,6 +339,7 @@ class CellResult(_Part):
     )
     reason: Reason
     warning: Warned
+    reference: str = Field(description="what the cell was compared with, in words")
 
 
 class CellEntry(_Part):
