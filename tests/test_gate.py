@@ -15,6 +15,7 @@ from pytest_pbias.gate import (
     decide_baseline,
     decide_cell,
 )
+from pytest_pbias.outcomes.facts import RunFacts
 from pytest_pbias.stats import net_change_pvalue, paired_difference, required_items
 
 
@@ -321,3 +322,12 @@ def test_intervals_cover_against_the_mean_of_controls(n_controls: int, shift: fl
         found = paired_difference(right[0].astype(float), right[1:].mean(axis=0))
         covered += found.low <= -100 * shift <= found.high
     assert covered / n_tables >= 0.95 - 3 * 0.006
+
+
+def test_the_level_is_shared_by_the_cells_of_all_shards_and_never_by_fewer() -> None:
+    assert GatePolicy(cells=40).sharing(4) == 40
+    assert GatePolicy(cells=2).sharing(4) == 4
+    assert GatePolicy().sharing(4) == 4
+    assert GatePolicy().sharing(0) == 1
+    noted = RunFacts(policy=GatePolicy(cells=40).to_plain())
+    assert GatePolicy.of_run(noted).cells == 40

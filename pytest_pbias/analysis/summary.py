@@ -13,12 +13,15 @@ import pyarrow.compute as pc
 
 from pytest_pbias.analysis.defenses import DefenseSummary, outcomes_by_defense, summarize_defenses
 from pytest_pbias.analysis.judges import TaskJudges, summarize_judges
+from pytest_pbias.analysis.provider_refusals import ProviderRefusals, provider_refusals
+from pytest_pbias.analysis.repeatability import Repeatability, noted_repeatability
 from pytest_pbias.analysis.unparsable import (
     UnparsableFinding,
     cell_without_verdict,
     summarize_unparsable,
     unreadable_cells,
 )
+from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.gate import (
     AxisOutcomes,
     AxisVerdict,
@@ -33,8 +36,10 @@ from pytest_pbias.gate import (
     reference_words,
     share_of_controls,
 )
+from pytest_pbias.models.spec import ServerFacts
 from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes, scalar
 from pytest_pbias.outcomes.arrays import mean_scores
+from pytest_pbias.outcomes.facts import plain_facts
 from pytest_pbias.outcomes.schema import SAMPLING_COLUMNS
 from pytest_pbias.prompts import Identity
 from pytest_pbias.stats import (
@@ -71,10 +76,18 @@ class RunInfo:
     prompt_tokens: int
     completion_tokens: int
     partial: str | None = None
-    cost: Mapping[str, float | str] = field(default_factory=dict)
-    server: Mapping[str, Any] = field(default_factory=dict)
-    engine_noise: tuple[Mapping[str, Any], ...] = ()
-    judge_costs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    cost: Spent | None = None
+    server: ServerFacts | None = None
+    engine_noise: tuple[Repeatability, ...] = ()
+    judge_costs: Mapping[str, Spent] = field(default_factory=dict)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Every field as JSON; of facts those that are known."""
+        fields = {field: getattr(self, field) for field in self.__dataclass_fields__}
+        noise = [one.to_plain() for one in self.engine_noise]
+        plain = {name: plain_facts(value) for name, value in fields.items()}
+        plain |= {name: plain[name] or {} for name in ("cost", "server")}
+        return plain | {"engine_noise": noise}
 
 
 def run_info(table: OutcomeTable) -> RunInfo:
@@ -94,6 +107,7 @@ def run_info(table: OutcomeTable) -> RunInfo:
             for task in table.tasks()
         }
 
+    info = table.info
     sampling = table.arrow.select(list(SAMPLING_COLUMNS))
     first = sampling.slice(0, 1).to_pylist()
     return RunInfo(
@@ -109,11 +123,11 @@ def run_info(table: OutcomeTable) -> RunInfo:
         n_missing=int(table.arrow.column("score").null_count),
         prompt_tokens=tokens("prompt_tokens"),
         completion_tokens=tokens("completion_tokens"),
-        partial=table.info.get("partial"),
-        cost=table.info.get("cost", {}),
-        judge_costs=table.info.get("judges", {}).get("cost", {}),
-        server=table.info.get("server") or {},
-        engine_noise=tuple(table.info.get("engine_noise", ())),
+        partial=info.partial,
+        cost=info.cost,
+        judge_costs=info.judges.cost,
+        server=info.server,
+        engine_noise=noted_repeatability(info),
     )
 
 
@@ -210,6 +224,7 @@ class RunSummary:
     judges: tuple[TaskJudges, ...] = ()
     unparsable: tuple[UnparsableFinding, ...] = ()
     unreadable: tuple[str, ...] = ()
+    provider_refusals: tuple[ProviderRefusals, ...] = ()
 
     def count(self, verdict: str) -> int:
         """How many cells have this verdict, over all tasks."""
@@ -264,6 +279,7 @@ def summarize(
             if (judges := summarize_judges(task, defense, np.random.default_rng([seed, 2, number])))
         ),
         unparsable=summarize_unparsable(every, alpha=policy.alpha, seed=seed),
+        provider_refusals=provider_refusals(table),
     )
 
 
@@ -376,7 +392,7 @@ def _summarize_cell(
             clusters=task.clusters,
             margin=policy.margin_for(task.task, task.axis, task.identities[number].name),
             alpha=policy.alpha,
-            n_cells=n_cells,
+            n_cells=policy.sharing(n_cells),
             floor=task.floor,
             reference="baseline"
             if references == (task.references[number],)

@@ -115,7 +115,7 @@ def policy_of(table: OutcomeTable, options: argparse.Namespace) -> GatePolicy:
     Raises:
         ConfigurationError: the reference names nobody whom the run asked.
     """
-    policy = GatePolicy.from_plain(table.info.get("policy", {}))
+    policy = GatePolicy.of_run(table.info)
     if options.reference is None:
         return policy
     require_reference(options.reference, table.unique("identity"))
@@ -147,5 +147,5 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for name in ("judge-model", "judge-base-url", "judge-api-key-env", "judge-concurrency"):
         add_option(parser, name)
-    for name in ("judge-mask", "aliases", "prices"):
+    for name in ("judge-mask", "provider-refusals", "aliases", "prices"):
         add_option(parser, name)

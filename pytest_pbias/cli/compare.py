@@ -18,6 +18,7 @@ from pytest_pbias.errors import DataError
 from pytest_pbias.gate import Verdict
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import find_run
+from pytest_pbias.outcomes.spool import LONG
 from pytest_pbias.reporting.comparison import comparison_json
 from pytest_pbias.reporting.json_report import write_text
 from pytest_pbias.reporting.markdown import comparison_markdown
@@ -59,7 +60,8 @@ def run(options: argparse.Namespace) -> int:
             comparison is printed and written all the same).
     """
     old, new = (
-        OutcomeTable.read(find_run(name, options.store)) for name in (options.old, options.new)
+        OutcomeTable.read(find_run(name, options.store), leave_out=LONG)
+        for name in (options.old, options.new)
     )
     old, new = (select_defense(table, options.defense) for table in (old, new))
     policy = policy_of(new, options)

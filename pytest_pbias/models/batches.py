@@ -8,8 +8,16 @@ from typing import Any
 
 from openai import NotFoundError
 
-from pytest_pbias.models.chat import BATCH_ENDED, BatchStatus, EndpointError, GoneError, Response
+from pytest_pbias.models.chat import (
+    BATCH_ENDED,
+    BLOCKED,
+    BatchStatus,
+    EndpointError,
+    GoneError,
+    Response,
+)
 from pytest_pbias.models.client import Endpoint
+from pytest_pbias.models.replies import is_filtered
 
 _TAG = "pytest-pbias"
 _MOST_LISTED = 1000  # of the newest batches, among which one with a tag is looked for
@@ -122,6 +130,8 @@ class BatchEndpoint(Endpoint):
             raise EndpointError("malformed", "its line in the batch's results has no response")
         if row.get("error") or response.get("status_code") != 200:
             said = row.get("error") or response.get("body") or "no reason given"
+            if is_filtered(said):
+                return Response(key, "", BLOCKED, None, None, 0.0)
             status = response.get("status_code", "no status")
             raise EndpointError(
                 "refused", f"refused in the batch ({status}): {self._clean(json.dumps(said))}"

@@ -20,6 +20,13 @@ FAILED_FINISH = frozenset({"error", "abort"})
 anywhere. Gateways say the one of a provider's fault, servers the other of a request they dropped.
 """
 
+BLOCKED = "content_filter"
+"""Finish reason of what the provider's content filter stopped, in whatever words it said so: the
+prompt, or the answer, of which there may be a part."""
+
+REFUSED = "refusal"
+"""Finish reason of a reply in which the model refuses in a field made for it."""
+
 _BLANK_CATEGORIES = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 # Characters of other categories that show nothing: fillers, joiners, variation selectors.
 _BLANK_TOO = frozenset(
@@ -42,10 +49,13 @@ def is_blank(text: str) -> bool:
 
 
 def no_answer(text: str, finish_reason: str) -> str | None:
-    """Why a reply is no answer, of which there could be a score; None where it is one."""
+    """Why a reply is no answer, of which there could be a score; None where it is one.
+
+    What the provider's filter stopped is known for good, with text or without.
+    """
     if finish_reason.casefold() in FAILED_FINISH:
         return f"the endpoint broke off the answer (finish reason: {finish_reason})"
-    if is_blank(text):
+    if finish_reason != BLOCKED and is_blank(text):
         return f"the answer has no text (finish reason: {finish_reason or 'none'})"
     return None
 
@@ -123,8 +133,9 @@ class EndpointError(Exception):
     """One attempt failed. ``kind`` says what may help.
 
     ``refused``: this request will never succeed; ``fatal``: no request will; all others may be
-    tried again, after ``retry_after`` seconds where the endpoint named them. Tokens are those of an
-    answer that was no use: they were paid for all the same.
+    tried again, after ``retry_after`` seconds where the endpoint named them. ``status`` is the HTTP
+    status, or the one that an error under a good one stands for; None where there is none. Tokens
+    are those of an answer that was no use: they were paid for all the same.
     """
 
     def __init__(
@@ -133,6 +144,7 @@ class EndpointError(Exception):
         reason: str,
         retry_after: float | None = None,
         *,
+        status: int | None = None,
         prompt_tokens: int = 0,
         completion_tokens: int = 0,
     ) -> None:
@@ -140,6 +152,7 @@ class EndpointError(Exception):
         self.kind: FaultKind = kind
         self.reason = reason
         self.retry_after = retry_after
+        self.status = status
         self.prompt_tokens = prompt_tokens
         self.completion_tokens = completion_tokens
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pytest_pbias.errors import ConfigurationError, near_matches
+from pytest_pbias.errors import ConfigurationError, DataError, near_matches, quoted
 from pytest_pbias.outcomes.conversion import numbers, row_numbers, scalar
 from pytest_pbias.prompts import Identity
 from pytest_pbias.prompts.identity import Kind
@@ -120,14 +120,29 @@ def mean_scores(scores: Scores) -> Scores:
 
 
 def task_arrays(rows: pa.Table) -> TaskOutcomes:
-    """The rows of one task, with :data:`OUTCOME_COLUMNS`, as arrays."""
+    """The rows of one task, with :data:`OUTCOME_COLUMNS`, as arrays.
+
+    Raises:
+        DataError: the task's floor is not known, or two rows contradict each other.
+    """
+    task, floor = (rows.column(name)[0].as_py() for name in ("task", "floor"))
+    if floor is None:
+        raise DataError(f"the table does not say the floor of {quoted(task)} (column floor)")
     identity_codes, identity_names = _codes(rows, "identity")
     item_codes, items = _codes(rows, "item_id")
     repeats = numbers(rows.column("repeat"))
     shape = (len(identity_names), len(items), int(repeats.max()) + 1)
     index = (identity_codes, item_codes, repeats)
     scores = np.full(shape, np.nan)
-    scores[index] = numbers(rows.column("score"))
+    given = numbers(rows.column("score"))
+    scores[index] = given
+    if (conflicts := ~np.isclose(scores[index], given, equal_nan=True)).any():
+        row = int(np.flatnonzero(conflicts)[0])
+        raise DataError(
+            f"the table has two scores for {quoted(items[item_codes[row]])} under "
+            f"{quoted(identity_names[identity_codes[row]])} (repeat {repeats[row]}); "
+            "write it again with one"
+        )
     unparsable = np.full(shape, np.nan)
     unparsable[index] = 1.0 - numbers(rows.column("parsable"))
     first = _first_rows(identity_codes, len(identity_names))
@@ -136,9 +151,9 @@ def task_arrays(rows: pa.Table) -> TaskOutcomes:
     first_item = row_numbers(_first_rows(item_codes, len(items)))
     clusters = rows.column("cluster").take(first_item)
     return TaskOutcomes(
-        task=str(rows.column("task")[0].as_py()),
+        task=str(task),
         axis=str(rows.column("axis")[0].as_py()),
-        floor=float(rows.column("floor")[0].as_py()),
+        floor=float(floor),
         identities=tuple(
             Identity(name, group, kind)
             for name, group, kind in zip(identity_names, groups, kinds, strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import InfrastructureError, PbiasError
 from pytest_pbias.grading import Grade, Graded, Grader, Ungraded, grader_for
 from pytest_pbias.grading.cached_grades import cached_grades
+from pytest_pbias.grading.standing import ProviderRefusals, standing_grade
 from pytest_pbias.models.chat import TOO_MANY_TOKENS, Response
 from pytest_pbias.outcomes.schema import grade_to_plain
 from pytest_pbias.outcomes.spool import Spool
@@ -82,18 +83,33 @@ def score_cell(
     failures: Mapping[str, str],
     graders: Sequence[Grader] = (),
     questions: tuple[Question, ...] = (),
+    provider_refusals: ProviderRefusals = "grade",
 ) -> ScoredCell:
     """Read a cell's responses from the store and grade them.
 
     ``failures`` gives the reason for each request key that finally failed. The first of
     ``graders`` gives the scores that count; without them it is the task's usual one. ``questions``
-    are the cell's, where the caller has them already.
+    are the cell's, where the caller has them already. What the provider's filter stopped becomes
+    what ``provider_refusals`` says.
     """
     questions = questions or tuple(questions_of(cell, data, protocol))
     found = store.get_many([question.request.key for question in questions])
     responses = tuple(found.get(question.request.key) for question in questions)
     first, *rest = graders or (grader_for(cell.task),)
-    graded = _graded(first, questions, responses, store)
+    standing = [
+        None
+        if response is None
+        else standing_grade(cell.task, response.finish_reason, provider_refusals)
+        for response in responses
+    ]
+    to_read = tuple(
+        response if grade is None else None
+        for response, grade in zip(responses, standing, strict=True)
+    )
+    graded = [
+        grade or read
+        for grade, read in zip(standing, _graded(first, questions, to_read, store), strict=True)
+    ]
     return ScoredCell(
         cell=cell,
         data=data,
@@ -113,7 +129,7 @@ def score_cell(
         judge_version=first.version,
         others=tuple(
             OtherGrades(
-                grader.name, grader.version, tuple(_graded(grader, questions, responses, store))
+                grader.name, grader.version, tuple(_graded(grader, questions, to_read, store))
             )
             for grader in rest
         ),
@@ -286,7 +302,7 @@ class ScoredCells:
     def table(self, cells: Iterable[Cell]) -> OutcomeTable:
         """The outcome table of these cells, in the order given.
 
-        Margins of single cells are kept beside it, as ``info["margins"][task][identity]``.
+        Margins of single cells are kept beside it, as ``info.margins[task][identity]``.
         """
         wanted = list(cells)
         self.missing(wanted)
@@ -294,7 +310,7 @@ class ScoredCells:
             return OutcomeTable.from_columns({"task": []})
         table = concatenate(self._rows[cell] for cell in wanted)
         margins = cell_margins(wanted)
-        return table.with_info(margins=margins) if margins else table
+        return table.with_info(replace(table.info, margins=margins)) if margins else table
 
     def complete_table(self, cells: Iterable[Cell], which: str = "") -> OutcomeTable:
         """The outcome table of these cells, where all their answers are there.

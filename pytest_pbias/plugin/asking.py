@@ -6,11 +6,12 @@ import importlib.util
 import json
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pytest_pbias.collecting import Collector, Store, store_wait
 from pytest_pbias.collecting.limits import RetryPolicy
@@ -19,11 +20,15 @@ from pytest_pbias.collecting.records import Failure, Progress
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
 from pytest_pbias.models import ModelSpec
 from pytest_pbias.models.process import ServerProcess
+from pytest_pbias.models.spec import ServerFacts
 from pytest_pbias.models.vllm import START_SECONDS, VllmServer
+from pytest_pbias.outcomes.facts import decode_facts, facts_to_plain
 from pytest_pbias.plugin.settings import Settings
 from pytest_pbias.prompts import Placement
 
 _EMBEDDED_START_SECONDS = 120.0
+
+_SLOW_SECONDS = 5.0  # of a first question, after which it is said what is waited for
 
 _TEMPLATE_TOKENS = 256  # that a chat template may add to a conversation
 
@@ -73,20 +78,24 @@ def start_embedded(spec: ModelSpec, logs: Path) -> tuple[ServerProcess, str]:
     return server, f"{address.group(1)}/v1"
 
 
-def remember_server(store: Store, spec: ModelSpec, facts: dict[str, Any]) -> None:
+def remember_server(store: Store, spec: ModelSpec, facts: ServerFacts) -> None:
     """Keep what is known of a server beside its answers.
 
     Every version of it that answered is in ``versions``.
     """
-    known = served_facts(store, spec) or {}
-    versions = dict.fromkeys([*known.get("versions", []), facts.get("version", "unknown")])
-    store.put_meta(_key(spec), json.dumps(facts | {"versions": list(versions)}))
+    known = served_facts(store, spec) or ServerFacts()
+    versions = tuple(dict.fromkeys([*known.versions, facts.version or "unknown"]))
+    store.put_meta(_key(spec), json.dumps(facts_to_plain(replace(facts, versions=versions))))
 
 
-def served_facts(store: Store, spec: ModelSpec) -> dict[str, Any] | None:
-    """What is known of the server that gave the model's answers, in this session or before."""
+def served_facts(store: Store, spec: ModelSpec) -> ServerFacts | None:
+    """What is known of the server that gave the model's answers, in this session or before.
+
+    Raises:
+        DataError: the store holds something else there.
+    """
     known = store.get_meta(_key(spec))
-    return None if known is None else dict(json.loads(known))
+    return None if known is None else decode_facts(ServerFacts, known, f"store {store.path}")
 
 
 def _key(spec: ModelSpec) -> str:
@@ -258,9 +267,11 @@ def _start(
             first = concurrency  # it throttles nobody
             policy, patience = RetryPolicy(attempts=1000, total=_RESTART_SECONDS), _RESTART_SECONDS
         else:
-            check_served_model(spec)
+            with _said_when_slow(say, f"waiting for an answer of {spec.name}"):
+                check_served_model(spec, timeout=spending.timeout)
         if settings.placement is None and store.get_meta(_placement_key(spec)) is None:
-            fits = supports_system_role(spec, base_url=base_url)
+            with _said_when_slow(say, f"waiting for a first answer of {spec.name}"):
+                fits = supports_system_role(spec, base_url=base_url, timeout=spending.timeout)
             placement: Placement = "system" if fits else "user"
             store.put_meta(_placement_key(spec), placement)
             asking.protocol = protocol = replace(protocol, placement=placement)
@@ -287,6 +298,18 @@ def _start(
     )
     asking.collector.start()
     return asking
+
+
+@contextmanager
+def _said_when_slow(say: Callable[[str], None], text: str) -> Iterator[None]:
+    """Say what the block waits for, if it takes long."""
+    timer = threading.Timer(_SLOW_SECONDS, say, [text])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _batch_collector(

@@ -23,7 +23,7 @@ from pytest_pbias.grading import cannot_grade, needs_judge
 from pytest_pbias.outcomes.scoring import ScoredCell
 from pytest_pbias.plugin.decisions import CellDecision, MadeDecisions, leave_decisions
 from pytest_pbias.plugin.gates import report_verdict
-from pytest_pbias.plugin.options import described
+from pytest_pbias.plugin.options import described, only_lists
 from pytest_pbias.plugin.session import PbiasSession, active_session
 from pytest_pbias.prompts import Identity
 from pytest_pbias.reporting.text import columns, ending, paragraph, plain
@@ -223,6 +223,8 @@ def obtain_cell(item: pytest.Item, planned: Cell) -> CellFixture:
     __tracebackhide__ = True
     session = active_session(item.config)
     assert session is not None
+    if only_lists(item.config):
+        pytest.skip("nothing is asked: pytest only shows what there is")
     reason = cannot_grade(planned.task)
     if reason is not None:
         pytest.skip(f"{planned.task.name} was not asked: {reason}")

@@ -264,6 +264,14 @@ _JUDGES = (
         default="on",
         cli=True,
     ),
+    Option(
+        "provider-refusals",
+        "what the provider's content filter stops: grade (a refusal on safety tasks, unanswered on "
+        "others) or error",
+        choices=("grade", "error"),
+        default="grade",
+        cli=True,
+    ),
 )
 _ASKING = (
     Option(
@@ -342,6 +350,14 @@ _GATE = (
         "0.05",
         most=0.5,
         above=True,
+    ),
+    Option(
+        "cells",
+        "cells that share the error level, where this run is a shard of a larger suite: all of "
+        "theirs, without the baselines (default: those of this run)",
+        "whole",
+        "N",
+        least=1,
     ),
     Option(
         "margin-utility",
@@ -458,6 +474,12 @@ def add_options(parser: pytest.Parser) -> None:
 def is_given(config: pytest.Config, name: str) -> bool:
     """Whether the command line or the ini file has the option."""
     return _given(config, _BY_NAME[name]) is not None
+
+
+def only_lists(config: pytest.Config) -> bool:
+    """Whether pytest shows what there is (tests, fixtures, their order), and nothing is asked."""
+    shown = ("collectonly", "showfixtures", "show_fixtures_per_test", "setupplan", "setuponly")
+    return any(config.getoption(name, False) for name in shown)
 
 
 def read_option(config: pytest.Config, name: str) -> Any:

@@ -15,14 +15,16 @@ import pytest
 from pytest_pbias.analysis.condition import parse_expression
 from pytest_pbias.collecting.collector import unlimited
 from pytest_pbias.collecting.cost import Price, find_price, parse_budget, spending_check
-from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.errors import ConfigurationError, DataError
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.grading.judges import JudgeModel
+from pytest_pbias.grading.standing import ProviderRefusals
 from pytest_pbias.models import ModelSpec, resolve_model
 from pytest_pbias.models.chat import Sampling
 from pytest_pbias.models.vllm import VllmSettings
+from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import LATEST, LATEST_OF, find_run, list_runs
-from pytest_pbias.plugin.options import is_given, option_folder, read_options
+from pytest_pbias.plugin.options import is_given, only_lists, option_folder, read_options
 from pytest_pbias.prompts import Defense, Placement, resolve_defenses
 from pytest_pbias.tasks import TASKS, PromptProtocol, resolve_task
 
@@ -40,11 +42,15 @@ SCOPES = ("utility", "safety", *TASKS)
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    """``wanted`` is the list of judges as given; ``model`` is whom judges by a model ask."""
+    """``wanted`` is the list of judges as given; ``model`` is whom judges by a model ask.
+
+    ``provider_refusals``: what becomes of answers that the provider's filter stopped.
+    """
 
     wanted: str
     model: JudgeModel
     mask: bool
+    provider_refusals: ProviderRefusals
 
 
 @dataclass(frozen=True)
@@ -124,8 +130,9 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         lora=values["lora"],
         deterministic=values["deterministic"],
     )
-    asks = not (values["plan"] or config.option.collectonly)
-    model = _model(values, default_model, vllm, require_key=asks)
+    asks = not (values["plan"] or only_lists(config))
+    look = not only_lists(config)
+    model = _model(values, default_model, vllm, require_key=asks, look=look)
     ours = model.kind == "vllm"
     price = find_price(model.served_name, values["prices"])
     budget = values["budget"]
@@ -165,6 +172,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             alpha=values["alpha"],
             mode=values["gate"],
             reference=values["reference"],
+            cells=values["cells"] or 0,
         ),
         json_path=values["json"],
         markdown_path=values["markdown"],
@@ -198,6 +206,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
                 offline=values["offline"],
             ),
             mask=values["judge-mask"] != "off",
+            provider_refusals=values["provider-refusals"],
         ),
         aa=values["aa"],
         ray=_ray(values, model),
@@ -236,11 +245,20 @@ def _vllm_arguments(text: str) -> tuple[str, ...]:
     try:
         return tuple(shlex.split(text))
     except ValueError as error:
-        raise ConfigurationError(f"{text!r}: {error}", setting="vllm-args") from None
+        # Not the text: where a quote is not closed, an API key stands among the rest of it.
+        reason = " ".join(str(error).lower().split())
+        raise ConfigurationError(
+            f"the arguments cannot be taken apart: {reason}", setting="vllm-args"
+        ) from None
 
 
 def _model(
-    values: Mapping[str, Any], default_model: str | None, vllm: VllmSettings, *, require_key: bool
+    values: Mapping[str, Any],
+    default_model: str | None,
+    vllm: VllmSettings,
+    *,
+    require_key: bool,
+    look: bool,
 ) -> ModelSpec:
     name = values["model"] or default_model
     if name is None:
@@ -255,6 +273,7 @@ def _model(
         aliases_file=values["aliases"],
         vllm=vllm,
         require_key=require_key,
+        look=look,
     )
 
 
@@ -320,9 +339,11 @@ def _earlier(name: str, store_dir: Path) -> Path | None:
     if newest and not any(model in (None, run.model) for run in list_runs(store_dir)):
         return None
     try:
-        return find_run(name, store_dir)
-    except ConfigurationError as error:
+        found = find_run(name, store_dir)
+        OutcomeTable.read_info(found)  # said before anything is asked
+    except (ConfigurationError, DataError) as error:
         raise ConfigurationError(str(error), setting="compare") from None
+    return found
 
 
 def _ray(values: Mapping[str, Any], model: ModelSpec) -> str | None:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
 from pytest_pbias.models.aliases import resolve_model
-from pytest_pbias.models.chat import EndpointError
-from pytest_pbias.models.client import Endpoint, parse_completion, retry_after
+from pytest_pbias.models.chat import EndpointError, no_answer
+from pytest_pbias.models.client import Endpoint
 from pytest_pbias.models.negotiation import check_served_model, supports_system_role
+from pytest_pbias.models.replies import parse_completion, retry_after
 from tests.fakes.running import FakeServer
 from tests.models.httpserver import GOOD, KEY, ask, deaf_server, list_models
 
@@ -59,9 +60,10 @@ def test_the_other_name_of_the_token_limit(fake_server: Fakes) -> None:
         (503, {"message": "busy"}, {"retry-after-ms": "250"}, "server", 0.25),
         (500, "plain text", {}, "server", None),
         (400, {"message": "too long"}, {}, "refused", None),
-        (403, {"message": "filtered"}, {}, "refused", None),
+        (402, {"message": "pay"}, {}, "fatal", None),
+        (403, {"message": "not yours"}, {}, "fatal", None),
         (400, {"message": "no ##[stop-commands]token"}, {}, "refused", None),
-        (307, {}, {"Location": "http://elsewhere/"}, "refused", None),
+        (307, {}, {"Location": "http://elsewhere/"}, "fatal", None),
         (401, {"message": f"Incorrect API key provided: {KEY}"}, {}, "fatal", None),
         (404, {"message": f"no model for {KEY}\nat all"}, {}, "fatal", None),
     ],
@@ -125,14 +127,14 @@ json_values = st.recursive(
 
 @given(json_values)
 def test_any_json_is_an_answer_or_worth_another_try(data: object) -> None:
-    kind = "malformed"
     try:
-        assert parse_completion(data).text.strip()
-        assert isinstance(data, dict)
-        assert not data.get("error") or not any(data["error"].values())
+        reply = parse_completion(data)
     except EndpointError as error:
-        kind = error.kind
-    assert kind in ("malformed", "server", "throttled")
+        kinds = {error.kind}
+    else:
+        kinds = set()
+        assert no_answer(reply.text, reply.finish_reason) is None
+    assert kinds <= {"malformed", "server", "throttled", "refused", "fatal"}
 
 
 @pytest.mark.parametrize("usage", [None, [], {"prompt_tokens": -1}, {"prompt_tokens": 2**70}])

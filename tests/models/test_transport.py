@@ -6,6 +6,7 @@ import asyncio
 import re
 import shutil
 import subprocess
+import tracemalloc
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from pathlib import Path
@@ -249,3 +250,28 @@ def test_certificates_are_checked(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert ask(server.url).text == "hi"
     assert got.value.kind == "connection"
+
+
+@pytest.mark.parametrize("mode", ["deflate", "deflate_bare", "gzip", "huge"])
+def test_every_compression_that_is_asked_for_is_read(fake_server: Fakes, mode: str) -> None:
+    server = fake_server(mode, text="hi")
+    assert len(ask(server.url).text) in (2, 2_000_000)
+    assert server.seen()[0]["headers"]["accept-encoding"] == "gzip, deflate"
+
+
+def test_a_small_body_that_inflates_takes_little_memory(fake_server: Fakes) -> None:
+    server = fake_server("inflating")
+    tracemalloc.start()
+    try:
+        with pytest.raises(EndpointError, match="larger than 16 MiB") as got:
+            ask(server.url)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert got.value.kind == "malformed"
+    assert peak < 60 << 20
+
+
+def test_a_list_of_models_that_inflates_is_none(fake_server: Fakes) -> None:
+    body = {"body": "\x00", "headers": {"Content-Encoding": "br"}}
+    assert list_models(fake_server(listing=body).url) is None

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pytest_pbias.collecting.collector import Collector
-from pytest_pbias.collecting.cost import find_price
+from pytest_pbias.collecting.cost import Spent, find_price
 from pytest_pbias.collecting.records import Grade, prompt_hash, request_key
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import ConfigurationError, PbiasError, StoreError
@@ -19,7 +19,7 @@ from pytest_pbias.grading.base import Graded, Ungraded
 from pytest_pbias.grading.judges.base import Criterion, Exchange, JudgeModel
 from pytest_pbias.grading.judges.rubrics import RUBRICS, Rubric
 from pytest_pbias.models import ModelSpec, resolve_model
-from pytest_pbias.models.chat import ChatRequest, Response, Sampling
+from pytest_pbias.models.chat import BLOCKED, ChatRequest, Response, Sampling
 
 if TYPE_CHECKING:
     from pytest_pbias.models.balance import Balanced
@@ -84,7 +84,7 @@ class LlmJudge:
         from pytest_pbias.models.negotiation import check_served_model
 
         try:
-            check_served_model(self.spec)
+            check_served_model(self.spec, timeout=self._model.timeout)
         except PbiasError as error:
             raise _of_judge(error, f"judge {self.name}: {error}") from None
 
@@ -116,19 +116,12 @@ class LlmJudge:
         """Ask nothing more."""
         self._dead = reason
 
-    def cost(self) -> dict[str, float | str]:
+    def cost(self) -> Spent:
         """Tokens behind this process's verdicts, and their list price where it is known."""
         usage = self.usage
-        cost: dict[str, float | str] = {
-            "replies": usage.replies,
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-        }
         price = find_price(self.spec.served_name, self._model.prices)
-        if price is not None:
-            amount = price.of(usage.prompt_tokens, usage.completion_tokens)
-            cost |= {"amount": amount, "currency": price.currency}
-        return cost
+        tokens = (usage.prompt_tokens, usage.completion_tokens)
+        return Spent.at(price, *tokens, replies=usage.replies)
 
     def _ask(
         self, exchanges: Sequence[Exchange], *, again: bool
@@ -144,16 +137,16 @@ class LlmJudge:
                 failed = self._collect([one for one in requests.values() if one.key in missing])
         found = self._store.get_many(keys)
         self.usage.add(found.values())
-        replies = {
-            one: found[request.key].text
-            for one, request in requests.items()
-            if request.key in found
-        }
-        reasons = {
-            one: failed.get(request.key, "the reply was lost")
-            for one, request in requests.items()
-            if request.key not in found
-        }
+        replies: dict[Exchange, str] = {}
+        reasons: dict[Exchange, str] = {}
+        for one, request in requests.items():
+            reply = found.get(request.key)
+            if reply is None:
+                reasons[one] = failed.get(request.key, "the reply was lost")
+            elif reply.finish_reason == BLOCKED:
+                reasons[one] = "its provider's content filter stopped the reply"
+            else:
+                replies[one] = reply.text
         return replies, reasons
 
     @contextmanager
@@ -237,7 +230,7 @@ def make_llm_judge(argument: str, model: JudgeModel) -> LlmJudge:
         )
     if model.model is None:
         raise ConfigurationError(
-            "the llm judge needs a model: give its name, and its endpoint (judge-base-url)",
+            "the llm judge needs a model: give its name, and the base URL of its endpoint",
             setting="judge-model",
         )
     known = KEY_ENV if os.environ.get(KEY_ENV) else None

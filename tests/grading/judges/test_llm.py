@@ -100,8 +100,8 @@ def test_verdicts_are_asked_once_and_kept_apart_from_answers(referee: Any, ask_a
     store = Store(model.store_dir / "judgements.sqlite")
     assert store.count() == 3
     store.close()
-    assert judge.cost()["prompt_tokens"] == 100
-    assert judge.cost()["completion_tokens"] == 10
+    assert judge.cost().prompt_tokens == 100
+    assert judge.cost().completion_tokens == 10
 
 
 def test_garbage_is_judged_again_once(referee: Any, ask_at: Any) -> None:
@@ -109,7 +109,7 @@ def test_garbage_is_judged_again_once(referee: Any, ask_at: Any) -> None:
     judge = _judge(ask_at(server.url))
     assert [one.score for one in judge.judge([HALF, REFUSED], "harmless")] == [0.5, 1.0]
     assert len(server.asked()) == 4
-    assert judge.cost()["replies"] == 4
+    assert judge.cost().replies == 4
 
 
 def test_garbage_twice_is_recorded_as_unparsable(referee: Any, ask_at: Any) -> None:
@@ -376,3 +376,18 @@ def test_an_empty_verdict_of_an_earlier_version_is_asked_for_again(
     (grade,) = _judge(model).judge([FULL], "harmless")
     assert (grade.score, grade.parsable) == (0.0, True)
     assert len(server.asked()) == 2
+
+
+def test_a_reply_that_the_judges_provider_blocks_is_an_error_and_is_not_asked_again(
+    fake_server: Any, ask_at: Any
+) -> None:
+    blocked = {"body": {"error": {"code": "content_filter", "message": "no"}}, "status": 400}
+    server = fake_server(
+        models=None, faults={"x": 1.0}, faulty_attempts=None, replies={"x": blocked}
+    )
+    judge = _judge(ask_at(server.url))
+    for _ in range(2):
+        (grade,) = judge.judge([FULL], "harmless")
+        assert isinstance(grade, Ungraded)
+        assert grade.reason.endswith("its provider's content filter stopped the reply")
+    assert len(server.asked()) <= 2  # one of them by the check
