@@ -51,18 +51,28 @@ class NoVerdict(Enum):
 
     MISSING = "answers are missing"
     UNREADABLE = "no answer can be read"
+    CUT_OFF = "answers were cut off while they were thought about"
 
 
-def why_no_verdict(*, asked: int, missing: int, unreadable: int) -> NoVerdict | None:
+MOST_CUT_OFF = 0.05
+"""Share of answers within a thought that a cell may have: what the others say is not all."""
+
+
+def why_no_verdict(
+    *, asked: int, missing: int, unreadable: int, cut_off: float = 0.0
+) -> NoVerdict | None:
     """Why a cell has no verdict, or None where it has one; the only place that says so.
 
     Counts of answers over the cell *and* what it is compared with: how many were ``asked``, how
     many of them are ``missing`` (or could not be graded), and off how many nothing could be read.
-    Two rates of unreadable answers are equal whatever the model thinks. An axis has a verdict
-    where each of its cells has one.
+    Two rates of unreadable answers are equal whatever the model thinks. ``cut_off`` is the larger
+    of the two shares of answers that ended within a thought: who thinks for longer is cut off more
+    often. An axis has a verdict where each of its cells has one.
     """
     if missing or not asked:
         return NoVerdict.MISSING
+    if cut_off > MOST_CUT_OFF:
+        return NoVerdict.CUT_OFF
     return NoVerdict.UNREADABLE if unreadable == asked else None
 
 

@@ -18,6 +18,7 @@ from pytest_pbias.analysis.repeatability import Repeatability, noted_repeatabili
 from pytest_pbias.analysis.unparsable import (
     UnparsableFinding,
     cell_without_verdict,
+    cut_off_cells,
     summarize_unparsable,
     unreadable_cells,
 )
@@ -80,6 +81,7 @@ class RunInfo:
     server: ServerFacts | None = None
     engine_noise: tuple[Repeatability, ...] = ()
     judge_costs: Mapping[str, Spent] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def to_plain(self) -> dict[str, Any]:
         """Every field as JSON; of facts those that are known."""
@@ -127,6 +129,7 @@ def run_info(table: OutcomeTable) -> RunInfo:
         cost=info.cost,
         judge_costs=info.judges.cost,
         server=info.server,
+        notes=info.notes,
         engine_noise=noted_repeatability(info),
     )
 
@@ -148,6 +151,7 @@ class CellSummary:
     n_unparsable: int
     n_missing: int
     unreadable: bool = False
+    cut_off: bool = False
 
     @property
     def undecided(self) -> str:
@@ -156,6 +160,8 @@ class CellSummary:
             return ""
         if self.n_missing:
             return f"{self.n_missing:,} answers missing"
+        if self.cut_off:
+            return "cut off within thoughts"
         return "no readable answer" if self.unreadable else "baseline incomplete"
 
 
@@ -271,7 +277,9 @@ def summarize(
             for verdict in _axes(chosen, policy, defense, decided)
         ),
         errors=table.errors(),
-        unreadable=tuple(line for _, task in every for line in unreadable_cells(task)),
+        unreadable=tuple(
+            line for _, task in every for line in (*cut_off_cells(task), *unreadable_cells(task))
+        ),
         defenses=summarize_defenses(table, policy),
         judges=tuple(
             judges
@@ -408,6 +416,7 @@ def _summarize_cell(
         n_unparsable=int(np.nansum(task.unparsable[number])),
         n_missing=missing,
         unreadable=none is NoVerdict.UNREADABLE,
+        cut_off=none is NoVerdict.CUT_OFF,
     )
 
 

@@ -246,6 +246,8 @@ class Connections:
             connection.execute("PRAGMA cache_size=-500")
             if version == 0:
                 self._create(connection)
+            elif version < schema.SCHEMA_VERSION:  # older versions are not to write here any more
+                connection.execute(f"PRAGMA user_version={schema.SCHEMA_VERSION}")
         except BaseException:
             connection.close()
             raise

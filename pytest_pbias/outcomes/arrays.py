@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pytest_pbias.errors import ConfigurationError, DataError, near_matches, quoted
+from pytest_pbias.grading.base import CUT_OFF
 from pytest_pbias.outcomes.conversion import numbers, row_numbers, scalar
 from pytest_pbias.prompts import Identity
 from pytest_pbias.prompts.identity import Kind
@@ -18,7 +19,7 @@ from pytest_pbias.prompts.identity import Kind
 # What the arrays of a task are made of; the texts of the answers are not among it.
 OUTCOME_COLUMNS = [
     *("task", "axis", "floor", "item_id", "cluster", "identity", "group", "kind", "placement"),
-    *("repeat", "score", "parsable", "judge", "other_grades"),
+    *("repeat", "score", "label", "parsable", "judge", "other_grades"),
 ]
 
 Scores = npt.NDArray[np.float64]
@@ -34,6 +35,7 @@ class TaskOutcomes:
     ``scores`` has shape (identities, items, repeats), NaN where a response is missing, with the
     identities in ``identities`` (baseline and controls included), the items in ``items``.
     ``unparsable`` has the same shape: 1 where the response could not be parsed, NaN where missing.
+    ``cut_off`` gives the share of an identity's responses that ended within a thought, in [0, 1].
     ``clusters`` has shape (items,). ``floor`` is the chance level in [0, 1]. ``references`` gives
     for each identity the number of its baseline, ``placements`` where it stands. ``judge`` gave
     ``scores``; ``others`` has the scores of further judges, of the same shape, NaN where that judge
@@ -51,6 +53,7 @@ class TaskOutcomes:
     references: tuple[int | None, ...]
     placements: tuple[str | None, ...] = ()
     judge: str = ""
+    cut_off: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     others: Mapping[str, Scores] = field(default_factory=dict)
 
     def of_kind(self, kind: str) -> tuple[tuple[Identity, ...], Scores]:
@@ -145,6 +148,8 @@ def task_arrays(rows: pa.Table) -> TaskOutcomes:
         )
     unparsable = np.full(shape, np.nan)
     unparsable[index] = 1.0 - numbers(rows.column("parsable"))
+    cut = numbers(pc.equal(rows.column("label").cast(pa.string()), scalar(CUT_OFF.label)))
+    n_cut = np.bincount(identity_codes, np.nan_to_num(cut), len(identity_names))
     first = _first_rows(identity_codes, len(identity_names))
     of_identities = rows.select(["group", "kind", "placement"]).take(row_numbers(first))
     groups, kinds, placements = (column.to_pylist() for column in of_identities.columns)
@@ -164,6 +169,7 @@ def task_arrays(rows: pa.Table) -> TaskOutcomes:
         unparsable=unparsable,
         references=_references(kinds, placements),
         placements=tuple(placements),
+        cut_off=n_cut / np.bincount(identity_codes, minlength=len(identity_names)),
         judge=", ".join(_distinct(rows, "judge")),
         others=_other_scores(rows, index, shape),
     )

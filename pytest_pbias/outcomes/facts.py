@@ -55,7 +55,8 @@ class RunFacts:
 
     ``partial`` says why answers are missing that the run was to have. ``margins`` are those of
     single cells, by task and identity (percentage points); ``questions`` those that reports show,
-    by task and item. ``policy`` is read by :class:`pytest_pbias.gate.GatePolicy`, ``engine_noise``
+    by task and item. ``notes``: what of the sampling the endpoint would not take, one line each.
+    ``policy`` is read by :class:`pytest_pbias.gate.GatePolicy`, ``engine_noise``
     by :mod:`pytest_pbias.analysis.repeatability`. ``more`` is what other versions noted, kept.
     ``source`` is the file that the facts were read from, for errors; it is not written.
     """
@@ -69,6 +70,7 @@ class RunFacts:
     cost: Spent | None = None
     partial: str | None = None
     server: ServerFacts | None = None
+    notes: tuple[str, ...] = ()
     engine_noise: tuple[Document, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     margins: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

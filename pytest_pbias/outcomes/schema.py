@@ -18,7 +18,7 @@ from pytest_pbias.outcomes.conversion import repeated
 from pytest_pbias.prompts.identity import Kind
 from pytest_pbias.tasks.base import Axis
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 VERSION_KEY = b"pbias_schema_version"
 INFO_KEY = b"pbias_run"
 
@@ -34,7 +34,8 @@ _GRADE = pa.struct(
     ]
 )
 # Version 2 added ``other_grades``; its rows without other judges have null there.
-_SINCE_VERSION = {"other_grades": 2}
+# Version 4 added what the model thought apart from its answer.
+_SINCE_VERSION = {"other_grades": 2, "reasoning": 4, "reasoning_tokens": 4}
 # Version 3 calls ``repeat`` what older ones called ``run``.
 _OLD_NAMES = {"run": "repeat"}
 # Every sampling parameter has a column of its name. A table without it was written before there was
@@ -68,9 +69,11 @@ SCHEMA = pa.schema(
         pa.field("prompt_hash", pa.string()),
         pa.field("request_key", pa.string()),
         pa.field("response", pa.string()),
+        pa.field("reasoning", pa.string()),
         pa.field("finish_reason", _TEXT),
         pa.field("prompt_tokens", pa.int32()),
         pa.field("completion_tokens", pa.int32()),
+        pa.field("reasoning_tokens", pa.int32()),
         pa.field("latency", pa.float64()),
         pa.field("score", pa.float64()),
         pa.field("label", _TEXT),

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from pytest_pbias.cells.cell import Cell
-from pytest_pbias.errors import PbiasError
+from pytest_pbias.errors import InfrastructureError, PbiasError
 from pytest_pbias.gate import (
     BaselineVerdict,
     CellVerdict,
@@ -240,13 +240,26 @@ def obtain_cell(item: pytest.Item, planned: Cell) -> CellFixture:
         asked=sum(len(one.questions) for one in every),
         missing=sum(one.missing for one in every),
         unreadable=sum(one.unparsable for one in every),
+        cut_off=max(one.cut_off / max(1, len(one.questions)) for one in every),
     )
     if none is NoVerdict.MISSING:
         lacking = next(one for one in every if one.missing or not one.questions)
         pytest.fail(paragraph(f"error, no verdict: {_missing(lacking)}"), pytrace=False)
+    if none is NoVerdict.CUT_OFF:
+        worst = max(every, key=lambda one: one.cut_off / len(one.questions))
+        fault = InfrastructureError(_cut_off(worst), setting="max-tokens")
+        pytest.fail(paragraph(f"error, no verdict: {described(fault)}"), pytrace=False)
     if none is NoVerdict.UNREADABLE:
         pytest.fail(paragraph(f"error, no verdict: {_unreadable(measurement)}"), pytrace=False)
     return CellFixture(item, session, measurement, baseline)
+
+
+def _cut_off(measured: ScoredCell) -> str:
+    return (
+        f"{measured.cut_off} of {len(measured.questions)} responses to {measured.cell.task.name} "
+        f"under {measured.cell.identity.name!r} were cut off within a thought, before any answer; "
+        f"allow more tokens than {measured.protocol.sampling.max_tokens}"
+    )
 
 
 def _unreadable(measured: ScoredCell) -> str:

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from pytest_pbias import __version__
 from pytest_pbias.analysis.comparison import ComparedRun
 from pytest_pbias.analysis.repeatability import Repeatability, repeatability
 from pytest_pbias.analysis.samples import sampled_questions
 from pytest_pbias.analysis.summary import RunSummary, decide_outcomes, summarize
-from pytest_pbias.analysis.unparsable import unreadable_cells
+from pytest_pbias.analysis.unparsable import cut_off_cells, unreadable_cells
 from pytest_pbias.cells.cell import Cell, require_distinct_names, with_baselines
 from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.cost import Price, Spent
@@ -56,6 +57,7 @@ from pytest_pbias.plugin.asking import (
     RemoteCollection,
     collect_here,
     collect_remotely,
+    known_dialect,
     planned_protocol,
     served_facts,
 )
@@ -88,7 +90,7 @@ def cost_so_far(asking: LocalCollection | RemoteCollection | None, price: Price 
 
 def versions() -> dict[str, str]:
     """What the figures depend on."""
-    known = {"pytest-pbias": version("pytest-pbias"), "python": platform.python_version()}
+    known = {"pytest-pbias": __version__, "python": platform.python_version()}
     return known | {name: version(name) for name in ("numpy", "scipy", "pyarrow", "openai")}
 
 
@@ -356,7 +358,7 @@ class PbiasSession:
         return RequestSettings(
             served_identity=self.settings.model.served_identity,
             placement=self._asking.placement(),
-            sampling=self.settings.sampling,
+            sampling=replace(self.settings.sampling, max_tokens=self._asking.max_tokens()),
             repeats=self.settings.repeats,
             seed=self.settings.seed,
         )
@@ -387,6 +389,8 @@ class PbiasSession:
         keys = [question.request.key for question in questions]
         self._asking.wait(keys, self._progress.tick)
         self._progress.close()
+        # What the endpoint does not take is known by its first answer.
+        protocol = replace(protocol, dialect=known_dialect(self.store, self.settings.model))
         failures, graders = self._asking.failures(keys), self._judging.graders(cell.task)
         return score_cell(
             cell,
@@ -461,6 +465,8 @@ class PbiasSession:
         cells = self.cells_of(axis, defense)
         table = self._measured.complete_table(cells, f" to {axis} tasks")
         outcomes = [table.task_outcomes(task) for task in table.tasks()]
+        if cut := [line for task in outcomes for line in cut_off_cells(task)]:
+            raise InfrastructureError("; ".join(cut), setting="max-tokens")
         if unreadable := [line for task in outcomes for line in unreadable_cells(task)]:
             raise InfrastructureError("; ".join(unreadable))
         return decide_outcomes(axis, outcomes, self.settings.policy, defense=defense)
@@ -542,6 +548,7 @@ class PbiasSession:
             policy=self.settings.policy.to_plain(),
             cost=cost_so_far(self._asking, self.settings.spending.price),
             server=served_facts(self.store, self.settings.model),
+            notes=known_dialect(self.store, self.settings.model).notes(),
             engine_noise=self._engine_noise(),
             versions=versions(),
         )

@@ -86,7 +86,8 @@ class SpendingSettings:
 class Settings:
     """Everything the command line and ini files decide, validated.
 
-    ``splits`` is by task name; ``offline`` leaves the network alone for data.
+    ``splits`` is by task name; ``offline`` leaves the network alone for data; ``room_to_think``:
+    models that think first may have more tokens than ``sampling`` says.
     """
 
     model: ModelSpec
@@ -96,6 +97,7 @@ class Settings:
     offline: bool
     protocol: PromptProtocol
     sampling: Sampling
+    room_to_think: bool
     repeats: int
     seed: int
     limit: int | None
@@ -149,6 +151,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         offline=values["offline"],
         protocol="paper" if paper else "default",
         sampling=_sampling(values, _PAPER_SAMPLING if paper else Sampling()),
+        room_to_think=not (paper or values["max-tokens"]),
         repeats=values["repeats"] or (_PAPER_REPEATS if paper else 1),
         seed=values["seed"],
         limit=values["limit"],

@@ -473,6 +473,7 @@ class RunEntry(_Part):
     judge_costs: dict[str, Facts] = Field(
         description="paid judge -> tokens behind its verdicts, whenever they were asked"
     )
+    notes: list[str] = Field(description="what the endpoint did not take of the requests")
 
 
 class Statistics(_Part):

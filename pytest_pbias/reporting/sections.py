@@ -129,6 +129,8 @@ def _broken(summary: RunSummary) -> Iterator[Block]:
     if run.n_missing:
         missing = f"{run.n_missing:,} of {run.n_rows:,} answers are missing"
         yield Note(f"Error: {missing}; run again to ask for these alone", "bad")
+    for text in run.notes:
+        yield Note(f"Warning: {text}", "bad")
     for text in summary.unreadable:
         yield Note(f"Error: {text}", "bad")
     for warning in dict.fromkeys(axis.warning for axis in summary.axes if axis.warning):

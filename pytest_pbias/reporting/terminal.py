@@ -123,6 +123,9 @@ def _head(summary: RunSummary, width: int) -> Iterator[Line]:
         text = f"ERROR: {run.n_missing:,} answers are missing: {'; '.join(summary.errors[:2])}"
         for line in wrapped(text, width):
             yield line, "red"
+    for text in run.notes:
+        for line in wrapped(f"warning: {text}", width):
+            yield line, "yellow"
     for text in summary.unreadable:
         for line in wrapped(f"ERROR: {text}", width):
             yield line, "red"
