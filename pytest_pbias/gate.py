@@ -87,8 +87,10 @@ class GatePolicy:
     ``margin`` is the tolerated paired difference of a cell from baseline per axis, overridden
     by task in ``task_margin``, and by task and identity in ``cell_margin``; ``pb_tolerance`` the
     tolerated PB per axis; ``alpha`` the error level that all cells share for a fail, and that each
-    cell has for a pass. ``cells`` is how many cells share it, where they are more than a run has:
-    those of all shards of a suite.
+    cell has for a pass. ``reference`` is what an identity is compared with: ``baseline``,
+    ``control`` (the mean of the controls in its placement), ``identities`` (that of all
+    identities there) or an identity's name. ``cells`` is how many cells share the level, where
+    they are more than a run has: those of all shards of a suite.
     """
 
     margin: Mapping[str, float] = field(default_factory=lambda: _per_axis(DEFAULT_MARGIN))
@@ -97,6 +99,7 @@ class GatePolicy:
     alpha: float = 0.05
     mode: Mode = "detect"
     cell_margin: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    reference: str = "baseline"
     cells: int = 0
 
     def sharing(self, n_cells: int) -> int:
@@ -151,7 +154,7 @@ class CellVerdict:
     the plain level: within the margin it passes. ``needed_items`` is None where no number would
     settle it, or where the baseline is not clear of its floor. ``warning`` says where the error
     rates that the verdict claims are not shown to hold (too few clusters); empty where they are.
-    ``reason`` ends with it.
+    ``reason`` ends with it. ``reference`` says in words what the cell was compared with.
     """
 
     verdict: Verdict
@@ -162,6 +165,7 @@ class CellVerdict:
     needed_items: int | None
     reason: str
     warning: str = ""
+    reference: str = "baseline"
 
     @property
     def shown(self) -> PairedDifferenceResult:
@@ -253,8 +257,12 @@ def decide_cell(
     alpha: float,
     n_cells: int,
     floor: float,
+    reference: str = "baseline",
 ) -> CellVerdict:
-    """Decide on a cell's paired difference from baseline against ``margin`` (percentage points).
+    """Decide on a cell's paired difference from its reference against ``margin`` (points).
+
+    ``baseline`` has the scores of the reference, which ``reference`` names for the reason; those of
+    several are their mean, item by item.
 
     A cell fails where its interval at level ``alpha / n_cells`` (Bonferroni) lies wholly beyond the
     margin and, exactly, the net change is more than chance makes of the margin at that level
@@ -273,19 +281,19 @@ def decide_cell(
     needed: int | None = None
     if beyond and chance <= level / 2:
         verdict = Verdict.FAIL
-        shown = _difference(found.estimate, _at_once(found, n_cells))
+        shown = _difference(found.estimate, _at_once(found, n_cells), reference)
         reason = f"{shown}, beyond the margin of {margin:g} ({rates})"
     elif -margin < passing.low and passing.high < margin:
         signal = decide_baseline(baseline, clusters=clusters, alpha=alpha, floor=floor)
         verdict = signal.verdict
-        shown = _difference(found.estimate, _alone(passing))
+        shown = _difference(found.estimate, _alone(passing), reference)
         reason = f"{shown}, within the margin of {margin:g} ({rates})"
         if verdict is Verdict.NO_SIGNAL:
-            reason = f"{shown}, but the baseline's {signal.reason}"
+            reason = f"{shown}, but the {_bare(reference)}'s {signal.reason}"
     else:
         verdict = Verdict.INCONCLUSIVE
         signal = decide_baseline(baseline, clusters=clusters, alpha=alpha, floor=floor)
-        advice = f"the baseline is not clear of the floor of {100 * floor:.1f}"
+        advice = f"the {_bare(reference)} is not clear of the floor of {100 * floor:.1f}"
         if signal.verdict is not Verdict.NO_SIGNAL:
             needed = (
                 items_to_fail(found, margin=margin, level=level)
@@ -295,15 +303,54 @@ def decide_cell(
             advice = _advice(needed)
         if beyond:
             advice = f"by chance p = {chance:.2g}, level {level / 2:.2g}; {advice}"
-        shown = _difference(found.estimate, f"{_at_once(found, n_cells)}; {_alone(passing)}")
+        both = f"{_at_once(found, n_cells)}; {_alone(passing)}"
+        shown = _difference(found.estimate, both, reference)
         reason = f"{shown}, margin {margin:g} not settled ({rates}; {advice})"
     warning = _cluster_warning(clusters, found, verdict)
     reason += f"; {warning}" if warning else ""
-    return CellVerdict(verdict, found, passing, margin, 1 - level, needed, reason, warning)
+    return CellVerdict(
+        verdict, found, passing, margin, 1 - level, needed, reason, warning, reference
+    )
 
 
-def _difference(estimate: float, intervals: str) -> str:
-    return f"{estimate:+.1f} ({intervals}) points from baseline"
+def share_of_controls(
+    verdict: CellVerdict, cell: Array, controls: Array, baseline: Array
+) -> CellVerdict:
+    """A failing cell's verdict with what stating anybody does to the same items.
+
+    ``controls`` has shape (controls, items[, repeats]), the others (items[, repeats]). The reason
+    says the cell's distance from the baseline and how much of it the controls share. Unchanged
+    where the cell does not fail, no control was asked, or answers are missing.
+    """
+    if verdict.verdict is not Verdict.FAIL or not len(controls):
+        return verdict
+    of_cell, of_controls, of_baseline = (
+        100 * float(np.mean(scores)) for scores in (cell, controls, baseline)
+    )
+    if not math.isfinite(of_cell + of_controls + of_baseline):
+        return verdict
+    says = (
+        f"of {of_cell - of_baseline:+.1f} from the baseline the controls share "
+        f"{of_controls - of_baseline:+.1f}"
+    )
+    return replace(verdict, reason=f"{verdict.reason}; {says}")
+
+
+def reference_words(reference: str, n_references: int) -> str:
+    """What a cell is compared with, in words for its verdict's reason."""
+    if reference == "control":
+        return "the control" if n_references == 1 else f"the mean of {n_references} controls"
+    if reference == "identities":
+        return f"the mean of {n_references} identities"
+    return reference
+
+
+def _bare(reference: str) -> str:
+    return reference.removeprefix("the ")
+
+
+def _difference(estimate: float, intervals: str, reference: str) -> str:
+    return f"{estimate:+.1f} ({intervals}) points from {reference}"
 
 
 def _at_once(found: PairedDifferenceResult, n_cells: int) -> str:

@@ -46,7 +46,8 @@ def compare_runs(
     Raises:
         DataError: no task has enough items in common.
     """
-    pairs, policy = pairs or pair_runs(new, old), policy.for_run(new.info)
+    pairs = pairs or pair_runs(new, old, reference=policy.reference)
+    policy = policy.for_run(new.info)
     tasks = _tasks(pairs, policy)
     axes = tuple(
         _axis(axis, pairs, tasks, policy)

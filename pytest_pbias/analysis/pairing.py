@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from pytest_pbias.errors import ConfigurationError, DataError, near_matches
 from pytest_pbias.outcomes import OutcomeTable, Scores, TaskOutcomes, scalar
+from pytest_pbias.outcomes.arrays import mean_scores
 from pytest_pbias.outcomes.schema import SAMPLING_COLUMNS
 from pytest_pbias.prompts import Identity
 from pytest_pbias.stats import (
@@ -389,8 +390,10 @@ def select_defense(table: OutcomeTable, defense: str | None = None) -> OutcomeTa
     return table.of_defense(wanted)
 
 
-def pair_runs(new: OutcomeTable, old: OutcomeTable) -> PairedRuns:
+def pair_runs(new: OutcomeTable, old: OutcomeTable, *, reference: str = "baseline") -> PairedRuns:
     """Match two runs' tasks, items (by content) and identities (by name).
+
+    Differences are from ``reference`` where both runs asked the same ones, else from the baseline.
 
     Raises:
         DataError: no task has enough items in common, or answers to the same of them.
@@ -400,7 +403,7 @@ def pair_runs(new: OutcomeTable, old: OutcomeTable) -> PairedRuns:
         if name not in old.tasks():
             left_out.append(f"{name}: not in the earlier run")
             continue
-        paired, reason = _pair_task(new.task_outcomes(name), old.task_outcomes(name))
+        paired, reason = _pair_task(new.task_outcomes(name), old.task_outcomes(name), reference)
         if paired is not None:
             tasks.append(paired)
         if reason:
@@ -413,7 +416,9 @@ def pair_runs(new: OutcomeTable, old: OutcomeTable) -> PairedRuns:
     return PairedRuns(tuple(tasks), tuple(left_out))
 
 
-def _pair_task(new: TaskOutcomes, old: TaskOutcomes) -> tuple[PairedTask | None, str]:
+def _pair_task(
+    new: TaskOutcomes, old: TaskOutcomes, reference: str
+) -> tuple[PairedTask | None, str]:
     """The task on the items of both runs, and what had to be left out of it, or why all of it."""
     match = match_items(new.items, old.items)
     least = LEAST_MATCHED * min(len(new.items), len(old.items))
@@ -426,14 +431,15 @@ def _pair_task(new: TaskOutcomes, old: TaskOutcomes) -> tuple[PairedTask | None,
     if not names or new_baseline is None or old_baseline is None:
         return None, "no identity was compared with a baseline in both runs"
     new_rows, old_rows = ([run[name] for name in names] for run in (new_numbers, old_numbers))
+    new_references, old_references = _references(new, new_rows, old, old_rows, reference)
     paired = PairedTask(
         task=new.task,
         axis=new.axis,
         identities=tuple(new.identities[row] for row in new_rows),
         new=new.scores[new_rows][:, match.new],
         old=old.scores[old_rows][:, match.old],
-        new_references=_references(new, new_rows)[:, match.new],
-        old_references=_references(old, old_rows)[:, match.old],
+        new_references=new_references[:, match.new],
+        old_references=old_references[:, match.old],
         new_baseline=new_baseline[match.new],
         old_baseline=old_baseline[match.old],
         clusters=new.clusters[match.new],
@@ -482,8 +488,27 @@ def _compared(task: TaskOutcomes) -> dict[str, int]:
     }
 
 
-def _references(task: TaskOutcomes, rows: Sequence[int]) -> Scores:
-    return np.stack([task.scores[task.references[row] or 0] for row in rows])
+def _references(
+    new: TaskOutcomes,
+    new_rows: Sequence[int],
+    old: TaskOutcomes,
+    old_rows: Sequence[int],
+    reference: str,
+) -> tuple[Scores, Scores]:
+    """What each identity is compared with in either run: the same references in both."""
+    found: tuple[list[Scores], list[Scores]] = ([], [])
+    for rows in zip(new_rows, old_rows, strict=True):
+        runs = list(zip((new, old), rows, strict=True))
+        chosen = [task.compared_with(row, reference) for task, row in runs]
+        first, second = (
+            {task.identities[number].name for number in numbers}
+            for (task, _), numbers in zip(runs, chosen, strict=True)
+        )
+        if first != second:
+            chosen = [(task.references[row] or 0,) for task, row in runs]
+        for scores, (task, _), numbers in zip(found, runs, chosen, strict=True):
+            scores.append(mean_scores(task.scores[list(numbers)]))
+    return np.stack(found[0]), np.stack(found[1])
 
 
 def common_rows(tasks: Sequence[PairedTask]) -> list[list[int]]:

@@ -34,9 +34,12 @@ from pytest_pbias.gate import (
     decide_axis,
     decide_baseline,
     decide_cell,
+    reference_words,
+    share_of_controls,
 )
 from pytest_pbias.models.spec import ServerFacts
 from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes, scalar
+from pytest_pbias.outcomes.arrays import mean_scores
 from pytest_pbias.outcomes.facts import plain_facts
 from pytest_pbias.outcomes.schema import SAMPLING_COLUMNS
 from pytest_pbias.prompts import Identity
@@ -388,17 +391,24 @@ def _summarize_cell(
 ) -> CellSummary:
     scores, baseline = task.scores[number], task.baseline_of(number)
     missing = int(np.isnan(scores).sum())
-    none = cell_without_verdict(task, number)
-    if verdict is None and baseline is not None and none is None:
+    none = cell_without_verdict(task, number, policy.reference)
+    references = task.compared_with(number, policy.reference)
+    if verdict is None and none is None:
         verdict = decide_cell(
             scores,
-            baseline,
+            mean_scores(task.scores[list(references)]),
             clusters=task.clusters,
             margin=policy.margin_for(task.task, task.axis, task.identities[number].name),
             alpha=policy.alpha,
             n_cells=policy.sharing(n_cells),
             floor=task.floor,
+            reference="baseline"
+            if references == (task.references[number],)
+            else reference_words(policy.reference, len(references)),
         )
+        controls = task.compared_with(number, "control")
+        if baseline is not None and controls != (task.references[number],):
+            verdict = share_of_controls(verdict, scores, task.scores[list(controls)], baseline)
     return CellSummary(
         identity=task.identities[number],
         rate=rate(scores, clusters=task.clusters) if missing < scores.size else None,
@@ -407,6 +417,34 @@ def _summarize_cell(
         n_missing=missing,
         unreadable=none is NoVerdict.UNREADABLE,
         cut_off=none is NoVerdict.CUT_OFF,
+    )
+
+
+def reference_note(summary: RunSummary) -> str:
+    """Whom identities are compared with, where that is not the baseline; empty where it is.
+
+    Tasks whose identities could only be compared with the baseline are named.
+    """
+    who = summary.policy.reference
+    if who == "baseline":
+        return ""
+    usual = {"control": "the mean of the controls", "identities": "the mean of all identities"}
+    bare = [
+        task.title
+        for task in summary.tasks
+        if any(
+            cell.identity.kind == "identity"
+            and cell.identity.name != who
+            and cell.verdict is not None
+            and cell.verdict.reference == "baseline"
+            for cell in task.cells
+        )
+    ]
+    more = f" and {len(bare) - 3} more" if len(bare) > 3 else ""
+    nobody = f"; with the baseline, for want of these, in {', '.join(bare[:3])}{more}"
+    return (
+        f"identities are compared with {usual.get(who, who)} in the same placement, "
+        f"controls with the baseline{nobody if bare else ''}"
     )
 
 

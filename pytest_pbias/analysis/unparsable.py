@@ -77,17 +77,23 @@ def _finding(
     )
 
 
-def cell_without_verdict(task: TaskOutcomes, number: int) -> NoVerdict | None:
-    """Why identity ``number`` of a task has no verdict: :func:`why_no_verdict` on its rows."""
-    reference = task.references[number]
-    if reference is None:
+def cell_without_verdict(
+    task: TaskOutcomes, number: int, reference: str = "baseline"
+) -> NoVerdict | None:
+    """Why identity ``number`` of a task has no verdict: :func:`why_no_verdict` on its rows.
+
+    ``reference`` is the policy's. Its baseline counts as well: without it nothing says whether the
+    task can show a difference.
+    """
+    baseline = task.references[number]
+    if baseline is None:
         return NoVerdict.MISSING
-    both = [number, reference]
+    every = sorted({number, baseline, *task.compared_with(number, reference)})
     return why_no_verdict(
-        asked=task.scores[both].size,
-        missing=int(np.isnan(task.scores[both]).sum()),
-        unreadable=int(np.nansum(task.unparsable[both])),
-        cut_off=float(task.cut_off[both].max()) if len(task.cut_off) else 0.0,
+        asked=task.scores[every].size,
+        missing=int(np.isnan(task.scores[every]).sum()),
+        unreadable=int(np.nansum(task.unparsable[every])),
+        cut_off=float(task.cut_off[every].max()) if len(task.cut_off) else 0.0,
     )
 
 

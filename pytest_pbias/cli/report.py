@@ -8,9 +8,13 @@ from pathlib import Path
 
 from pytest_pbias.analysis.comparison import compare_beside
 from pytest_pbias.analysis.summary import summarize
-from pytest_pbias.cli.arguments import add_option, add_schema_option
+from pytest_pbias.cli.arguments import (
+    add_option,
+    add_reference_option,
+    add_schema_option,
+    policy_of,
+)
 from pytest_pbias.errors import DataError
-from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, stored_texts
 from pytest_pbias.outcomes.saved_runs import find_run
 from pytest_pbias.outcomes.spool import LONG
@@ -26,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("run", help="number, name or tag of a kept run, 'latest', or a file")
     add_option(parser, "store", help="folder of the runs")
+    add_reference_option(parser)
     add_option(parser, "json", help="write the results as JSON")
     add_option(parser, "markdown", help="write the results as Markdown")
     parser.add_argument(
@@ -47,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     path = find_run(options.run, options.store)
     # Answers that are shown are read when it is known which.
     table = OutcomeTable.read(path, leave_out=LONG)
-    policy = GatePolicy.of_run(table.info)
+    policy = policy_of(table, options)
     summary = summarize(table, policy, seed=options.seed)
     compared = None
     if options.compare is not None:

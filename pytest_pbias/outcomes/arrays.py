@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pytest_pbias.errors import DataError, quoted
+from pytest_pbias.errors import ConfigurationError, DataError, near_matches, quoted
 from pytest_pbias.grading.base import CUT_OFF
 from pytest_pbias.outcomes.conversion import numbers, row_numbers, scalar
 from pytest_pbias.prompts import Identity
@@ -24,6 +24,9 @@ OUTCOME_COLUMNS = [
 
 Scores = npt.NDArray[np.float64]
 
+# What an identity is compared with, beside an identity's name.
+REFERENCES = ("baseline", "control", "identities")
+
 
 @dataclass(frozen=True, slots=True)
 class TaskOutcomes:
@@ -34,7 +37,7 @@ class TaskOutcomes:
     ``unparsable`` has the same shape: 1 where the response could not be parsed, NaN where missing.
     ``cut_off`` gives the share of an identity's responses that ended within a thought, in [0, 1].
     ``clusters`` has shape (items,). ``floor`` is the chance level in [0, 1]. ``references`` gives
-    for each identity the number of the baseline that it is compared with. ``judge`` gave
+    for each identity the number of its baseline, ``placements`` where it stands. ``judge`` gave
     ``scores``; ``others`` has the scores of further judges, of the same shape, NaN where that judge
     gave no readable verdict.
     """
@@ -48,6 +51,7 @@ class TaskOutcomes:
     scores: Scores
     unparsable: Scores
     references: tuple[int | None, ...]
+    placements: tuple[str | None, ...] = ()
     judge: str = ""
     cut_off: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     others: Mapping[str, Scores] = field(default_factory=dict)
@@ -64,9 +68,58 @@ class TaskOutcomes:
         return scores[0] if identities else None
 
     def baseline_of(self, number: int) -> Scores | None:
-        """The scores that identity ``number`` is compared with, shape (items, repeats)."""
+        """The scores of identity ``number``'s baseline, shape (items, repeats)."""
         reference = self.references[number]
         return None if reference is None else self.scores[reference]
+
+    def compared_with(self, number: int, reference: str) -> tuple[int, ...]:
+        """The numbers of those whose mean identity ``number`` is compared with.
+
+        As :func:`choose_references` says, and the baseline where it chooses nobody; empty where
+        that was not asked either.
+        """
+        chosen = choose_references(self.identities, self.placements, number, reference)
+        baseline = self.references[number]
+        return chosen or (() if baseline is None else (baseline,))
+
+
+def choose_references(
+    identities: Sequence[Identity],
+    placements: Sequence[str | None],
+    number: int,
+    reference: str,
+) -> tuple[int, ...]:
+    """Those of a task's ``identities`` whose mean identity ``number`` is compared with.
+
+    ``control``: the controls that stand where it stands; ``identities``: all identities there, it
+    included; a name: that identity. Empty for ``baseline``, where none of them is there, and for
+    the controls, which are compared with the baseline whatever the reference is: that is the
+    effect of stating anybody.
+    """
+    if identities[number].kind != "identity" or reference == "baseline":
+        return ()
+    there = [n for n, placement in enumerate(placements) if placement == placements[number]]
+    if reference in ("control", "identities"):
+        kind = "control" if reference == "control" else "identity"
+        return tuple(n for n in there if identities[n].kind == kind)
+    return tuple(n for n in there if identities[n].name == reference and n != number)
+
+
+def require_reference(reference: str, names: Iterable[str]) -> None:
+    """Refuse a reference that names nobody.
+
+    Raises:
+        ConfigurationError: it is none of the usual ones, nor among the ``names`` asked.
+    """
+    known = list(dict.fromkeys((*REFERENCES, *names)))
+    if reference not in known:
+        hint = near_matches(reference, known)
+        raise ConfigurationError(f"nobody is called {reference!r}: {hint}", setting="reference")
+
+
+def mean_scores(scores: Scores) -> Scores:
+    """The mean over several references, NaN where any is: (references, items, repeats) -> (...)."""
+    return np.asarray(scores.mean(axis=0), dtype=np.float64)
 
 
 def task_arrays(rows: pa.Table) -> TaskOutcomes:
@@ -115,6 +168,7 @@ def task_arrays(rows: pa.Table) -> TaskOutcomes:
         scores=scores,
         unparsable=unparsable,
         references=_references(kinds, placements),
+        placements=tuple(placements),
         cut_off=n_cut / np.bincount(identity_codes, minlength=len(identity_names)),
         judge=", ".join(_distinct(rows, "judge")),
         others=_other_scores(rows, index, shape),

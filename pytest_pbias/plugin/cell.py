@@ -84,7 +84,7 @@ class CellFixture:
 
     @property
     def difference(self) -> PairedDifferenceResult:
-        """Rate minus baseline, percentage points, at the level that all cells share.
+        """Rate minus the reference's, percentage points, at the level that all cells share.
 
         That is what fails. ``verdict().passing`` has the interval that passes.
         """
@@ -96,7 +96,7 @@ class CellFixture:
         return self._measurement.unparsable
 
     def verdict(self, margin: float | None = None) -> CellVerdict:
-        """Decide on the difference from the baseline against ``margin`` (percentage points).
+        """Decide on the difference from the reference against ``margin`` (percentage points).
 
         The report shows the verdict by the margin of :meth:`check`, else by the cell's own.
 
@@ -231,20 +231,22 @@ def obtain_cell(item: pytest.Item, planned: Cell) -> CellFixture:
     try:
         measurement = session.measure(planned)
         baseline = session.measure(planned.baseline)
+        references = [session.measure(one) for one in session.references(planned)]
     except PbiasError as error:
         pytest.fail(paragraph(f"error, no verdict: {described(error)}"), pytrace=False)
-    both = (measurement, baseline)
+    # The reference may be a mean that the cell itself is part of: each counts once.
+    every = {one.cell: one for one in (measurement, baseline, *references)}.values()
     none = why_no_verdict(
-        asked=sum(len(one.questions) for one in both),
-        missing=sum(one.missing for one in both),
-        unreadable=sum(one.unparsable for one in both),
-        cut_off=max(one.cut_off / max(1, len(one.questions)) for one in both),
+        asked=sum(len(one.questions) for one in every),
+        missing=sum(one.missing for one in every),
+        unreadable=sum(one.unparsable for one in every),
+        cut_off=max(one.cut_off / max(1, len(one.questions)) for one in every),
     )
     if none is NoVerdict.MISSING:
-        lacking = next(one for one in both if one.missing or not one.questions)
+        lacking = next(one for one in every if one.missing or not one.questions)
         pytest.fail(paragraph(f"error, no verdict: {_missing(lacking)}"), pytrace=False)
     if none is NoVerdict.CUT_OFF:
-        worst = max(both, key=lambda one: one.cut_off / len(one.questions))
+        worst = max(every, key=lambda one: one.cut_off / len(one.questions))
         fault = InfrastructureError(_cut_off(worst), setting="max-tokens")
         pytest.fail(paragraph(f"error, no verdict: {described(fault)}"), pytrace=False)
     if none is NoVerdict.UNREADABLE:

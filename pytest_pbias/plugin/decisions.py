@@ -171,7 +171,7 @@ def _compare_with_earlier(
     try:
         earlier = OutcomeTable.read(asked.earlier, leave_out=LONG)
         new, old = (select_defense(run) for run in (table, earlier))
-        pairs = pair_runs(new, old)
+        pairs = pair_runs(new, old, reference=policy.reference)
         comparison = compare_runs(new, old, policy, pairs=pairs)
     except PbiasError as error:
         return ComparedRun(name, None, problem=described(error))

@@ -351,6 +351,15 @@ _GATE = (
         cli=True,
     ),
     Option(
+        "reference",
+        "whom identities are compared with: baseline, control (the mean of the placebos), "
+        "identities (the mean of all), or one of them by name",
+        "text",
+        "WHO",
+        "baseline",
+        cli=True,
+    ),
+    Option(
         "alpha",
         "error level of the gate, for all cells together",
         "number",

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from pytest_pbias import __version__
@@ -29,7 +30,14 @@ from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.cost import Price, Spent
 from pytest_pbias.collecting.plan import RequestSettings, Work, questions_of
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
-from pytest_pbias.gate import AxisVerdict, CellVerdict, decide_cell
+from pytest_pbias.gate import (
+    AxisVerdict,
+    CellVerdict,
+    Verdict,
+    decide_cell,
+    reference_words,
+    share_of_controls,
+)
 from pytest_pbias.grading import cannot_grade
 from pytest_pbias.grading.judges import (
     Judge,
@@ -41,6 +49,7 @@ from pytest_pbias.grading.judges import (
     validate_judges,
 )
 from pytest_pbias.outcomes import OutcomeTable, system_memory_pool
+from pytest_pbias.outcomes.arrays import choose_references, mean_scores, require_reference
 from pytest_pbias.outcomes.facts import Document, RunFacts
 from pytest_pbias.outcomes.scoring import ScoredCell, ScoredCells, score_cell
 from pytest_pbias.plugin.asking import (
@@ -312,6 +321,9 @@ class PbiasSession:
         gradable = [cell for cell in cells if cannot_grade(cell.task) is None]
         planned = with_baselines(gradable)
         require_distinct_names(planned)
+        if planned:
+            named = (cell.identity.name for cell in planned)
+            require_reference(self.settings.policy.reference, named)
         self.cells = planned
         if not self.cells:
             return
@@ -394,25 +406,54 @@ class PbiasSession:
     def decide_cell(
         self, measured: ScoredCell, baseline: ScoredCell, margin: float | None = None
     ) -> CellVerdict:
-        """Decide on a cell's difference from its baseline, by its own margin or another."""
+        """Decide on a cell's difference from its reference, by its own margin or another."""
         cell, policy = measured.cell, self.settings.policy
         if margin is None:
             margin = cell.margin
         if margin is None:
             margin = policy.margin_for(cell.task.name, cell.task.axis)
         return self.decisions.once(
-            cell,
-            margin,
-            lambda: decide_cell(
-                measured.scores,
-                baseline.scores,
-                clusters=measured.clusters,
-                margin=margin,
-                alpha=policy.alpha,
-                n_cells=self.n_compared,
-                floor=cell.task.floor,
-            ),
+            cell, margin, lambda: self._decide_cell(measured, baseline, margin)
         )
+
+    def _decide_cell(
+        self, measured: ScoredCell, baseline: ScoredCell, margin: float
+    ) -> CellVerdict:
+        cell, policy = measured.cell, self.settings.policy
+        references = [self.measure(one).scores for one in self.references(cell)]
+        verdict = decide_cell(
+            measured.scores,
+            mean_scores(np.stack(references)) if references else baseline.scores,
+            clusters=measured.clusters,
+            margin=margin,
+            alpha=policy.alpha,
+            n_cells=self.n_compared,
+            floor=cell.task.floor,
+            reference=reference_words(policy.reference, len(references))
+            if references
+            else "baseline",
+        )
+        if verdict.verdict is not Verdict.FAIL:
+            return verdict
+        controls = [self.measure(one).scores for one in self.references(cell, "control")]
+        if not controls:
+            return verdict
+        return share_of_controls(verdict, measured.scores, np.stack(controls), baseline.scores)
+
+    def references(self, cell: Cell, reference: str | None = None) -> tuple[Cell, ...]:
+        """The planned cells whose mean ``cell`` is compared with; empty where it is the baseline.
+
+        ``reference`` is the policy's unless it is given.
+        """
+        peers = [one for one in self.cells if (one.task, one.defense) == (cell.task, cell.defense)]
+        placement = self.protocol().placement
+        chosen = choose_references(
+            [one.identity for one in peers],
+            [one.identity.placement_label(placement) for one in peers],
+            peers.index(cell),
+            reference or self.settings.policy.reference,
+        )
+        return tuple(peers[number] for number in chosen)
 
     @system_memory_pool()
     def decide_axis(self, axis: str, defense: str) -> AxisVerdict:

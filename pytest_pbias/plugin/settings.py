@@ -175,6 +175,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             },
             alpha=values["alpha"],
             mode=values["gate"],
+            reference=values["reference"],
             cells=values["cells"] or 0,
         ),
         json_path=values["json"],

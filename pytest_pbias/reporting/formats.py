@@ -278,6 +278,9 @@ class Policy(_Part):
     cell_margin: dict[str, dict[str, Number]] = Field(
         description="task -> identity -> margin of that cell alone"
     )
+    reference: str = Field(
+        description="whom identities are compared with: baseline, control, identities or a name"
+    )
     cells: Count = Field(
         description="cells that share the level where they are more than the run's; 0: the run's"
     )
@@ -339,6 +342,7 @@ class CellResult(_Part):
     )
     reason: Reason
     warning: Warned
+    reference: str = Field(description="what the cell was compared with, in words")
 
 
 class CellEntry(_Part):

@@ -8,7 +8,13 @@ import numpy as np
 
 from pytest_pbias.analysis.judges import PairAgreement
 from pytest_pbias.analysis.repeatability import Repeatability
-from pytest_pbias.analysis.summary import CellSummary, RunSummary, TaskSummary, verdict_counts
+from pytest_pbias.analysis.summary import (
+    CellSummary,
+    RunSummary,
+    TaskSummary,
+    reference_note,
+    verdict_counts,
+)
 from pytest_pbias.analysis.unparsable import UnparsableFinding
 from pytest_pbias.gate import AxisVerdict, CellVerdict, Verdict
 from pytest_pbias.reporting.tables import (
@@ -170,6 +176,8 @@ def _open_cells(summary: RunSummary) -> Iterator[Block]:
     """The cells that do not pass, those that fail first, the furthest from baseline first."""
     counts = ", ".join(f"{n} {name}" for name, n in sorted(verdict_counts(summary).items()))
     yield Note(f"Cells: {counts or 'none'}.")
+    if note := reference_note(summary):
+        yield Note(f"{note[0].upper()}{note[1:]}.")
     found = [
         (cell.verdict, task, cell)
         for task in summary.tasks

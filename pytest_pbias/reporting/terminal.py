@@ -8,7 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pytest_pbias.analysis.comparison import ComparedRun
 from pytest_pbias.analysis.condition import GateOutcome
 from pytest_pbias.analysis.pairing import CellChange, Comparison, Direction, TaskComparison
-from pytest_pbias.analysis.summary import CellSummary, RunSummary, TaskSummary, verdict_counts
+from pytest_pbias.analysis.summary import (
+    CellSummary,
+    RunSummary,
+    TaskSummary,
+    reference_note,
+    verdict_counts,
+)
 from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.gate import GatePolicy, Verdict
 from pytest_pbias.reporting.comparison import ranked_cells, run_title
@@ -132,11 +138,15 @@ def _head(summary: RunSummary, width: int) -> Iterator[Line]:
         yield f"judge {plain(name, 24)}: {_used(used)}", ""
     yield "rates and PB in percentage points, 95 % intervals; differences from", ""
     alpha = summary.policy.alpha
-    yield f"baseline at the level shared by all cells (alpha {alpha:g}), of cells that pass at", ""
+    whom = "baseline" if summary.policy.reference == "baseline" else "reference"
+    yield f"{whom} at the level shared by all cells (alpha {alpha:g}), of cells that pass at", ""
     own = 100 - 200 * alpha
     yield f"their own ({own:g} %); of many passes beside other verdicts a few may be wrong", ""
     for line in wrapped(_policy(summary.policy), width):
         yield line, ""
+    if note := reference_note(summary):
+        for line in wrapped(note, width):
+            yield line, ""
 
 
 def _policy(policy: GatePolicy) -> str:
