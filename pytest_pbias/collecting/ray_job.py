@@ -17,9 +17,9 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from pytest_pbias import __version__
 from pytest_pbias.collecting.engine import Settle, WholeEngine
 from pytest_pbias.collecting.limits import AdaptiveLimit, Breaker
 from pytest_pbias.collecting.ray_worker import (
@@ -277,4 +277,4 @@ def _check_nodes(nodes: Sequence[str]) -> None:
 
 def _version_here() -> str:
     """Runs on a node: the version there, after what asking needs has been loaded."""
-    return __version__
+    return version("pytest-pbias")

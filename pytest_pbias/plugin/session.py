@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pytest_pbias import __version__
 from pytest_pbias.analysis.comparison import ComparedRun
 from pytest_pbias.analysis.repeatability import Repeatability, repeatability
 from pytest_pbias.analysis.samples import sampled_questions
@@ -90,7 +89,7 @@ def cost_so_far(asking: LocalCollection | RemoteCollection | None, price: Price 
 
 def versions() -> dict[str, str]:
     """What the figures depend on."""
-    known = {"pytest-pbias": __version__, "python": platform.python_version()}
+    known = {"pytest-pbias": version("pytest-pbias"), "python": platform.python_version()}
     return known | {name: version(name) for name in ("numpy", "scipy", "pyarrow", "openai")}
 
 
