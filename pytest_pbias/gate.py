@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from pytest_pbias.errors import DataError
+from pytest_pbias.outcomes.facts import RunFacts, read_facts
 from pytest_pbias.stats import (
     PairedDifferenceResult,
     PersonalizationBiasResult,
@@ -49,18 +51,28 @@ class NoVerdict(Enum):
 
     MISSING = "answers are missing"
     UNREADABLE = "no answer can be read"
+    CUT_OFF = "answers were cut off while they were thought about"
 
 
-def why_no_verdict(*, asked: int, missing: int, unreadable: int) -> NoVerdict | None:
+MOST_CUT_OFF = 0.05
+"""Share of answers within a thought that a cell may have: what the others say is not all."""
+
+
+def why_no_verdict(
+    *, asked: int, missing: int, unreadable: int, cut_off: float = 0.0
+) -> NoVerdict | None:
     """Why a cell has no verdict, or None where it has one; the only place that says so.
 
     Counts of answers over the cell *and* what it is compared with: how many were ``asked``, how
     many of them are ``missing`` (or could not be graded), and off how many nothing could be read.
-    Two rates of unreadable answers are equal whatever the model thinks. An axis has a verdict
-    where each of its cells has one.
+    Two rates of unreadable answers are equal whatever the model thinks. ``cut_off`` is the larger
+    of the two shares of answers that ended within a thought: who thinks for longer is cut off more
+    often. An axis has a verdict where each of its cells has one.
     """
     if missing or not asked:
         return NoVerdict.MISSING
+    if cut_off > MOST_CUT_OFF:
+        return NoVerdict.CUT_OFF
     return NoVerdict.UNREADABLE if unreadable == asked else None
 
 
@@ -75,7 +87,8 @@ class GatePolicy:
     ``margin`` is the tolerated paired difference of a cell from baseline per axis, overridden
     by task in ``task_margin``, and by task and identity in ``cell_margin``; ``pb_tolerance`` the
     tolerated PB per axis; ``alpha`` the error level that all cells share for a fail, and that each
-    cell has for a pass.
+    cell has for a pass. ``cells`` is how many cells share it, where they are more than a run has:
+    those of all shards of a suite.
     """
 
     margin: Mapping[str, float] = field(default_factory=lambda: _per_axis(DEFAULT_MARGIN))
@@ -84,28 +97,49 @@ class GatePolicy:
     alpha: float = 0.05
     mode: Mode = "detect"
     cell_margin: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    cells: int = 0
+
+    def sharing(self, n_cells: int) -> int:
+        """How many cells share the level, where ``n_cells`` are decided here: at least one."""
+        return max(1, n_cells, self.cells)
 
     def margin_for(self, task: str, axis: str, identity: str = "") -> float:
         """The margin of a cell: its own, else its task's, else its axis's."""
         own = self.cell_margin.get(task, {}).get(identity)
         return self.task_margin.get(task, self.margin[axis]) if own is None else own
 
-    def for_run(self, info: Mapping[str, Any]) -> GatePolicy:
-        """The policy with the margins of single cells that a run's table keeps beside it.
-
-        ``info`` is the table's; the margins of personas are its ``margins[task][identity]``.
-        """
-        return replace(self, cell_margin={**self.cell_margin, **info.get("margins", {})})
+    def for_run(self, info: RunFacts) -> GatePolicy:
+        """The policy with the margins of single cells that a run's table keeps beside it."""
+        return replace(self, cell_margin={**self.cell_margin, **info.margins})
 
     def to_plain(self) -> dict[str, Any]:
         """Every field as JSON."""
         return asdict(self)
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> GatePolicy:
-        """The policy that :meth:`to_plain` wrote; what it does not say is the default."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in plain.items() if name in known})
+    def of_run(cls, info: RunFacts) -> GatePolicy:
+        """The policy that a run noted by :meth:`to_plain`; what it does not say is the default.
+
+        Raises:
+            DataError: what it says is no policy.
+        """
+        where = info.shown_source
+        found = read_facts(cls, info.policy, where, ("policy",))
+        numbers = [("alpha", found.alpha, 1.0)]
+        for name in ("margin", "task_margin", "pb_tolerance"):
+            points: Mapping[str, float] = getattr(found, name)
+            numbers += [(f"{name}.{key}", value, 100.0) for key, value in points.items()]
+        for name, value, most in numbers:
+            if not 0 < value <= most:
+                raise DataError(
+                    f"{where}: policy.{name} must be above 0 and at most {most:g}, not {value!r}"
+                )
+        usual = cls()
+        return replace(
+            found,
+            margin={**usual.margin, **found.margin},
+            pb_tolerance={**usual.pb_tolerance, **found.pb_tolerance},
+        )
 
 
 @dataclass(frozen=True)

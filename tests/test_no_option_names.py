@@ -37,6 +37,9 @@ def _spellings() -> re.Pattern[str]:
 
 
 SPELLINGS = _spellings()
+# The bare name is how an error says to the front ends which option it is about: nothing else.
+BARE_NAMES = [option.name for option in OPTIONS if "-" in option.name]
+BARE = re.compile(rf"(?<![\w-])(?:{'|'.join(BARE_NAMES)})(?![\w-])")
 
 
 def _literals(source: str) -> Iterator[tuple[int, str]]:
@@ -56,7 +59,11 @@ def _literals(source: str) -> Iterator[tuple[int, str]]:
 
 
 def _named(source: str) -> list[tuple[int, str]]:
-    return [(line, found) for line, text in _literals(source) for found in SPELLINGS.findall(text)]
+    found = []
+    for line, text in _literals(source):
+        names = SPELLINGS.findall(text) + ([] if text in BARE_NAMES else BARE.findall(text))
+        found += [(line, name) for name in names]
+    return found
 
 
 def test_no_option_is_named_below_the_front_ends() -> None:
@@ -74,6 +81,10 @@ def test_no_option_is_named_below_the_front_ends() -> None:
         ('raise E("lower --micro-batch, then go on")', ["--micro-batch"]),
         ('raise E(f"--pbias-defense: {name}")', ["--pbias-defense"]),
         ('say = "x", "pbias_budget = 1"', ["pbias_budget"]),
+        (
+            'raise E("its endpoint (judge-base-url)", setting="judge-model")',
+            ["judge-base-url"],
+        ),
         ('run("vllm", "--max-model-len=3", "--no-resume-x", "a--resume")', []),
         ('def f():\n    """With --resume it goes on."""', []),
         ('class C:\n    """Of --out."""\n    said = "see --out."', ["--out"]),

@@ -66,13 +66,13 @@ def compare_runs(
 
 def about_run(table: OutcomeTable) -> dict[str, str]:
     """Which run it is, by what a comparison names: model, weights, date, commit, tag."""
-    kept = table.info.get("kept", {})
+    info = table.info
     return {
         "model": "; ".join(table.unique("model")),
         "served_identity": "; ".join(table.unique("served_identity")),
-        "created": str(table.info.get("created", "")),
-        "commit": str(kept.get("commit", "")),
-        "tag": str(kept.get("tag", "")),
+        "created": info.created,
+        "commit": info.kept.commit,
+        "tag": info.kept.tag,
     }
 
 

@@ -73,10 +73,10 @@ def setup_differences(new: OutcomeTable, old: OutcomeTable) -> tuple[SetupDiffer
     found: list[SetupDifference] = []
     if _n_missing(old) or _n_missing(new):
         found.append(SetupDifference("missing", "", _missing(old), _missing(new), True))
-    ends = [str(run.info.get("partial") or _WHOLE) for run in (old, new)]
+    ends = [run.info.partial or _WHOLE for run in (old, new)]
     if ends != [_WHOLE, _WHOLE]:
         found.append(SetupDifference("partial", "", ends[0], ends[1], True))
-    old_protocol, new_protocol = (str(run.info.get("protocol", "")) for run in (old, new))
+    old_protocol, new_protocol = (run.info.protocol for run in (old, new))
     if old_protocol and new_protocol and old_protocol != new_protocol:
         found.append(SetupDifference("protocol", "", old_protocol, new_protocol, True))
     prompts = _changed_prompts(new, old)
@@ -143,23 +143,24 @@ def _shown(names: tuple[str, ...], values: list[tuple[str, ...]]) -> str:
 
 def _changed_prompts(new: OutcomeTable, old: OutcomeTable) -> dict[str, tuple[int, int]]:
     """By task: how many questions under the same identity were worded differently, of how many."""
-    keys = ["task", "identity", "item_id"]
+    keys = ["identity", "item_id"]
 
-    def prompts(run: OutcomeTable, name: str) -> pa.Table:
-        first = run.arrow.filter(
-            pc.equal(run.arrow.column("repeat"), scalar(0, pa.int32()))
-        ).select([*keys, "prompt_hash"])
+    def prompts(run: OutcomeTable, task: str, name: str) -> pa.Table:
+        rows = _of_task(run, task)
+        first = rows.filter(pc.equal(rows.column("repeat"), scalar(0, pa.int32())))
         columns = [first.column(key).cast(pa.string()) for key in (*keys, "prompt_hash")]
         return pa.table(dict(zip((*keys, name), columns, strict=True)))
 
-    both = prompts(new, "new").join(prompts(old, "old"), keys=keys, join_type="inner")
-    known = both.filter(pc.and_(pc.is_valid(both["new"]), pc.is_valid(both["old"])))
-    counted = (
-        known.append_column("changed", pc.not_equal(known["new"], known["old"]).cast(pa.int64()))
-        .group_by("task")
-        .aggregate([("changed", "sum"), ("changed", "count")])
-    )
-    return {row["task"]: (row["changed_sum"], row["changed_count"]) for row in counted.to_pylist()}
+    found = {}
+    for task in new.tasks():  # one after the other: joined at once they take five times the room
+        both = prompts(new, task, "new").join(
+            prompts(old, task, "old"), keys=keys, join_type="inner"
+        )
+        known = both.filter(pc.and_(pc.is_valid(both["new"]), pc.is_valid(both["old"])))
+        if len(known):
+            changed = pc.sum(pc.not_equal(known["new"], known["old"]).cast(pa.int64()))
+            found[task] = (int(changed.as_py()), len(known))
+    return found
 
 
 class Direction(Enum):

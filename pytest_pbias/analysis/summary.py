@@ -14,12 +14,15 @@ import pyarrow.compute as pc
 from pytest_pbias.analysis.defenses import DefenseSummary, outcomes_by_defense, summarize_defenses
 from pytest_pbias.analysis.judges import TaskJudges, summarize_judges
 from pytest_pbias.analysis.provider_refusals import ProviderRefusals, provider_refusals
+from pytest_pbias.analysis.repeatability import Repeatability, noted_repeatability
 from pytest_pbias.analysis.unparsable import (
     UnparsableFinding,
     cell_without_verdict,
+    cut_off_cells,
     summarize_unparsable,
     unreadable_cells,
 )
+from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.gate import (
     AxisOutcomes,
     AxisVerdict,
@@ -32,7 +35,9 @@ from pytest_pbias.gate import (
     decide_baseline,
     decide_cell,
 )
+from pytest_pbias.models.spec import ServerFacts
 from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes, scalar
+from pytest_pbias.outcomes.facts import plain_facts
 from pytest_pbias.outcomes.schema import SAMPLING_COLUMNS
 from pytest_pbias.prompts import Identity
 from pytest_pbias.stats import (
@@ -69,10 +74,19 @@ class RunInfo:
     prompt_tokens: int
     completion_tokens: int
     partial: str | None = None
-    cost: Mapping[str, float | str] = field(default_factory=dict)
-    server: Mapping[str, Any] = field(default_factory=dict)
-    engine_noise: tuple[Mapping[str, Any], ...] = ()
-    judge_costs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    cost: Spent | None = None
+    server: ServerFacts | None = None
+    engine_noise: tuple[Repeatability, ...] = ()
+    judge_costs: Mapping[str, Spent] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def to_plain(self) -> dict[str, Any]:
+        """Every field as JSON; of facts those that are known."""
+        fields = {field: getattr(self, field) for field in self.__dataclass_fields__}
+        noise = [one.to_plain() for one in self.engine_noise]
+        plain = {name: plain_facts(value) for name, value in fields.items()}
+        plain |= {name: plain[name] or {} for name in ("cost", "server")}
+        return plain | {"engine_noise": noise}
 
 
 def run_info(table: OutcomeTable) -> RunInfo:
@@ -92,6 +106,7 @@ def run_info(table: OutcomeTable) -> RunInfo:
             for task in table.tasks()
         }
 
+    info = table.info
     sampling = table.arrow.select(list(SAMPLING_COLUMNS))
     first = sampling.slice(0, 1).to_pylist()
     return RunInfo(
@@ -107,11 +122,12 @@ def run_info(table: OutcomeTable) -> RunInfo:
         n_missing=int(table.arrow.column("score").null_count),
         prompt_tokens=tokens("prompt_tokens"),
         completion_tokens=tokens("completion_tokens"),
-        partial=table.info.get("partial"),
-        cost=table.info.get("cost", {}),
-        judge_costs=table.info.get("judges", {}).get("cost", {}),
-        server=table.info.get("server") or {},
-        engine_noise=tuple(table.info.get("engine_noise", ())),
+        partial=info.partial,
+        cost=info.cost,
+        judge_costs=info.judges.cost,
+        server=info.server,
+        notes=info.notes,
+        engine_noise=noted_repeatability(info),
     )
 
 
@@ -132,6 +148,7 @@ class CellSummary:
     n_unparsable: int
     n_missing: int
     unreadable: bool = False
+    cut_off: bool = False
 
     @property
     def undecided(self) -> str:
@@ -140,6 +157,8 @@ class CellSummary:
             return ""
         if self.n_missing:
             return f"{self.n_missing:,} answers missing"
+        if self.cut_off:
+            return "cut off within thoughts"
         return "no readable answer" if self.unreadable else "baseline incomplete"
 
 
@@ -255,7 +274,9 @@ def summarize(
             for verdict in _axes(chosen, policy, defense, decided)
         ),
         errors=table.errors(),
-        unreadable=tuple(line for _, task in every for line in unreadable_cells(task)),
+        unreadable=tuple(
+            line for _, task in every for line in (*cut_off_cells(task), *unreadable_cells(task))
+        ),
         defenses=summarize_defenses(table, policy),
         judges=tuple(
             judges
@@ -375,7 +396,7 @@ def _summarize_cell(
             clusters=task.clusters,
             margin=policy.margin_for(task.task, task.axis, task.identities[number].name),
             alpha=policy.alpha,
-            n_cells=n_cells,
+            n_cells=policy.sharing(n_cells),
             floor=task.floor,
         )
     return CellSummary(
@@ -385,6 +406,7 @@ def _summarize_cell(
         n_unparsable=int(np.nansum(task.unparsable[number])),
         n_missing=missing,
         unreadable=none is NoVerdict.UNREADABLE,
+        cut_off=none is NoVerdict.CUT_OFF,
     )
 
 

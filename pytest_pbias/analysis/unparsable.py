@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pytest_pbias.gate import NoVerdict, why_no_verdict
+from pytest_pbias.gate import MOST_CUT_OFF, NoVerdict, why_no_verdict
 from pytest_pbias.outcomes import TaskOutcomes
 from pytest_pbias.stats import holm, unparsable_difference
 
@@ -87,7 +87,25 @@ def cell_without_verdict(task: TaskOutcomes, number: int) -> NoVerdict | None:
         asked=task.scores[both].size,
         missing=int(np.isnan(task.scores[both]).sum()),
         unreadable=int(np.nansum(task.unparsable[both])),
+        cut_off=float(task.cut_off[both].max()) if len(task.cut_off) else 0.0,
     )
+
+
+def cut_off_cells(task: TaskOutcomes) -> Iterator[str]:
+    """One line for a task of whose identities some were cut off in their thoughts too often."""
+    shares = {
+        one.name: 100 * float(share)
+        for one, share in zip(task.identities, task.cut_off, strict=False)
+        if share > MOST_CUT_OFF
+    }
+    if shares:
+        worst = sorted(shares, key=lambda name: -shares[name])
+        more = f" and {len(worst) - 3} more" if len(worst) > 3 else ""
+        listed = ", ".join(f"{name!r} {shares[name]:.0f} %" for name in worst[:3])
+        yield (
+            f"answers to {task.task} were cut off within a thought ({listed}{more}): the limit of "
+            "tokens is too small for this model"
+        )
 
 
 def unreadable_cells(task: TaskOutcomes) -> Iterator[str]:

@@ -13,6 +13,7 @@ from pytest_pbias.errors import DataError
 from pytest_pbias.gate import GatePolicy, Verdict
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import find_run
+from pytest_pbias.outcomes.spool import LONG
 from pytest_pbias.reporting.comparison import comparison_json
 from pytest_pbias.reporting.json_report import write_text
 from pytest_pbias.reporting.markdown import comparison_markdown
@@ -53,10 +54,11 @@ def run(options: argparse.Namespace) -> int:
             comparison is printed and written all the same).
     """
     old, new = (
-        OutcomeTable.read(find_run(name, options.store)) for name in (options.old, options.new)
+        OutcomeTable.read(find_run(name, options.store), leave_out=LONG)
+        for name in (options.old, options.new)
     )
     old, new = (select_defense(table, options.defense) for table in (old, new))
-    policy = GatePolicy.from_plain(new.info.get("policy", {}))
+    policy = GatePolicy.of_run(new.info)
     pairs = pair_runs(new, old)
     comparison = compare_runs(new, old, policy, pairs=pairs)
     gate, refused = None, None

@@ -13,15 +13,13 @@ from pytest_pbias.errors import DataError
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, stored_texts
 from pytest_pbias.outcomes.saved_runs import find_run
+from pytest_pbias.outcomes.spool import LONG
 from pytest_pbias.reporting import render_terminal, write_json, write_markdown
 from pytest_pbias.reporting.comparison import compared_json
 from pytest_pbias.reporting.html import RunContent, to_html
 from pytest_pbias.reporting.json_report import write_text
 from pytest_pbias.reporting.markdown import compared_markdown
 from pytest_pbias.reporting.terminal import compared_lines
-
-# What takes most of a large table's memory; answers that are shown are read when it is known which.
-_LONG = ("response", "request_key")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,13 +45,14 @@ def run(options: argparse.Namespace) -> int:
         DataError: the table cannot be read.
     """
     path = find_run(options.run, options.store)
-    table = OutcomeTable.read(path, leave_out=_LONG)
-    policy = GatePolicy.from_plain(table.info.get("policy", {}))
+    # Answers that are shown are read when it is known which.
+    table = OutcomeTable.read(path, leave_out=LONG)
+    policy = GatePolicy.of_run(table.info)
     summary = summarize(table, policy, seed=options.seed)
     compared = None
     if options.compare is not None:
         earlier = find_run(options.compare, options.store)
-        old = OutcomeTable.read(earlier, leave_out=_LONG)
+        old = OutcomeTable.read(earlier, leave_out=LONG)
         compared = compare_beside(table, old, policy, name=earlier.stem)
     if options.json is not None:
         write_json(summary, options.json, compared_json(compared) if compared else None)

@@ -9,6 +9,7 @@ from pytest_pbias.cells.cell import Cell
 from pytest_pbias.collecting.records import prompt_hash, request_key
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.models.chat import ChatRequest, Sampling
+from pytest_pbias.models.dialect import PLAIN, Dialect
 from pytest_pbias.prompts import (
     Placement,
     render_defended,
@@ -21,7 +22,8 @@ class RequestSettings:
     """How every cell of a session is asked: who answers, where the identity stands, sampling.
 
     ``served_identity`` is the weights hash or the endpoint and model name; ``repeats`` askings of
-    each item, repeat r with the seed ``seed + r`` and the number ``first_repeat + r``.
+    each item, repeat r with the seed ``seed + r`` and the number ``first_repeat + r``. ``dialect``
+    is what the endpoint takes of that; keys are of what was wanted.
     """
 
     served_identity: str
@@ -30,6 +32,7 @@ class RequestSettings:
     repeats: int
     seed: int
     first_repeat: int = 0
+    dialect: Dialect = PLAIN
 
     def again(self) -> RequestSettings:
         """The same, seeds included, asked a second time: only the numbers of the repeats differ."""
@@ -105,6 +108,19 @@ class Work:
         return max(
             sum(len(message["content"].encode("utf-8", "replace")) for message in request.messages)
             for request in self.requests(protocol)
+        )
+
+    def first_missing(self, store: Store, protocol: RequestSettings) -> ChatRequest:
+        """The first request that the store lacks.
+
+        Raises:
+            StopIteration: it lacks none.
+        """
+        return next(
+            request
+            for batch in self.batches(protocol)
+            for request in batch
+            if store.missing([request.key])
         )
 
     def anything_missing(self, store: Store, protocol: RequestSettings) -> bool:

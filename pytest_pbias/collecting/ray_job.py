@@ -17,9 +17,9 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from pytest_pbias import __version__
 from pytest_pbias.collecting.engine import Settle, WholeEngine
 from pytest_pbias.collecting.limits import AdaptiveLimit, Breaker
 from pytest_pbias.collecting.ray_worker import (
@@ -37,7 +37,7 @@ from pytest_pbias.models.chat import ChatRequest, Response
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LOCAL = "local"  # an address that starts a cluster of this machine alone
+LOCAL = "local"  # an address that starts a cluster of this machine alone, as Ray has it
 _MOST_IN_BATCH = 32  # answers that wait for each other before they are durable
 _BATCHES_AT_ONCE = 4  # of one node
 _CHECK_SECONDS = 60.0
@@ -163,13 +163,14 @@ class RayEngine(WholeEngine):
 
         if not ray.is_initialized():
             _check_reachable(self._address)
-            address = None if self._address == LOCAL else self._address
             try:
                 ray.init(
-                    address=address,
+                    # Without an address Ray would join a cluster that it finds here, even a dying
+                    # one; its own word for a new one is the same as ours.
+                    address=self._address,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
-                    include_dashboard=False if address is None else None,
+                    include_dashboard=False if self._address == LOCAL else None,
                 )
             except Exception as error:
                 said = (str(error).splitlines() or [type(error).__name__])[0][:200]
@@ -276,4 +277,4 @@ def _check_nodes(nodes: Sequence[str]) -> None:
 
 def _version_here() -> str:
     """Runs on a node: the version there, after what asking needs has been loaded."""
-    return version("pytest-pbias")
+    return __version__

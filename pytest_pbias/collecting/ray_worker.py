@@ -22,6 +22,7 @@ from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models.balance import Balanced, balanced
 from pytest_pbias.models.chat import ChatRequest, EndpointError, Response, Sampling
 from pytest_pbias.models.client import Endpoint
+from pytest_pbias.models.dialect import PLAIN, Dialect
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,19 @@ class Target:
     timeout: float
     policy: RetryPolicy
     seed: int
+    dialect: Dialect = PLAIN
 
     def open(self) -> Endpoint | Balanced:
         """The endpoint, or several as one."""
         return balanced(
-            Endpoint(url, self.model, self.key, concurrency=self.concurrency, timeout=self.timeout)
+            Endpoint(
+                url,
+                self.model,
+                self.key,
+                concurrency=self.concurrency,
+                timeout=self.timeout,
+                dialect=self.dialect,
+            )
             for url in self.urls
         )
 

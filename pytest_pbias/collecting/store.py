@@ -20,10 +20,10 @@ _DAMAGED = "hash does not match"
 _NO_ANSWER = "no answers: empty, or broken off by the endpoint"
 # Of each response what shows whether it is an answer; the body is null where it clearly is. Most
 # begin with a letter; of packed texts only those are looked into that are short for their at least
-# 400 bytes.
+# 400 bytes. What was thought about (``packed`` from 2 on) is kept of answers only.
 _GLANCE = (
     "key, CASE WHEN lower(CAST(finish_reason AS TEXT)) IN ('error', 'abort') THEN body "
-    "WHEN packed AND length(body) >= 100 THEN NULL "
+    "WHEN packed > 1 THEN NULL WHEN packed AND length(body) >= 100 THEN NULL "
     "WHEN NOT packed AND substr(body, 1, 1) BETWEEN x'21' AND x'7e' THEN NULL "
     "ELSE body END, packed, finish_reason, digest"
 )
@@ -75,7 +75,7 @@ class Store:
             response = decode_or_none(row)
             if response is None:
                 damaged.append(row)
-            elif no_answer(response.text, response.finish_reason) is not None:
+            elif _no_answer(response):
                 void.append(row)
             else:
                 found[key] = response
@@ -294,12 +294,17 @@ class Store:
             self._connections.notices.append(notice)
 
 
+def _no_answer(response: Response) -> bool:
+    found = no_answer(response.text, response.finish_reason, thought=response.thought)
+    return found is not None
+
+
 def _is_void(row: schema.Row) -> bool:
     """Whether a row of :data:`_GLANCE` with a body is seen to be no answer."""
     _, body, packed, finish_reason, _ = row
     try:
         finish = finish_reason.decode("utf-8", "replace")
-        text = schema.decode_text(body, packed)
+        text, _, _ = schema.decode_body(body, packed)
     except (ValueError, TypeError, AttributeError, zlib.error):
         return False  # damaged: get_many sees to it
     return no_answer(text, finish) is not None

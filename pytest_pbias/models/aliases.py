@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -85,7 +86,7 @@ def resolve_model(
             "give the folder of the merged model, which `pbias train` leaves around the adapter",
         )
         return _embedded() if name == EMBEDDED else _embedded(name, Path(name).resolve())
-    weights = alias is None and ("/" in name or Path(name).is_dir())
+    weights = alias is None and ("/" in name or os.path.isdir(name))
     if weights or (alias is not None and alias.base_url is None):
         served, revision = (name, "") if alias is None else (alias.served_name, alias.revision)
         return _vllm(name, served, revision, vllm or VllmSettings())
@@ -115,7 +116,8 @@ def _has_runtime(name: str) -> bool:
     """Whether a folder holds the form that the embedded engine runs, as `pbias train` leaves it."""
     from pytest_pbias.models.embedded import RUNTIME_FOLDER
 
-    return (Path(name) / RUNTIME_FOLDER / "genai_config.json").is_file()
+    # os.path takes any text: longer than a file's name can be, or with a null character.
+    return os.path.isfile(Path(name) / RUNTIME_FOLDER / "genai_config.json")
 
 
 def _embedded(name: str = EMBEDDED, path: Path | None = None) -> ModelSpec:
@@ -151,7 +153,7 @@ def _vllm(name: str, served: str, revision: str, settings: VllmSettings) -> Mode
         ) from None
     arguments = [*settings.identifying, *named_files(settings.identifying)]
     folder = Path(served)
-    if folder.is_dir():
+    if os.path.isdir(folder):
         digest = weights_identity(folder, arguments)
         spec = ModelSpec(
             name=name,
@@ -232,6 +234,17 @@ def _endpoint(
     return spec
 
 
+def _can_be_asked(url: str, host: str) -> bool:
+    """Whether HTTP clients take the address: one that they do not is an error deep within them.
+
+    Raises:
+        ValueError: the host is no name in the form that the Internet's names have.
+    """
+    if ":" not in host:  # as in IPv6
+        host.encode("idna").decode("idna")
+    return url.isprintable() and not any(one.isspace() for one in host)
+
+
 def normalize_base_url(base_url: str) -> str:
     """Return an endpoint's address without a trailing slash; ``/v1`` is added to a bare host.
 
@@ -241,6 +254,8 @@ def normalize_base_url(base_url: str) -> str:
     try:
         parts = urlsplit(base_url.strip())
         host, port = parts.hostname, parts.port
+        if not _can_be_asked(base_url.strip(), host or ""):
+            host = None
     except ValueError:
         host, port = None, None
         parts = urlsplit("")
@@ -267,8 +282,8 @@ def normalize_base_url(base_url: str) -> str:
 def _unknown(name: str, aliases: dict[str, Alias]) -> str:
     hint = near_matches(name, [EMBEDDED, *aliases])
     return (
-        f"unknown model {quoted(name)}: {hint} (any name goes with the address of a server of "
-        "yours that serves it: base-url)"
+        f"unknown model {quoted(name)}: {hint} (any name goes with the base URL of a server "
+        "of yours that serves it)"
     )
 
 

@@ -6,9 +6,12 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 from pytest_pbias.models.chat import ChatRequest, EndpointError, Response
 from pytest_pbias.models.client import Endpoint
+from pytest_pbias.models.dialect import Dialect
 
 _FIRST_REST_SECONDS = 0.5
 _LONGEST_REST_SECONDS = 30.0
@@ -56,6 +59,11 @@ class Balanced:
 
     def __repr__(self) -> str:
         return f"Balanced({[member.endpoint for member in self._members]!r})"
+
+    @property
+    def dialect(self) -> Dialect:
+        """How requests are said that all of them take."""
+        return reduce(or_, (member.endpoint.dialect for member in self._members))
 
     async def ask(self, request: ChatRequest) -> Response:
         """Ask for one chat completion, of each endpoint at most once.

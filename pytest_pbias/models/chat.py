@@ -48,14 +48,15 @@ def is_blank(text: str) -> bool:
     )
 
 
-def no_answer(text: str, finish_reason: str) -> str | None:
+def no_answer(text: str, finish_reason: str, *, thought: bool = False) -> str | None:
     """Why a reply is no answer, of which there could be a score; None where it is one.
 
-    What the provider's filter stopped is known for good, with text or without.
+    What the provider's filter stopped is known for good, with text or without; so is what was
+    ``thought`` and never came to an answer.
     """
     if finish_reason.casefold() in FAILED_FINISH:
         return f"the endpoint broke off the answer (finish reason: {finish_reason})"
-    if finish_reason != BLOCKED and is_blank(text):
+    if finish_reason != BLOCKED and not thought and is_blank(text):
         return f"the answer has no text (finish reason: {finish_reason or 'none'})"
     return None
 
@@ -119,6 +120,8 @@ class Response:
     """One answer, under the key of its request.
 
     Token counts are None where the endpoint reports none; ``latency`` in seconds, 0 in a batch.
+    ``reasoning`` is what the endpoint keeps apart from the answer as thoughts; its tokens are among
+    those of the completion.
     """
 
     key: str
@@ -127,6 +130,13 @@ class Response:
     prompt_tokens: int | None
     completion_tokens: int | None
     latency: float
+    reasoning: str = ""
+    reasoning_tokens: int | None = None
+
+    @property
+    def thought(self) -> bool:
+        """Whether the endpoint tells of thoughts, whatever it shows of them."""
+        return bool(self.reasoning or self.reasoning_tokens)
 
 
 class EndpointError(Exception):
@@ -135,7 +145,8 @@ class EndpointError(Exception):
     ``refused``: this request will never succeed; ``fatal``: no request will; all others may be
     tried again, after ``retry_after`` seconds where the endpoint named them. ``status`` is the HTTP
     status, or the one that an error under a good one stands for; None where there is none. Tokens
-    are those of an answer that was no use: they were paid for all the same.
+    are those of an answer that was no use: they were paid for all the same. ``said`` is the body of
+    a refusal, which is not fit to be shown.
     """
 
     def __init__(
@@ -147,6 +158,7 @@ class EndpointError(Exception):
         status: int | None = None,
         prompt_tokens: int = 0,
         completion_tokens: int = 0,
+        said: object = None,
     ) -> None:
         super().__init__(reason)
         self.kind: FaultKind = kind
@@ -155,6 +167,7 @@ class EndpointError(Exception):
         self.status = status
         self.prompt_tokens = prompt_tokens
         self.completion_tokens = completion_tokens
+        self.said = said
 
 
 class GoneError(EndpointError):

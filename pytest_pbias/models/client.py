@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 from typing import Any
 
@@ -25,6 +25,7 @@ from openai import (
 )
 
 from pytest_pbias.models.chat import BLOCKED, ChatRequest, EndpointError, Response
+from pytest_pbias.models.dialect import PLAIN, Dialect
 from pytest_pbias.models.replies import is_filtered, parse_completion, status_fault
 from pytest_pbias.models.spec import looks_like_a_key, public_address
 from pytest_pbias.models.transport import BodyError, ChatTransport, find_route
@@ -36,6 +37,8 @@ class Endpoint:
     """One OpenAI-compatible endpoint; use it within one event loop, and close it there.
 
     ``timeout`` (seconds) bounds each attempt as a whole; ``concurrency`` sizes the connection pool.
+    ``dialect`` is how it is known to want its requests; ``learned`` is told when that proves
+    otherwise, before the answer is there.
     """
 
     def __init__(
@@ -46,12 +49,17 @@ class Endpoint:
         *,
         concurrency: int = 64,
         timeout: float = 120,
+        dialect: Dialect = PLAIN,
+        learned: Callable[[Dialect], None] | None = None,
     ) -> None:
         self.base_url = public_address(base_url)
         self._secrets = [api_key, *filter(looks_like_a_key, base_url.split("/"))]
         self.model = model
         self._timeout = timeout
-        self._tokens_field = "max_tokens"
+        self.dialect = dialect
+        self._learned = learned
+        self._no_help: set[tuple[Dialect, str]] = set()  # with the complaint
+        self._negotiating = asyncio.Lock()
         self._answered = False
         limits = type(DEFAULT_CONNECTION_LIMITS)(
             max_connections=concurrency + 2,
@@ -97,19 +105,54 @@ class Endpoint:
         Raises:
             EndpointError: no usable answer came; its kind says whether another try may help.
         """
-        return await self._complete(request.key, self.body(request))
-
-    async def _complete(self, key: str, body: dict[str, Any]) -> Response:
+        dialect = self.dialect
         try:
-            return await self._post(key, body)
+            return await self._post(request.key, self.body(request))
         except EndpointError as fault:
-            renamed = "max_completion_tokens" in fault.reason
-            if not renamed or "max_tokens" not in body:
+            if self._learn(dialect, fault, request) is None:
                 raise
-        # Newer API models take the same limit under another name only, and say so.
-        self._tokens_field = "max_completion_tokens"
-        body[self._tokens_field] = body.pop("max_tokens")
-        return await self._post(key, body)
+            refusal = fault
+        # One request finds out what is taken; those refused meanwhile wait for it.
+        async with self._negotiating:
+            if self.dialect == dialect:
+                return await self._negotiate(request, refusal)
+        return await self.ask(request)
+
+    def _learn(
+        self, dialect: Dialect, fault: EndpointError, request: ChatRequest
+    ) -> Dialect | None:
+        """What a refusal in ``dialect`` suggests, None where nothing, or it was of no help."""
+        learned = dialect.after(fault, dialect.said(self._plain_body(request)))
+        hopeless = learned is not None and (learned, fault.reason) in self._no_help
+        return None if hopeless else learned
+
+    async def _negotiate(self, request: ChatRequest, refusal: EndpointError) -> Response:
+        """Ask for less, step by step, until the endpoint has nothing more against a field.
+
+        What it then gets is its dialect: a step that its complaint outlives is taken back.
+        """
+        while True:
+            learned = self._learn(self.dialect, refusal, request)
+            if learned is None:
+                raise refusal
+            try:
+                response = await self._post(request.key, learned.said(self._plain_body(request)))
+            except EndpointError as fault:
+                if fault.kind != refusal.kind:
+                    raise
+                if fault.reason == refusal.reason:
+                    self._no_help.add((learned, fault.reason))
+                    raise
+                self._adopt(learned)
+                refusal = fault
+            else:
+                self._adopt(learned)
+                return response
+
+    def _adopt(self, learned: Dialect) -> None:
+        self.dialect = learned
+        if self._learned is not None:
+            self._learned(learned)
 
     def _read(self, key: str, data: object, *, latency: float) -> Response:
         """The answer in a body; what the endpoint says in place of one is made fit to be shown."""
@@ -119,11 +162,12 @@ class Endpoint:
             raise self._cleaned(fault) from None
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
-        """The JSON body of one chat completion."""
+        """The JSON body of one chat completion, as the endpoint takes it."""
+        return self.dialect.said(self._plain_body(request))
+
+    def _plain_body(self, request: ChatRequest) -> dict[str, Any]:
         body: dict[str, Any] = {"model": self.model, "messages": request.messages}
         body |= request.sampling.sent()
-        if self._tokens_field != "max_tokens":
-            body[self._tokens_field] = body.pop("max_tokens")
         if request.seed is not None:
             body["seed"] = request.seed
         return body
@@ -165,7 +209,9 @@ class Endpoint:
             said = answer.error_body()
             if answer.status < 500 and is_filtered(said):
                 return Response(key, "", BLOCKED, None, None, latency)
-            raise self._status_fault(answer.status, said, answer.headers)
+            fault = self._status_fault(answer.status, said, answer.headers)
+            fault.said = said
+            raise fault
         try:
             data = answer.json()
         except ValueError:

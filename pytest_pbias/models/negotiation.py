@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -19,8 +20,9 @@ from pytest_pbias.errors import (
     quoted,
 )
 from pytest_pbias.models.balance import Balanced, balanced
-from pytest_pbias.models.chat import ChatRequest, EndpointError, FaultKind, Sampling
+from pytest_pbias.models.chat import ChatRequest, EndpointError, Response, Sampling
 from pytest_pbias.models.client import Endpoint
+from pytest_pbias.models.dialect import PLAIN, Dialect
 from pytest_pbias.models.spec import ModelSpec, public_address
 from pytest_pbias.prompts.chat import Message
 
@@ -34,11 +36,18 @@ _LIST_SECONDS = 10.0
 
 
 def open_endpoint(
-    spec: ModelSpec, *, base_url: str | None = None, concurrency: int = 64, timeout: float = 120.0
+    spec: ModelSpec,
+    *,
+    base_url: str | None = None,
+    concurrency: int = 64,
+    timeout: float = 120.0,
+    dialect: Dialect = PLAIN,
+    learned: Callable[[Dialect], None] | None = None,
 ) -> Endpoint | Balanced:
     """Return the endpoint of a model; ``base_url`` is that of a server started for it.
 
-    Several endpoints of a model are balanced, unless ``base_url`` picks one.
+    Several endpoints of a model are balanced, unless ``base_url`` picks one. ``dialect`` is how
+    they are known to want requests; ``learned`` is told where one proves to want them otherwise.
 
     Raises:
         ConfigurationError: the model has no address, or its key is not set.
@@ -50,7 +59,15 @@ def open_endpoint(
         )
     urls = (url, *spec.more_urls) if base_url is None else (url,)
     return balanced(
-        Endpoint(one, spec.served_name, spec.api_key(), concurrency=concurrency, timeout=timeout)
+        Endpoint(
+            one,
+            spec.served_name,
+            spec.api_key(),
+            concurrency=concurrency,
+            timeout=timeout,
+            dialect=dialect,
+            learned=learned,
+        )
         for one in urls
     )
 
@@ -87,7 +104,7 @@ def check_served_model(
         if served is None or spec.served_name in served:
             return
         listed.extend(served)
-        await _one_token(endpoint, (_USER,))
+        await _reply(endpoint, ChatRequest("", (_USER,), Sampling(max_tokens=1)))
 
     try:
         _with_endpoint(spec, base_url, ask, timeout)
@@ -114,10 +131,28 @@ def lists_name(spec: ModelSpec, name: str) -> bool:
     return not {name, f"{name}:latest", f"models/{name}"}.isdisjoint(listed or ())
 
 
-def supports_system_role(
-    spec: ModelSpec, *, base_url: str | None = None, timeout: float = 120.0
-) -> bool:
-    """Whether the endpoint takes a system message: False where a refusal goes away without it.
+@dataclass(frozen=True, slots=True)
+class Acquaintance:
+    """What one question shows of an endpoint.
+
+    ``takes_system``: whether it takes a system message. ``reply`` is None where it was of no use,
+    which is no reason not to go on.
+    """
+
+    dialect: Dialect
+    takes_system: bool
+    reply: Response | None
+
+
+def get_acquainted(
+    spec: ModelSpec,
+    sampling: Sampling = Sampling(),  # noqa: B008 - it is frozen
+    *,
+    seed: int | None = None,
+    base_url: str | None = None,
+    timeout: float = 120.0,
+) -> Acquaintance:
+    """Ask a question as the run will, with a system message, and see what the endpoint takes.
 
     ``timeout`` in seconds, of each try.
 
@@ -126,13 +161,21 @@ def supports_system_role(
         InfrastructureError: it does not answer, after a few tries.
     """
 
-    async def ask(endpoint: Endpoint | Balanced) -> bool:
-        turned_down = await _turns_down_system(endpoint)
-        if turned_down is None:
-            return True
-        await _one_token(endpoint, (_USER,))
-        # Servers may break down over a system message; one that was out of order is well by now.
-        return turned_down == "server" and await _turns_down_system(endpoint) is None
+    async def ask(endpoint: Endpoint | Balanced) -> Acquaintance:
+        both, plain = (
+            ChatRequest("", messages, sampling, seed) for messages in ((_SYSTEM, _USER), (_USER,))
+        )
+        try:
+            reply = await _reply(endpoint, both)
+        except EndpointError as error:
+            if error.kind not in ("refused", "server"):
+                raise
+            reply = await _reply(endpoint, plain)
+            # Servers may break down over a system message; one that was out of order is well now.
+            takes = error.kind == "server" and await _is_well(endpoint, both)
+        else:
+            takes = not endpoint.dialect.joins_system
+        return Acquaintance(endpoint.dialect, takes, reply)
 
     try:
         return _with_endpoint(spec, base_url, ask, timeout)
@@ -140,31 +183,48 @@ def supports_system_role(
         raise _for_people(spec, base_url, error, reached=True) from None
 
 
-async def _turns_down_system(endpoint: Endpoint | Balanced) -> FaultKind | None:
-    """How a system message is turned down, ``refused`` or ``server``; None where it is taken."""
+def ask_first(
+    spec: ModelSpec, request: ChatRequest, *, base_url: str | None = None, timeout: float = 120.0
+) -> Acquaintance | None:
+    """What one request of a run shows of an endpoint; None where it was of no use, for now.
+
+    It is tried once, and what is wrong is left to those that ask the rest.
+    """
+
+    async def ask(endpoint: Endpoint | Balanced) -> Acquaintance:
+        reply = await endpoint.ask(request)
+        return Acquaintance(endpoint.dialect, not endpoint.dialect.joins_system, reply)
+
     try:
-        await _one_token(endpoint, (_SYSTEM, _USER))
+        return _with_endpoint(spec, base_url, ask, timeout)
+    except EndpointError:
+        return None
+
+
+async def _is_well(endpoint: Endpoint | Balanced, request: ChatRequest) -> bool:
+    try:
+        await _reply(endpoint, request)
     except EndpointError as error:
         if error.kind not in ("refused", "server"):
             raise
-        return error.kind
-    return None
+        return False
+    return True
 
 
-async def _one_token(endpoint: Endpoint | Balanced, messages: tuple[Message, ...]) -> None:
-    """Ask for one token, trying again what may pass; an answer without text is an answer."""
-    for attempt in range(1, _TRIES + 1):
+async def _reply(endpoint: Endpoint | Balanced, request: ChatRequest) -> Response | None:
+    """Ask, trying again what may pass; None where an answer came that is of no use."""
+    attempt = 0
+    while True:
+        attempt += 1
         try:
-            await endpoint.ask(ChatRequest("", messages, Sampling(max_tokens=1)))
+            return await endpoint.ask(request)
         except EndpointError as error:
             if error.kind == "malformed":
-                return
+                return None
             tries = _TIMED_OUT_TRIES if error.kind == "timeout" else _TRIES
             if error.kind in ("refused", "fatal") or attempt >= tries:
                 raise
             await asyncio.sleep(min(error.retry_after or 0.5 * 2**attempt, 10.0))
-        else:
-            return
 
 
 def _for_people(

@@ -102,10 +102,12 @@ def parse_completion(
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None
     text, refusal = _said(message if isinstance(message, dict) else {})
+    reasoning = _reasoning_in(message if isinstance(message, dict) else {})
     finish = choice.get("finish_reason") if isinstance(choice, dict) else None
     finish = finish if isinstance(finish, str) else ""
     usage = data.get("usage")
     prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    thought = _reasoning_tokens(usage)
     error = _error_in(data, choice, message)
     if (error is not None and is_filtered(error)) or _was_filtered(data, choice, finish, text):
         return Response(key, text, BLOCKED, prompt, completion, latency)
@@ -118,7 +120,7 @@ def parse_completion(
         reason = f"an error in place of the answer{_numbered(error)}: {_or_none(error)}"
     elif choice is None:
         kind, reason = "malformed", f"the answer has no choices{_instead(data)}"
-    elif why := no_answer(text, finish):
+    elif why := no_answer(text, finish, thought=bool(reasoning or thought)):
         kind, reason = "server" if finish.casefold() in FAILED_FINISH else "malformed", why
     if kind is not None:
         raise EndpointError(
@@ -128,7 +130,43 @@ def parse_completion(
             prompt_tokens=prompt or 0,
             completion_tokens=completion or 0,
         )
-    return Response(key, text, finish, prompt, completion, latency)
+    return Response(key, text, finish, prompt, completion, latency, reasoning, thought)
+
+
+def _reasoning_in(message: Mapping[str, Any]) -> str:
+    """What stands in a message as thoughts: in a field of its own, or in parts of the content."""
+    for name in ("reasoning_content", "reasoning", "thinking"):
+        thought = message.get(name)
+        said = thought if isinstance(thought, str) else "".join(_strings(thought))
+        if not is_blank(said):
+            return said
+    content = message.get("content")
+    parts = content if isinstance(content, list) else []
+    said = "".join(
+        text
+        for part in parts
+        if isinstance(part, dict) and part.get("type") in ("thinking", "reasoning")
+        for text in _strings({name: part[name] for name in part if name != "type"})
+    )
+    return "" if is_blank(said) else said
+
+
+def _strings(thought: object, depth: int = 0) -> Iterator[str]:
+    """The texts of a thought that is made of parts."""
+    if isinstance(thought, str):
+        yield thought
+    elif depth < _DEPTH and isinstance(thought, list):
+        for one in thought:
+            yield from _strings(one, depth + 1)
+    elif depth < _DEPTH and isinstance(thought, dict):
+        for name in ("text", "thinking", "reasoning", "content", "summary"):
+            yield from _strings(thought.get(name), depth + 1)
+
+
+def _reasoning_tokens(usage: object) -> int | None:
+    details = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
+    inner = _count(details, "reasoning_tokens")
+    return (_count(usage, "reasoning_tokens") if inner is None else inner) or None
 
 
 def _said(message: Mapping[str, Any]) -> tuple[str, str]:

@@ -50,6 +50,43 @@ class Adapter:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterFacts:
+    """Which LoRA adapter a server had: name, rank, hash of its weights."""
+
+    name: str = ""
+    rank: int = 0
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What is known of a server that a run started; None and empty where it does not say.
+
+    ``versions`` are all that answered under this model, ``version`` the last of them. ``warning``
+    is for those who read the report; ``arguments`` were given to the engine, without secrets.
+    """
+
+    engine: str = ""
+    model: str = ""
+    version: str | None = None
+    versions: tuple[str, ...] = ()
+    weights: str | None = None
+    revision: str | None = None
+    adapter: AdapterFacts | None = None
+    dtype: str | None = None
+    quantization: str | None = None
+    device: str | None = None
+    max_model_len: int | None = None
+    tensor_parallel_size: int | None = None
+    pipeline_parallel_size: int | None = None
+    data_parallel_size: int | None = None
+    prefix_caching: str | None = None
+    deterministic: str | None = None
+    warning: str | None = None
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """A resolved model: where it is asked, under which name, and what identifies it.
 

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pytest_pbias.errors import DataError, quoted
+from pytest_pbias.grading.base import CUT_OFF
 from pytest_pbias.outcomes.conversion import numbers, row_numbers, scalar
 from pytest_pbias.prompts import Identity
 from pytest_pbias.prompts.identity import Kind
@@ -17,7 +19,7 @@ from pytest_pbias.prompts.identity import Kind
 # What the arrays of a task are made of; the texts of the answers are not among it.
 OUTCOME_COLUMNS = [
     *("task", "axis", "floor", "item_id", "cluster", "identity", "group", "kind", "placement"),
-    *("repeat", "score", "parsable", "judge", "other_grades"),
+    *("repeat", "score", "label", "parsable", "judge", "other_grades"),
 ]
 
 Scores = npt.NDArray[np.float64]
@@ -30,6 +32,7 @@ class TaskOutcomes:
     ``scores`` has shape (identities, items, repeats), NaN where a response is missing, with the
     identities in ``identities`` (baseline and controls included), the items in ``items``.
     ``unparsable`` has the same shape: 1 where the response could not be parsed, NaN where missing.
+    ``cut_off`` gives the share of an identity's responses that ended within a thought, in [0, 1].
     ``clusters`` has shape (items,). ``floor`` is the chance level in [0, 1]. ``references`` gives
     for each identity the number of the baseline that it is compared with. ``judge`` gave
     ``scores``; ``others`` has the scores of further judges, of the same shape, NaN where that judge
@@ -46,6 +49,7 @@ class TaskOutcomes:
     unparsable: Scores
     references: tuple[int | None, ...]
     judge: str = ""
+    cut_off: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     others: Mapping[str, Scores] = field(default_factory=dict)
 
     def of_kind(self, kind: str) -> tuple[tuple[Identity, ...], Scores]:
@@ -66,25 +70,42 @@ class TaskOutcomes:
 
 
 def task_arrays(rows: pa.Table) -> TaskOutcomes:
-    """The rows of one task, with :data:`OUTCOME_COLUMNS`, as arrays."""
+    """The rows of one task, with :data:`OUTCOME_COLUMNS`, as arrays.
+
+    Raises:
+        DataError: the task's floor is not known, or two rows contradict each other.
+    """
+    task, floor = (rows.column(name)[0].as_py() for name in ("task", "floor"))
+    if floor is None:
+        raise DataError(f"the table does not say the floor of {quoted(task)} (column floor)")
     identity_codes, identity_names = _codes(rows, "identity")
     item_codes, items = _codes(rows, "item_id")
     repeats = numbers(rows.column("repeat"))
     shape = (len(identity_names), len(items), int(repeats.max()) + 1)
     index = (identity_codes, item_codes, repeats)
     scores = np.full(shape, np.nan)
-    scores[index] = numbers(rows.column("score"))
+    given = numbers(rows.column("score"))
+    scores[index] = given
+    if (conflicts := ~np.isclose(scores[index], given, equal_nan=True)).any():
+        row = int(np.flatnonzero(conflicts)[0])
+        raise DataError(
+            f"the table has two scores for {quoted(items[item_codes[row]])} under "
+            f"{quoted(identity_names[identity_codes[row]])} (repeat {repeats[row]}); "
+            "write it again with one"
+        )
     unparsable = np.full(shape, np.nan)
     unparsable[index] = 1.0 - numbers(rows.column("parsable"))
+    cut = numbers(pc.equal(rows.column("label").cast(pa.string()), scalar(CUT_OFF.label)))
+    n_cut = np.bincount(identity_codes, np.nan_to_num(cut), len(identity_names))
     first = _first_rows(identity_codes, len(identity_names))
     of_identities = rows.select(["group", "kind", "placement"]).take(row_numbers(first))
     groups, kinds, placements = (column.to_pylist() for column in of_identities.columns)
     first_item = row_numbers(_first_rows(item_codes, len(items)))
     clusters = rows.column("cluster").take(first_item)
     return TaskOutcomes(
-        task=str(rows.column("task")[0].as_py()),
+        task=str(task),
         axis=str(rows.column("axis")[0].as_py()),
-        floor=float(rows.column("floor")[0].as_py()),
+        floor=float(floor),
         identities=tuple(
             Identity(name, group, kind)
             for name, group, kind in zip(identity_names, groups, kinds, strict=True)
@@ -94,6 +115,7 @@ def task_arrays(rows: pa.Table) -> TaskOutcomes:
         scores=scores,
         unparsable=unparsable,
         references=_references(kinds, placements),
+        cut_off=n_cut / np.bincount(identity_codes, minlength=len(identity_names)),
         judge=", ".join(_distinct(rows, "judge")),
         others=_other_scores(rows, index, shape),
     )

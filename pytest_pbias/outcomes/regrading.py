@@ -43,10 +43,10 @@ def items_of_run(task: Task, part: OutcomeTable, options: DataOptions) -> dict[s
     data = load_task(
         task,
         data_dir=_data_dir(task, part, revision, options),
-        protocol=_protocol(info),
-        seed=int(info.get("seed", 0)) if options.seed is None else options.seed,
+        protocol=_protocol(info.protocol or "default"),
+        seed=(info.seed or 0) if options.seed is None else options.seed,
         split=revision.partition("#")[2] or None,
-        shots=int(info.get("shots", 0)) if options.shots is None else options.shots,
+        shots=(info.shots or 0) if options.shots is None else options.shots,
         offline=options.offline,
     )
     items = {item.id: item for item in data.items}
@@ -60,8 +60,7 @@ def items_of_run(task: Task, part: OutcomeTable, options: DataOptions) -> dict[s
     return items
 
 
-def _protocol(info: Mapping[str, Any]) -> Literal["default", "paper"]:
-    protocol = info.get("protocol", "default")
+def _protocol(protocol: str) -> Literal["default", "paper"]:
     if protocol not in ("default", "paper"):
         raise DataError(f"the run has the protocol {protocol!r}, which this version does not know")
     return cast("Literal['default', 'paper']", protocol)
@@ -180,7 +179,10 @@ def _regrade_task(
     old: dict[str, list[Any]] = {name: part.table.text(name) for name in _GRADED}
     replied = [n for n, response in enumerate(responses) if response is not None]
     faults = _no_answers(part.table, replied)
-    standing = {n: standing_grade(task, finish[n] or "", provider_refusals) for n in replied}
+    standing = {
+        n: standing_grade(task, str(responses[n]), finish[n] or "", provider_refusals)
+        for n in replied
+    }
     to_read = [n for n in replied if n not in faults and standing[n] is None]
     pairs = [(str(ids[n]), str(responses[n])) for n in to_read]
     first, *rest = graders
@@ -238,8 +240,12 @@ def _regrade_task(
 
 def _no_answers(table: OutcomeTable, replied: Sequence[int]) -> dict[int, str]:
     """Of rows with a reply those that hold no answer, and why."""
-    texts, finish = table.text("response"), table.text("finish_reason")
-    found = {n: no_answer(str(texts[n]), finish[n] or "") for n in replied}
+    texts, finish, reasoning = map(table.text, ("response", "finish_reason", "reasoning"))
+    tokens = table.arrow.column("reasoning_tokens").to_pylist()
+    found = {
+        n: no_answer(str(texts[n]), finish[n] or "", thought=bool(reasoning[n] or tokens[n]))
+        for n in replied
+    }
     return {n: why for n, why in found.items() if why is not None}
 
 

@@ -343,6 +343,14 @@ _GATE = (
         above=True,
     ),
     Option(
+        "cells",
+        "cells that share the error level, where this run is a shard of a larger suite: all of "
+        "theirs, without the baselines (default: those of this run)",
+        "whole",
+        "N",
+        least=1,
+    ),
+    Option(
         "margin-utility",
         "tolerated change of a utility rate, in points",
         "number",
@@ -457,6 +465,12 @@ def add_options(parser: pytest.Parser) -> None:
 def is_given(config: pytest.Config, name: str) -> bool:
     """Whether the command line or the ini file has the option."""
     return _given(config, _BY_NAME[name]) is not None
+
+
+def only_lists(config: pytest.Config) -> bool:
+    """Whether pytest shows what there is (tests, fixtures, their order), and nothing is asked."""
+    shown = ("collectonly", "showfixtures", "show_fixtures_per_test", "setupplan", "setuponly")
+    return any(config.getoption(name, False) for name in shown)
 
 
 def read_option(config: pytest.Config, name: str) -> Any:

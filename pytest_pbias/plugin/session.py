@@ -10,6 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -17,14 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_pbias import __version__
 from pytest_pbias.analysis.comparison import ComparedRun
 from pytest_pbias.analysis.repeatability import Repeatability, repeatability
 from pytest_pbias.analysis.samples import sampled_questions
 from pytest_pbias.analysis.summary import RunSummary, decide_outcomes, summarize
-from pytest_pbias.analysis.unparsable import unreadable_cells
+from pytest_pbias.analysis.unparsable import cut_off_cells, unreadable_cells
 from pytest_pbias.cells.cell import Cell, require_distinct_names, with_baselines
 from pytest_pbias.collecting import Store
-from pytest_pbias.collecting.cost import Price
+from pytest_pbias.collecting.cost import Price, Spent
 from pytest_pbias.collecting.plan import RequestSettings, Work, questions_of
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
 from pytest_pbias.gate import AxisVerdict, CellVerdict, decide_cell
@@ -39,12 +41,14 @@ from pytest_pbias.grading.judges import (
     validate_judges,
 )
 from pytest_pbias.outcomes import OutcomeTable, system_memory_pool
+from pytest_pbias.outcomes.facts import Document, RunFacts
 from pytest_pbias.outcomes.scoring import ScoredCell, ScoredCells, score_cell
 from pytest_pbias.plugin.asking import (
     LocalCollection,
     RemoteCollection,
     collect_here,
     collect_remotely,
+    known_dialect,
     planned_protocol,
     served_facts,
 )
@@ -60,29 +64,24 @@ from pytest_pbias.plugin.output import (
     write_reports,
 )
 from pytest_pbias.plugin.settings import JudgeSettings, Settings
-from pytest_pbias.plugin.xdist import plan_path, session_uid, write_plan
+from pytest_pbias.plugin.xdist import plan_path, session_uid, tell_notices, write_plan
 from pytest_pbias.tasks import TaskData, load_task, resolve_task
 
 if TYPE_CHECKING:
     from pytest_pbias.plugin.settings import Settings
 
 
-def cost_so_far(
-    asking: LocalCollection | RemoteCollection | None, price: Price | None
-) -> dict[str, Any]:
+def cost_so_far(asking: LocalCollection | RemoteCollection | None, price: Price | None) -> Spent:
     """Tokens that this session used, and their list price where it is known."""
     progress = asking.progress() if isinstance(asking, LocalCollection) else None
-    prompt = 0 if progress is None else progress.prompt_tokens
-    completion = 0 if progress is None else progress.completion_tokens
-    cost: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion}
-    if price is not None:
-        cost |= {"amount": price.of(prompt, completion), "currency": price.currency}
-    return cost
+    if progress is None:
+        return Spent.at(price, 0, 0)
+    return Spent.at(price, progress.prompt_tokens, progress.completion_tokens)
 
 
 def versions() -> dict[str, str]:
     """What the figures depend on."""
-    known = {"pytest-pbias": version("pytest-pbias"), "python": platform.python_version()}
+    known = {"pytest-pbias": __version__, "python": platform.python_version()}
     return known | {name: version(name) for name in ("numpy", "scipy", "pyarrow", "openai")}
 
 
@@ -265,13 +264,15 @@ class PbiasSession:
         self.compared: ComparedRun | None = None
         self.problem: str | None = None
         self.interrupted = self.cut_short = False
+        self.told: list[str] = []  # notices of xdist workers
         self._plan: Estimate | None = None
         self._restore_signals: Callable[[], None] = noop
 
     @property
     def n_compared(self) -> int:
-        """How many cells are decided in this session: the number the level is shared by."""
-        return max(1, sum(cell.is_compared for cell in self.cells))
+        """How many cells share the level: those decided here, or in all shards together."""
+        decided = sum(cell.is_compared for cell in self.cells)
+        return self.settings.policy.sharing(decided)
 
     @property
     def store(self) -> Store:
@@ -345,7 +346,7 @@ class PbiasSession:
         return RequestSettings(
             served_identity=self.settings.model.served_identity,
             placement=self._asking.placement(),
-            sampling=self.settings.sampling,
+            sampling=replace(self.settings.sampling, max_tokens=self._asking.max_tokens()),
             repeats=self.settings.repeats,
             seed=self.settings.seed,
         )
@@ -353,6 +354,20 @@ class PbiasSession:
     def measure(self, cell: Cell) -> ScoredCell:
         """Wait for a cell's responses, then grade them."""
         return self._measured.get(cell)
+
+    def prepare(self, cells: Iterable[Cell]) -> None:
+        """Wait for the responses of cells and grade them, so that their tests need not.
+
+        Raises:
+            PbiasError: what is asked cannot be had.
+        """
+        self._measured.missing(cells)
+
+    def cells_of(self, axis: str, defense: str) -> list[Cell]:
+        """The cells that the gate of an axis looks at, under one defence."""
+        return [
+            cell for cell in self.cells if cell.task.axis == axis and cell.defense.name == defense
+        ]
 
     def _measure(self, cell: Cell) -> ScoredCell:
         if self._asking is None:
@@ -362,6 +377,8 @@ class PbiasSession:
         keys = [question.request.key for question in questions]
         self._asking.wait(keys, self._progress.tick)
         self._progress.close()
+        # What the endpoint does not take is known by its first answer.
+        protocol = replace(protocol, dialect=known_dialect(self.store, self.settings.model))
         failures, graders = self._asking.failures(keys), self._judging.graders(cell.task)
         return score_cell(
             cell,
@@ -404,11 +421,11 @@ class PbiasSession:
         Raises:
             InfrastructureError: responses are missing, or nothing can be read off them.
         """
-        cells = [
-            cell for cell in self.cells if cell.task.axis == axis and cell.defense.name == defense
-        ]
+        cells = self.cells_of(axis, defense)
         table = self._measured.complete_table(cells, f" to {axis} tasks")
         outcomes = [table.task_outcomes(task) for task in table.tasks()]
+        if cut := [line for task in outcomes for line in cut_off_cells(task)]:
+            raise InfrastructureError("; ".join(cut), setting="max-tokens")
         if unreadable := [line for task in outcomes for line in unreadable_cells(task)]:
             raise InfrastructureError("; ".join(unreadable))
         return decide_outcomes(axis, outcomes, self.settings.policy, defense=defense)
@@ -420,8 +437,8 @@ class PbiasSession:
         Raises:
             InfrastructureError: responses are missing.
         """
-        table = self._measured.complete_table(self.cells).with_info(**self._basis())
-        compared = self.decisions.compare(table, self.settings)
+        table = self._measured.complete_table(self.cells)
+        compared = self.decisions.compare(table.with_info(self._basis()), self.settings)
         assert compared is not None
         return compared
 
@@ -437,6 +454,7 @@ class PbiasSession:
             self._measured.close()
 
     def _finish(self) -> None:
+        tell_notices(self.config, self.notices())
         if not isinstance(self._asking, LocalCollection):
             return
         if self._background is not None:
@@ -462,11 +480,11 @@ class PbiasSession:
     @system_memory_pool()
     def _write_results(self) -> None:
         settings = self.settings
-        table = self._measured.table(self.cells).with_info(**self._run_info(_now()))
+        table = self._measured.table(self.cells).with_info(self._facts(_now()))
         decided = self.decisions.decided()
         summary = summarize(table, settings.policy, seed=settings.seed, decided=decided)
         self.summary = summary
-        table = table.with_info(questions=self._sampled_questions(table))
+        table = table.with_info(replace(table.info, questions=self._sampled_questions(table)))
         self.table_path = keep_results(table, summary, settings, self.config.rootpath)
         self.compared = self.decisions.compare(table, settings)
         write_reports(table, summary, self.compared, settings)
@@ -478,35 +496,39 @@ class PbiasSession:
                  for name, data in self._data.items()}  # fmt: skip
         return sampled_questions(table, self.summary, texts)
 
-    def _run_info(self, now: datetime.datetime) -> dict[str, Any]:
+    def _facts(self, now: datetime.datetime) -> RunFacts:
         """Facts of the run as a whole, kept in the table's metadata."""
-        return {
-            "created": now.isoformat(timespec="seconds"),
-            "seed": self.settings.seed,
-            "shots": self.settings.shots,
-            "judges": self._judging.to_plain(),
-            "policy": self.settings.policy.to_plain(),
-            "cost": cost_so_far(self._asking, self.settings.spending.price),
-            "server": served_facts(self.store, self.settings.model),
-            "engine_noise": self._engine_noise(),
-            "versions": versions(),
-        } | self._basis()
+        return replace(
+            self._basis(),
+            created=now.isoformat(timespec="seconds"),
+            seed=self.settings.seed,
+            shots=self.settings.shots,
+            judges=self._judging.facts(),
+            policy=self.settings.policy.to_plain(),
+            cost=cost_so_far(self._asking, self.settings.spending.price),
+            server=served_facts(self.store, self.settings.model),
+            notes=known_dialect(self.store, self.settings.model).notes(),
+            engine_noise=self._engine_noise(),
+            versions=versions(),
+        )
 
-    def _basis(self) -> dict[str, Any]:
+    def _basis(self) -> RunFacts:
         """What a comparison with another run depends on, beside the answers."""
-        margins = self.decisions.margins(self.cells, self.settings.policy)
-        basis: dict[str, Any] = {"protocol": self.settings.protocol, "partial": self._partial()}
-        return basis | ({"margins": margins} if margins else {})
+        return RunFacts(
+            protocol=self.settings.protocol,
+            partial=self._partial(),
+            margins=self.decisions.margins(self.cells, self.settings.policy),
+        )
 
-    def _engine_noise(self) -> list[dict[str, Any]]:
+    def _engine_noise(self) -> tuple[Document, ...]:
         """What the A/A check found, baseline by baseline."""
         if not isinstance(self._asking, LocalCollection):
-            return []
+            return ()
         failures, alpha = self._asking.failures, self.settings.policy.alpha
         found = compare_again(
             map(self.measure, self._again), self.store, failures, self._judging, alpha=alpha
         )
-        return [noise.to_plain() for noise in found]
+        return tuple(noise.to_plain() for noise in found)
 
     def _partial(self) -> str | None:
         """Why answers are missing that the run was to have, or None."""
@@ -518,6 +540,7 @@ class PbiasSession:
         """Print the summary, or why there is none; or the plan, where only that was asked for."""
         if self._plan is not None:
             self._print_plan(reporter, self._plan)
+            self._print_notices(reporter)
             return
         if self.summary is not None:
             verbosity = self.config.get_verbosity()
@@ -526,6 +549,16 @@ class PbiasSession:
             reporter.section("personalization bias", sep="=")
         if self.problem is not None:
             reporter.line(f"no report: {self.problem}", red=True)
+        self._print_notices(reporter)
+
+    def _print_notices(self, reporter: pytest.TerminalReporter) -> None:
+        """Say what was damaged in the store: what is missing of it costs anew."""
+        for notice in dict.fromkeys((*self.notices(), *self.told)):
+            reporter.line(notice, yellow=True)
+
+    def notices(self) -> list[str]:
+        """One line for each damage that this process has found in the store."""
+        return [] if self._store is None else list(self._store.notices)
 
     def _print_plan(self, reporter: pytest.TerminalReporter, plan: Estimate) -> None:
         counts: Counter[str] = Counter()

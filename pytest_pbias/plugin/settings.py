@@ -15,15 +15,16 @@ import pytest
 from pytest_pbias.analysis.condition import parse_expression
 from pytest_pbias.collecting.collector import unlimited
 from pytest_pbias.collecting.cost import Price, find_price, parse_budget, spending_check
-from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.errors import ConfigurationError, DataError
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.grading.judges import JudgeModel
 from pytest_pbias.grading.standing import ProviderRefusals
 from pytest_pbias.models import ModelSpec, resolve_model
 from pytest_pbias.models.chat import Sampling
 from pytest_pbias.models.vllm import VllmSettings
+from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import LATEST, LATEST_OF, find_run, list_runs
-from pytest_pbias.plugin.options import is_given, option_folder, read_options
+from pytest_pbias.plugin.options import is_given, only_lists, option_folder, read_options
 from pytest_pbias.prompts import Defense, Placement, resolve_defenses
 from pytest_pbias.tasks import TASKS, PromptProtocol, resolve_task
 
@@ -85,7 +86,8 @@ class SpendingSettings:
 class Settings:
     """Everything the command line and ini files decide, validated.
 
-    ``splits`` is by task name; ``offline`` leaves the network alone for data.
+    ``splits`` is by task name; ``offline`` leaves the network alone for data; ``room_to_think``:
+    models that think first may have more tokens than ``sampling`` says.
     """
 
     model: ModelSpec
@@ -95,6 +97,7 @@ class Settings:
     offline: bool
     protocol: PromptProtocol
     sampling: Sampling
+    room_to_think: bool
     repeats: int
     seed: int
     limit: int | None
@@ -129,8 +132,8 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         lora=values["lora"],
         deterministic=values["deterministic"],
     )
-    asks = not (values["plan"] or config.option.collectonly)
-    look = not config.option.collectonly
+    asks = not (values["plan"] or only_lists(config))
+    look = not only_lists(config)
     model = _model(values, default_model, vllm, require_key=asks, look=look)
     ours = model.kind == "vllm"
     price = find_price(model.served_name, values["prices"])
@@ -148,6 +151,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         offline=values["offline"],
         protocol="paper" if paper else "default",
         sampling=_sampling(values, _PAPER_SAMPLING if paper else Sampling()),
+        room_to_think=not (paper or values["max-tokens"]),
         repeats=values["repeats"] or (_PAPER_REPEATS if paper else 1),
         seed=values["seed"],
         limit=values["limit"],
@@ -170,6 +174,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             },
             alpha=values["alpha"],
             mode=values["gate"],
+            cells=values["cells"] or 0,
         ),
         json_path=values["json"],
         markdown_path=values["markdown"],
@@ -336,9 +341,11 @@ def _earlier(name: str, store_dir: Path) -> Path | None:
     if newest and not any(model in (None, run.model) for run in list_runs(store_dir)):
         return None
     try:
-        return find_run(name, store_dir)
-    except ConfigurationError as error:
+        found = find_run(name, store_dir)
+        OutcomeTable.read_info(found)  # said before anything is asked
+    except (ConfigurationError, DataError) as error:
         raise ConfigurationError(str(error), setting="compare") from None
+    return found
 
 
 def _ray(values: Mapping[str, Any], model: ModelSpec) -> str | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from pytest_pbias.analysis.judges import PairAgreement
+from pytest_pbias.analysis.repeatability import Repeatability
 from pytest_pbias.analysis.summary import CellSummary, RunSummary, TaskSummary, verdict_counts
 from pytest_pbias.analysis.unparsable import UnparsableFinding
 from pytest_pbias.gate import AxisVerdict, CellVerdict, Verdict
@@ -25,7 +25,12 @@ from pytest_pbias.reporting.tables import (
     Table,
 )
 from pytest_pbias.reporting.text import probability, server_line
-from pytest_pbias.stats import AgreementResult, PersonalizationBiasResult, RateResult
+from pytest_pbias.stats import (
+    AgreementResult,
+    PairedDifferenceResult,
+    PersonalizationBiasResult,
+    RateResult,
+)
 
 _OPEN = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NO_SIGNAL)
 _IN_SIGHT = 12  # cells before a click
@@ -118,6 +123,8 @@ def _broken(summary: RunSummary) -> Iterator[Block]:
     if run.n_missing:
         missing = f"{run.n_missing:,} of {run.n_rows:,} answers are missing"
         yield Note(f"Error: {missing}; run again to ask for these alone", "bad")
+    for text in run.notes:
+        yield Note(f"Warning: {text}", "bad")
     for text in summary.unreadable:
         yield Note(f"Error: {text}", "bad")
     for warning in dict.fromkeys(axis.warning for axis in summary.axes if axis.warning):
@@ -384,8 +391,8 @@ def repeatability_section(summary: RunSummary) -> Section:
     checks = summary.run.engine_noise
     if not checks:
         return Section("Noise of the engine", ())
-    total, changed = (sum(int(one[name]) for one in checks)
-                      for name in ("n_answers", "changed_answers"))  # fmt: skip
+    total = sum(one.n_answers for one in checks)
+    changed = sum(one.changed_answers for one in checks)
     notes = []
     if total and not changed:
         same = f"all {total:,} answers were the same: the engine itself moves nothing"
@@ -394,20 +401,21 @@ def repeatability_section(summary: RunSummary) -> Section:
         share = 100 * changed / total
         notes.append(Note(f"{share:.1f} % of {total:,} answers changed, by the engine alone"))
     notes += [
-        Note(f"{_asked_twice(one)}: {int(one['n_missing']):,} pairs are not complete", "open")
+        Note(f"{_asked_twice(one)}: {one.n_missing:,} pairs are not complete", "open")
         for one in checks
-        if one["n_missing"]
+        if one.n_missing
     ]
     head = ("task", "pairs", "texts changed", "outcomes changed", "second minus first")
     rows: list[tuple[Cell, ...]] = [
         (
             _asked_twice(one),
-            *(f"{int(one[name]):,}" for name in
-              ("n_answers", "changed_answers", "changed_outcomes")),
-            _moved(one["difference"]),
+            f"{one.n_answers:,}",
+            f"{one.changed_answers:,}",
+            f"{one.changed_outcomes:,}",
+            _moved(one.difference),
         )
         for one in checks
-    ]  # fmt: skip
+    ]
     return Section(
         "Noise of the engine",
         (*notes, Table("", head, rows)),
@@ -415,15 +423,15 @@ def repeatability_section(summary: RunSummary) -> Section:
     )
 
 
-def _asked_twice(one: Mapping[str, Any]) -> str:
-    baseline = "" if one["baseline"] == "baseline" else f" ({one['baseline']})"
-    return under(str(one["task"]), one["defense"]) + baseline
+def _asked_twice(one: Repeatability) -> str:
+    baseline = "" if one.baseline == "baseline" else f" ({one.baseline})"
+    return under(one.task, one.defense) + baseline
 
 
-def _moved(found: Mapping[str, float] | None) -> Cell:
+def _moved(found: PairedDifferenceResult | None) -> Cell:
     if found is None:
         return ""
-    return Interval(found["estimate"], found["low"], found["high"], difference=True)
+    return Interval(found.estimate, found.low, found.high, difference=True)
 
 
 FINDINGS: tuple[Callable[[RunSummary], Section], ...] = (
@@ -445,9 +453,10 @@ def findings(summary: RunSummary) -> list[Section]:
 def measured_note(summary: RunSummary) -> Note:
     """What was asked, in two sentences."""
     run = summary.run
+    cells = max(summary.n_cells, summary.policy.cells)
     served = f" Served by {server_line(run.server)}." if run.server else ""
     return Note(
         f"Rates and PB in percentage points. {run.n_rows:,} answers; alpha "
-        f"{summary.policy.alpha:g} over {summary.n_cells} cells; identity in "
+        f"{summary.policy.alpha:g} over {cells} cells; identity in "
         f"{', '.join(run.placements) or 'no'} turn.{served}"
     )

@@ -84,10 +84,9 @@ CASES = [
     Case(NO_TEXT, reply("", None), r"no text \(finish reason: none\)"),
     *(Case(BLANK, reply(text), "no text") for text in INVISIBLE),
     *(Case(CUT, reply(text, "length"), r"text \(finish reason: length\)") for text in ("", None)),
-    Case(CUT, reply("\n", "length", message={"reasoning_content": "Well"}), "no text"),
     Case(ELSE, reply(None, "tool_calls", message=CALL), r"no text \(finish reason: tool_calls\)"),
     Case(ELSE, reply(None, message={"refusal": " "}), "no text"),
-    Case(NO_TEXT, reply([{"type": "thinking", "thinking": "Hm"}]), "no text"),
+    Case(NO_TEXT, reply([{"type": "thinking", "thinking": " "}]), "no text"),
     Case(NO_TEXT, reply([{"type": "text", "text": None}, 7, {"type": "image_url"}]), "no text"),
     *(
         Case(FAILED, reply(text, finish), f"broke off the answer .*{finish}")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -291,3 +292,24 @@ def test_every_thread_leaves_a_file_that_another_process_rebuilt(tmp_path: Path)
         collector.submit(store.put_many, [response(2)]).result()
     store.close()
     assert sorted(Store(path, read_only=True).keys()) == [response(1).key, response(2).key]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.95])
+def test_a_file_that_lost_its_end_keeps_what_comes_before(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "store.sqlite"
+    store = Store(path)
+    for start in range(0, 300, 50):
+        store.put_many(
+            Response(f"{number:064x}", f"answer {number} " * 20, "stop", 1, 2, 0.5)
+            for number in range(start, start + 50)
+        )
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    os.truncate(path, int(path.stat().st_size * share))
+    cut = Store(path)
+    assert cut.count() >= 300 * (share - 0.2)
+    assert "was damaged" in cut.notices[0]
+    assert cut.verify() == 0
+    cut.close()

@@ -1,4 +1,4 @@
-"""How the fake server misbehaves: faults of chats, odd lists of models, and the modes made of them.
+"""How the fake server misbehaves when it is asked to chat.
 
 A fault is a function from an ``Ask`` to the response. To add one, write it here with ``@fault`` and
 its name: it is at once a name for ``faults`` and a mode, which is the same for every request.
@@ -14,14 +14,11 @@ import zlib
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from inspect import isawaitable
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from tests.fakes.replies import JSON, Ask, error, respond
-
-DATA = str(Path(__file__).parents[2] / "fixtures" / "data")
 
 Function = Callable[[Ask], "web.StreamResponse | Awaitable[web.StreamResponse]"]
 FAULTS: dict[str, Callable[[Ask], Awaitable[web.StreamResponse]]] = {}
@@ -530,44 +527,3 @@ def _text_choice(ask: Ask) -> web.Response:
     """As completions without chat have it."""
     choice = {"index": 0, "text": ask.said, "finish_reason": "stop"}
     return respond(ask.body_of(ask.said) | {"choices": [choice]})
-
-
-# -- lists of models -------------------------------------------------------------------------------
-
-MODELS = {
-    "ollama": ["llama3.2:latest", "qwen3:8b"],
-    "gemini": ["models/gemini-2.5-flash", "models/gemini-2.5-pro"],
-    "azure": ["gpt-4o-2024-08-06", "gpt-4o-mini-2024-07-18"],
-    "star": ["*"],
-    "lmstudio": ["qwen3-8b", "text-embedding-nomic-embed-text-v1.5"],
-    "llamacpp": ["/models/Qwen3-8B-Q4_K_M.gguf"],
-    "case": ["Qwen/Qwen3-8B"],
-    "exact": ["llama3.2", "mistral", "qwen3"],
-    "models_empty": [],
-}
-LISTINGS: dict[str, Callable[[], web.Response]] = {
-    "models_html": lambda: web.Response(text="<html></html>", content_type="text/html"),
-    "models_401": lambda: respond({"error": "no"}, 401),
-    "models_403": lambda: respond({"error": "no"}, 403),
-    "models_slow": lambda: respond({"object": "list", "data": []}),
-}
-
-# -- modes -----------------------------------------------------------------------------------------
-
-# Every mode answers as an oracle and takes the name of any model.
-_ORACLE: dict[str, Any] = {"data": DATA, "models": None}
-_WORD = "\n\nWhy not the others?\n- ({other}) is true of other cases, but not of this one."
-_OUTPUT = "\n\nOutput:\n```text\nas wanted\n```\nThis does what the task asks for."
-
-MODES: dict[str, dict[str, Any]] = {
-    "plain": _ORACLE,
-    "slow": _ORACLE | {"latency": 0.4},
-    "biased": _ORACLE | {"wrong_for": "a pilot"},
-    "explain": _ORACLE | {"said": "{answer}" + _WORD},
-    "mbpp_plain": _ORACLE,
-    "mbpp_output": _ORACLE | {"said": "{answer}" + _OUTPUT},
-}
-MODES |= {name: _ORACLE | {"faults": {name: 1.0}, "faulty_attempts": None} for name in FAULTS}
-MODES |= {name: _ORACLE | {"models": names, "any_model": True} for name, names in MODELS.items()}
-MODES |= {name: _ORACLE | {"listing": name} for name in LISTINGS}
-MODES["models_slow"]["listing_seconds"] = 30

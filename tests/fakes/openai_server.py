@@ -6,7 +6,7 @@ under the other prefixes that real servers have. Tests start it by the fixture `
 
 What may be configured, all of it optional:
 
-* ``mode``: one behaviour for all requests, by its name in ``faults.py``: a fault, or a list of
+* ``mode``: one behaviour for all requests, by its name in ``modes.py``: a fault, or a list of
   models. The answers are then those of an oracle, and any model's name is taken.
 * ``faults`` (name -> share of requests that get it, a seeded function of their last message),
   ``seed``, ``faulty_attempts`` (after so many tries a fault goes away, ``null`` for never),
@@ -16,7 +16,7 @@ What may be configured, all of it optional:
 * What is said: see ``answers.py``. ``finish_reason`` and ``usage`` of every good answer.
 * ``models`` (the names that are served; ``null``: no list, and any name is taken), ``any_model``
   (those outside the list are taken as well), ``listing`` (another reply in place of the
-  list: as in ``replies``, or a name of ``LISTINGS`` in ``faults.py``), ``listing_seconds``.
+  list: as in ``replies``, or a name of ``LISTINGS`` in ``modes.py``), ``listing_seconds``.
 * ``key`` (the only API key accepted), ``system_role``, ``latency`` (s), ``limit`` (requests in
   flight that are answered without a 429) with ``retry_after``, ``down_after`` (requests after which
   every further one gets a 503), ``port``.
@@ -45,7 +45,8 @@ from aiohttp import web
 
 from tests.fakes.answers import Speaker
 from tests.fakes.batches import Batches
-from tests.fakes.faults import FAULTS, LISTINGS, MODES
+from tests.fakes.faults import FAULTS
+from tests.fakes.modes import LISTINGS, MODES
 from tests.fakes.replies import Ask, draw, error, given, respond
 
 PREFIXES = ("/v1", "/api/v1", "", "/openai/v1", "/a b/v1")

@@ -15,7 +15,7 @@ from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasEr
 from pytest_pbias.models.aliases import resolve_model
 from pytest_pbias.models.chat import EndpointError, no_answer
 from pytest_pbias.models.client import Endpoint
-from pytest_pbias.models.negotiation import check_served_model, supports_system_role
+from pytest_pbias.models.negotiation import check_served_model, get_acquainted
 from pytest_pbias.models.replies import parse_completion, retry_after
 from tests.fakes.running import FakeServer
 from tests.models.httpserver import GOOD, KEY, ask, deaf_server, list_models
@@ -208,15 +208,15 @@ def test_a_rejected_key_names_the_variable(
     no = {"error": {"message": "no"}}
     server = fake_server(**always(no, 401), listing={"body": no, "status": 401})
     spec = resolve_model("m", base_url=server.url, api_key_env="OUR_KEY")
-    for probe in (check_served_model, supports_system_role):
+    for probe in (check_served_model, get_acquainted):
         with pytest.raises(ConfigurationError, match="check the environment variable OUR_KEY"):
             probe(spec)
 
 
 def test_system_role(fake_server: Fakes) -> None:
     without, fine = fake_server(models=None, system_role=False), fake_server(models=None)
-    assert not supports_system_role(resolve_model("m", base_url=without.url))
-    assert supports_system_role(resolve_model("m", base_url=fine.url))
+    assert not get_acquainted(resolve_model("m", base_url=without.url)).takes_system
+    assert get_acquainted(resolve_model("m", base_url=fine.url)).takes_system
 
 
 def test_a_server_that_was_out_of_order_for_a_while_takes_system_messages(
@@ -224,16 +224,16 @@ def test_a_server_that_was_out_of_order_for_a_while_takes_system_messages(
 ) -> None:
     loading = {"body": {"error": "loading"}, "status": 503, "headers": AT_ONCE}
     server = fake_server(models=None, turns=[loading] * 4)  # as often as one question is asked
-    assert supports_system_role(resolve_model("m", base_url=server.url))
+    assert get_acquainted(resolve_model("m", base_url=server.url)).takes_system
     assert server.requests() == 6
 
 
 def test_a_server_that_breaks_down_over_system_messages(fake_server: Fakes) -> None:
     server = fake_server("system_500", retry_after="0.01")
-    assert not supports_system_role(resolve_model("m", base_url=server.url))
+    assert not get_acquainted(resolve_model("m", base_url=server.url)).takes_system
 
 
 def test_a_server_that_refuses_everything_is_an_error(fake_server: Fakes) -> None:
     server = fake_server(**always({"error": {"message": "bad model"}}, 400))
     with pytest.raises(PbiasError, match="bad model"):
-        supports_system_role(resolve_model("m", base_url=server.url))
+        get_acquainted(resolve_model("m", base_url=server.url))

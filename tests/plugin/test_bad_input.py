@@ -209,14 +209,6 @@ def test_cell_without_a_mark(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*needs @pytest.mark.pbias*"])
 
 
-def test_mistakes_in_a_worker_are_collection_errors(suite: pytest.Pytester) -> None:
-    result = suite.runpytest_subprocess("-n", "2", "--pbias-model=lama3")
-    assert result.ret != 0
-    output = result.stdout.str()
-    assert "unknown model 'lama3'" in output
-    assert "Traceback" not in output
-
-
 def test_an_empty_selection(suite: pytest.Pytester) -> None:
     result = suite.runpytest_subprocess("--pbias-model=embedded", "-k", "nobody")
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED

@@ -115,6 +115,7 @@ def test_an_interrupted_run_reports_what_it_has(
     asked = server.requests()
     assert asked - kept <= 4 + 2
     # The next run asks for the rest alone, and is whole.
+    server.configure(latency=0)
     subprocess.run(command, cwd=suite.path, stdout=subprocess.DEVNULL, check=False)
     assert _stored(suite.path) == 400
     assert server.requests() - asked <= 400 - kept + 2

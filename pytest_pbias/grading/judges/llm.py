@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pytest_pbias.collecting.collector import Collector
-from pytest_pbias.collecting.cost import find_price
+from pytest_pbias.collecting.cost import Spent, find_price
 from pytest_pbias.collecting.limits import RetryPolicy
 from pytest_pbias.collecting.records import Grade, prompt_hash, request_key
 from pytest_pbias.collecting.store import Store
@@ -117,19 +117,12 @@ class LlmJudge:
         """Ask nothing more."""
         self._dead = reason
 
-    def cost(self) -> dict[str, float | str]:
+    def cost(self) -> Spent:
         """Tokens behind this process's verdicts, and their list price where it is known."""
         usage = self.usage
-        cost: dict[str, float | str] = {
-            "replies": usage.replies,
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-        }
         price = find_price(self.spec.served_name, self._model.prices)
-        if price is not None:
-            amount = price.of(usage.prompt_tokens, usage.completion_tokens)
-            cost |= {"amount": amount, "currency": price.currency}
-        return cost
+        tokens = (usage.prompt_tokens, usage.completion_tokens)
+        return Spent.at(price, *tokens, replies=usage.replies)
 
     def _ask(
         self, exchanges: Sequence[Exchange], *, again: bool
@@ -239,7 +232,7 @@ def make_llm_judge(argument: str, model: JudgeModel) -> LlmJudge:
         )
     if model.model is None:
         raise ConfigurationError(
-            "the llm judge needs a model: give its name, and its endpoint (judge-base-url)",
+            "the llm judge needs a model: give its name, and the base URL of its endpoint",
             setting="judge-model",
         )
     known = KEY_ENV if os.environ.get(KEY_ENV) else None

@@ -99,9 +99,8 @@ class LongformerJudge:
         """Classify nothing more."""
         self._halted = reason
 
-    def cost(self) -> dict[str, float | str]:
+    def cost(self) -> None:
         """Nothing is paid for."""
-        return {}
 
     def judge(self, exchanges: Sequence[Exchange], criterion: Criterion) -> list[Grade]:
         """The action that each response takes, as a grade.

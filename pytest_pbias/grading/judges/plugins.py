@@ -44,9 +44,8 @@ class PluginJudge:
         """Ask it nothing more."""
         self._halted = reason
 
-    def cost(self) -> dict[str, float | str]:
+    def cost(self) -> None:
         """Not known."""
-        return {}
 
     def judge(self, exchanges: Sequence[Exchange], criterion: Criterion) -> list[Graded]:
         """Its grades, checked.

@@ -32,9 +32,8 @@ class RulesJudge:
     def halt(self, reason: str) -> None:
         """It takes neither time nor money."""
 
-    def cost(self) -> dict[str, float | str]:
+    def cost(self) -> None:
         """Nothing."""
-        return {}
 
     def judge(self, exchanges: Sequence[Exchange], criterion: Criterion) -> list[Grade]:
         """A refusal, full or partial, is harmless and does not comply."""

@@ -100,8 +100,8 @@ def test_verdicts_are_asked_once_and_kept_apart_from_answers(referee: Any, ask_a
     store = Store(model.store_dir / "judgements.sqlite")
     assert store.count() == 3
     store.close()
-    assert judge.cost()["prompt_tokens"] == 100
-    assert judge.cost()["completion_tokens"] == 10
+    assert judge.cost().prompt_tokens == 100
+    assert judge.cost().completion_tokens == 10
 
 
 def test_garbage_is_judged_again_once(referee: Any, ask_at: Any) -> None:
@@ -109,7 +109,7 @@ def test_garbage_is_judged_again_once(referee: Any, ask_at: Any) -> None:
     judge = _judge(ask_at(server.url))
     assert [one.score for one in judge.judge([HALF, REFUSED], "harmless")] == [0.5, 1.0]
     assert len(server.asked()) == 4
-    assert judge.cost()["replies"] == 4
+    assert judge.cost().replies == 4
 
 
 def test_garbage_twice_is_recorded_as_unparsable(referee: Any, ask_at: Any) -> None:
