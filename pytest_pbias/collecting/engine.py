@@ -164,6 +164,8 @@ class WholeEngine(EngineBase):
 
 _CHUNK = 512  # requests looked up in the store at once, and kept ready
 
+_MOST_LATER = 8192  # requests that wait for another try, before no fresh ones are drawn
+
 _TICK = 0.05
 
 T = TypeVar("T")
@@ -218,7 +220,9 @@ class Engine(EngineBase):
         # store is looked up there, so that memory does not grow with the plan.
         self._open: set[str] = set()
         self._given_up: set[str] = set()
-        self._ready: deque[ChatRequest | _Job] = deque()
+        self._ready: deque[ChatRequest] = deque()
+        self._due: deque[_Job] = deque()  # to be tried again, their wait being over
+        self._fresh_next = False
         self._later: list[tuple[float, int, _Job]] = []
         self._ticket = count()
         self._workers: set[asyncio.Task[None]] = set()
@@ -268,12 +272,12 @@ class Engine(EngineBase):
             await self._feed()
             now = time.monotonic()
             while self._later and self._later[0][0] <= now:
-                self._ready.appendleft(heapq.heappop(self._later)[2])
+                self._due.append(heapq.heappop(self._later)[2])
             if self._total is not None and not (
-                self._ready or self._later or self.active or len(self._outbox)
+                self._waiting or self._later or self.active or len(self._outbox)
             ):
                 return
-            if self._ready and self._asker is None:
+            if self._waiting and self._asker is None:
                 await self._connect_once()
             self._spawn(now)
             self._check_alive(now)
@@ -283,11 +287,7 @@ class Engine(EngineBase):
                     await self._wake.wait()
 
     async def _feed(self) -> None:
-        while (
-            self._total is None
-            and len(self._ready) < _CHUNK
-            and len(self._later) < 4 * self.limit.cap
-        ):
+        while self._total is None and len(self._ready) < _CHUNK and len(self._later) < _MOST_LATER:
             drawn = list(islice(self._requests, _CHUNK))
             if not drawn:
                 self._total = self._drawn
@@ -329,7 +329,7 @@ class Engine(EngineBase):
             self.stop()
 
     def _spawn(self, now: float) -> None:
-        while self._ready and self.active < self._target() and self._gate_open(now):
+        while self._waiting and self.active < self._target() and self._gate_open(now):
             job = self._take(now)
             self.active += 1
             task = asyncio.create_task(self._work(job))
@@ -343,9 +343,20 @@ class Engine(EngineBase):
     def _gate_open(self, now: float) -> bool:
         return now >= self.limit.paused_until and self._pace.wait(now) <= 0
 
+    @property
+    def _waiting(self) -> bool:
+        """Whether there is a request that may be asked now."""
+        return bool(self._ready or self._due)
+
     def _take(self, now: float) -> _Job:
-        ready = self._ready.popleft()
-        job = ready if isinstance(ready, _Job) else _Job(ready, now)
+        """The next request, of those tried before and of fresh ones in turn.
+
+        What always fails would otherwise keep the others from being asked, until not one answer
+        comes and the endpoint counts as dead.
+        """
+        self._fresh_next = bool(self._ready) and (self._fresh_next or not self._due)
+        job = _Job(self._ready.popleft(), now) if self._fresh_next else self._due.popleft()
+        self._fresh_next = not self._fresh_next
         self._pace.started(now, self._estimate(job.request))
         return job
 
@@ -366,7 +377,7 @@ class Engine(EngineBase):
                     self._wake.set()
                 if (
                     self.stopping
-                    or not self._ready
+                    or not self._waiting
                     or self.active > self._target()
                     or not self._gate_open(now)
                 ):

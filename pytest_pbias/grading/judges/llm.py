@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_pbias.collecting.collector import Collector
 from pytest_pbias.collecting.cost import Spent, find_price
+from pytest_pbias.collecting.limits import RetryPolicy
 from pytest_pbias.collecting.records import Grade, prompt_hash, request_key
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import ConfigurationError, PbiasError, StoreError
@@ -187,6 +188,7 @@ class LlmJudge:
             self._connect,
             concurrency=self._model.concurrency,
             breaker_seconds=self._model.patience,
+            policy=RetryPolicy(total=max(6 * self._model.patience, 1.5 * self._model.timeout)),
         )
         collector.start()
         try:

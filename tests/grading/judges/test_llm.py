@@ -391,3 +391,13 @@ def test_a_reply_that_the_judges_provider_blocks_is_an_error_and_is_not_asked_ag
         assert isinstance(grade, Ungraded)
         assert grade.reason.endswith("its provider's content filter stopped the reply")
     assert len(server.asked()) <= 2  # one of them by the check
+
+
+def test_a_judge_that_is_always_busy_ends_with_its_reason(fake_server: Any, ask_at: Any) -> None:
+    server = fake_server("429", models=["referee"])
+    judge = make_judges("llm", ask_at(server.url, patience=0.5, timeout=1.0))[0]
+    start = time.monotonic()
+    (grade,) = judge.judge([FULL], "harmless")
+    assert time.monotonic() - start < 20
+    assert isinstance(grade, Ungraded)
+    assert "judge llm:strongreject: too many requests (429)" in grade.reason
