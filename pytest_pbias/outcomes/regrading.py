@@ -182,13 +182,14 @@ def _regrade_task(
     standing = {
         n: standing_grade(task, str(responses[n]), finish[n] or "", provider_refusals)
         for n in replied
+        if n not in faults
     }
-    to_read = [n for n in replied if n not in faults and standing[n] is None]
+    to_read = [n for n, grade in standing.items() if grade is None]
     pairs = [(str(ids[n]), str(responses[n])) for n in to_read]
     first, *rest = graders
     read = dict(zip(to_read, _grade_distinct(first, pairs, part.items, store), strict=True))
     _check_judged(first, task, list(read.values()))
-    grades = {n: grade for n in replied if (grade := standing[n] or read.get(n)) is not None}
+    grades = {n: grade for n in replied if (grade := standing.get(n) or read.get(n)) is not None}
     broke = {
         n: f"{grade.reason}; the answer's key is {keys[n] or 'not noted'}"
         if grade.broke
