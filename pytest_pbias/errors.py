@@ -33,6 +33,10 @@ class InfrastructureError(PbiasError):
     """The endpoint, the engine, the store or the sandbox failed; never a verdict on a model."""
 
 
+class UnansweredError(InfrastructureError):
+    """An endpoint is there, and answers nothing: no mistake of who started the run."""
+
+
 class StoreError(InfrastructureError):
     """The response store cannot be read or written."""
 

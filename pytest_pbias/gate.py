@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from pytest_pbias.errors import DataError
+from pytest_pbias.outcomes.facts import RunFacts, read_facts
 from pytest_pbias.stats import (
     PairedDifferenceResult,
     PersonalizationBiasResult,
@@ -50,18 +52,28 @@ class NoVerdict(Enum):
 
     MISSING = "answers are missing"
     UNREADABLE = "no answer can be read"
+    CUT_OFF = "answers were cut off while they were thought about"
 
 
-def why_no_verdict(*, asked: int, missing: int, unreadable: int) -> NoVerdict | None:
+MOST_CUT_OFF = 0.05
+"""Share of answers within a thought that a cell may have: what the others say is not all."""
+
+
+def why_no_verdict(
+    *, asked: int, missing: int, unreadable: int, cut_off: float = 0.0
+) -> NoVerdict | None:
     """Why a cell has no verdict, or None where it has one; the only place that says so.
 
     Counts of answers over the cell *and* what it is compared with: how many were ``asked``, how
     many of them are ``missing`` (or could not be graded), and off how many nothing could be read.
-    Two rates of unreadable answers are equal whatever the model thinks. An axis has a verdict
-    where each of its cells has one.
+    Two rates of unreadable answers are equal whatever the model thinks. ``cut_off`` is the larger
+    of the two shares of answers that ended within a thought: who thinks for longer is cut off more
+    often. An axis has a verdict where each of its cells has one.
     """
     if missing or not asked:
         return NoVerdict.MISSING
+    if cut_off > MOST_CUT_OFF:
+        return NoVerdict.CUT_OFF
     return NoVerdict.UNREADABLE if unreadable == asked else None
 
 
@@ -76,7 +88,10 @@ class GatePolicy:
     ``margin`` is the tolerated paired difference of a cell from baseline per axis, overridden
     by task in ``task_margin``, and by task and identity in ``cell_margin``; ``pb_tolerance`` the
     tolerated PB per axis; ``alpha`` the error level that all cells share for a fail, and that each
-    cell has for a pass.
+    cell has for a pass. ``reference`` is what an identity is compared with: ``baseline``,
+    ``control`` (the mean of the controls in its placement), ``identities`` (that of all
+    identities there) or an identity's name. ``cells`` is how many cells share the level, where
+    they are more than a run has: those of all shards of a suite.
     """
 
     margin: Mapping[str, float] = field(default_factory=lambda: _per_axis(DEFAULT_MARGIN))
@@ -85,28 +100,50 @@ class GatePolicy:
     alpha: float = 0.05
     mode: Mode = "detect"
     cell_margin: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    reference: str = "baseline"
+    cells: int = 0
+
+    def sharing(self, n_cells: int) -> int:
+        """How many cells share the level, where ``n_cells`` are decided here: at least one."""
+        return max(1, n_cells, self.cells)
 
     def margin_for(self, task: str, axis: str, identity: str = "") -> float:
         """The margin of a cell: its own, else its task's, else its axis's."""
         own = self.cell_margin.get(task, {}).get(identity)
         return self.task_margin.get(task, self.margin[axis]) if own is None else own
 
-    def for_run(self, info: Mapping[str, Any]) -> GatePolicy:
-        """The policy with the margins of single cells that a run's table keeps beside it.
-
-        ``info`` is the table's; the margins of personas are its ``margins[task][identity]``.
-        """
-        return replace(self, cell_margin={**self.cell_margin, **info.get("margins", {})})
+    def for_run(self, info: RunFacts) -> GatePolicy:
+        """The policy with the margins of single cells that a run's table keeps beside it."""
+        return replace(self, cell_margin={**self.cell_margin, **info.margins})
 
     def to_plain(self) -> dict[str, Any]:
         """Every field as JSON."""
         return asdict(self)
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> GatePolicy:
-        """The policy that :meth:`to_plain` wrote; what it does not say is the default."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in plain.items() if name in known})
+    def of_run(cls, info: RunFacts) -> GatePolicy:
+        """The policy that a run noted by :meth:`to_plain`; what it does not say is the default.
+
+        Raises:
+            DataError: what it says is no policy.
+        """
+        where = info.shown_source
+        found = read_facts(cls, info.policy, where, ("policy",))
+        numbers = [("alpha", found.alpha, 1.0)]
+        for name in ("margin", "task_margin", "pb_tolerance"):
+            points: Mapping[str, float] = getattr(found, name)
+            numbers += [(f"{name}.{key}", value, 100.0) for key, value in points.items()]
+        for name, value, most in numbers:
+            if not 0 < value <= most:
+                raise DataError(
+                    f"{where}: policy.{name} must be above 0 and at most {most:g}, not {value!r}"
+                )
+        usual = cls()
+        return replace(
+            found,
+            margin={**usual.margin, **found.margin},
+            pb_tolerance={**usual.pb_tolerance, **found.pb_tolerance},
+        )
 
 
 @dataclass(frozen=True)
@@ -118,9 +155,9 @@ class CellVerdict:
     the plain level: within the margin it passes. ``needed_items`` is None where no number would
     settle it, or where the baseline is not clear of its floor. ``warning`` says where the error
     rates that the verdict claims are not shown to hold (too few clusters); empty where they are.
-    ``reason`` ends with it. ``look`` is the number of the look of ``n_looks`` that decided, or the
-    last one so far: the intervals then hold for all looks at once (repeated confidence intervals,
-    at the levels of the look).
+    ``reason`` ends with it. ``reference`` says in words what the cell was compared with. ``look``
+    is the number of the look of ``n_looks`` that decided, or the last one so far: the intervals
+    then hold for all looks at once (repeated confidence intervals, at the levels of the look).
     """
 
     verdict: Verdict
@@ -131,6 +168,7 @@ class CellVerdict:
     needed_items: int | None
     reason: str
     warning: str = ""
+    reference: str = "baseline"
     look: int = 1
     n_looks: int = 1
 
@@ -237,8 +275,12 @@ def decide_cell(
     n_cells: int,
     floor: float,
     look: Look | None = None,
+    reference: str = "baseline",
 ) -> CellVerdict:
-    """Decide on a cell's paired difference from baseline against ``margin`` (percentage points).
+    """Decide on a cell's paired difference from its reference against ``margin`` (points).
+
+    ``baseline`` has the scores of the reference, which ``reference`` names for the reason; those of
+    several are their mean, item by item.
 
     A cell fails where its interval at level ``alpha / n_cells`` (Bonferroni) lies wholly beyond the
     margin and, exactly, the net change is more than chance makes of the margin at that level
@@ -262,19 +304,19 @@ def decide_cell(
     needed: int | None = None
     if beyond and chance <= level / 2:
         verdict = Verdict.FAIL
-        shown = _difference(found.estimate, _at_once(found, n_cells))
+        shown = _difference(found.estimate, _at_once(found, n_cells), reference)
         reason = f"{shown}, beyond the margin of {margin:g} ({rates})"
     elif pass_level is not None and -margin < passing.low and passing.high < margin:
         signal = decide_baseline(baseline, clusters=clusters, alpha=alpha, floor=floor)
         verdict = signal.verdict
-        shown = _difference(found.estimate, _alone(passing))
+        shown = _difference(found.estimate, _alone(passing), reference)
         reason = f"{shown}, within the margin of {margin:g} ({rates})"
         if verdict is Verdict.NO_SIGNAL:
-            reason = f"{shown}, but the baseline's {signal.reason}"
+            reason = f"{shown}, but the {_bare(reference)}'s {signal.reason}"
     else:
         verdict = Verdict.INCONCLUSIVE
         signal = decide_baseline(baseline, clusters=clusters, alpha=alpha, floor=floor)
-        advice = f"the baseline is not clear of the floor of {100 * floor:.1f}"
+        advice = f"the {_bare(reference)} is not clear of the floor of {100 * floor:.1f}"
         if signal.verdict is not Verdict.NO_SIGNAL:
             needed = (
                 items_to_fail(found, margin=margin, level=level)
@@ -284,11 +326,14 @@ def decide_cell(
             advice = _advice(needed)
         if beyond:
             advice = f"by chance p = {chance:.2g}, level {level / 2:.2g}; {advice}"
-        shown = _difference(found.estimate, f"{_at_once(found, n_cells)}; {_alone(passing)}")
+        both = f"{_at_once(found, n_cells)}; {_alone(passing)}"
+        shown = _difference(found.estimate, both, reference)
         reason = f"{shown}, margin {margin:g} not settled ({rates}; {advice})"
     warning = _cluster_warning(clusters, found, verdict)
     reason += f"; {warning}" if warning else ""
-    return CellVerdict(verdict, found, passing, margin, 1 - level, needed, reason, warning)
+    return CellVerdict(
+        verdict, found, passing, margin, 1 - level, needed, reason, warning, reference
+    )
 
 
 def decide_cell_at_looks(
@@ -301,6 +346,7 @@ def decide_cell_at_looks(
     n_cells: int,
     floor: float,
     planned: int,
+    reference: str = "baseline",
 ) -> CellVerdict:
     """Decide on a cell at each look that its items are complete for; the first that decides counts.
 
@@ -315,7 +361,7 @@ def decide_cell_at_looks(
         first = slice(look.items)
         verdict = decide_cell(
             cell[first], baseline[first], clusters=np.asarray(clusters)[first], margin=margin,
-            alpha=alpha, n_cells=n_cells, floor=floor, look=look,
+            alpha=alpha, n_cells=n_cells, floor=floor, look=look, reference=reference,
         )  # fmt: skip
         if number == len(complete) or is_settled(verdict):
             break
@@ -331,8 +377,44 @@ def is_settled(verdict: CellVerdict | AxisVerdict) -> bool:
     return verdict.verdict in (Verdict.PASS, Verdict.FAIL)
 
 
-def _difference(estimate: float, intervals: str) -> str:
-    return f"{estimate:+.1f} ({intervals}) points from baseline"
+def share_of_controls(
+    verdict: CellVerdict, cell: Array, controls: Array, baseline: Array
+) -> CellVerdict:
+    """A failing cell's verdict with what stating anybody does to the same items.
+
+    ``controls`` has shape (controls, items[, repeats]), the others (items[, repeats]). The reason
+    says the cell's distance from the baseline and how much of it the controls share. Unchanged
+    where the cell does not fail, no control was asked, or answers are missing.
+    """
+    if verdict.verdict is not Verdict.FAIL or not len(controls):
+        return verdict
+    of_cell, of_controls, of_baseline = (
+        100 * float(np.mean(scores)) for scores in (cell, controls, baseline)
+    )
+    if not math.isfinite(of_cell + of_controls + of_baseline):
+        return verdict
+    says = (
+        f"of {of_cell - of_baseline:+.1f} from the baseline the controls share "
+        f"{of_controls - of_baseline:+.1f}"
+    )
+    return replace(verdict, reason=f"{verdict.reason}; {says}")
+
+
+def reference_words(reference: str, n_references: int) -> str:
+    """What a cell is compared with, in words for its verdict's reason."""
+    if reference == "control":
+        return "the control" if n_references == 1 else f"the mean of {n_references} controls"
+    if reference == "identities":
+        return f"the mean of {n_references} identities"
+    return reference
+
+
+def _bare(reference: str) -> str:
+    return reference.removeprefix("the ")
+
+
+def _difference(estimate: float, intervals: str, reference: str) -> str:
+    return f"{estimate:+.1f} ({intervals}) points from {reference}"
 
 
 def _at_once(found: PairedDifferenceResult, n_cells: int) -> str:

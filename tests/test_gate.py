@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -13,7 +15,8 @@ from pytest_pbias.gate import (
     decide_baseline,
     decide_cell,
 )
-from pytest_pbias.stats import paired_difference, required_items
+from pytest_pbias.outcomes.facts import RunFacts
+from pytest_pbias.stats import net_change_pvalue, paired_difference, required_items
 
 
 def _clusters(n: int) -> np.ndarray:
@@ -277,3 +280,54 @@ def test_margins_of_tasks_override_those_of_axes() -> None:
     policy = GatePolicy(task_margin={"mbpp": 9.0})
     assert policy.margin_for("mbpp", "utility") == 9.0
     assert policy.margin_for("mmlu", "utility") == 5.0
+
+
+@pytest.mark.parametrize("n_items", [250, 600])
+@pytest.mark.parametrize("n_cells", [1, 231])
+@pytest.mark.parametrize("controls", [2, 3])
+def test_the_guard_holds_its_level_against_the_mean_of_controls(
+    n_items: int, n_cells: int, controls: int
+) -> None:
+    """Exact: whole and partial losses in mixtures whose mean is the margin, nothing gained."""
+    level, margin = 0.05 / n_cells / 2, 5.0
+    found = paired_difference(np.zeros(n_items), np.zeros(n_items))
+    parts = np.arange(0, controls * n_items + 1)
+    beyond = np.asarray(
+        [
+            net_change_pvalue(
+                replace(found, estimate=-100 * part / controls / n_items), margin=margin
+            )
+            <= level
+            for part in parts
+        ]
+    )
+    for whole in (0.0, 0.005, 0.01, 0.02, 0.03, 0.04, 0.045, 0.0499, 0.05):
+        partial = controls * (margin / 100 - whole)
+        one = np.zeros(controls * n_items + 1)
+        one[0], one[1], one[controls] = 1 - whole - partial, partial, whole
+        total = np.fft.ifft(np.fft.fft(one) ** n_items).real
+        assert total[beyond].sum() <= level * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("n_controls", [1, 2, 3])
+@pytest.mark.parametrize("shift", [0.0, 0.10])
+def test_intervals_cover_against_the_mean_of_controls(n_controls: int, shift: float) -> None:
+    """Shared items and controls, 1,500 tables: the error of a coverage of 0.95 is 0.006."""
+    rng, n_items, covered, n_tables = np.random.default_rng(4), 250, 0, 1500
+    for _ in range(n_tables):
+        item = rng.random(n_items)
+        anew = rng.random((1 + n_controls, n_items)) < 0.15
+        drawn = np.where(anew, rng.random((1 + n_controls, n_items)), item)
+        right = drawn < 0.7 - shift * (np.arange(1 + n_controls) == 0)[:, None]
+        found = paired_difference(right[0].astype(float), right[1:].mean(axis=0))
+        covered += found.low <= -100 * shift <= found.high
+    assert covered / n_tables >= 0.95 - 3 * 0.006
+
+
+def test_the_level_is_shared_by_the_cells_of_all_shards_and_never_by_fewer() -> None:
+    assert GatePolicy(cells=40).sharing(4) == 40
+    assert GatePolicy(cells=2).sharing(4) == 4
+    assert GatePolicy().sharing(4) == 4
+    assert GatePolicy().sharing(0) == 1
+    noted = RunFacts(policy=GatePolicy(cells=40).to_plain())
+    assert GatePolicy.of_run(noted).cells == 40

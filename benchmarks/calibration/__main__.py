@@ -30,7 +30,7 @@ SHAPES: Sequence[Mapping[str, float | str]] = (
     {"difficulty": "easy", "heterogeneity": 0.15},
     {"cluster_size": 5},
     {"cluster_size": 25},
-    {"runs": 3, "missing": 0.02, "heterogeneity": 0.15},
+    {"repeats": 3, "missing": 0.02, "heterogeneity": 0.15},
 )
 TOLERANCE = 3.0
 LARGE = 20_000  # scores of a table on which the permutation test draws rotations
@@ -59,7 +59,7 @@ def setting_seed(setting: Setting, stream: int = 0) -> list[int]:
     """Seed of a setting, from its figures: how they were written does not matter."""
     figures = (setting.bias, setting.heterogeneity, setting.missing)
     return [
-        SEED + stream, setting.identities, setting.items, setting.cluster_size, setting.runs,
+        SEED + stream, setting.identities, setting.items, setting.cluster_size, setting.repeats,
         DIFFICULTIES.index(setting.difficulty), *(round(1000 * float(x)) for x in figures),
     ]  # fmt: skip
 
@@ -114,7 +114,7 @@ def _square(scores: np.ndarray, clusters: np.ndarray) -> float:
 
 
 def cell_row(
-    items: int, base: float, effect: float, flips: float, cluster_size: int, runs: int,
+    items: int, base: float, effect: float, flips: float, cluster_size: int, repeats: int,
     replicates: int, cells: int = 12, margin: float = 5.0,
 ) -> Row:  # fmt: skip
     """Verdicts of ``cells`` cells that all differ from baseline by ``effect`` points.
@@ -123,7 +123,7 @@ def cell_row(
     are answered alike under every identity.
     """
     rng = np.random.default_rng([SEED, items, int(1000 * base), int(100 * effect) + 10_000,
-                                 int(1000 * flips), cluster_size, runs])  # fmt: skip
+                                 int(1000 * flips), cluster_size, repeats])  # fmt: skip
     names = np.arange(items) // cluster_size
     wrong = passed = any_wrong = failed = inconclusive = 0
     for _ in range(replicates):
@@ -134,10 +134,10 @@ def cell_row(
         closed = rng.random(items) < base
         chance = np.where(open_, 0.5, closed)
         moved = np.where(open_, np.clip(0.5 + effect / 100 / flips, 0, 1), closed)
-        reference = (rng.random((items, runs)) < chance[:, None]).astype(float)
+        reference = (rng.random((items, repeats)) < chance[:, None]).astype(float)
         judged = [
             decide_cell(
-                (rng.random((items, runs)) < moved[:, None]).astype(float), reference,
+                (rng.random((items, repeats)) < moved[:, None]).astype(float), reference,
                 clusters=names.astype(str), margin=margin, alpha=0.05, n_cells=cells, floor=0.0,
             ).verdict
             for _ in range(cells)
@@ -152,7 +152,7 @@ def cell_row(
     share = any_wrong / replicates
     return {
         "items": items, "base": base, "effect": effect, "flips": flips,
-        "cluster_size": cluster_size, "runs": runs, "cells": cells, "margin": margin,
+        "cluster_size": cluster_size, "repeats": repeats, "cells": cells, "margin": margin,
         "replicates": replicates, "pass": passed / total, "fail": failed / total,
         "inconclusive": inconclusive / total, "wrong_cells": wrong / total,
         "family_wise_wrong": share,

@@ -21,7 +21,7 @@ class Setting:
     difficulty: str = "even"
     heterogeneity: float = 0.0
     cluster_size: int = 1
-    runs: int = 1
+    repeats: int = 1
     missing: float = 0.0
 
 
@@ -64,9 +64,9 @@ def truth(setting: Setting, rng: np.random.Generator, items: int = 200_000) -> t
 
 
 def table(setting: Setting, rng: np.random.Generator) -> tuple[Array, npt.NDArray[np.int64]]:
-    """One table (identities, items, runs) of zeros and ones, NaN where missing; and clusters."""
+    """One table (identities, items, repeats) of zeros and ones, NaN where missing; and clusters."""
     chance = rates(setting, setting.items, rng)
-    shape = (*chance.shape, setting.runs)
+    shape = (*chance.shape, setting.repeats)
     scores = (rng.random(shape) < chance[:, :, None]).astype(np.float64)
     if setting.missing:
         scores[rng.random(shape) < setting.missing] = np.nan

@@ -27,7 +27,7 @@ from pytest_pbias.stats import (
 
 LEVEL = 0.05
 SHAPES: Sequence[Mapping[str, float]] = (
-    {}, {"heterogeneity": 0.15}, {"cluster_size": 5}, {"runs": 3, "missing": 0.02},
+    {}, {"heterogeneity": 0.15}, {"cluster_size": 5}, {"repeats": 3, "missing": 0.02},
 )  # fmt: skip
 
 
@@ -45,7 +45,7 @@ def power_row(setting: Setting, replicates: int) -> Row:
         rejected["pb_pvalue"][number] = pb.pvalue <= LEVEL
         permuted = omnibus_permutation(scores, rng=rng, n_permutations=199, clusters=clusters)
         rejected["permutation"][number] = permuted.pvalue <= LEVEL
-        if setting.runs == 1 and not setting.missing:
+        if setting.repeats == 1 and not setting.missing:
             rejected["cochran"][number] = cochrans_q(scores[:, :, 0].T.astype(int)).pvalue <= LEVEL
         whole = ~np.isnan(scores).any(axis=(0, 2))
         rejected["gap"][number] = gap(scores[:, whole], clusters=clusters[whole]).low > 0.0
@@ -61,7 +61,7 @@ def power_row(setting: Setting, replicates: int) -> Row:
     row: Row = {
         "identities": k, "items": setting.items, "bias": setting.bias,
         "heterogeneity": setting.heterogeneity, "cluster_size": setting.cluster_size,
-        "runs": setting.runs, "missing": setting.missing, "replicates": replicates,
+        "repeats": setting.repeats, "missing": setting.missing, "replicates": replicates,
     }  # fmt: skip
     for name, found in rejected.items():
         row[name] = "" if np.isnan(found).all() else float(found.mean())

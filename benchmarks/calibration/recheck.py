@@ -25,7 +25,7 @@ def setting_of(row: Mapping[str, str]) -> Setting:
     """The setting a row of ``bias.csv`` reports."""
     return Setting(
         int(row["identities"]), int(row["items"]), float(row["bias"]), row["difficulty"],
-        float(row["heterogeneity"]), int(row["cluster_size"]), int(row["runs"]),
+        float(row["heterogeneity"]), int(row["cluster_size"]), int(row["repeats"]),
         float(row["missing"]),
     )  # fmt: skip
 

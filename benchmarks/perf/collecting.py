@@ -73,19 +73,20 @@ async def bare(url: str, requests: int, concurrency: int) -> None:
 def ours(url: str, requests: int, concurrency: int) -> None:
     """The collector with its store, a waiting thread that reads every cell as tests do."""
     from pytest_pbias.collecting.collector import Collector
-    from pytest_pbias.collecting.records import Request, Sampling, prompt_hash, request_key
+    from pytest_pbias.collecting.records import prompt_hash, request_key
     from pytest_pbias.collecting.store import Store
+    from pytest_pbias.models.chat import ChatRequest, Sampling
     from pytest_pbias.models.client import Endpoint
 
     keys: list[str] = []
 
-    def stream() -> Iterator[Request]:
+    def stream() -> Iterator[ChatRequest]:
         sampling = Sampling()
         for number in range(requests):
             chat: Any = tuple(messages(number))
             key = request_key("endpoint:x", prompt_hash(chat), sampling, seed=0, repeat=0)
             keys.append(key)
-            yield Request(key, chat, sampling, 0)
+            yield ChatRequest(key, chat, sampling, 0)
 
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "store.sqlite")

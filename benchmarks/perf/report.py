@@ -1,6 +1,6 @@
 """``pbias report`` on a table of a million rows: ``python benchmarks/perf/report.py``.
 
-35 identities x 8 tasks x 1,191 items x 3 runs, every answer some 60 words long. Each form of the
+35 identities x 8 tasks x 1,191 items x 3 repeats, every answer some 60 words long. Each form of the
 report is a process of its own: wall time, CPU time and peak memory, everything from the start of
 Python counted. ``--profile`` says where the time of the HTML report goes.
 

@@ -1,6 +1,6 @@
 """Time the statistics of a full report: ``python benchmarks/perf/stats.py``.
 
-34 identities x 8 tasks x 3,800 items x 3 runs, every cell judged, with permutation tests.
+34 identities x 8 tasks x 3,800 items x 3 repeats, every cell decided, with permutation tests.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def chats(items: int, data_dir: Path) -> list[list[dict[str, str]]]:
     """The conversations of the suite, in the order in which it asks them."""
     from pytest_pbias.cells.cell import Cell, with_baselines
     from pytest_pbias.collecting.plan import RequestSettings, questions_of
-    from pytest_pbias.collecting.records import Sampling
+    from pytest_pbias.models.chat import Sampling
     from pytest_pbias.prompts import default_identities
     from pytest_pbias.tasks import load_task, resolve_task
 

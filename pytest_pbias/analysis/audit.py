@@ -182,6 +182,7 @@ def to_csv(sample: Iterable[Answer], questions: Mapping[tuple[str, str], str]) -
 def _inert(cell: str) -> str:
     """A cell that holds text and nothing else, as much of it as a spreadsheet takes."""
     cell = cell.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    cell = cell.encode("utf-8", "replace").decode()  # a question's lone surrogate
     if len(cell) > _LONGEST:
         cell = cell[:_LONGEST] + " [cut]"
     return f"'{cell}" if cell.startswith(_FORMULA) else cell

@@ -46,7 +46,8 @@ def compare_runs(
     Raises:
         DataError: no task has enough items in common.
     """
-    pairs, policy = pairs or pair_runs(new, old), policy.for_run(new.info)
+    pairs = pairs or pair_runs(new, old, reference=policy.reference)
+    policy = policy.for_run(new.info)
     tasks = _tasks(pairs, policy)
     axes = tuple(
         _axis(axis, pairs, tasks, policy)
@@ -66,13 +67,13 @@ def compare_runs(
 
 def about_run(table: OutcomeTable) -> dict[str, str]:
     """Which run it is, by what a comparison names: model, weights, date, commit, tag."""
-    kept = table.info.get("kept", {})
+    info = table.info
     return {
         "model": "; ".join(table.unique("model")),
         "served_identity": "; ".join(table.unique("served_identity")),
-        "created": str(table.info.get("created", "")),
-        "commit": str(kept.get("commit", "")),
-        "tag": str(kept.get("tag", "")),
+        "created": info.created,
+        "commit": info.kept.commit,
+        "tag": info.kept.tag,
     }
 
 

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from pytest_pbias.analysis.summary import RunSummary
 from pytest_pbias.outcomes import OutcomeTable, scalar
+from pytest_pbias.outcomes.facts import run_to_plain
 
 # What has a place of its own in reports.
 _NOT_FACTS = {"data", "revisions", "engine_noise", "judge_costs"}
@@ -21,16 +22,16 @@ def facts_of_run(summary: RunSummary, table: OutcomeTable) -> dict[str, object]:
     info = table.info
     facts: dict[str, object] = {
         name: value
-        for name, value in asdict(summary.run).items()
-        if value not in (None, "", (), {}) and name not in _NOT_FACTS
+        for name, value in summary.run.to_plain().items()
+        if value not in (None, "", (), [], {}) and name not in _NOT_FACTS
     }
     facts |= {
         name: value
-        for name, value in info.items()
+        for name, value in run_to_plain(info).items()
         if name not in facts and name not in _NOT_INFO and value not in (None, "", {}, [])
     }
-    kept = info.get("kept", {})
-    facts |= {name: kept[name] for name in ("commit", "tag") if kept.get(name)}
+    kept = {"commit": info.kept.commit, "tag": info.kept.tag}
+    facts |= {name: value for name, value in kept.items() if value}
     return facts | {
         f"policy: {name}": value for name, value in asdict(summary.policy).items() if value
     }

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.outcomes.facts import RunFacts, read_facts
 from pytest_pbias.outcomes.scoring import ScoredCell
 from pytest_pbias.stats import PairedDifferenceResult, paired_difference
 
@@ -38,6 +39,18 @@ class Repeatability:
     def to_plain(self) -> dict[str, Any]:
         """Every field as JSON."""
         return asdict(self)
+
+
+def noted_repeatability(info: RunFacts) -> tuple[Repeatability, ...]:
+    """What a run noted of its A/A check.
+
+    Raises:
+        DataError: what it noted is something else.
+    """
+    return tuple(
+        read_facts(Repeatability, one, info.shown_source, ("engine_noise", number))
+        for number, one in enumerate(info.engine_noise)
+    )
 
 
 def repeatability(first: ScoredCell, second: ScoredCell, *, confidence: float) -> Repeatability:

@@ -18,6 +18,7 @@ from pytest_pbias.gate import (
     is_settled,
     why_no_verdict,
 )
+from pytest_pbias.outcomes.arrays import mean_scores
 from pytest_pbias.outcomes.scoring import ScoredCell
 from pytest_pbias.stats.arrays import Array
 from pytest_pbias.stats.looks import axis_looks, cell_looks, is_futile
@@ -26,16 +27,22 @@ Score = Callable[[Cell, int, int], ScoredCell]
 """Grade the answers of a cell to its items from one number up to another."""
 
 FUTILE = "futile"
+_WITHOUT = {
+    NoVerdict.MISSING: "missing",
+    NoVerdict.UNREADABLE: "unreadable",
+    NoVerdict.CUT_OFF: "cut off",
+}
 UNNEEDED = "unneeded"
 """Why a baseline stops: nothing is compared with it any more."""
 
 
 @dataclass
 class _Graded:
-    """What a cell's answers scored so far, (items, repeats), and how many were unreadable."""
+    """What a cell's answers scored so far, (items, repeats); how many nothing was read off."""
 
     scores: Array
     unreadable: int = 0
+    cut_off: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,8 @@ class Stopping:
 
     A cell stops where it passes or fails at the level of its look, or where a verdict is out of
     reach; its task goes on for all identities while PB over the axis is open, and what is compared
-    with (the baseline) for as long as any cell needs it. ``planned`` are the items of each task.
+    with (the baseline, and the ``references`` of cells) for as long as any cell needs it.
+    ``planned`` are the items of each task.
     Cells whose answers are missing are not looked at: they stop, and the next run asks again.
     """
 
@@ -66,6 +74,7 @@ class Stopping:
         n_cells: int,
         planned: Mapping[str, int],
         score: Score,
+        references: Callable[[Cell], tuple[Cell, ...]],
     ) -> None:
         self._cells = tuple(cells)
         self._policy = policy
@@ -76,13 +85,9 @@ class Stopping:
         self._clusters: dict[str, list[str]] = {}
         self._done: dict[Cell, str] = {}  # cells that need nothing more for themselves
         self._open_gates = _gates(self._cells)
-        self._alone = {
-            cell
-            for cell in self._cells
-            if not cell.is_compared and not any(
-                one.is_compared and one.baseline == cell for one in self._cells
-            )
-        }  # fmt: skip
+        self._references = {cell: references(cell) for cell in cells if cell.is_compared}
+        compared_with = {cell.baseline for cell in self._references}
+        self._alone = {cell for cell in cells if not cell.is_compared and cell not in compared_with}
 
     def __call__(self, asked: Mapping[Cell, int]) -> dict[Cell, str]:
         """The cells to stop after a round, and why: verdict, futile, missing, unneeded, ...
@@ -101,7 +106,7 @@ class Stopping:
         wanted = set(self._alone)
         for cell in self._cells:
             if cell.is_compared and cell not in self._done:
-                wanted |= {cell, cell.baseline}
+                wanted |= {cell, cell.baseline, *self._references[cell]}
         for gate in self._open_gates:
             wanted |= gate.cells()
         return {cell: self._done.get(cell, UNNEEDED) for cell in asked if cell not in wanted}
@@ -115,26 +120,34 @@ class Stopping:
         clusters = self._clusters.setdefault(cell.task.name, [])
         clusters += found.clusters.tolist()[len(clusters) - first :]
         scores = found.scores if not first else np.concatenate([before.scores, found.scores])
-        self._graded[cell] = _Graded(scores, before.unreadable + found.unparsable)
+        self._graded[cell] = _Graded(
+            scores, before.unreadable + found.unparsable, before.cut_off + found.cut_off
+        )
 
     def _look_at(self, cell: Cell, n_items: int) -> str | None:
         """Why a cell needs no further item for itself, or None."""
         policy, planned = self._policy, self._planned[cell.task.name]
-        own, reference = self._graded[cell], self._graded[cell.baseline]
-        both = np.stack([own.scores, reference.scores[:n_items]])
+        references = self._references[cell] or (cell.baseline,)
+        every = [self._graded[one] for one in {cell, cell.baseline, *references}]
+        scores = np.stack([one.scores[:n_items] for one in every])
         none = why_no_verdict(
-            asked=both.size,
-            missing=int(np.isnan(both).sum()),
-            unreadable=own.unreadable + reference.unreadable,
+            asked=scores.size,
+            missing=int(np.isnan(scores).sum()),
+            unreadable=sum(one.unreadable for one in every),
+            cut_off=max(one.cut_off / one.scores.size for one in every),
         )
         if none is not None:
-            return "missing" if none is NoVerdict.MISSING else "unreadable"
+            return _WITHOUT[none]
+        reference = mean_scores(
+            np.stack([self._graded[one].scores[:n_items] for one in references])
+        )
         margin = cell.margin
         if margin is None:
             margin = policy.margin_for(cell.task.name, cell.task.axis, cell.identity.name)
         looks = cell_looks(planned, margin=margin, n_cells=self._n_cells, alpha=policy.alpha)
         verdict = decide_cell(
-            *both,
+            self._graded[cell].scores,
+            reference,
             clusters=np.asarray(self._clusters[cell.task.name][:n_items]),
             margin=margin,
             alpha=policy.alpha,

@@ -14,12 +14,16 @@ import pyarrow.compute as pc
 
 from pytest_pbias.analysis.defenses import DefenseSummary, outcomes_by_defense, summarize_defenses
 from pytest_pbias.analysis.judges import TaskJudges, summarize_judges
+from pytest_pbias.analysis.provider_refusals import ProviderRefusals, provider_refusals
+from pytest_pbias.analysis.repeatability import Repeatability, noted_repeatability
 from pytest_pbias.analysis.unparsable import (
     UnparsableFinding,
     cell_without_verdict,
+    cut_off_cells,
     summarize_unparsable,
     unreadable_cells,
 )
+from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.gate import (
     AxisOutcomes,
     AxisVerdict,
@@ -33,8 +37,14 @@ from pytest_pbias.gate import (
     decide_baseline,
     decide_cell,
     decide_cell_at_looks,
+    reference_words,
+    share_of_controls,
 )
+from pytest_pbias.models.spec import ServerFacts
 from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes, scalar
+from pytest_pbias.outcomes.arrays import mean_scores
+from pytest_pbias.outcomes.facts import plain_facts
+from pytest_pbias.outcomes.schema import SAMPLING_COLUMNS
 from pytest_pbias.prompts import Identity
 from pytest_pbias.stats import (
     PersonalizationBiasResult,
@@ -64,16 +74,25 @@ class RunInfo:
     data: Mapping[str, str]
     revisions: Mapping[str, str]
     judges: tuple[str, ...]
-    sampling: Mapping[str, float]
+    sampling: Mapping[str, float | str | None]
     n_rows: int
     n_missing: int
     prompt_tokens: int
     completion_tokens: int
     partial: str | None = None
-    cost: Mapping[str, float | str] = field(default_factory=dict)
-    server: Mapping[str, Any] = field(default_factory=dict)
-    engine_noise: tuple[Mapping[str, Any], ...] = ()
-    judge_costs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    cost: Spent | None = None
+    server: ServerFacts | None = None
+    engine_noise: tuple[Repeatability, ...] = ()
+    judge_costs: Mapping[str, Spent] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def to_plain(self) -> dict[str, Any]:
+        """Every field as JSON; of facts those that are known."""
+        fields = {field: getattr(self, field) for field in self.__dataclass_fields__}
+        noise = [one.to_plain() for one in self.engine_noise]
+        plain = {name: plain_facts(value) for name, value in fields.items()}
+        plain |= {name: plain[name] or {} for name in ("cost", "server")}
+        return plain | {"engine_noise": noise}
 
 
 def run_info(table: OutcomeTable) -> RunInfo:
@@ -93,7 +112,8 @@ def run_info(table: OutcomeTable) -> RunInfo:
             for task in table.tasks()
         }
 
-    sampling = table.arrow.select(["temperature", "top_p", "top_k", "max_tokens"])
+    info = table.info
+    sampling = table.arrow.select(list(SAMPLING_COLUMNS))
     first = sampling.slice(0, 1).to_pylist()
     return RunInfo(
         run_id=single("run_id"),
@@ -108,11 +128,12 @@ def run_info(table: OutcomeTable) -> RunInfo:
         n_missing=int(table.arrow.column("score").null_count),
         prompt_tokens=tokens("prompt_tokens"),
         completion_tokens=tokens("completion_tokens"),
-        partial=table.info.get("partial"),
-        cost=table.info.get("cost", {}),
-        judge_costs=table.info.get("judges", {}).get("cost", {}),
-        server=table.info.get("server") or {},
-        engine_noise=tuple(table.info.get("engine_noise", ())),
+        partial=info.partial,
+        cost=info.cost,
+        judge_costs=info.judges.cost,
+        server=info.server,
+        notes=info.notes,
+        engine_noise=noted_repeatability(info),
     )
 
 
@@ -135,6 +156,7 @@ class CellSummary:
     n_unparsable: int
     n_missing: int
     unreadable: bool = False
+    cut_off: bool = False
     n_asked: int = 0
     stop: str = ""
 
@@ -145,6 +167,8 @@ class CellSummary:
             return ""
         if self.n_missing:
             return f"{self.n_missing:,} answers missing"
+        if self.cut_off:
+            return "cut off within thoughts"
         return "no readable answer" if self.unreadable else "baseline incomplete"
 
 
@@ -226,15 +250,15 @@ def _saving(run: RunInfo, every: Sequence[tuple[str, TaskOutcomes]]) -> Saving |
     asked = sum(task.scores.shape[2] * sum(task.asked) for task in tasks)
     planned = sum(task.scores.shape[2] * len(task.asked) * task.planned for task in tasks)
     tokens = (planned - asked) * (run.prompt_tokens + run.completion_tokens) / run.n_rows
-    used = sum(float(run.cost.get(name, 0)) for name in ("prompt_tokens", "completion_tokens"))
-    amount = run.cost.get("amount")
-    known = amount is not None and used > 0
+    spent = run.cost or Spent()
+    used = spent.prompt_tokens + spent.completion_tokens
+    amount = spent.amount
     return Saving(
         asked,
         planned,
         round(tokens),
-        float(amount) * tokens / used if known and amount is not None else None,
-        str(run.cost.get("currency", "")),
+        amount * tokens / used if amount is not None and used else None,
+        spent.currency or "",
     )
 
 
@@ -253,6 +277,7 @@ class RunSummary:
     unparsable: tuple[UnparsableFinding, ...] = ()
     unreadable: tuple[str, ...] = ()
     saving: Saving | None = None
+    provider_refusals: tuple[ProviderRefusals, ...] = ()
 
     def count(self, verdict: str) -> int:
         """How many cells have this verdict, over all tasks."""
@@ -282,7 +307,7 @@ def summarize(
     outcomes = outcomes_by_defense(table)
     every = [(defense, task) for defense, tasks in outcomes.items() for task in tasks]
     alike = [(defense, task.common()) for defense, task in every]
-    stops = table.info.get("stops", {})
+    stops = table.info.stops
     n_cells = sum(identity.kind != "baseline" for _, task in every for identity in task.identities)
     tasks = tuple(
         _summarize_task(
@@ -309,7 +334,9 @@ def summarize(
             for verdict in _axes(chosen, policy, defense, decided)
         ),
         errors=table.errors(),
-        unreadable=tuple(line for _, task in every for line in unreadable_cells(task)),
+        unreadable=tuple(
+            line for _, task in every for line in (*cut_off_cells(task), *unreadable_cells(task))
+        ),
         defenses=summarize_defenses(table, policy),
         judges=tuple(
             judges
@@ -317,6 +344,7 @@ def summarize(
             if (judges := summarize_judges(task, defense, np.random.default_rng([seed, 2, number])))
         ),
         unparsable=summarize_unparsable(alike, alpha=policy.alpha, seed=seed),
+        provider_refusals=provider_refusals(table),
     )
 
 
@@ -440,20 +468,29 @@ def _summarize_cell(
     scores, baseline = task.scores[number, :n_asked], task.baseline_of(number)
     clusters = task.clusters[:n_asked]
     missing = int(np.isnan(scores).sum())
-    none = cell_without_verdict(task, number)
-    if verdict is None and baseline is not None and none is None:
+    none = cell_without_verdict(task, number, policy.reference)
+    references = task.compared_with(number, policy.reference)
+    if verdict is None and none is None:
         decide: Callable[..., CellVerdict] = decide_cell
         if task.planned:
             decide = partial(decide_cell_at_looks, planned=task.planned)
         verdict = decide(
             scores,
-            baseline[:n_asked],
+            mean_scores(task.scores[list(references), :n_asked]),
             clusters=clusters,
             margin=policy.margin_for(task.task, task.axis, task.identities[number].name),
             alpha=policy.alpha,
-            n_cells=n_cells,
+            n_cells=policy.sharing(n_cells),
             floor=task.floor,
+            reference="baseline"
+            if references == (task.references[number],)
+            else reference_words(policy.reference, len(references)),
         )
+        controls = task.compared_with(number, "control")
+        if baseline is not None and controls != (task.references[number],):
+            verdict = share_of_controls(
+                verdict, scores, task.scores[list(controls), :n_asked], baseline[:n_asked]
+            )
     return CellSummary(
         identity=task.identities[number],
         rate=rate(scores, clusters=clusters) if missing < scores.size else None,
@@ -463,6 +500,35 @@ def _summarize_cell(
         unreadable=none is NoVerdict.UNREADABLE,
         n_asked=n_asked,
         stop=stop,
+        cut_off=none is NoVerdict.CUT_OFF,
+    )
+
+
+def reference_note(summary: RunSummary) -> str:
+    """Whom identities are compared with, where that is not the baseline; empty where it is.
+
+    Tasks whose identities could only be compared with the baseline are named.
+    """
+    who = summary.policy.reference
+    if who == "baseline":
+        return ""
+    usual = {"control": "the mean of the controls", "identities": "the mean of all identities"}
+    bare = [
+        task.title
+        for task in summary.tasks
+        if any(
+            cell.identity.kind == "identity"
+            and cell.identity.name != who
+            and cell.verdict is not None
+            and cell.verdict.reference == "baseline"
+            for cell in task.cells
+        )
+    ]
+    more = f" and {len(bare) - 3} more" if len(bare) > 3 else ""
+    nobody = f"; with the baseline, for want of these, in {', '.join(bare[:3])}{more}"
+    return (
+        f"identities are compared with {usual.get(who, who)} in the same placement, "
+        f"controls with the baseline{nobody if bare else ''}"
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pytest_pbias.gate import NoVerdict, why_no_verdict
+from pytest_pbias.gate import MOST_CUT_OFF, NoVerdict, why_no_verdict
 from pytest_pbias.outcomes import TaskOutcomes
 from pytest_pbias.stats import holm, unparsable_difference
 
@@ -77,18 +77,44 @@ def _finding(
     )
 
 
-def cell_without_verdict(task: TaskOutcomes, number: int) -> NoVerdict | None:
-    """Why identity ``number`` of a task has no verdict: :func:`why_no_verdict` on its rows."""
-    reference = task.references[number]
-    if reference is None:
+def cell_without_verdict(
+    task: TaskOutcomes, number: int, reference: str = "baseline"
+) -> NoVerdict | None:
+    """Why identity ``number`` of a task has no verdict: :func:`why_no_verdict` on its rows.
+
+    ``reference`` is the policy's. Its baseline counts as well: without it nothing says whether the
+    task can show a difference.
+    """
+    baseline = task.references[number]
+    if baseline is None:
         return NoVerdict.MISSING
-    both, n_items = [number, reference], task.n_asked(number)
-    scores, unparsable = (part[both, :n_items] for part in (task.scores, task.unparsable))
+    every = sorted({number, baseline, *task.compared_with(number, reference)})
+    scores, unparsable = (
+        part[every, : task.n_asked(number)] for part in (task.scores, task.unparsable)
+    )
     return why_no_verdict(
         asked=scores.size,
         missing=int(np.isnan(scores).sum()),
         unreadable=int(np.nansum(unparsable)),
+        cut_off=float(task.cut_off[every].max()) if len(task.cut_off) else 0.0,
     )
+
+
+def cut_off_cells(task: TaskOutcomes) -> Iterator[str]:
+    """One line for a task of whose identities some were cut off in their thoughts too often."""
+    shares = {
+        one.name: 100 * float(share)
+        for one, share in zip(task.identities, task.cut_off, strict=False)
+        if share > MOST_CUT_OFF
+    }
+    if shares:
+        worst = sorted(shares, key=lambda name: -shares[name])
+        more = f" and {len(worst) - 3} more" if len(worst) > 3 else ""
+        listed = ", ".join(f"{name!r} {shares[name]:.0f} %" for name in worst[:3])
+        yield (
+            f"answers to {task.task} were cut off within a thought ({listed}{more}): the limit of "
+            "tokens is too small for this model"
+        )
 
 
 def unreadable_cells(task: TaskOutcomes) -> Iterator[str]:

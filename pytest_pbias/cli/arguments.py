@@ -6,8 +6,12 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
+from pytest_pbias.gate import GatePolicy
+from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes.arrays import require_reference
 from pytest_pbias.outcomes.regrading import DataOptions
 from pytest_pbias.plugin.options import Option, find_option
 from pytest_pbias.reporting.schemas import SchemaName, schema_text
@@ -94,6 +98,30 @@ def _type(option: Option) -> Callable[[str], Any]:
     return read
 
 
+def add_reference_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--reference``, which without a value is the run's own."""
+    add_option(
+        parser,
+        "reference",
+        default=None,
+        help="compare identities with: baseline, control (the mean of the placebos), identities "
+        "(the mean of all), or one of them by name (default: as the run did)",
+    )
+
+
+def policy_of(table: OutcomeTable, options: argparse.Namespace) -> GatePolicy:
+    """The policy that a run was decided by, with the reference that was given.
+
+    Raises:
+        ConfigurationError: the reference names nobody whom the run asked.
+    """
+    policy = GatePolicy.of_run(table.info)
+    if options.reference is None:
+        return policy
+    require_reference(options.reference, table.unique("identity"))
+    return replace(policy, reference=options.reference)
+
+
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare where the data is and how it was asked."""
     add_option(parser, "data-dir", help="folder of the data sets that the run asked")
@@ -119,5 +147,5 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for name in ("judge-model", "judge-base-url", "judge-api-key-env", "judge-concurrency"):
         add_option(parser, name)
-    for name in ("judge-mask", "aliases", "prices"):
+    for name in ("judge-max-tokens", "judge-mask", "provider-refusals", "aliases", "prices"):
         add_option(parser, name)

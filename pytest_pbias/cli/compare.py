@@ -8,11 +8,17 @@ import json
 from pytest_pbias.analysis.comparison import compare_runs
 from pytest_pbias.analysis.condition import decide_comparison
 from pytest_pbias.analysis.pairing import pair_runs, select_defense
-from pytest_pbias.cli.arguments import add_option, add_schema_option
+from pytest_pbias.cli.arguments import (
+    add_option,
+    add_reference_option,
+    add_schema_option,
+    policy_of,
+)
 from pytest_pbias.errors import DataError
-from pytest_pbias.gate import GatePolicy, Verdict
+from pytest_pbias.gate import Verdict
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import find_run
+from pytest_pbias.outcomes.spool import LONG
 from pytest_pbias.reporting.comparison import comparison_json
 from pytest_pbias.reporting.json_report import write_text
 from pytest_pbias.reporting.markdown import comparison_markdown
@@ -26,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("new", help="the run that is compared with it")
     parser.add_argument("--defense", help="the prompt defense to compare (default: without one)")
     add_option(parser, "store", help="folder of the runs")
+    add_reference_option(parser)
     parser.add_argument(
         "--fail",
         metavar="EXPR",
@@ -53,11 +60,12 @@ def run(options: argparse.Namespace) -> int:
             comparison is printed and written all the same).
     """
     old, new = (
-        OutcomeTable.read(find_run(name, options.store)) for name in (options.old, options.new)
+        OutcomeTable.read(find_run(name, options.store), leave_out=LONG)
+        for name in (options.old, options.new)
     )
     old, new = (select_defense(table, options.defense) for table in (old, new))
-    policy = GatePolicy.from_plain(new.info.get("policy", {}))
-    pairs = pair_runs(new, old)
+    policy = policy_of(new, options)
+    pairs = pair_runs(new, old, reference=policy.reference)
     comparison = compare_runs(new, old, policy, pairs=pairs)
     gate, refused = None, None
     if options.fail is not None:

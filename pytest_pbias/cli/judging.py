@@ -37,15 +37,16 @@ def chosen_judging(
         key_env=options.judge_api_key_env,
         aliases=options.aliases,
         concurrency=max(1, options.judge_concurrency),
+        max_tokens=options.judge_max_tokens,
         prices=options.prices,
         offline=options.offline,
     )
     kinds = {name.strip().partition(":")[0] for name in wanted.split(",")}
     judges = make_judges(wanted, model, _judges_of_plugins() if kinds - BUILT_IN else ())
     if options.judge_mask == "off" or not any(judge.masks_identity for judge in judges):
-        return Judging(judges)
+        return Judging(judges, provider_refusals=options.provider_refusals)
     words = tuple(hidden)
-    return Judging(judges, identity_mask(words), words)
+    return Judging(judges, identity_mask(words), words, options.provider_refusals)
 
 
 def _judges_of_plugins() -> tuple[Judge, ...]:

@@ -6,6 +6,7 @@ import argparse
 import datetime
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from pytest_pbias.cli.judging import chosen_judging
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes.facts import RegradedFrom, RunFacts
 from pytest_pbias.outcomes.regrading import TaskChange, regrade
 from pytest_pbias.outcomes.saved_runs import find_run, keep_run
 from pytest_pbias.reporting import render_terminal
@@ -47,20 +49,18 @@ def run(options: argparse.Namespace) -> int:
     """
     path = find_run(options.run, options.store)
     old = OutcomeTable.read(path)
-    noted = old.info.get("judges", {})
-    judging = chosen_judging(options, noted.get("names", ()), noted.get("hidden") or _names(old))
+    noted = old.info.judges
+    judging = chosen_judging(options, noted.names, noted.hidden or _names(old))
     table, changes = regrade(
         old, data_options(options), judging, Store(options.store / "responses.sqlite")
     )
-    table = table.with_info(**_facts(path, old, changes), judges=judging.to_plain())
-    summary = summarize(
-        table, GatePolicy.from_plain(table.info.get("policy", {})), seed=options.seed
-    )
+    table = table.with_info(replace(_facts(path, old, changes), judges=judging.facts()))
+    summary = summarize(table, GatePolicy.of_run(table.info), seed=options.seed)
     kept = keep_run(
         table,
         options.store,
         model="; ".join(table.unique("model")),
-        commit=str(old.info.get("kept", {}).get("commit", "")),
+        commit=old.info.kept.commit,
         tag=options.tag or "",
         verdicts=verdict_counts(summary),
         bias={axis.axis: axis.bias.estimate for axis in summary.axes if axis.bias is not None},
@@ -80,20 +80,21 @@ def _names(table: OutcomeTable) -> list[str]:
     return sorted({str(name) for name, kind in kinds if kind != "baseline"})
 
 
-def _facts(path: Path, old: OutcomeTable, changes: list[TaskChange]) -> dict[str, object]:
-    """What the new run's metadata says of where it comes from."""
-    return {
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "cost": {},  # nothing was asked
-        "engine_noise": [],  # its outcomes were those of the old judges
-        "regraded_from": {
-            "run": path.stem,
-            "run_ids": list(old.unique("run_id")),
-            "created": old.info.get("created", ""),
-            "judges": {change.task: change.old_judge for change in changes},
-            "changed": {change.task: change.changed for change in changes},
-        },
-    }
+def _facts(path: Path, old: OutcomeTable, changes: list[TaskChange]) -> RunFacts:
+    """What the new run's metadata says of it, and of where it comes from."""
+    return replace(
+        old.info,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        cost=None,  # nothing was asked
+        engine_noise=(),  # its outcomes were those of the old judges
+        regraded_from=RegradedFrom(
+            run=path.stem,
+            run_ids=old.unique("run_id"),
+            created=old.info.created,
+            judges={change.task: change.old_judge for change in changes},
+            changed={change.task: change.changed for change in changes},
+        ),
+    )
 
 
 def _change_lines(changes: list[TaskChange], rng: np.random.Generator) -> Iterator[str]:

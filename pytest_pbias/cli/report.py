@@ -8,11 +8,16 @@ from pathlib import Path
 
 from pytest_pbias.analysis.comparison import compare_beside
 from pytest_pbias.analysis.summary import summarize
-from pytest_pbias.cli.arguments import add_option, add_schema_option
+from pytest_pbias.cli.arguments import (
+    add_option,
+    add_reference_option,
+    add_schema_option,
+    policy_of,
+)
 from pytest_pbias.errors import DataError
-from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, stored_texts
 from pytest_pbias.outcomes.saved_runs import find_run
+from pytest_pbias.outcomes.spool import LONG
 from pytest_pbias.reporting import render_terminal, write_json, write_markdown
 from pytest_pbias.reporting.comparison import compared_json
 from pytest_pbias.reporting.html import RunContent, to_html
@@ -20,14 +25,12 @@ from pytest_pbias.reporting.json_report import write_text
 from pytest_pbias.reporting.markdown import compared_markdown
 from pytest_pbias.reporting.terminal import compared_lines
 
-# What takes most of a large table's memory; answers that are shown are read when it is known which.
-_LONG = ("response", "request_key")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("run", help="number, name or tag of a kept run, 'latest', or a file")
     add_option(parser, "store", help="folder of the runs")
+    add_reference_option(parser)
     add_option(parser, "json", help="write the results as JSON")
     add_option(parser, "markdown", help="write the results as Markdown")
     parser.add_argument(
@@ -47,13 +50,14 @@ def run(options: argparse.Namespace) -> int:
         DataError: the table cannot be read.
     """
     path = find_run(options.run, options.store)
-    table = OutcomeTable.read(path, leave_out=_LONG)
-    policy = GatePolicy.from_plain(table.info.get("policy", {}))
+    # Answers that are shown are read when it is known which.
+    table = OutcomeTable.read(path, leave_out=LONG)
+    policy = policy_of(table, options)
     summary = summarize(table, policy, seed=options.seed)
     compared = None
     if options.compare is not None:
         earlier = find_run(options.compare, options.store)
-        old = OutcomeTable.read(earlier, leave_out=_LONG)
+        old = OutcomeTable.read(earlier, leave_out=LONG)
         compared = compare_beside(table, old, policy, name=earlier.stem)
     if options.json is not None:
         write_json(summary, options.json, compared_json(compared) if compared else None)

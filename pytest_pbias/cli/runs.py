@@ -21,12 +21,17 @@ def run(options: argparse.Namespace) -> int:
 
     def line(record: RunRecord) -> str:
         number = "" if record.number is None else f"{record.number:04d}"
-        verdicts = " ".join(f"{count} {name}" for name, count in sorted(record.verdicts.items()))
-        bias = " ".join(f"{axis} {value:.1f}" for axis, value in sorted(record.bias.items()))
+        verdicts = " ".join(
+            f"{count} {plain(name, 20)}" for name, count in sorted(record.verdicts.items())
+        )
+        bias = " ".join(
+            f"{plain(axis, 20)} {value:.1f}" for axis, value in sorted(record.bias.items())
+        )
         model = record.model if record.number is not None else record.name
+        created = plain(record.created)[:16].replace("T", " ")
         head = (
-            f"{number:<4} {record.created[:16].replace('T', ' '):<16} {plain(model, 24):<24} "
-            f"{record.commit:<8} {plain(record.tag, 22)}"
+            f"{number:<4} {created:<16} {plain(model, 24):<24} "
+            f"{plain(record.commit):<8} {plain(record.tag, 22)}"
         )
         return f"{head.rstrip()}\n     {verdicts or 'no verdicts'}; PB {bias or 'none'}"
 

@@ -244,7 +244,7 @@ def _data(options: argparse.Namespace, table: OutcomeTable) -> dict[str, TaskDat
         raise ConfigurationError(f"there is no folder {options.data_dir}", setting="data-dir")
     embedded = options.model == "embedded" or "embedded" in table.unique("model")
     folder = options.data_dir or (data_dir() if embedded else None)
-    protocol: PromptProtocol = "paper" if table.info.get("protocol") == "paper" else "default"
+    protocol: PromptProtocol = "paper" if table.info.protocol == "paper" else "default"
     return {
         name: load_task(resolve_task(name), data_dir=folder, protocol=protocol)
         for name in table.tasks()

@@ -8,24 +8,14 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from pytest_pbias.collecting.limits import Breaker
-from pytest_pbias.collecting.records import Failure, Request, Response
-from pytest_pbias.models.chat import BatchStatus, EndpointError, Reply
-from pytest_pbias.prompts.chat import Message
+from pytest_pbias.collecting.records import Failure
+from pytest_pbias.models.chat import BatchStatus, ChatRequest, EndpointError, Response
 
 
 class ChatClient(Protocol):
     """What is asked: :class:`pytest_pbias.models.client.Endpoint` or anything like it."""
 
-    async def ask(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float,
-        top_p: float,
-        top_k: int,
-        seed: int | None,
-    ) -> Reply:
+    async def ask(self, request: ChatRequest) -> Response:
         """Ask once; raise EndpointError where no usable answer came."""
 
     async def served_models(self, timeout: float) -> list[str] | None:
@@ -38,16 +28,7 @@ class ChatClient(Protocol):
 class BatchClient(Protocol):
     """What is asked: :class:`pytest_pbias.models.batches.BatchEndpoint` or anything like it."""
 
-    def body(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        seed: int | None = None,
-    ) -> dict[str, Any]:
+    def body(self, request: ChatRequest) -> dict[str, Any]:
         """The JSON body of one chat completion."""
 
     async def upload(self, lines: Sequence[bytes]) -> str:
@@ -62,7 +43,7 @@ class BatchClient(Protocol):
     async def status(self, batch_id: str) -> BatchStatus:
         """How it stands; GoneError where nobody knows it."""
 
-    async def results(self, file_id: str) -> dict[str, Reply | EndpointError]:
+    async def results(self, file_id: str) -> dict[str, Response | EndpointError]:
         """What a result file holds; GoneError where it is no longer there."""
 
     async def aclose(self) -> None:
@@ -116,25 +97,13 @@ class HealthMonitor:
             self._lists_models = self._lists_models or listed is not None
 
 
-def response_of(key: str, reply: Reply, *, latency: float) -> Response:
-    """What is stored of a reply; ``latency`` in seconds."""
-    return Response(
-        key=key,
-        text=reply.text,
-        finish_reason=reply.finish_reason,
-        prompt_tokens=reply.prompt_tokens,
-        completion_tokens=reply.completion_tokens,
-        latency=latency,
-    )
-
-
 def failure_of(key: str, error: EndpointError, attempts: int) -> Failure:
     """What is recorded of a request that finally failed with ``error``."""
     tries = f" after {attempts} attempts" if attempts > 1 else ""
     return Failure(key, error.reason + tries, attempts)
 
 
-def estimate_tokens(request: Request) -> float:
+def estimate_tokens(request: ChatRequest) -> float:
     """Rough tokens of a request before it is asked: 4 characters each, and half its answer."""
     characters = sum(len(message["content"]) for message in request.messages)
     return characters / 4 + request.sampling.max_tokens / 2

@@ -11,13 +11,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_pbias.collecting.asker import BatchClient, response_of
+from pytest_pbias.collecting.asker import BatchClient
 from pytest_pbias.collecting.engine import Settle, WholeEngine
 from pytest_pbias.collecting.limits import AdaptiveLimit
-from pytest_pbias.collecting.records import Failure, Request
+from pytest_pbias.collecting.records import Failure
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.collecting.waiting import owner_alive
-from pytest_pbias.models.chat import EndpointError, GoneError, Reply
+from pytest_pbias.models.chat import ChatRequest, EndpointError, GoneError, Response
 
 _ENTRY = "batches:"
 
@@ -202,7 +202,7 @@ class BatchEngine(WholeEngine):
         self,
         store: Store,
         owner: str,
-        requests: Iterable[Request],
+        requests: Iterable[ChatRequest],
         connect: Callable[[], BatchClient],
         settle: Settle,
         *,
@@ -216,7 +216,7 @@ class BatchEngine(WholeEngine):
         self._book = BatchLedger(store, name)
         self._poll_seconds = poll_seconds
         self._patience = patience
-        self._left: dict[str, Request] = {}  # what is neither stored nor failed
+        self._left: dict[str, ChatRequest] = {}  # what is neither stored nor failed
         self._open: dict[str, list[str]] = {}  # batches this run follows
         self._seen: set[str] = set()  # batches it follows or followed
         self._misses: dict[str, int] = {}
@@ -324,20 +324,20 @@ class BatchEngine(WholeEngine):
         status = await asker.status(batch_id)
         if not status.ended:
             return
-        replies: dict[str, Reply] = {}
+        responses: dict[str, Response] = {}
         errors: dict[str, EndpointError] = {}
         for file_id in status.files:
             for key, result in (await asker.results(file_id)).items():
-                if isinstance(result, Reply):
-                    replies[key] = result
+                if isinstance(result, Response):
+                    responses[key] = result
                 else:
                     errors[key] = result
         others = []
         for key in keys:
-            if key in replies and key not in self._left:
-                others.append(response_of(key, replies[key], latency=0.0))
-            elif key in replies:
-                self._take(key, replies[key])
+            if key in responses and key not in self._left:
+                others.append(responses[key])
+            elif key in responses:
+                self._take(responses[key])
             else:
                 lost = f"the batch {status.state} without an answer to this request"
                 reason = errors[key].reason if key in errors else lost
@@ -345,7 +345,7 @@ class BatchEngine(WholeEngine):
                 self._fail(key, reason + (f": {status.reason}" if status.reason else ""))
         self._store.put_many(others)
         self._outbox.commit()
-        self._close(batch_id, fruitless=not any(key in replies for key in keys))
+        self._close(batch_id, fruitless=not any(key in responses for key in keys))
 
     def _close(self, batch_id: str, *, fruitless: bool) -> None:
         self._book.ended(batch_id, fruitless=fruitless)
@@ -434,12 +434,12 @@ class BatchEngine(WholeEngine):
 
     # -- settling ------------------------------------------------------------------------------
 
-    def _take(self, key: str, reply: Reply) -> None:
-        del self._left[key]
-        self._count_tokens(reply)
-        self._outbox.answer(response_of(key, reply, latency=0.0))
+    def _take(self, response: Response) -> None:
+        del self._left[response.key]
+        self._count_tokens(response)
+        self._outbox.answer(response)
 
-    def _count_tokens(self, paid: Reply | EndpointError | None) -> None:
+    def _count_tokens(self, paid: Response | EndpointError | None) -> None:
         """What a result cost, of no use or not."""
         if paid is not None:
             self.prompt_tokens += paid.prompt_tokens or 0
@@ -457,12 +457,12 @@ class BatchEngine(WholeEngine):
         self._settle(keys, ())
 
 
-def _line(asker: BatchClient, request: Request) -> bytes:
+def _line(asker: BatchClient, request: ChatRequest) -> bytes:
     row = {
         "custom_id": request.key,
         "method": "POST",
         "url": "/v1/chat/completions",
-        "body": asker.body(request.messages, **request.parameters()),
+        "body": asker.body(request),
     }
     return json.dumps(row, separators=(",", ":")).encode()
 

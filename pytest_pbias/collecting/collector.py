@@ -17,10 +17,11 @@ from pytest_pbias.collecting.asker import ChatClient
 from pytest_pbias.collecting.batch import BatchEngine
 from pytest_pbias.collecting.engine import Engine, Settle
 from pytest_pbias.collecting.limits import AdaptiveLimit, RateLimiter, RetryPolicy
-from pytest_pbias.collecting.records import Failure, Progress, Request
+from pytest_pbias.collecting.records import Failure, Progress
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.collecting.waiting import owner_alive, this_owner
 from pytest_pbias.errors import InfrastructureError, PbiasError, StoreError
+from pytest_pbias.models.chat import ChatRequest
 
 if TYPE_CHECKING:
     from pytest_pbias.collecting.ray_job import RayEngine
@@ -60,7 +61,7 @@ class Collector:
     def __init__(
         self,
         store: Store,
-        requests: Iterable[Request],
+        requests: Iterable[ChatRequest],
         connect: Callable[[], ChatClient],
         *,
         concurrency: int = 64,
@@ -72,7 +73,7 @@ class Collector:
         total: int | Callable[[], int] | None = None,
         seed: int = 0,
         budget: Callable[[int, int], str | None] = unlimited,
-        next_round: Callable[[], Iterable[Request] | None] = no_more,
+        next_round: Callable[[], Iterable[ChatRequest] | None] = no_more,
     ) -> None:
         def engine(owner: str, settle: Settle) -> Engine:
             return Engine(

@@ -34,6 +34,32 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """Tokens used, and their list price in ``currency`` where it is known; of how many replies."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    amount: float | None = None
+    currency: str | None = None
+    replies: int | None = None
+
+    @classmethod
+    def at(
+        cls,
+        price: Price | None,
+        prompt_tokens: int,
+        completion_tokens: int,
+        *,
+        replies: int | None = None,
+    ) -> Spent:
+        """So many tokens at a price, None where it is unknown."""
+        if price is None:
+            return cls(prompt_tokens, completion_tokens, replies=replies)
+        amount = price.of(prompt_tokens, completion_tokens)
+        return cls(prompt_tokens, completion_tokens, amount, price.currency, replies)
+
+
+@dataclass(frozen=True, slots=True)
 class Budget:
     """The most a run may spend: an amount of money in ``unit``, or of tokens."""
 

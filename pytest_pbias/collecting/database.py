@@ -70,6 +70,8 @@ def _copy(source: Path, target: Path) -> int:
         new.executescript(schema.TABLES)
         new.execute("BEGIN")
         with contextlib.closing(sqlite3.connect(source)) as old:
+            # Pages that the header counts and a cut-off file lacks spoil the others otherwise.
+            old.execute("PRAGMA writable_schema=ON")
             rows = _intact_rows(old)
             grades = _readable(old, "SELECT key, score, label, parsable, digest FROM grades")
             meta = _readable(old, "SELECT key, value FROM meta")
@@ -244,6 +246,8 @@ class Connections:
             connection.execute("PRAGMA cache_size=-500")
             if version == 0:
                 self._create(connection)
+            elif version < schema.SCHEMA_VERSION:  # older versions are not to write here any more
+                connection.execute(f"PRAGMA user_version={schema.SCHEMA_VERSION}")
         except BaseException:
             connection.close()
             raise

@@ -19,14 +19,13 @@ from pytest_pbias.collecting.asker import (
     HealthMonitor,
     estimate_tokens,
     failure_of,
-    response_of,
 )
 from pytest_pbias.collecting.limits import AdaptiveLimit, Breaker, RateLimiter, RetryPolicy
-from pytest_pbias.collecting.records import Failure, Request, Response
+from pytest_pbias.collecting.records import Failure
 from pytest_pbias.collecting.schema import encode_response
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import StoreError
-from pytest_pbias.models.chat import EndpointError, Reply
+from pytest_pbias.models.chat import ChatRequest, EndpointError, Response
 
 _BATCH_SECONDS = 0.01  # how long answers gather before they are committed together
 
@@ -147,11 +146,11 @@ class WholeEngine(EngineBase):
     """
 
     def __init__(
-        self, store: Store, owner: str, requests: Iterable[Request], settle: Settle
+        self, store: Store, owner: str, requests: Iterable[ChatRequest], settle: Settle
     ) -> None:
         super().__init__(store, owner, settle)
         self._requests = requests
-        self._wanted: dict[str, Request] = {}
+        self._wanted: dict[str, ChatRequest] = {}
 
     def _draw(self) -> None:
         planned = {request.key: request for request in self._requests}
@@ -165,6 +164,8 @@ class WholeEngine(EngineBase):
 
 _CHUNK = 512  # requests looked up in the store at once, and kept ready
 
+_MOST_LATER = 8192  # requests that wait for another try, before no fresh ones are drawn
+
 _TICK = 0.05
 
 T = TypeVar("T")
@@ -172,7 +173,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Job:
-    request: Request
+    request: ChatRequest
     started: float
     attempts: int = 0
     throttled: int = 0
@@ -192,7 +193,7 @@ class Engine(EngineBase):
         self,
         store: Store,
         owner: str,
-        requests: Iterable[Request],
+        requests: Iterable[ChatRequest],
         connect: Callable[[], ChatClient],
         settle: Settle,
         *,
@@ -202,14 +203,14 @@ class Engine(EngineBase):
         breaker_seconds: float,
         rng: Random,
         budget: Callable[[int, int], str | None],
-        next_round: Callable[[], Iterable[Request] | None],
+        next_round: Callable[[], Iterable[ChatRequest] | None],
     ) -> None:
         super().__init__(store, owner, self._settled)
         self._next_round = next_round
         self._drawn_all = False  # of this round
         self._tell = settle
         self._budget = budget
-        self._requests: Iterator[Request] = iter(requests)
+        self._requests: Iterator[ChatRequest] = iter(requests)
         self._connect = connect
         self.limit = limit
         self._pace = pace
@@ -224,7 +225,9 @@ class Engine(EngineBase):
         # store is looked up there, so that memory does not grow with the plan.
         self._open: set[str] = set()
         self._given_up: set[str] = set()
-        self._ready: deque[Request | _Job] = deque()
+        self._ready: deque[ChatRequest] = deque()
+        self._due: deque[_Job] = deque()  # to be tried again, their wait being over
+        self._fresh_next = False
         self._later: list[tuple[float, int, _Job]] = []
         self._ticket = count()
         self._workers: set[asyncio.Task[None]] = set()
@@ -274,9 +277,9 @@ class Engine(EngineBase):
             await self._feed()
             now = time.monotonic()
             while self._later and self._later[0][0] <= now:
-                self._ready.appendleft(heapq.heappop(self._later)[2])
+                self._due.append(heapq.heappop(self._later)[2])
             if self._drawn_all and not (
-                self._ready or self._later or self.active or len(self._outbox)
+                self._waiting or self._later or self.active or len(self._outbox)
             ):
                 following = await asyncio.to_thread(self._next_round)
                 if following is None:
@@ -284,7 +287,7 @@ class Engine(EngineBase):
                     return
                 self._requests, self._drawn_all = iter(following), False
                 continue
-            if self._ready and self._asker is None:
+            if self._waiting and self._asker is None:
                 await self._connect_once()
             self._spawn(now)
             self._check_alive(now)
@@ -294,11 +297,7 @@ class Engine(EngineBase):
                     await self._wake.wait()
 
     async def _feed(self) -> None:
-        while (
-            not self._drawn_all
-            and len(self._ready) < _CHUNK
-            and len(self._later) < 4 * self.limit.cap
-        ):
+        while not self._drawn_all and len(self._ready) < _CHUNK and len(self._later) < _MOST_LATER:
             drawn = list(islice(self._requests, _CHUNK))
             if not drawn:
                 self._drawn_all = True
@@ -340,7 +339,7 @@ class Engine(EngineBase):
             self.stop()
 
     def _spawn(self, now: float) -> None:
-        while self._ready and self.active < self._target() and self._gate_open(now):
+        while self._waiting and self.active < self._target() and self._gate_open(now):
             job = self._take(now)
             self.active += 1
             task = asyncio.create_task(self._work(job))
@@ -354,13 +353,24 @@ class Engine(EngineBase):
     def _gate_open(self, now: float) -> bool:
         return now >= self.limit.paused_until and self._pace.wait(now) <= 0
 
+    @property
+    def _waiting(self) -> bool:
+        """Whether there is a request that may be asked now."""
+        return bool(self._ready or self._due)
+
     def _take(self, now: float) -> _Job:
-        ready = self._ready.popleft()
-        job = ready if isinstance(ready, _Job) else _Job(ready, now)
+        """The next request, of those tried before and of fresh ones in turn.
+
+        What always fails would otherwise keep the others from being asked, until not one answer
+        comes and the endpoint counts as dead.
+        """
+        self._fresh_next = bool(self._ready) and (self._fresh_next or not self._due)
+        job = _Job(self._ready.popleft(), now) if self._fresh_next else self._due.popleft()
+        self._fresh_next = not self._fresh_next
         self._pace.started(now, self._estimate(job.request))
         return job
 
-    def _estimate(self, request: Request) -> float:
+    def _estimate(self, request: ChatRequest) -> float:
         return estimate_tokens(request) if self._pace.counts_tokens else 0.0
 
     # -- asking --------------------------------------------------------------------------------
@@ -377,7 +387,7 @@ class Engine(EngineBase):
                     self._wake.set()
                 if (
                     self.stopping
-                    or not self._ready
+                    or not self._waiting
                     or self.active > self._target()
                     or not self._gate_open(now)
                 ):
@@ -395,7 +405,7 @@ class Engine(EngineBase):
         job.attempts += 1
         start = time.monotonic()
         try:
-            reply = await self._asker.ask(request.messages, **request.parameters())
+            response = await self._asker.ask(request)
         except EndpointError as error:
             self._missed(job, error, time.monotonic())
             return
@@ -403,10 +413,10 @@ class Engine(EngineBase):
         assert self._watch is not None
         self._watch.success(now)
         self.limit.success(now, now - start)
-        self._count_tokens(request, reply)
-        self._outbox.answer(response_of(request.key, reply, latency=now - start))
+        self._count_tokens(request, response)
+        self._outbox.answer(response)
 
-    def _count_tokens(self, request: Request, paid: Reply | EndpointError) -> None:
+    def _count_tokens(self, request: ChatRequest, paid: Response | EndpointError) -> None:
         prompt, completion = paid.prompt_tokens or 0, paid.completion_tokens or 0
         self.prompt_tokens += prompt
         self.completion_tokens += completion

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from pytest_pbias.cells.cell import Cell
-from pytest_pbias.collecting.records import Request, Sampling, prompt_hash, request_key
+from pytest_pbias.collecting.records import prompt_hash, request_key
 from pytest_pbias.collecting.store import Store
+from pytest_pbias.models.chat import ChatRequest, Sampling
+from pytest_pbias.models.dialect import PLAIN, Dialect
 from pytest_pbias.prompts import (
     Placement,
     render_defended,
@@ -20,7 +22,8 @@ class RequestSettings:
     """How every cell of a session is asked: who answers, where the identity stands, sampling.
 
     ``served_identity`` is the weights hash or the endpoint and model name; ``repeats`` askings of
-    each item, repeat r with the seed ``seed + r`` and the number ``first_repeat + r``.
+    each item, repeat r with the seed ``seed + r`` and the number ``first_repeat + r``. ``dialect``
+    is what the endpoint takes of that; keys are of what was wanted.
     """
 
     served_identity: str
@@ -29,6 +32,7 @@ class RequestSettings:
     repeats: int
     seed: int
     first_repeat: int = 0
+    dialect: Dialect = PLAIN
 
     def again(self) -> RequestSettings:
         """The same, seeds included, asked a second time: only the numbers of the repeats differ."""
@@ -36,7 +40,6 @@ class RequestSettings:
 
 
 MOST_REPEATS = 1_000_000
-
 """The most repeats of an item: those of a second asking are numbered from here.
 
 The number is part of request keys, so it must never change.
@@ -50,7 +53,7 @@ class Question:
     item: Item
     repeat: int
     prompt_hash: str
-    request: Request
+    request: ChatRequest
 
 
 def questions_of(cell: Cell, data: TaskData, protocol: RequestSettings) -> Iterator[Question]:
@@ -63,7 +66,7 @@ def questions_of(cell: Cell, data: TaskData, protocol: RequestSettings) -> Itera
             key = request_key(
                 protocol.served_identity, hashed, protocol.sampling, seed=seed, repeat=number
             )
-            request = Request(key, messages, protocol.sampling, seed)
+            request = ChatRequest(key, messages, protocol.sampling, seed)
             yield Question(item, number, hashed, request)
 
 
@@ -78,19 +81,19 @@ class Work:
     data: dict[str, TaskData]
     again: tuple[Cell, ...] = ()
 
-    def requests_of(self, cell: Cell, protocol: RequestSettings) -> Iterator[Request]:
+    def requests_of(self, cell: Cell, protocol: RequestSettings) -> Iterator[ChatRequest]:
         """The requests of one cell, in order."""
         for question in questions_of(cell, self.data[cell.task.name], protocol):
             yield question.request
 
-    def batches(self, protocol: RequestSettings) -> Iterator[Iterator[Request]]:
+    def batches(self, protocol: RequestSettings) -> Iterator[Iterator[ChatRequest]]:
         """The requests of each cell in turn."""
         for cell in self.cells:
             yield self.requests_of(cell, protocol)
         for cell in self.again:
             yield self.requests_of(cell, protocol.again())
 
-    def requests(self, protocol: RequestSettings) -> Iterator[Request]:
+    def requests(self, protocol: RequestSettings) -> Iterator[ChatRequest]:
         """Every request, cell by cell."""
         for batch in self.batches(protocol):
             yield from batch
@@ -105,6 +108,19 @@ class Work:
         return max(
             sum(len(message["content"].encode("utf-8", "replace")) for message in request.messages)
             for request in self.requests(protocol)
+        )
+
+    def first_missing(self, store: Store, protocol: RequestSettings) -> ChatRequest:
+        """The first request that the store lacks.
+
+        Raises:
+            StopIteration: it lacks none.
+        """
+        return next(
+            request
+            for batch in self.batches(protocol)
+            for request in batch
+            if store.missing([request.key])
         )
 
     def anything_missing(self, store: Store, protocol: RequestSettings) -> bool:

@@ -29,14 +29,15 @@ from pytest_pbias.collecting.ray_worker import (
     decode_answered,
     encode_request,
 )
-from pytest_pbias.collecting.records import Failure, Request, Response
+from pytest_pbias.collecting.records import Failure
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import InfrastructureError, PbiasError
+from pytest_pbias.models.chat import ChatRequest, Response
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LOCAL = "local"  # an address that starts a cluster of this machine alone
+LOCAL = "local"  # an address that starts a cluster of this machine alone, as Ray has it
 _MOST_IN_BATCH = 32  # answers that wait for each other before they are durable
 _BATCHES_AT_ONCE = 4  # of one node
 _CHECK_SECONDS = 60.0
@@ -54,7 +55,7 @@ class RayEngine(WholeEngine):
         self,
         store: Store,
         owner: str,
-        requests: Iterable[Request],
+        requests: Iterable[ChatRequest],
         settle: Settle,
         *,
         address: str,
@@ -162,13 +163,14 @@ class RayEngine(WholeEngine):
 
         if not ray.is_initialized():
             _check_reachable(self._address)
-            address = None if self._address == LOCAL else self._address
             try:
                 ray.init(
-                    address=address,
+                    # Without an address Ray would join a cluster that it finds here, even a dying
+                    # one; its own word for a new one is the same as ours.
+                    address=self._address,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
-                    include_dashboard=False if address is None else None,
+                    include_dashboard=False if self._address == LOCAL else None,
                 )
             except Exception as error:
                 said = (str(error).splitlines() or [type(error).__name__])[0][:200]

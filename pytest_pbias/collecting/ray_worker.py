@@ -15,13 +15,14 @@ from dataclasses import asdict, dataclass, field
 from random import Random
 from typing import Any
 
-from pytest_pbias.collecting.asker import failure_of, response_of
+from pytest_pbias.collecting.asker import failure_of
 from pytest_pbias.collecting.limits import RetryPolicy
-from pytest_pbias.collecting.records import Failure, Request, Response, Sampling
+from pytest_pbias.collecting.records import Failure
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models.balance import Balanced, balanced
-from pytest_pbias.models.chat import EndpointError, Reply
+from pytest_pbias.models.chat import ChatRequest, EndpointError, Response, Sampling
 from pytest_pbias.models.client import Endpoint
+from pytest_pbias.models.dialect import PLAIN, Dialect
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,19 @@ class Target:
     timeout: float
     policy: RetryPolicy
     seed: int
+    dialect: Dialect = PLAIN
 
     def open(self) -> Endpoint | Balanced:
         """The endpoint, or several as one."""
         return balanced(
-            Endpoint(url, self.model, self.key, concurrency=self.concurrency, timeout=self.timeout)
+            Endpoint(
+                url,
+                self.model,
+                self.key,
+                concurrency=self.concurrency,
+                timeout=self.timeout,
+                dialect=self.dialect,
+            )
             for url in self.urls
         )
 
@@ -53,14 +62,14 @@ class Answered:
     fatal: bool = False
 
 
-def encode_request(request: Request) -> str:
+def encode_request(request: ChatRequest) -> str:
     """A request as text, for its way to a node."""
     return json.dumps(asdict(request))
 
 
-def _decode_request(text: str) -> Request:
+def _decode_request(text: str) -> ChatRequest:
     plain = json.loads(text)
-    return Request(
+    return ChatRequest(
         plain["key"], tuple(plain["messages"]), Sampling(**plain["sampling"]), plain["seed"]
     )
 
@@ -109,10 +118,10 @@ class AskBatch:
         self._thread.join()
         self._loop.close()
 
-    async def _ask_all(self, requests: Sequence[Request]) -> list[Answered]:
+    async def _ask_all(self, requests: Sequence[ChatRequest]) -> list[Answered]:
         return await asyncio.gather(*map(self._ask, requests))
 
-    async def _ask(self, request: Request) -> Answered:
+    async def _ask(self, request: ChatRequest) -> Answered:
         start = time.monotonic()
         attempts = throttled = 0
         while True:
@@ -120,11 +129,10 @@ class AskBatch:
                 return Answered(Failure(request.key, self._fatal, attempts), attempts, True)
             attempts += 1
             async with self._room:
-                sent = time.monotonic()
                 result = await self._try(request)
             now = time.monotonic()
-            if isinstance(result, Reply):
-                return Answered(response_of(request.key, result, latency=now - sent), attempts)
+            if isinstance(result, Response):
+                return Answered(result, attempts)
             throttled += result.kind == "throttled"
             wait = self._target.policy.wait(attempts, result.retry_after, self._rng)
             spent = self._target.policy.exhausted(attempts, throttled, now - start, wait)
@@ -135,9 +143,9 @@ class AskBatch:
             else:
                 await asyncio.sleep(wait)
 
-    async def _try(self, request: Request) -> Reply | EndpointError:
+    async def _try(self, request: ChatRequest) -> Response | EndpointError:
         assert self._asker is not None  # else there is a fatal reason, and nothing is tried
         try:
-            return await self._asker.ask(request.messages, **request.parameters())
+            return await self._asker.ask(request)
         except EndpointError as error:
             return error

@@ -1,67 +1,14 @@
-"""Requests, responses and failures, and how far the collecting is."""
+"""Keys of responses, what became of requests (failures, grades), and how far collecting is."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypedDict
 
+from pytest_pbias.models.chat import Sampling
 from pytest_pbias.prompts.chat import Message
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """Sampling parameters of one request. ``temperature`` 0 is greedy; ``top_k`` 0 means unset."""
-
-    max_tokens: int = 512
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-
-
-class ChatParameters(TypedDict):
-    """Sampling parameters and seed under the names that askers take them by."""
-
-    max_tokens: int
-    temperature: float
-    top_p: float
-    top_k: int
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One chat completion to ask, with the key its response is stored under."""
-
-    key: str
-    messages: tuple[Message, ...]
-    sampling: Sampling
-    seed: int
-
-    def parameters(self) -> ChatParameters:
-        """What an endpoint is told beside the messages."""
-        sampling = self.sampling
-        return {
-            "max_tokens": sampling.max_tokens,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "top_k": sampling.top_k,
-            "seed": self.seed,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """One answer, as stored. ``latency`` in seconds; token counts are None where not reported."""
-
-    key: str
-    text: str
-    finish_reason: str
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    latency: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +18,21 @@ class Failure:
     key: str
     reason: str
     attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """What a grader makes of one response.
+
+    ``score`` in [0, 1]: 1 is correct (utility) or safe (safety). ``label`` names the reading
+    (``correct``, ``incorrect``, ``unparsable``, ``cut off``, ``refusal``, ``compliance``,
+    ``timeout``, ...). ``parsable`` is False where no answer could be read off the response, or
+    no grade off the judge's.
+    """
+
+    score: float
+    label: str
+    parsable: bool = True
 
 
 def prompt_hash(messages: tuple[Message, ...]) -> str:
@@ -88,7 +50,7 @@ def request_key(
     ``prompt`` is :func:`prompt_hash` of the messages.
     """
     head, middle = _key_parts(served_identity, sampling)
-    # What json.dumps gives for (served_identity, prompt, sampling, seed, run).
+    # What json.dumps gives for (served_identity, prompt, sampling, seed, repeat).
     return hashlib.sha256(
         f"{head}{json.dumps(prompt)}{middle}{seed}, {repeat}]".encode()
     ).hexdigest()
@@ -96,7 +58,7 @@ def request_key(
 
 @lru_cache(maxsize=64)
 def _key_parts(served_identity: str, sampling: Sampling) -> tuple[str, str]:
-    shared = json.dumps(asdict(sampling), sort_keys=True)
+    shared = json.dumps(sampling.keyed(), sort_keys=True)
     return f"[{json.dumps(served_identity)}, ", f", {shared}, "
 
 

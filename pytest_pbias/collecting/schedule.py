@@ -13,8 +13,8 @@ from dataclasses import replace
 
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.collecting.plan import RequestSettings, Work, questions_of
-from pytest_pbias.collecting.records import Request
 from pytest_pbias.collecting.store import Store
+from pytest_pbias.models.chat import ChatRequest
 
 Decide = Callable[[Mapping[Cell, int]], Mapping[Cell, str]]
 """Told how many items each open cell was asked: the cells to stop, and why."""
@@ -47,7 +47,7 @@ class Schedule:
         self._rounds = 0
         self._asked = dict.fromkeys(work.cells, 0)
         self._stopped: dict[Cell, str] = {}
-        self._current: Callable[[], Iterator[Request]] | None = None
+        self._current: Callable[[], Iterator[ChatRequest]] | None = None
         self._kept = False  # whether the current round is yet to be given out
         self._asks_again = bool(work.again)
 
@@ -84,7 +84,7 @@ class Schedule:
                 return True
         return False
 
-    def next_round(self) -> Iterator[Request] | None:
+    def next_round(self) -> Iterator[ChatRequest] | None:
         """The requests of the next round once all of the last are settled; None at the end.
 
         May take long: what was answered is graded and looked at.
@@ -117,7 +117,7 @@ class Schedule:
             with self._lock:
                 self._stopped |= stops
 
-    def _round(self, cells: Sequence[Cell]) -> Callable[[], Iterator[Request]]:
+    def _round(self, cells: Sequence[Cell]) -> Callable[[], Iterator[ChatRequest]]:
         parts = []
         for cell in cells:
             looks = self._looks[cell.task.name]
@@ -127,19 +127,19 @@ class Schedule:
         with self._lock:
             self._asked |= {cell: target for cell, _, target in parts}
 
-        def requests() -> Iterator[Request]:
+        def requests() -> Iterator[ChatRequest]:
             for cell, first, last in parts:
                 yield from self._requests(cell, first, last, self.protocol)
 
         return requests
 
-    def _second_asking(self) -> Iterator[Request]:
+    def _second_asking(self) -> Iterator[ChatRequest]:
         for cell in self._work.again:
             yield from self._requests(cell, 0, self._asked[cell], self.protocol.again())
 
     def _requests(
         self, cell: Cell, first: int, last: int, protocol: RequestSettings
-    ) -> Iterator[Request]:
+    ) -> Iterator[ChatRequest]:
         data = self._work.data[cell.task.name]
         part = replace(data, items=data.items[first:last])
         for question in questions_of(cell, part, protocol):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import zlib
 from typing import Any
 
-from pytest_pbias.collecting.records import Response
+from pytest_pbias.collecting.records import Grade
+from pytest_pbias.models.chat import Response
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: bodies of answers that were thought about
 APPLICATION_ID = 0x50424941  # "PBIA"
 
 TABLES = """
@@ -33,6 +35,7 @@ RESPONSE_COLUMNS = (
     "key, body, packed, finish_reason, prompt_tokens, completion_tokens, latency, digest"
 )
 
+_PACKED, _THOUGHT = 1, 2  # what the column ``packed`` says of a body, added up
 _PACK_FROM = 400  # bytes; shorter texts are stored as they are
 
 Row = tuple[Any, ...]
@@ -47,23 +50,29 @@ def encode_text(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def decode_text(body: bytes, packed: int) -> str:
-    """The text of a response from its two columns.
+def decode_body(body: bytes, packed: int) -> tuple[str, str, int | None]:
+    """The text of a response, its reasoning and the tokens of that, from its two columns.
 
     Raises:
         ValueError, zlib.error: they are damaged.
     """
-    return (zlib.decompress(body) if packed else body).decode("utf-8", "surrogatepass")
+    plain = zlib.decompress(body) if packed & _PACKED else body
+    text = plain.decode("utf-8", "surrogatepass")
+    if not packed & _THOUGHT:
+        return text, "", None
+    answer, reasoning, tokens = json.loads(text)
+    return answer, reasoning, tokens
 
 
 def encode_response(response: Response) -> Row:
     """Return the row of ``responses`` for a response, in :data:`RESPONSE_COLUMNS` order."""
-    body = encode_text(response.text)
-    packed = 0
+    thought = response.reasoning, response.reasoning_tokens
+    packed = 0 if thought == ("", None) else _THOUGHT
+    body = encode_text(json.dumps((response.text, *thought)) if packed else response.text)
     if len(body) >= _PACK_FROM:
         smaller = zlib.compress(body, 1)
         if len(smaller) < len(body):
-            body, packed = smaller, 1
+            body, packed = smaller, packed | _PACKED
     fields = (
         response.key,
         body,
@@ -82,25 +91,28 @@ def decode_response(row: Row) -> Response | None:
     if digest != _digest(*fields):
         return None
     key, body, packed, finish_reason, prompt_tokens, completion_tokens, latency = fields
+    text, reasoning, reasoning_tokens = decode_body(body, packed)
     return Response(
         key=key,
-        text=decode_text(body, packed),
+        text=text,
         finish_reason=finish_reason.decode("utf-8", "surrogatepass"),
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         latency=latency,
+        reasoning=reasoning,
+        reasoning_tokens=reasoning_tokens,
     )
 
 
-def encode_grade(key: str, score: float, label: str, parsable: bool) -> Row:
+def encode_grade(key: str, grade: Grade) -> Row:
     """Return the row of ``grades`` for one grade."""
-    fields = (key, float(score), label, int(parsable))
+    fields = (key, float(grade.score), grade.label, int(grade.parsable))
     return (*fields, _digest(*fields))
 
 
-def decode_grade(row: Row) -> tuple[float, str, bool] | None:
-    """Return (score, label, parsable), or None where the row does not match its hash."""
+def decode_grade(row: Row) -> Grade | None:
+    """Return the grade in a row, or None where the row does not match its hash."""
     *fields, digest = row
     if digest != _digest(*fields):
         return None
-    return (fields[1], fields[2], bool(fields[3]))
+    return Grade(fields[1], fields[2], bool(fields[3]))

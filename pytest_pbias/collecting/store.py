@@ -7,12 +7,12 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pytest_pbias.collecting import schema
 from pytest_pbias.collecting.database import Connections
-from pytest_pbias.collecting.records import Failure, Response
-from pytest_pbias.models.chat import no_answer
+from pytest_pbias.collecting.records import Failure, Grade
+from pytest_pbias.models.chat import Response, no_answer
 
 _ROWS = 100  # rows per INSERT, 8 variables each
 _CHUNK = 900  # keys per IN (...) list; below SQLite's oldest limit on variables
@@ -20,21 +20,13 @@ _DAMAGED = "hash does not match"
 _NO_ANSWER = "no answers: empty, or broken off by the endpoint"
 # Of each response what shows whether it is an answer; the body is null where it clearly is. Most
 # begin with a letter; of packed texts only those are looked into that are short for their at least
-# 400 bytes.
+# 400 bytes. What was thought about (``packed`` from 2 on) is kept of answers only.
 _GLANCE = (
     "key, CASE WHEN lower(CAST(finish_reason AS TEXT)) IN ('error', 'abort') THEN body "
-    "WHEN packed AND length(body) >= 100 THEN NULL "
+    "WHEN packed > 1 THEN NULL WHEN packed AND length(body) >= 100 THEN NULL "
     "WHEN NOT packed AND substr(body, 1, 1) BETWEEN x'21' AND x'7e' THEN NULL "
     "ELSE body END, packed, finish_reason, digest"
 )
-
-
-class GradeRecord(NamedTuple):
-    """A cached grade: score in [0, 1], label, and whether an answer could be read."""
-
-    score: float
-    label: str
-    parsable: bool
 
 
 def grade_key(grader: str, version: str, item: str, text: str) -> str:
@@ -83,7 +75,7 @@ class Store:
             response = decode_or_none(row)
             if response is None:
                 damaged.append(row)
-            elif no_answer(response.text, response.finish_reason) is not None:
+            elif _no_answer(response):
                 void.append(row)
             else:
                 found[key] = response
@@ -173,9 +165,9 @@ class Store:
 
     # -- grades --------------------------------------------------------------------------------
 
-    def get_grades(self, keys: Iterable[str]) -> dict[str, GradeRecord]:
+    def get_grades(self, keys: Iterable[str]) -> dict[str, Grade]:
         """Return the cached grades among ``keys`` (see :func:`grade_key`)."""
-        found: dict[str, GradeRecord] = {}
+        found: dict[str, Grade] = {}
         damaged: list[schema.Row] = []
         columns = "key, score, label, parsable, digest"
         for key, row in self._select("grades", columns, keys):
@@ -183,13 +175,13 @@ class Store:
             if grade is None:
                 damaged.append(row)
             else:
-                found[key] = GradeRecord(*grade)
+                found[key] = grade
         self._quarantine("grades", damaged, _DAMAGED)
         return found
 
-    def put_grades(self, grades: Mapping[str, GradeRecord]) -> None:
+    def put_grades(self, grades: Mapping[str, Grade]) -> None:
         """Store grades under their keys, in one transaction."""
-        rows = [schema.encode_grade(key, *grade) for key, grade in grades.items()]
+        rows = [schema.encode_grade(key, grade) for key, grade in grades.items()]
         statement = "INSERT OR REPLACE INTO grades VALUES (?,?,?,?,?)"
         self._connections.write(lambda connection: connection.executemany(statement, rows))
 
@@ -302,12 +294,17 @@ class Store:
             self._connections.notices.append(notice)
 
 
+def _no_answer(response: Response) -> bool:
+    found = no_answer(response.text, response.finish_reason, thought=response.thought)
+    return found is not None
+
+
 def _is_void(row: schema.Row) -> bool:
     """Whether a row of :data:`_GLANCE` with a body is seen to be no answer."""
     _, body, packed, finish_reason, _ = row
     try:
         finish = finish_reason.decode("utf-8", "replace")
-        text = schema.decode_text(body, packed)
+        text, _, _ = schema.decode_body(body, packed)
     except (ValueError, TypeError, AttributeError, zlib.error):
         return False  # damaged: get_many sees to it
     return no_answer(text, finish) is not None

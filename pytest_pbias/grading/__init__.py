@@ -1,10 +1,11 @@
 """Judging answers: choices, numbers, free forms, code in a sandbox, refusals."""
 
+from pytest_pbias.collecting.records import Grade
 from pytest_pbias.grading.answers.choice import extract_choice
 from pytest_pbias.grading.answers.freeform import extract_freeform
 from pytest_pbias.grading.answers.number import extract_number
 from pytest_pbias.grading.answers.programs import extract_code
-from pytest_pbias.grading.base import Grade, Graded, Grader, Ungraded, require_grades
+from pytest_pbias.grading.base import Graded, Grader, Ungraded, require_grades
 from pytest_pbias.grading.graders import cannot_grade
 from pytest_pbias.grading.judges import Judging, grader_for, needs_judge
 from pytest_pbias.grading.refusal import is_refusal

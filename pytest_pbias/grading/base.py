@@ -6,24 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from pytest_pbias.collecting.records import Grade
 from pytest_pbias.errors import InfrastructureError
 from pytest_pbias.tasks.base import Item
-
-
-@dataclass(frozen=True, slots=True)
-class Grade:
-    """The judgement of one response.
-
-    ``score`` in [0, 1]: 1 is correct (utility) or safe (safety). ``label`` names the verdict
-    (``correct``, ``incorrect``, ``unparsable``, ``cut off``, ``refusal``, ``compliance``,
-    ``timeout``, ...). ``parsable`` is False where no answer could be read off the response, or
-    no verdict off the judge's.
-    """
-
-    score: float
-    label: str
-    parsable: bool = True
-
 
 CUT_OFF = Grade(0.0, "cut off", parsable=False)
 """The response is a thought, finished or not, without an answer: neither right nor wrong,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_pbias.collecting.store import GradeRecord, Store
+from pytest_pbias.collecting.records import Grade
+from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import PbiasError
-from pytest_pbias.grading.base import Grade, Graded, Grader, GraderBrokeError, Ungraded, fault_line
+from pytest_pbias.grading.base import Graded, Grader, GraderBrokeError, Ungraded, fault_line
 from pytest_pbias.tasks.base import Item
 
 _BATCH = 512  # grades that are lost at most when a run is killed
@@ -32,20 +33,14 @@ def cached_grades(
         return _grade(grader, pairs)
     wanted = [str(key) for key in keys]
     kept = store.get_grades(list(dict.fromkeys(wanted)))
-    known: dict[str, Graded] = {key: Grade(*record) for key, record in kept.items()}
+    known: dict[str, Graded] = dict(kept)
     fresh = {key: pair for key, pair in zip(wanted, pairs, strict=True) if key not in known}
     new = list(fresh)
     for start in range(0, len(new), _BATCH):
         chunk = new[start : start + _BATCH]
         made = dict(zip(chunk, _grade(grader, [fresh[key] for key in chunk]), strict=True))
         known.update(made)
-        store.put_grades(
-            {
-                key: GradeRecord(grade.score, grade.label, grade.parsable)
-                for key, grade in made.items()
-                if isinstance(grade, Grade)
-            }
-        )
+        store.put_grades({key: grade for key, grade in made.items() if isinstance(grade, Grade)})
     return [known[key] for key in wanted]
 
 

@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pytest_pbias.collecting.records import Grade
 from pytest_pbias.collecting.store import grade_key
 from pytest_pbias.grading.answers.choice import extract_choice
 from pytest_pbias.grading.answers.freeform import extract_freeform, matches_target
 from pytest_pbias.grading.answers.number import extract_number
 from pytest_pbias.grading.answers.programs import extract_code
 from pytest_pbias.grading.answers.prompt_echo import without_echo, without_prompt
-from pytest_pbias.grading.base import CUT_OFF, Grade, Graded, Grader, Ungraded, fault_line
+from pytest_pbias.grading.base import CUT_OFF, Graded, Grader, Ungraded, fault_line
 from pytest_pbias.grading.sandbox import Program, probe, run_many
 from pytest_pbias.grading.thinking import Thinking, split_thinking
 from pytest_pbias.tasks.base import Item, Task

@@ -5,7 +5,14 @@ whose answers are all stored never needs it.
 """
 
 from pytest_pbias.models.aliases import resolve_model
-from pytest_pbias.models.chat import EndpointError, Reply
+from pytest_pbias.models.chat import ChatRequest, EndpointError, Response, Sampling
 from pytest_pbias.models.spec import ModelSpec
 
-__all__ = ["EndpointError", "ModelSpec", "Reply", "resolve_model"]
+__all__ = [
+    "ChatRequest",
+    "EndpointError",
+    "ModelSpec",
+    "Response",
+    "Sampling",
+    "resolve_model",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -12,13 +13,14 @@ from pydantic import Field
 
 from pytest_pbias.errors import ConfigurationError, near_matches, quoted
 from pytest_pbias.files.toml_file import Table, Text, fail, parse_toml, read_text, validated
-from pytest_pbias.models.spec import DEFAULT_KEY_ENV, ModelSpec
+from pytest_pbias.models.spec import DEFAULT_KEY_ENV, ModelSpec, public_address
 from pytest_pbias.models.vllm import VllmSettings, find_vllm, weights_identity
 from pytest_pbias.models.vllm.adapter import read_adapter
 from pytest_pbias.models.vllm.command import option
 from pytest_pbias.models.vllm.hub import pinned_commit
 from pytest_pbias.models.vllm.weights import is_path, named_files, weight_files
 
+_ENDPOINT_PATH = re.compile(r"/(?:(?:chat/)?completions|models|responses|embeddings)/*$")
 EMBEDDED = "embedded"
 EMBEDDED_SERVED_NAME = "pbias-embedded"
 
@@ -41,6 +43,7 @@ def resolve_model(
     aliases_file: Path | None = None,
     vllm: VllmSettings | None = None,
     require_key: bool = True,
+    look: bool = True,
 ) -> ModelSpec:
     """Resolve ``name``: ``embedded``, an alias, or any name served at ``base_url``.
 
@@ -48,7 +51,8 @@ def resolve_model(
     hub id by a vLLM server that this package starts as ``vllm`` says. ``base_url`` may name
     several addresses with commas between; the first stands for all in what identifies requests,
     so that adding or dropping others asks nothing again. ``require_key`` looks for the API key
-    now, not at the first request: what asks nothing needs none.
+    now, not at the first request: what asks nothing needs none. An alias with ``base_url`` stands
+    for what it says, unless the server there lists that very name; ``look``: ask it.
 
     Raises:
         ConfigurationError: the name is unknown, a required API key is not set, no server is named
@@ -70,7 +74,10 @@ def resolve_model(
         served = aliases[name].served_name if name in aliases else name
         if name == EMBEDDED:
             served = EMBEDDED_SERVED_NAME
-        return _endpoint(name, served, base_url, api_key_env, require_key=require_key)
+        spec = _endpoint(name, served, base_url, api_key_env, require_key=require_key)
+        if served in (name, EMBEDDED_SERVED_NAME) or not look or not _lists(spec, name):
+            return spec
+        return _endpoint(name, name, base_url, api_key_env, require_key=require_key)
     alias = aliases.get(name)
     if name == EMBEDDED or (alias is None and _has_runtime(name)):
         _refuse_adapter(
@@ -79,7 +86,7 @@ def resolve_model(
             "give the folder of the merged model, which `pbias train` leaves around the adapter",
         )
         return _embedded() if name == EMBEDDED else _embedded(name, Path(name).resolve())
-    weights = alias is None and ("/" in name or Path(name).is_dir())
+    weights = alias is None and ("/" in name or os.path.isdir(name))
     if weights or (alias is not None and alias.base_url is None):
         served, revision = (name, "") if alias is None else (alias.served_name, alias.revision)
         return _vllm(name, served, revision, vllm or VllmSettings())
@@ -99,11 +106,18 @@ def resolve_model(
     )
 
 
+def _lists(spec: ModelSpec, name: str) -> bool:
+    from pytest_pbias.models.negotiation import lists_name  # the client takes long to load
+
+    return lists_name(spec, name)
+
+
 def _has_runtime(name: str) -> bool:
     """Whether a folder holds the form that the embedded engine runs, as `pbias train` leaves it."""
     from pytest_pbias.models.embedded import RUNTIME_FOLDER
 
-    return (Path(name) / RUNTIME_FOLDER / "genai_config.json").is_file()
+    # os.path takes any text: longer than a file's name can be, or with a null character.
+    return os.path.isfile(Path(name) / RUNTIME_FOLDER / "genai_config.json")
 
 
 def _embedded(name: str = EMBEDDED, path: Path | None = None) -> ModelSpec:
@@ -139,7 +153,7 @@ def _vllm(name: str, served: str, revision: str, settings: VllmSettings) -> Mode
         ) from None
     arguments = [*settings.identifying, *named_files(settings.identifying)]
     folder = Path(served)
-    if folder.is_dir():
+    if os.path.isdir(folder):
         digest = weights_identity(folder, arguments)
         spec = ModelSpec(
             name=name,
@@ -210,13 +224,25 @@ def _endpoint(
         base_url=url,
         api_key_env=api_key_env,
         kind="endpoint",
-        served_identity=f"endpoint:{url}#{served}" + (f"@{revision}" if revision else ""),
+        served_identity=f"endpoint:{public_address(url)}#{served}"
+        + (f"@{revision}" if revision else ""),
         revision=revision,
         more_urls=tuple(more),
     )
     if require_key:
         spec.api_key()
     return spec
+
+
+def _can_be_asked(url: str, host: str) -> bool:
+    """Whether HTTP clients take the address: one that they do not is an error deep within them.
+
+    Raises:
+        ValueError: the host is no name in the form that the Internet's names have.
+    """
+    if ":" not in host:  # as in IPv6
+        host.encode("idna").decode("idna")
+    return url.isprintable() and not any(one.isspace() for one in host)
 
 
 def normalize_base_url(base_url: str) -> str:
@@ -228,11 +254,13 @@ def normalize_base_url(base_url: str) -> str:
     try:
         parts = urlsplit(base_url.strip())
         host, port = parts.hostname, parts.port
+        if not _can_be_asked(base_url.strip(), host or ""):
+            host = None
     except ValueError:
         host, port = None, None
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not host:
-        shown = re.sub(r"(?s)^(\w+://)?.*@", r"\1***@", base_url.strip())
+        shown = public_address(re.sub(r"(?s)^(\w+://)?.*@", r"\1***@", base_url.strip()))
         raise ConfigurationError(
             f"base URL {shown!r} is not an address: give one such as http://localhost:8000/v1"
         )
@@ -240,6 +268,11 @@ def normalize_base_url(base_url: str) -> str:
         raise ConfigurationError(
             f"base URL for {host} carries a user name, password, query or fragment: leave them "
             f"out, and put the key into the environment variable {DEFAULT_KEY_ENV}"
+        )
+    if (end := _ENDPOINT_PATH.search(parts.path)) is not None:
+        raise ConfigurationError(
+            f"base URL for {host} is the address of chats or of a list, not of the API: leave out "
+            f"{end[0].rstrip('/')}"
         )
     shown_host = f"[{host}]" if ":" in host else host
     path = parts.path.rstrip("/") or "/v1"
@@ -249,8 +282,8 @@ def normalize_base_url(base_url: str) -> str:
 def _unknown(name: str, aliases: dict[str, Alias]) -> str:
     hint = near_matches(name, [EMBEDDED, *aliases])
     return (
-        f"unknown model {quoted(name)}: {hint} (any name goes with the address of a server of "
-        "yours that serves it: base-url)"
+        f"unknown model {quoted(name)}: {hint} (any name goes with the base URL of a server "
+        "of yours that serves it)"
     )
 
 

@@ -6,10 +6,12 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
-from pytest_pbias.models.chat import EndpointError, Reply
+from pytest_pbias.models.chat import ChatRequest, EndpointError, Response
 from pytest_pbias.models.client import Endpoint
-from pytest_pbias.prompts.chat import Message
+from pytest_pbias.models.dialect import Dialect
 
 _FIRST_REST_SECONDS = 0.5
 _LONGEST_REST_SECONDS = 30.0
@@ -58,16 +60,12 @@ class Balanced:
     def __repr__(self) -> str:
         return f"Balanced({[member.endpoint for member in self._members]!r})"
 
-    async def ask(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        seed: int | None = None,
-    ) -> Reply:
+    @property
+    def dialect(self) -> Dialect:
+        """How requests are said that all of them take."""
+        return reduce(or_, (member.endpoint.dialect for member in self._members))
+
+    async def ask(self, request: ChatRequest) -> Response:
         """Ask for one chat completion, of each endpoint at most once.
 
         Raises:
@@ -81,14 +79,7 @@ class Balanced:
             member.outstanding += 1
             member.started += 1
             try:
-                reply = await member.endpoint.ask(
-                    messages,
-                    max_tokens=max_tokens,
-                    temperature=temperature,
-                    top_p=top_p,
-                    top_k=top_k,
-                    seed=seed,
-                )
+                response = await member.endpoint.ask(request)
             except EndpointError as error:
                 if error.kind in _ELSEWHERE or error.kind in ("timeout", "malformed"):
                     member.fault(error, time.monotonic())
@@ -99,7 +90,7 @@ class Balanced:
                 errors.append(error)
             else:
                 member.success()
-                return reply
+                return response
             finally:
                 member.outstanding -= 1
         raise _telling(errors)

@@ -8,8 +8,16 @@ from typing import Any
 
 from openai import NotFoundError
 
-from pytest_pbias.models.chat import BATCH_ENDED, BatchStatus, EndpointError, GoneError, Reply
+from pytest_pbias.models.chat import (
+    BATCH_ENDED,
+    BLOCKED,
+    BatchStatus,
+    EndpointError,
+    GoneError,
+    Response,
+)
 from pytest_pbias.models.client import Endpoint
+from pytest_pbias.models.replies import is_filtered
 
 _TAG = "pytest-pbias"
 _MOST_LISTED = 1000  # of the newest batches, among which one with a tag is looked for
@@ -81,7 +89,7 @@ class BatchEndpoint(Endpoint):
             raise self._fault(error) from None
         return BatchStatus(batch_id, batch.status, done, files, self._clean(said))
 
-    async def results(self, file_id: str) -> dict[str, Reply | EndpointError]:
+    async def results(self, file_id: str) -> dict[str, Response | EndpointError]:
         """What a result file holds, by the keys under which requests were submitted.
 
         Raises:
@@ -93,13 +101,13 @@ class BatchEndpoint(Endpoint):
             raise GoneError(f"the provider no longer has the results {file_id} (404)") from None
         except Exception as error:
             raise self._fault(error) from None
-        found: dict[str, Reply | EndpointError] = {}
+        found: dict[str, Response | EndpointError] = {}
         # As bytes: texts hold characters at which str.splitlines() would break a line as well.
         for line in content.split(b"\n"):
             found.update(self._result(line))
         return found
 
-    def _result(self, line: bytes) -> dict[str, Reply | EndpointError]:
+    def _result(self, line: bytes) -> dict[str, Response | EndpointError]:
         """The result on a line under its key; nothing where there is no key to be read.
 
         A request without its result stays missing and is asked again.
@@ -112,21 +120,23 @@ class BatchEndpoint(Endpoint):
         if not isinstance(row, dict) or not isinstance(key, str):
             return {}
         try:
-            return {key: self._reply(row)}
+            return {key: self._response(key, row)}
         except EndpointError as error:
             return {key: error}
 
-    def _reply(self, row: dict[str, Any]) -> Reply:
+    def _response(self, key: str, row: dict[str, Any]) -> Response:
         response = row.get("response") or {}
         if not isinstance(response, dict):
             raise EndpointError("malformed", "its line in the batch's results has no response")
         if row.get("error") or response.get("status_code") != 200:
             said = row.get("error") or response.get("body") or "no reason given"
+            if is_filtered(said):
+                return Response(key, "", BLOCKED, None, None, 0.0)
             status = response.get("status_code", "no status")
             raise EndpointError(
                 "refused", f"refused in the batch ({status}): {self._clean(json.dumps(said))}"
             )
-        return self._read(response.get("body"))
+        return self._read(key, response.get("body"), latency=0.0)
 
 
 def _id_of(made: object) -> str:

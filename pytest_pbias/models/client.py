@@ -1,7 +1,7 @@
 """Asking an OpenAI-compatible endpoint through the official client, at its least cost.
 
-Chats are posted by :mod:`pytest_pbias.models.transport`; the rest goes through the client's
-methods.
+Chats and lists of models go through :mod:`pytest_pbias.models.transport`, the rest through the
+client's methods.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from email.utils import parsedate_to_datetime
-from time import time
+from collections.abc import Callable, Iterator, Mapping
+from time import monotonic
 from typing import Any
 
 from aiohttp import ConnectionTimeoutError
@@ -25,25 +24,21 @@ from openai import (
     Timeout,
 )
 
-from pytest_pbias.models.chat import (
-    FAILED_FINISH,
-    TOO_MANY_TOKENS,
-    EndpointError,
-    FaultKind,
-    Reply,
-    no_answer,
-)
-from pytest_pbias.models.transport import ChatTransport, find_route
-from pytest_pbias.prompts.chat import Message
+from pytest_pbias.models.chat import BLOCKED, ChatRequest, EndpointError, Response
+from pytest_pbias.models.dialect import PLAIN, Dialect
+from pytest_pbias.models.replies import is_filtered, parse_completion, ran_out, status_fault
+from pytest_pbias.models.spec import looks_like_a_key, public_address
+from pytest_pbias.models.transport import BodyError, ChatTransport, find_route
 
 _CONNECT_SECONDS = 10.0
-_RETRY_STATUS = {408, 409, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
 
 
 class Endpoint:
     """One OpenAI-compatible endpoint; use it within one event loop, and close it there.
 
     ``timeout`` (seconds) bounds each attempt as a whole; ``concurrency`` sizes the connection pool.
+    ``dialect`` is how it is known to want its requests; ``learned`` is told when that proves
+    otherwise, before the answer is there.
     """
 
     def __init__(
@@ -54,13 +49,18 @@ class Endpoint:
         *,
         concurrency: int = 64,
         timeout: float = 120,
+        dialect: Dialect = PLAIN,
+        learned: Callable[[Dialect], None] | None = None,
     ) -> None:
-        self.base_url = base_url
+        self.base_url = public_address(base_url)
+        self._secrets = [api_key, *filter(looks_like_a_key, base_url.split("/"))]
         self.model = model
-        self._secret = api_key
         self._timeout = timeout
-        self._tokens_field = "max_tokens"
-        self._answers = False
+        self.dialect = dialect
+        self._learned = learned
+        self._no_help: set[tuple[Dialect, str]] = set()  # with the complaint
+        self._negotiating = asyncio.Lock()
+        self._answered = False
         limits = type(DEFAULT_CONNECTION_LIMITS)(
             max_connections=concurrency + 2,
             max_keepalive_connections=concurrency + 2,
@@ -99,125 +99,138 @@ class Endpoint:
         await self._chats.aclose()
         await self._client.close()
 
-    async def ask(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        seed: int | None = None,
-    ) -> Reply:
+    async def ask(self, request: ChatRequest) -> Response:
         """Ask for one chat completion, once.
-
-        ``top_p`` 1, ``top_k`` 0 and ``seed`` None are left out of the request.
 
         Raises:
             EndpointError: no usable answer came; its kind says whether another try may help.
         """
-        body = self.body(
-            messages,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            top_k=top_k,
-            seed=seed,
-        )
-        return await self._complete(body)
-
-    async def _complete(self, body: dict[str, Any]) -> Reply:
+        dialect = self.dialect
         try:
-            return self._read(await self._post(body))
+            return await self._post(request.key, self.body(request))
         except EndpointError as fault:
-            renamed = "max_completion_tokens" in fault.reason
-            if not renamed or "max_tokens" not in body:
+            if self._learn(dialect, fault, request) is None:
                 raise
-        # Newer API models take the same limit under another name only, and say so.
-        self._tokens_field = "max_completion_tokens"
-        body[self._tokens_field] = body.pop("max_tokens")
-        return self._read(await self._post(body))
+            refusal = fault
+        # One request finds out what is taken; those refused meanwhile wait for it.
+        async with self._negotiating:
+            if self.dialect == dialect:
+                return await self._negotiate(request, refusal)
+        return await self.ask(request)
 
-    def _read(self, data: object) -> Reply:
-        """The reply in a body; what the endpoint says in place of one is made fit to be shown."""
+    def _learn(
+        self, dialect: Dialect, fault: EndpointError, request: ChatRequest
+    ) -> Dialect | None:
+        """What a refusal in ``dialect`` suggests, None where nothing, or it was of no help."""
+        learned = dialect.after(fault, dialect.said(self._plain_body(request)))
+        hopeless = learned is not None and (learned, fault.reason) in self._no_help
+        return None if hopeless else learned
+
+    async def _negotiate(self, request: ChatRequest, refusal: EndpointError) -> Response:
+        """Ask for less, step by step, until the endpoint has nothing more against a field.
+
+        What it then gets is its dialect: a step that its complaint outlives is taken back.
+        """
+        while True:
+            learned = self._learn(self.dialect, refusal, request)
+            if learned is None:
+                raise refusal
+            try:
+                response = await self._post(request.key, learned.said(self._plain_body(request)))
+            except EndpointError as fault:
+                if fault.kind != refusal.kind:
+                    raise
+                if fault.reason == refusal.reason:
+                    self._no_help.add((learned, fault.reason))
+                    raise
+                self._adopt(learned)
+                refusal = fault
+            else:
+                self._adopt(learned)
+                return response
+
+    def _adopt(self, learned: Dialect) -> None:
+        self.dialect = learned
+        if self._learned is not None:
+            self._learned(learned)
+
+    def _read(self, key: str, data: object, *, latency: float) -> Response:
+        """The answer in a body; what the endpoint says in place of one is made fit to be shown."""
         try:
-            return parse_completion(data)
+            return parse_completion(data, key=key, latency=latency, answered=self._answered)
         except EndpointError as fault:
-            raise EndpointError(
-                fault.kind,
-                self._clean(fault.reason),
-                prompt_tokens=fault.prompt_tokens,
-                completion_tokens=fault.completion_tokens,
-            ) from None
+            raise self._cleaned(fault) from None
 
-    def body(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        seed: int | None = None,
-    ) -> dict[str, Any]:
-        """The JSON body of one chat completion."""
-        body: dict[str, Any] = {
-            "model": self.model,
-            "messages": messages,
-            self._tokens_field: max_tokens,
-            "temperature": temperature,
-        }
-        if top_p != 1.0:
-            body["top_p"] = top_p
-        if top_k:
-            body["top_k"] = top_k
-        if seed is not None:
-            body["seed"] = seed
+    def body(self, request: ChatRequest) -> dict[str, Any]:
+        """The JSON body of one chat completion, as the endpoint takes it."""
+        return self.dialect.said(self._plain_body(request))
+
+    def _plain_body(self, request: ChatRequest) -> dict[str, Any]:
+        body: dict[str, Any] = {"model": self.model, "messages": request.messages}
+        body |= request.sampling.sent()
+        if request.seed is not None:
+            body["seed"] = request.seed
         return body
 
     async def served_models(self, timeout: float = _CONNECT_SECONDS) -> list[str] | None:
         """Return the model names the endpoint lists, or None where it lists none.
 
         Raises:
-            EndpointError: it cannot be reached, or rejects the key.
+            EndpointError: it cannot be reached, or lets nobody with this key see the list.
         """
         try:
             async with asyncio.timeout(timeout):
-                answer = await self._client.get("/models", cast_to=object)
+                answer = await self._chats.list_models()
         except Exception as error:
             fault = self._fault(error, timeout)
-            if fault.kind in ("connection", "timeout") or "API key" in fault.reason:
+            if fault.kind in ("connection", "timeout"):
                 raise fault from None
             return None
-        rows = answer.get("data") if isinstance(answer, dict) else None
+        if answer.status in (401, 403):
+            raise self._status_fault(answer.status, answer.error_body(), answer.headers)
+        try:
+            listed = answer.json() if answer.is_success else None
+        except ValueError:
+            return None
+        rows = listed.get("data") if isinstance(listed, dict) else None
         if not isinstance(rows, list):
             return None
         names = [row["id"] for row in rows if isinstance(row, dict) and "id" in row]
         return [name for name in names if isinstance(name, str)] or None
 
-    async def _post(self, body: dict[str, Any]) -> object:
+    async def _post(self, key: str, body: dict[str, Any]) -> Response:
+        start = monotonic()
         try:
             answer = await self._chats.send(body)
         except Exception as error:
             raise self._fault(error) from None
-        if answer.is_success:
-            self._answers = True
-            try:
-                return answer.json()
-            except ValueError:
-                raise EndpointError("malformed", "the answer is not valid JSON") from None
-        said = answer.error_body()
-        code = said.get("code") if isinstance(said, dict) else None
-        raise self._status_fault(answer.status, code, said, answer.headers)
+        latency = monotonic() - start
+        if not answer.is_success:
+            said = answer.error_body()
+            if answer.status < 500 and is_filtered(said):
+                return Response(key, "", BLOCKED, None, None, latency)
+            if answer.status == 400 and ran_out(said):
+                limit = body.get(self.dialect.limit)
+                return Response(key, "", "length", None, limit, latency, reasoning_tokens=limit)
+            fault = self._status_fault(answer.status, said, answer.headers)
+            fault.said = said
+            raise fault
+        try:
+            data = answer.json()
+        except ValueError:
+            raise EndpointError("malformed", "the answer is not valid JSON") from None
+        response = self._read(key, data, latency=latency)
+        self._answered = True
+        return response
 
     def _fault(self, error: Exception, seconds: float | None = None) -> EndpointError:
+        if isinstance(error, BodyError):
+            return EndpointError("malformed", self._clean(str(error)))
         causes = list(_causes(error))
         if any(isinstance(one, ConnectionTimeoutError) for one in causes):
             return EndpointError("connection", f"no connection within {self._connect_timeout:g} s")
         if isinstance(error, APIStatusError):
-            return self._status_fault(
-                error.status_code, error.code, error.body, error.response.headers
-            )
+            return self._status_fault(error.status_code, error.body, error.response.headers)
         if isinstance(error, TimeoutError):
             return EndpointError("timeout", f"no answer within {seconds or self._timeout:g} s")
         if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)):
@@ -232,92 +245,35 @@ class Endpoint:
             return EndpointError("refused", f"request failed ({detail})")
         return EndpointError("connection", f"connection failed ({detail})")
 
-    def _status_fault(
-        self, status: int, code: object, body: object, headers: Mapping[str, str]
-    ) -> EndpointError:
-        said = self._clean(_server_message(body) or "no reason given")
-        wait = retry_after(headers)
-        if status == 429 and code == "insufficient_quota":
-            return EndpointError("fatal", f"the account has no quota left (429): {said}")
-        if status == 429:
-            return EndpointError("throttled", f"too many requests (429): {said}", wait)
-        if status in _RETRY_STATUS or status >= 500:
-            return EndpointError("server", f"server error ({status}): {said}", wait)
-        if status == 401:
-            return EndpointError("fatal", f"{self.base_url} rejected the API key (401)")
-        if status == 404 and self._answers:  # of a gateway: address and model are right
-            return EndpointError("server", f"server error ({status}): {said}", wait)
-        if status == 404:
-            return EndpointError(
-                "fatal", f"{self.base_url} has no such model or address (404, {self.model}): {said}"
-            )
-        return EndpointError("refused", f"request refused ({status}): {said}")
+    def _status_fault(self, status: int, body: object, headers: Mapping[str, str]) -> EndpointError:
+        fault = status_fault(
+            status,
+            body,
+            headers,
+            address=self.base_url,
+            model=self.model,
+            answered=self._answered,
+        )
+        return self._cleaned(fault)
+
+    def _cleaned(self, fault: EndpointError) -> EndpointError:
+        """A fault whose reason is fit to be shown."""
+        return EndpointError(
+            fault.kind,
+            self._clean(fault.reason),
+            fault.retry_after,
+            status=fault.status,
+            prompt_tokens=fault.prompt_tokens,
+            completion_tokens=fault.completion_tokens,
+        )
 
     def _clean(self, text: str) -> str:
-        if len(self._secret) >= 6:
-            text = text.replace(self._secret, "***")
+        for secret in self._secrets:
+            text = text.replace(secret, "***") if len(secret) >= 6 else text
         text = re.sub(r"\bsk-[\w*.-]+", "***", " ".join(text.split()))
         text = re.sub(r"//[^/\s]*@", "//***@", text)
         text = text.replace("##[", "## [")  # a command of GitHub's, wherever it stands in a log
         return text if len(text) <= 300 else text[:297] + "..."
-
-
-def parse_completion(data: object) -> Reply:
-    """Read a chat completion as the endpoint sent it.
-
-    What is empty, blank, cut off before it began, or an error in disguise is no answer.
-
-    Raises:
-        EndpointError: there is no answer in it; ``refused`` where it was filtered, ``throttled`` or
-            ``server`` where an error stands in its place, else ``malformed``. The reason may hold
-            anything that the endpoint says.
-    """
-    if not isinstance(data, dict):
-        raise EndpointError("malformed", "the answer is not a JSON object (wrong content type?)")
-    choices = data.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, dict) else None
-    text = message.get("content") if isinstance(message, dict) else None
-    finish = choice.get("finish_reason") if isinstance(choice, dict) else None
-    finish = finish if isinstance(finish, str) else ""
-    usage = data.get("usage")
-    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    fault = _disguised_error(data, choice, message)
-    if fault is None and choice is None:
-        fault = "malformed", "the answer has no choices"
-    if fault is None and (why := no_answer(text if isinstance(text, str) else "", finish)):
-        fault = _kind_of_nothing(finish), why
-    if fault is not None or not isinstance(text, str):
-        kind, reason = fault or ("malformed", "the answer has no text")
-        raise EndpointError(
-            kind, reason, prompt_tokens=prompt or 0, completion_tokens=completion or 0
-        )
-    return Reply(
-        text=text, finish_reason=finish, prompt_tokens=prompt, completion_tokens=completion
-    )
-
-
-def _kind_of_nothing(finish_reason: str) -> FaultKind:
-    """What may help where a reply with this finish reason is no answer."""
-    if finish_reason == "content_filter":
-        return "refused"
-    return "server" if finish_reason.casefold() in FAILED_FINISH else "malformed"
-
-
-def _disguised_error(*places: object) -> tuple[FaultKind, str] | None:
-    """The error that a body of a good status holds in one of ``places``, or None."""
-    for place in places:
-        if not isinstance(place, dict):
-            continue
-        error = place if place.get("object") == "error" else place.get("error")
-        if not error or (isinstance(error, dict) and not any(error.values())):
-            continue  # some gateways always send the field
-        code = error.get("code") if isinstance(error, dict) else None
-        numbered = f" ({code})" if isinstance(code, int | str) and code else ""
-        said = _server_message(error) or "no reason given"
-        kind: FaultKind = "throttled" if str(code) == "429" else "server"
-        return kind, f"an error in place of the answer{numbered}: {said}"
-    return None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -326,38 +282,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__ or cause.__context__
-
-
-def _count(usage: object, field: str) -> int | None:
-    value = usage.get(field) if isinstance(usage, dict) else None
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < TOO_MANY_TOKENS:
-        return value
-    return None
-
-
-def _server_message(body: object) -> str:
-    if isinstance(body, dict):
-        inner = body.get("message") or body.get("detail") or body.get("error")
-        if isinstance(inner, str):
-            return inner
-        body = inner or body
-    if isinstance(body, str):
-        return body
-    try:
-        return json.dumps(body)[:400] if body else ""
-    except RecursionError:
-        return ""
-
-
-def retry_after(headers: Any) -> float | None:
-    """Seconds named by ``retry-after-ms`` or ``Retry-After`` (a number or a date), or None."""
-    try:
-        if (milliseconds := headers.get("retry-after-ms")) is not None:
-            return max(0.0, float(milliseconds) / 1000)
-        if (value := headers.get("retry-after")) is None:
-            return None
-        if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
-            return float(value)
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time())
-    except (ValueError, TypeError, OverflowError):
-        return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +13,29 @@ from pytest_pbias.errors import ConfigurationError
 
 NO_KEY = "EMPTY"  # what servers without keys are sent, by their own convention
 DEFAULT_KEY_ENV = "OPENAI_API_KEY"
+
+# A run of letters and digits mixed, as long as only keys and account numbers have it.
+_KEY_RUN = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{16,}")
+_NAME_OF_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def looks_like_a_key(text: str) -> bool:
+    """Whether a text, of which nothing else is known, may be an API key."""
+    return text.startswith("sk-") or _KEY_RUN.search(text) is not None
+
+
+def public_address(url: str) -> str:
+    """An address as it may be shown and kept: what may be a key in its path is a hash.
+
+    Addresses that differ stay different.
+    """
+    scheme, mark, rest = url.partition("://")
+    host, *path = rest.split("/")
+    shown = [
+        f"***{hashlib.sha256(one.encode()).hexdigest()[:8]}" if looks_like_a_key(one) else one
+        for one in path
+    ]
+    return scheme + mark + "/".join((host, *shown))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +47,43 @@ class Adapter:
     rank: int
     room: int
     digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFacts:
+    """Which LoRA adapter a server had: name, rank, hash of its weights."""
+
+    name: str = ""
+    rank: int = 0
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What is known of a server that a run started; None and empty where it does not say.
+
+    ``versions`` are all that answered under this model, ``version`` the last of them. ``warning``
+    is for those who read the report; ``arguments`` were given to the engine, without secrets.
+    """
+
+    engine: str = ""
+    model: str = ""
+    version: str | None = None
+    versions: tuple[str, ...] = ()
+    weights: str | None = None
+    revision: str | None = None
+    adapter: AdapterFacts | None = None
+    dtype: str | None = None
+    quantization: str | None = None
+    device: str | None = None
+    max_model_len: int | None = None
+    tensor_parallel_size: int | None = None
+    pipeline_parallel_size: int | None = None
+    data_parallel_size: int | None = None
+    prefix_caching: str | None = None
+    deterministic: str | None = None
+    warning: str | None = None
+    arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +129,12 @@ class ModelSpec:
         if not key:
             if self.api_key_env is None:
                 return NO_KEY
+            if looks_like_a_key(variable) or not _NAME_OF_VARIABLE.fullmatch(variable):
+                raise ConfigurationError(  # it may be the key itself
+                    f"model {self.name!r} needs an API key: give the name of the environment "
+                    "variable that holds it, not the key",
+                    setting="api-key-env",
+                )
             raise ConfigurationError(
                 f"model {self.name!r} needs an API key: set the environment variable {variable}"
             )

@@ -6,6 +6,7 @@ import ipaddress
 import json
 import os
 import ssl
+import zlib
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
 import httpx2
-from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from openai import AsyncOpenAI
 from yarl import URL
 
@@ -144,6 +145,12 @@ def _trusted_certificates() -> ssl.SSLContext:
 
 
 _KEEP_ALIVE_SECONDS = 60.0
+_LARGEST_BODY = 16 << 20  # bytes; hundreds of thousands of tokens, with every character escaped
+_WINDOW_BITS = {
+    "gzip": zlib.MAX_WBITS | 16,
+    "x-gzip": zlib.MAX_WBITS | 16,
+    "deflate": zlib.MAX_WBITS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +178,43 @@ class HttpAnswer:
             raise ValueError("nested too deep") from None
 
     def error_body(self) -> object:
-        """What a failure says: the object under ``error`` where there is one, else the body."""
+        """What a failure says: its JSON, or its text where it is none."""
         try:
-            body = self.json()
+            return self.json()
         except ValueError:
             return self.content.decode("utf-8", "replace")
-        return body.get("error", body) if isinstance(body, dict) else body
+
+
+class BodyError(Exception):
+    """The body of an answer cannot be read, or is too large to be one; the text says so."""
+
+
+async def _content(response: ClientResponse) -> bytes:
+    """The body, decompressed; what a small body would inflate to is never held in memory.
+
+    Raises:
+        BodyError: it is larger than any answer, or compressed as nobody asked for.
+    """
+    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding not in ("identity", "", *_WINDOW_BITS):
+        raise BodyError(f"the answer is compressed as {coding[:20]!r}, which was not asked for")
+    compressed, inflater = coding in _WINDOW_BITS, None
+    pieces: list[bytes] = []
+    left = _LARGEST_BODY
+    try:
+        async for chunk in response.content.iter_any():
+            if compressed and inflater is None:
+                # What is called deflate has a header (RFC 9110), or none all the same.
+                bare = coding == "deflate" and chunk[0] & 0x0F != zlib.DEFLATED
+                inflater = zlib.decompressobj(-zlib.MAX_WBITS if bare else _WINDOW_BITS[coding])
+            piece = chunk if inflater is None else inflater.decompress(chunk, left + 1)
+            pieces.append(piece)
+            left -= len(piece)
+            if left < 0:
+                raise BodyError(f"the answer is larger than {_LARGEST_BODY >> 20} MiB")
+    except zlib.error:
+        raise BodyError(f"the answer is not compressed as {coding}, as it says") from None
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 class ChatTransport:
@@ -198,11 +236,15 @@ class ChatTransport:
         headers = {**client.default_headers, **client.auth_headers}
         # Headers that the client leaves out are marked by an object of its own.
         self._headers = {name: one for name, one in headers.items() if isinstance(one, str)}
+        self._headers["Accept-Encoding"] = "gzip, deflate"
+        self._headers.pop("Content-Type", None)  # a list of models is got without a body
         self._route = route
         # A session's own headers, the API key among them, would go to the proxy as well.
         self._each: dict[str, Any] = {}
         if route.proxy is not None:
             self._each = {"headers": self._headers, "proxy_headers": route.proxy.tunnel_headers}
+        typed = {**self._each.get("headers", {}), "Content-Type": "application/json"}
+        self._posted = {**self._each, "headers": typed}
         self._connections = connections
         self._timeout = ClientTimeout(total=timeout, sock_connect=connect_timeout)
         self._session: ClientSession | None = None
@@ -211,14 +253,22 @@ class ChatTransport:
         """Post one body and read the answer whole.
 
         Raises:
+            BodyError: the answer is of no use.
             Exception: what aiohttp raises where no answer came, TimeoutError among them.
         """
         session = self._session or self._open()
         content = json.dumps(body, separators=(",", ":")).encode()
         async with session.post(
-            self._url, data=content, allow_redirects=False, **self._each
+            self._url, data=content, allow_redirects=False, **self._posted
         ) as response:
-            return HttpAnswer(response.status, response.headers, await response.read())
+            return HttpAnswer(response.status, response.headers, await _content(response))
+
+    async def list_models(self) -> HttpAnswer:
+        """Get the endpoint's list of models; raises as :meth:`send` does."""
+        session = self._session or self._open()
+        url = self._url.parent.parent / "models"
+        async with session.get(url, allow_redirects=False, **self._each) as response:
+            return HttpAnswer(response.status, response.headers, await _content(response))
 
     def _open(self) -> ClientSession:
         tls, proxy = self._route.tls, self._route.proxy
@@ -230,6 +280,7 @@ class ChatTransport:
             timeout=self._timeout,
             proxy=None if proxy is None else proxy.url,
             cookie_jar=DummyCookieJar(),
+            auto_decompress=False,  # see _content
         )
         return self._session
 

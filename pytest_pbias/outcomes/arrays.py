@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pytest_pbias.errors import ConfigurationError, DataError, near_matches, quoted
+from pytest_pbias.grading.base import CUT_OFF
 from pytest_pbias.outcomes.conversion import numbers, row_numbers, scalar
 from pytest_pbias.prompts import Identity
 from pytest_pbias.prompts.identity import Kind
@@ -17,10 +19,13 @@ from pytest_pbias.prompts.identity import Kind
 # What the arrays of a task are made of; the texts of the answers are not among it.
 OUTCOME_COLUMNS = [
     *("task", "axis", "floor", "item_id", "cluster", "identity", "group", "kind", "placement"),
-    *("repeat", "score", "parsable", "judge", "other_grades"),
+    *("repeat", "score", "label", "parsable", "judge", "other_grades"),
 ]
 
 Scores = npt.NDArray[np.float64]
+
+# What an identity is compared with, beside an identity's name.
+REFERENCES = ("baseline", "control", "identities")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +35,9 @@ class TaskOutcomes:
     ``scores`` has shape (identities, items, repeats), NaN where a response is missing, with the
     identities in ``identities`` (baseline and controls included), the items in ``items``.
     ``unparsable`` has the same shape: 1 where the response could not be parsed, NaN where missing.
+    ``cut_off`` gives the share of an identity's responses that ended within a thought, in [0, 1].
     ``clusters`` has shape (items,). ``floor`` is the chance level in [0, 1]. ``references`` gives
-    for each identity the number of the baseline that it is compared with. ``judge`` gave
+    for each identity the number of its baseline, ``placements`` where it stands. ``judge`` gave
     ``scores``; ``others`` has the scores of further judges, of the same shape, NaN where that judge
     gave no readable verdict. Where asking stopped at looks, ``planned`` items were to be asked (0:
     there were no looks), in the order of ``items``, and ``asked`` says how many of them each
@@ -47,7 +53,9 @@ class TaskOutcomes:
     scores: Scores
     unparsable: Scores
     references: tuple[int | None, ...]
+    placements: tuple[str | None, ...] = ()
     judge: str = ""
+    cut_off: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     others: Mapping[str, Scores] = field(default_factory=dict)
     planned: int = 0
     asked: tuple[int, ...] = ()
@@ -78,6 +86,8 @@ class TaskOutcomes:
                 None if (found := self.references[number]) is None else placed.get(found)
                 for number in kept
             ),
+            placements=tuple(self.placements[number] for number in kept) if self.placements else (),
+            cut_off=self.cut_off[kept] if len(self.cut_off) else self.cut_off,
             others={name: scores[kept, :n_items] for name, scores in self.others.items()},
             asked=(n_items,) * len(kept),
         )
@@ -94,36 +104,101 @@ class TaskOutcomes:
         return scores[0] if identities else None
 
     def baseline_of(self, number: int) -> Scores | None:
-        """The scores that identity ``number`` is compared with, shape (items, repeats)."""
+        """The scores of identity ``number``'s baseline, shape (items, repeats)."""
         reference = self.references[number]
         return None if reference is None else self.scores[reference]
+
+    def compared_with(self, number: int, reference: str) -> tuple[int, ...]:
+        """The numbers of those whose mean identity ``number`` is compared with.
+
+        As :func:`choose_references` says, and the baseline where it chooses nobody; empty where
+        that was not asked either.
+        """
+        chosen = choose_references(self.identities, self.placements, number, reference)
+        baseline = self.references[number]
+        return chosen or (() if baseline is None else (baseline,))
+
+
+def choose_references(
+    identities: Sequence[Identity],
+    placements: Sequence[str | None],
+    number: int,
+    reference: str,
+) -> tuple[int, ...]:
+    """Those of a task's ``identities`` whose mean identity ``number`` is compared with.
+
+    ``control``: the controls that stand where it stands; ``identities``: all identities there, it
+    included; a name: that identity. Empty for ``baseline``, where none of them is there, and for
+    the controls, which are compared with the baseline whatever the reference is: that is the
+    effect of stating anybody.
+    """
+    if identities[number].kind != "identity" or reference == "baseline":
+        return ()
+    there = [n for n, placement in enumerate(placements) if placement == placements[number]]
+    if reference in ("control", "identities"):
+        kind = "control" if reference == "control" else "identity"
+        return tuple(n for n in there if identities[n].kind == kind)
+    return tuple(n for n in there if identities[n].name == reference and n != number)
+
+
+def require_reference(reference: str, names: Iterable[str]) -> None:
+    """Refuse a reference that names nobody.
+
+    Raises:
+        ConfigurationError: it is none of the usual ones, nor among the ``names`` asked.
+    """
+    known = list(dict.fromkeys((*REFERENCES, *names)))
+    if reference not in known:
+        hint = near_matches(reference, known)
+        raise ConfigurationError(f"nobody is called {reference!r}: {hint}", setting="reference")
+
+
+def mean_scores(scores: Scores) -> Scores:
+    """The mean over several references, NaN where any is: (references, items, repeats) -> (...)."""
+    return np.asarray(scores.mean(axis=0), dtype=np.float64)
 
 
 def task_arrays(rows: pa.Table, planned: int = 0) -> TaskOutcomes:
     """The rows of one task, with :data:`OUTCOME_COLUMNS`, as arrays.
 
     ``planned`` items were to be asked where asking stopped at looks, else 0.
+
+    Raises:
+        DataError: the task's floor is not known, or two rows contradict each other.
     """
+    task, floor = (rows.column(name)[0].as_py() for name in ("task", "floor"))
+    if floor is None:
+        raise DataError(f"the table does not say the floor of {quoted(task)} (column floor)")
     identity_codes, identity_names = _codes(rows, "identity")
     item_codes, items = _codes(rows, "item_id")
     repeats = numbers(rows.column("repeat"))
     shape = (len(identity_names), len(items), int(repeats.max()) + 1)
     index = (identity_codes, item_codes, repeats)
     scores = np.full(shape, np.nan)
-    scores[index] = numbers(rows.column("score"))
+    given = numbers(rows.column("score"))
+    scores[index] = given
+    if (conflicts := ~np.isclose(scores[index], given, equal_nan=True)).any():
+        row = int(np.flatnonzero(conflicts)[0])
+        raise DataError(
+            f"the table has two scores for {quoted(items[item_codes[row]])} under "
+            f"{quoted(identity_names[identity_codes[row]])} (repeat {repeats[row]}); "
+            "write it again with one"
+        )
     unparsable = np.full(shape, np.nan)
     unparsable[index] = 1.0 - numbers(rows.column("parsable"))
     present = np.zeros(shape[:2], dtype=np.bool_)
     present[identity_codes, item_codes] = True
+    cut = numbers(pc.equal(rows.column("label").cast(pa.string()), scalar(CUT_OFF.label)))
+    n_cut = np.bincount(identity_codes, np.nan_to_num(cut), len(identity_names))
     first = _first_rows(identity_codes, len(identity_names))
     of_identities = rows.select(["group", "kind", "placement"]).take(row_numbers(first))
     groups, kinds, placements = (column.to_pylist() for column in of_identities.columns)
     first_item = row_numbers(_first_rows(item_codes, len(items)))
     clusters = rows.column("cluster").take(first_item)
     return TaskOutcomes(
-        task=str(rows.column("task")[0].as_py()),
+        task=str(task),
         axis=str(rows.column("axis")[0].as_py()),
-        floor=float(rows.column("floor")[0].as_py()),
+        floor=float(floor),
         identities=tuple(
             Identity(name, group, kind)
             for name, group, kind in zip(identity_names, groups, kinds, strict=True)
@@ -133,6 +208,8 @@ def task_arrays(rows: pa.Table, planned: int = 0) -> TaskOutcomes:
         scores=scores,
         unparsable=unparsable,
         references=_references(kinds, placements),
+        placements=tuple(placements),
+        cut_off=n_cut / np.bincount(identity_codes, minlength=len(identity_names)),
         judge=", ".join(_distinct(rows, "judge")),
         others=_other_scores(rows, index, shape),
         planned=planned,

@@ -14,6 +14,7 @@ from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import ConfigurationError, DataError, InfrastructureError
 from pytest_pbias.grading import Graded, Grader, Judging, Ungraded, cannot_grade, needs_judge
 from pytest_pbias.grading.cached_grades import cached_grades
+from pytest_pbias.grading.standing import ProviderRefusals, standing_grade
 from pytest_pbias.models.chat import no_answer
 from pytest_pbias.outcomes.schema import SCHEMA, grade_to_plain
 from pytest_pbias.outcomes.table import OutcomeTable
@@ -42,10 +43,10 @@ def items_of_run(task: Task, part: OutcomeTable, options: DataOptions) -> dict[s
     data = load_task(
         task,
         data_dir=_data_dir(task, part, revision, options),
-        protocol=_protocol(info),
-        seed=int(info.get("seed", 0)) if options.seed is None else options.seed,
+        protocol=_protocol(info.protocol or "default"),
+        seed=(info.seed or 0) if options.seed is None else options.seed,
         split=revision.partition("#")[2] or None,
-        shots=int(info.get("shots", 0)) if options.shots is None else options.shots,
+        shots=(info.shots or 0) if options.shots is None else options.shots,
         offline=options.offline,
     )
     items = {item.id: item for item in data.items}
@@ -59,8 +60,7 @@ def items_of_run(task: Task, part: OutcomeTable, options: DataOptions) -> dict[s
     return items
 
 
-def _protocol(info: Mapping[str, Any]) -> Literal["default", "paper"]:
-    protocol = info.get("protocol", "default")
+def _protocol(protocol: str) -> Literal["default", "paper"]:
     if protocol not in ("default", "paper"):
         raise DataError(f"the run has the protocol {protocol!r}, which this version does not know")
     return cast("Literal['default', 'paper']", protocol)
@@ -142,7 +142,8 @@ def regrade(
             else items_of_run(task, part, options)
         )
         graded = _Part(part, rows, items)
-        changes.append(_regrade_task(task, graded, judging.graders(task), store, columns))
+        graders, stopped = judging.graders(task), judging.provider_refusals
+        changes.append(_regrade_task(task, graded, graders, store, columns, stopped))
     arrays = [
         pa.array(columns[field.name], type=field.type)
         if field.name in columns
@@ -168,32 +169,45 @@ def _regrade_task(
     graders: Sequence[Grader],
     store: Store | None,
     columns: dict[str, list[Any]],
+    provider_refusals: ProviderRefusals,
 ) -> TaskChange:
     """Grade a task's rows into ``columns``; the first grader's grades are those that count."""
     ids, responses, identities, keys = (
         part.table.text(name) for name in ("item_id", "response", "identity", "request_key")
     )
+    finish = part.table.text("finish_reason")
     old: dict[str, list[Any]] = {name: part.table.text(name) for name in _GRADED}
     replied = [n for n, response in enumerate(responses) if response is not None]
     faults = _no_answers(part.table, replied)
-    answered = [n for n in replied if n not in faults]
-    pairs = [(str(ids[n]), str(responses[n])) for n in answered]
+    standing = {
+        n: standing_grade(task, str(responses[n]), finish[n] or "", provider_refusals)
+        for n in replied
+        if n not in faults
+    }
+    to_read = [n for n, grade in standing.items() if grade is None]
+    pairs = [(str(ids[n]), str(responses[n])) for n in to_read]
     first, *rest = graders
-    grades = _grade_distinct(first, pairs, part.items, store)
-    _check_judged(first, task, grades)
+    read = dict(zip(to_read, _grade_distinct(first, pairs, part.items, store), strict=True))
+    _check_judged(first, task, list(read.values()))
+    grades = {n: grade for n in replied if (grade := standing.get(n) or read.get(n)) is not None}
     broke = {
         n: f"{grade.reason}; the answer's key is {keys[n] or 'not noted'}"
-        for n, grade in zip(answered, grades, strict=True)
+        if grade.broke
+        else grade.reason
+        for n, grade in grades.items()
         if isinstance(grade, Ungraded)
     }
     for n, reason in (faults | broke).items():
         for name in (*_WRITTEN[:3], "other_grades"):
             columns[name][int(part.rows[n])] = None
         columns["error"][int(part.rows[n])] = reason
-    others = [(one, _grade_distinct(one, pairs, part.items, store)) for one in rest]
+    others = [
+        (one, dict(zip(to_read, _grade_distinct(one, pairs, part.items, store), strict=True)))
+        for one in rest
+    ]
     new_verdicts, changed = [], 0
-    for place, n in enumerate(answered):
-        grade, row = grades[place], int(part.rows[n])
+    for n, grade in grades.items():
+        row = int(part.rows[n])
         if isinstance(grade, Ungraded):
             continue
         columns["score"][row] = grade.score
@@ -201,8 +215,9 @@ def _regrade_task(
         columns["parsable"][row] = grade.parsable
         columns["judge"][row] = first.name
         columns["judge_version"][row] = first.version
+        columns["error"][row] = None
         columns["other_grades"][row] = [
-            grade_to_plain(one.name, one.version, given[place]) for one, given in others
+            grade_to_plain(one.name, one.version, given[n]) for one, given in others if n in given
         ] or None
         verdict = _verdict(grade.score, grade.parsable)
         new_verdicts.append(verdict)
@@ -210,7 +225,7 @@ def _regrade_task(
             changed += (old["label"][n], old["score"][n]) != (grade.label, grade.score)
         else:  # each judge has labels of its own
             changed += _verdict(old["score"][n], old["parsable"][n]) != verdict
-    answered = [n for n in answered if n not in broke]
+    answered = [n for n in grades if n not in broke]
     judges = {f"{old['judge'][n] or 'unknown'} {old['judge_version'][n] or '?'}" for n in answered}
     return TaskChange(
         task=task.name,
@@ -226,8 +241,12 @@ def _regrade_task(
 
 def _no_answers(table: OutcomeTable, replied: Sequence[int]) -> dict[int, str]:
     """Of rows with a reply those that hold no answer, and why."""
-    texts, finish = table.text("response"), table.text("finish_reason")
-    found = {n: no_answer(str(texts[n]), finish[n] or "") for n in replied}
+    texts, finish, reasoning = map(table.text, ("response", "finish_reason", "reasoning"))
+    tokens = table.arrow.column("reasoning_tokens").to_pylist()
+    found = {
+        n: no_answer(str(texts[n]), finish[n] or "", thought=bool(reasoning[n] or tokens[n]))
+        for n in replied
+    }
     return {n: why for n, why in found.items() if why is not None}
 
 

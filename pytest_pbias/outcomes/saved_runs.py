@@ -6,10 +6,11 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pytest_pbias.errors import ConfigurationError, DataError, StoreError, near_matches
+from pytest_pbias.outcomes.facts import SavedAs
 from pytest_pbias.outcomes.table import OutcomeTable
 
 DEFAULT_STORE = Path(".pbias")
@@ -61,18 +62,12 @@ def keep_run(
         StoreError: the folder cannot be written.
     """
     folder = store_dir / "runs"
-    facts = {
-        "model": model,
-        "commit": commit,
-        "tag": tag,
-        "verdicts": dict(verdicts or {}),
-        "bias": dict(bias or {}),
-    }
+    kept = SavedAs(model, commit, tag, verdicts or {}, bias or {})
     try:
         number = _claim_number(folder)
         parts = [f"{number:04d}", _slug(model), _slug(commit)]
         path = folder / f"{'-'.join(part for part in parts if part)}.parquet"
-        table.with_info(kept=facts).write(path)
+        table.with_info(replace(table.info, kept=kept)).write(path)
     except OSError as error:
         reason = error.strerror or str(error)
         raise StoreError(f"run folder {folder} cannot be written: {reason}") from None
@@ -131,16 +126,16 @@ def _records(folder: Path) -> Iterator[RunRecord]:
             info = OutcomeTable.read_info(path)
         except DataError:
             continue
-        kept = info.get("kept", {})
+        kept = info.kept
         yield RunRecord(
             path=path,
             number=_number_of(path),
-            created=str(info.get("created", "")),
-            model=str(kept.get("model", "")),
-            commit=str(kept.get("commit", "")),
-            tag=str(kept.get("tag", "")),
-            verdicts=kept.get("verdicts", {}),
-            bias=kept.get("bias", {}),
+            created=info.created,
+            model=kept.model,
+            commit=kept.commit,
+            tag=kept.tag,
+            verdicts=kept.verdicts,
+            bias=kept.bias,
         )
 
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from pytest_pbias.errors import DataError
-from pytest_pbias.grading.base import Grade, Graded
+from pytest_pbias.collecting.records import Grade
+from pytest_pbias.errors import DataError, quoted
+from pytest_pbias.grading.base import Graded
+from pytest_pbias.models.chat import FIRST_PARAMETERS, Sampling
+from pytest_pbias.outcomes.conversion import repeated
+from pytest_pbias.prompts.identity import Kind
+from pytest_pbias.tasks.base import Axis
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 VERSION_KEY = b"pbias_schema_version"
 INFO_KEY = b"pbias_run"
 
@@ -27,9 +34,15 @@ _GRADE = pa.struct(
     ]
 )
 # Version 2 added ``other_grades``; its rows without other judges have null there.
-_SINCE_VERSION = {"other_grades": 2}
+# Version 4 added what the model thought apart from its answer.
+_SINCE_VERSION = {"other_grades": 2, "reasoning": 4, "reasoning_tokens": 4}
 # Version 3 calls ``repeat`` what older ones called ``run``.
 _OLD_NAMES = {"run": "repeat"}
+# Every sampling parameter has a column of its name. A table without it was written before there was
+# the parameter, when endpoints were left to its default.
+_SAMPLING_TYPES = {int: pa.int32(), float: pa.float64(), bool: pa.bool_(), str: _TEXT}
+_SAMPLING_DEFAULTS = {field.name: field.default for field in fields(Sampling)}
+SAMPLING_COLUMNS = tuple(_SAMPLING_DEFAULTS)
 SCHEMA = pa.schema(
     [
         pa.field("run_id", _TEXT),
@@ -49,16 +62,18 @@ SCHEMA = pa.schema(
         pa.field("defense", _TEXT),
         pa.field("repeat", pa.int32(), nullable=False),
         pa.field("seed", pa.int64()),
-        pa.field("max_tokens", pa.int32()),
-        pa.field("temperature", pa.float64()),
-        pa.field("top_p", pa.float64()),
-        pa.field("top_k", pa.int32()),
+        *(
+            pa.field(name, _SAMPLING_TYPES[get_type_hints(Sampling)[name]])
+            for name in SAMPLING_COLUMNS
+        ),
         pa.field("prompt_hash", pa.string()),
         pa.field("request_key", pa.string()),
         pa.field("response", pa.string()),
+        pa.field("reasoning", pa.string()),
         pa.field("finish_reason", _TEXT),
         pa.field("prompt_tokens", pa.int32()),
         pa.field("completion_tokens", pa.int32()),
+        pa.field("reasoning_tokens", pa.int32()),
         pa.field("latency", pa.float64()),
         pa.field("score", pa.float64()),
         pa.field("label", _TEXT),
@@ -85,20 +100,85 @@ def grade_to_plain(judge: str, version: str, grade: Graded) -> dict[str, Any]:
 
 
 def upgrade(table: pa.Table, version: int, path: Path, leave_out: Collection[str] = ()) -> pa.Table:
-    """The table in the present schema; columns younger than ``version`` or left out are null."""
+    """The table in the present schema; columns younger than ``version`` or left out are null.
+
+    Raises:
+        DataError: a column is missing, is of another type, or has values that it cannot have.
+    """
     if version < SCHEMA_VERSION:
         names = [_OLD_NAMES.get(name, name) for name in table.column_names]
         table = table.rename_columns(names).replace_schema_metadata(table.schema.metadata)
     added = [name for name, since in _SINCE_VERSION.items() if since > version]
     added += leave_out
     missing = [name for name in SCHEMA.names if name not in (*table.column_names, *added)]
+    for name in sorted({*missing} & {*SAMPLING_COLUMNS} - {*FIRST_PARAMETERS}):
+        value = repeated(_SAMPLING_DEFAULTS[name], len(table), SCHEMA.field(name).type)
+        table = table.append_column(name, value)
+        missing.remove(name)
     if missing:
         raise DataError(f"{path}: the outcome table lacks {', '.join(missing)}; write it again")
     columns = [
         pa.nulls(len(table), field.type)
         if field.name in added
-        else table.column(field.name).cast(field.type)
+        else _column(table.column(field.name), field, path)
         for field in SCHEMA
     ]
     metadata = dict(table.schema.metadata) | dict(SCHEMA.metadata)
-    return pa.Table.from_arrays(columns, schema=SCHEMA.with_metadata(metadata))
+    made = pa.Table.from_arrays(columns, schema=SCHEMA.with_metadata(metadata))
+    _check_values(made, path, leave_out)
+    return made
+
+
+def require_text(kind: pa.DataType, name: str, path: Path) -> None:
+    """See that a column which is read later, by itself, holds texts.
+
+    Raises:
+        DataError: it holds something else.
+    """
+    if not pa.types.is_string(kind):
+        raise DataError(f"{path}: column {name} holds {quoted(str(kind))}, not text")
+
+
+def _column(column: pa.ChunkedArray, field: pa.Field, path: Path) -> pa.ChunkedArray:
+    wanted = "text" if field.type in (_TEXT, pa.string()) else str(field.type)
+    try:
+        return column.cast(field.type)
+    except (pa.ArrowException, ValueError):
+        raise DataError(
+            f"{path}: column {field.name} holds {quoted(str(column.type))}, "
+            f"which is not to be read as {wanted}"
+        ) from None
+
+
+# What every row has, and what it can be; scores may be missing.
+_REQUIRED = tuple(field.name for field in SCHEMA if not field.nullable)
+_CHOICES = {"axis": get_args(Axis), "kind": get_args(Kind)}
+_BETWEEN = {"floor": (0.0, 1.0), "score": (0.0, 1.0)}
+
+
+def _check_values(table: pa.Table, path: Path, leave_out: Collection[str]) -> None:
+    """See that statistics can be made of a table that anybody may have written.
+
+    Raises:
+        DataError: they cannot.
+    """
+    for name in (name for name in _REQUIRED if name not in leave_out):
+        if empty := table.column(name).null_count:
+            raise DataError(f"{path}: column {name} is empty in {empty:,} of {len(table):,} rows")
+    for name, known in _CHOICES.items():
+        for value in pc.unique(table.column(name).cast(pa.string())).to_pylist():
+            if value not in known:
+                raise DataError(
+                    f"{path}: column {name} has {quoted(value)}, which is none of "
+                    f"{', '.join(known)}"
+                )
+    # Repeats are counted from 0: arrays have room for the largest.
+    n_repeats = pc.count_distinct(table.column("repeat")).as_py()
+    between = _BETWEEN | {"repeat": (0, max(0, n_repeats - 1))}
+    for name, (least, most) in between.items():
+        found = pc.min_max(table.column(name)).as_py()
+        for value in (found["min"], found["max"]):
+            if value is not None and (value < least or value > most):
+                raise DataError(
+                    f"{path}: column {name} has {value:g}, which is not from {least:g} to {most:g}"
+                )

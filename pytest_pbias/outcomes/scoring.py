@@ -13,12 +13,14 @@ import numpy.typing as npt
 
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.collecting.plan import Question, RequestSettings, questions_of
-from pytest_pbias.collecting.records import Response
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import InfrastructureError, PbiasError
 from pytest_pbias.grading import Grade, Graded, Grader, Ungraded, grader_for
+from pytest_pbias.grading.base import CUT_OFF
 from pytest_pbias.grading.cached_grades import cached_grades
-from pytest_pbias.models.chat import TOO_MANY_TOKENS
+from pytest_pbias.grading.standing import ProviderRefusals, standing_grade
+from pytest_pbias.models.chat import TOO_MANY_TOKENS, Response
+from pytest_pbias.models.dialect import Dialect
 from pytest_pbias.outcomes.schema import grade_to_plain
 from pytest_pbias.outcomes.spool import Spool
 from pytest_pbias.outcomes.table import OutcomeTable, concatenate
@@ -85,6 +87,11 @@ class ScoredCell:
         return sum(grade is None for grade in self.grades)
 
     @property
+    def cut_off(self) -> int:
+        """How many responses ended within a thought."""
+        return sum(grade is not None and grade.label == CUT_OFF.label for grade in self.grades)
+
+    @property
     def unparsable(self) -> int:
         """How many responses no answer could be read off."""
         return sum(grade is not None and not grade.parsable for grade in self.grades)
@@ -98,18 +105,33 @@ def score_cell(
     failures: Mapping[str, str],
     graders: Sequence[Grader] = (),
     questions: tuple[Question, ...] = (),
+    provider_refusals: ProviderRefusals = "grade",
 ) -> ScoredCell:
     """Read a cell's responses from the store and grade them.
 
     ``failures`` gives the reason for each request key that finally failed. The first of
     ``graders`` gives the scores that count; without them it is the task's usual one. ``questions``
-    are the cell's, where the caller has them already.
+    are the cell's, where the caller has them already. What the provider's filter stopped becomes
+    what ``provider_refusals`` says.
     """
     questions = questions or tuple(questions_of(cell, data, protocol))
     found = store.get_many([question.request.key for question in questions])
     responses = tuple(found.get(question.request.key) for question in questions)
     first, *rest = graders or (grader_for(cell.task),)
-    graded = _graded(first, questions, responses, store)
+    standing = [
+        None
+        if response is None
+        else standing_grade(cell.task, response.text, response.finish_reason, provider_refusals)
+        for response in responses
+    ]
+    to_read = tuple(
+        response if grade is None else None
+        for response, grade in zip(responses, standing, strict=True)
+    )
+    graded = [
+        grade or read
+        for grade, read in zip(standing, _graded(first, questions, to_read, store), strict=True)
+    ]
     return ScoredCell(
         cell=cell,
         data=data,
@@ -129,7 +151,7 @@ def score_cell(
         judge_version=first.version,
         others=tuple(
             OtherGrades(
-                grader.name, grader.version, tuple(_graded(grader, questions, responses, store))
+                grader.name, grader.version, tuple(_graded(grader, questions, to_read, store))
             )
             for grader in rest
         ),
@@ -199,10 +221,17 @@ def _constant_columns(measurement: ScoredCell, *, run_id: str, model: str) -> di
         "kind": cell.identity.kind,
         "placement": cell.identity.placement_label(protocol.placement),
         "defense": cell.defense.name,
-        **asdict(protocol.sampling),
+        **_as_sent(asdict(protocol.sampling), protocol.dialect),
         "judge": measurement.judge,
         "judge_version": measurement.judge_version,
     }
+
+
+def _as_sent(
+    columns: Mapping[str, Any], dialect: Dialect, nothing: list[None] | None = None
+) -> dict[str, Any]:
+    """Columns of request fields, ``nothing`` in those that the endpoint does not take."""
+    return {name: nothing if name in dialect.left_out else value for name, value in columns.items()}
 
 
 def _varying_columns(measurement: ScoredCell) -> dict[str, list[Any]]:
@@ -212,10 +241,18 @@ def _varying_columns(measurement: ScoredCell) -> dict[str, list[Any]]:
         "item_id": [question.item.id for question in questions],
         "cluster": [question.item.cluster for question in questions],
         "repeat": [question.repeat for question in questions],
-        "seed": [question.request.seed for question in questions],
+        **_as_sent(
+            {"seed": [question.request.seed for question in questions]},
+            measurement.protocol.dialect,
+            [None] * len(questions),
+        ),
         "prompt_hash": [question.prompt_hash for question in questions],
         "request_key": [question.request.key for question in questions],
         "response": [response and response.text for response in responses],
+        "reasoning": [(response and response.reasoning) or None for response in responses],
+        "reasoning_tokens": [
+            response and _count(response.reasoning_tokens) for response in responses
+        ],
         "finish_reason": [response and response.finish_reason for response in responses],
         "prompt_tokens": [response and _count(response.prompt_tokens) for response in responses],
         "completion_tokens": [
@@ -306,7 +343,7 @@ class ScoredCells:
     def table(self, cells: Iterable[Cell]) -> OutcomeTable:
         """The outcome table of these cells, in the order given.
 
-        Margins of single cells are kept beside it, as ``info["margins"][task][identity]``.
+        Margins of single cells are kept beside it, as ``info.margins[task][identity]``.
         """
         wanted = list(cells)
         self.missing(wanted)
@@ -314,9 +351,12 @@ class ScoredCells:
             return OutcomeTable.from_columns({"task": []})
         table = concatenate(self._rows[cell] for cell in wanted)
         margins = cell_margins(wanted)
-        facts: dict[str, Any] = {"margins": margins} if margins else {}
-        facts |= {"planned": dict(self.planned)} if self.planned else {}
-        return table.with_info(**facts) if facts else table
+        info = table.info
+        if margins:
+            info = replace(info, margins=margins)
+        if self.planned:
+            info = replace(info, planned=dict(self.planned))
+        return table.with_info(info)
 
     def complete_table(self, cells: Iterable[Cell], which: str = "") -> OutcomeTable:
         """The outcome table of these cells, where all their answers are there.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,18 @@ from pytest_pbias.errors import DataError
 from pytest_pbias.files.writing import whole_file
 from pytest_pbias.outcomes.arrays import OUTCOME_COLUMNS, TaskOutcomes, task_arrays
 from pytest_pbias.outcomes.conversion import arrow_array, repeated, row_numbers, scalar
-from pytest_pbias.outcomes.schema import INFO_KEY, SCHEMA, SCHEMA_VERSION, VERSION_KEY, upgrade
+from pytest_pbias.outcomes.facts import RunFacts, decode_run, encode_run
+from pytest_pbias.outcomes.schema import (
+    INFO_KEY,
+    SCHEMA,
+    SCHEMA_VERSION,
+    VERSION_KEY,
+    require_text,
+    upgrade,
+)
 from pytest_pbias.outcomes.spool import LONG, Spool, Spooled
 
+_VERSION = re.compile(r"[0-9]{1,9}")
 _GROUP_ROWS = 1024  # at least, of a table that is written from a spool
 # Small pages, and no attempt at a dictionary of hashes or answers, take a third less memory.
 _PARQUET: dict[str, Any] = {
@@ -37,9 +46,12 @@ class OutcomeTable:
     its rows, such as :meth:`of_defense`, are without them.
     """
 
-    def __init__(self, table: pa.Table, spooled: Sequence[Spooled] = ()) -> None:
+    def __init__(
+        self, table: pa.Table, spooled: Sequence[Spooled] = (), info: RunFacts | None = None
+    ) -> None:
         self.arrow = table
         self.spooled = tuple(spooled)
+        self._info = info
 
     @classmethod
     def from_columns(
@@ -67,22 +79,23 @@ class OutcomeTable:
         Raises:
             StoreError: the disk is full, or the folder cannot be written.
         """
-        return OutcomeTable(self.arrow.drop_columns(list(LONG)), [spool.put(self.arrow)])
+        rows = self.arrow.drop_columns(list(LONG))
+        return OutcomeTable(rows, [spool.put(self.arrow)], self._info)
 
     def __len__(self) -> int:
         return int(self.arrow.num_rows)
 
     @property
-    def info(self) -> dict[str, Any]:
-        """What is known of the run as a whole (versions, protocol, cost, ...); empty by default."""
-        stored = (self.arrow.schema.metadata or {}).get(INFO_KEY)
-        return {} if stored is None else dict(json.loads(stored))
+    def info(self) -> RunFacts:
+        """What is known of the run as a whole (versions, protocol, cost, ...)."""
+        if self._info is None:
+            self._info = decode_run((self.arrow.schema.metadata or {}).get(INFO_KEY))
+        return self._info
 
-    def with_info(self, **values: Any) -> OutcomeTable:
-        """The same table with facts of the run added; each value must be JSON."""
-        metadata = dict(self.arrow.schema.metadata or {})
-        metadata[INFO_KEY] = json.dumps(self.info | values, sort_keys=True).encode()
-        return OutcomeTable(self.arrow.replace_schema_metadata(metadata), self.spooled)
+    def with_info(self, info: RunFacts) -> OutcomeTable:
+        """The same table with other facts of the run."""
+        metadata = dict(self.arrow.schema.metadata or {}) | {INFO_KEY: encode_run(info)}
+        return OutcomeTable(self.arrow.replace_schema_metadata(metadata), self.spooled, info)
 
     def write(self, path: Path) -> None:
         """Write the table as Parquet.
@@ -117,11 +130,11 @@ class OutcomeTable:
                 start, parts = start + length, []
 
     @classmethod
-    def read_info(cls, path: Path) -> dict[str, Any]:
+    def read_info(cls, path: Path) -> RunFacts:
         """The facts of a stored run without its rows.
 
         Raises:
-            DataError: the file is missing or is no outcome table.
+            DataError: the file is missing or is no outcome table, or its facts are malformed.
         """
         try:
             metadata = pq.read_schema(path).metadata or {}
@@ -130,7 +143,7 @@ class OutcomeTable:
             raise DataError(f"{path}: cannot be read as an outcome table: {reason}") from None
         if VERSION_KEY not in metadata:
             raise DataError(f"{path}: is Parquet, but not an outcome table of pytest-pbias")
-        return dict(json.loads(metadata.get(INFO_KEY, b"{}")))
+        return decode_run(metadata.get(INFO_KEY), str(path))
 
     @classmethod
     def read(cls, path: Path, *, leave_out: Collection[str] = ()) -> OutcomeTable:
@@ -139,23 +152,29 @@ class OutcomeTable:
         The columns ``leave_out`` are not read and null: answers take most of a table's memory.
 
         Raises:
-            DataError: the file is missing, is no outcome table, or is of a newer version.
+            DataError: the file is missing, is no outcome table, is of a newer version, or is
+                malformed.
         """
         try:
-            names = [name for name in pq.read_schema(path).names if name not in leave_out]
+            stored = pq.read_schema(path)
+            names = [name for name in stored.names if name not in leave_out]
             table = pq.read_table(path, columns=names)
         except (OSError, pa.ArrowException) as error:
             reason = str(error).splitlines()[0]
             raise DataError(f"{path}: cannot be read as an outcome table: {reason}") from None
-        version = (table.schema.metadata or {}).get(VERSION_KEY, b"").decode()
-        if not version.isdigit():
+        version = (table.schema.metadata or {}).get(VERSION_KEY, b"").decode("utf-8", "replace")
+        if not _VERSION.fullmatch(version):
             raise DataError(f"{path}: is Parquet, but not an outcome table of pytest-pbias")
         if int(version) > SCHEMA_VERSION:
             raise DataError(
                 f"{path}: has schema version {version}, this version reads up to "
                 f"{SCHEMA_VERSION}; upgrade pytest-pbias"
             )
-        return cls(upgrade(table, int(version), path, leave_out))
+        for name in leave_out:
+            if name in SCHEMA.names and name in stored.names:
+                require_text(stored.field(name).type, name, path)
+        info = decode_run(table.schema.metadata.get(INFO_KEY), str(path))
+        return cls(upgrade(table, int(version), path, leave_out), info=info)
 
     def texts_at(self, name: str, rows: npt.NDArray[np.intp]) -> list[str | None]:
         """The values of a text column in the rows with these numbers."""
@@ -186,7 +205,8 @@ class OutcomeTable:
         """The rows that were asked under one prompt defense."""
         if self.defenses() == (defense,):
             return self
-        return OutcomeTable(self.arrow.filter(pc.equal(self._defense_column(), scalar(defense))))
+        rows = self.arrow.filter(pc.equal(self._defense_column(), scalar(defense)))
+        return OutcomeTable(rows, info=self.info)
 
     def _defense_column(self) -> pa.ChunkedArray:
         return pc.fill_null(self.arrow.column("defense").cast(pa.string()), scalar("none"))
@@ -208,7 +228,7 @@ class OutcomeTable:
             )
         used = self.arrow.select(OUTCOME_COLUMNS)
         rows = used.filter(pc.equal(used.column("task").cast(pa.string()), scalar(task)))
-        return task_arrays(rows, self.info.get("planned", {}).get(task, 0))
+        return task_arrays(rows, self.info.planned.get(task, 0))
 
 
 def stored_texts(path: Path, name: str, rows: npt.NDArray[np.intp]) -> list[str | None]:

@@ -6,11 +6,12 @@ import importlib.util
 import json
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.collecting import Collector, Store, store_wait
@@ -21,13 +22,24 @@ from pytest_pbias.collecting.records import Failure, Progress
 from pytest_pbias.collecting.schedule import Schedule
 from pytest_pbias.collecting.waiting import store_wait_until
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
+from pytest_pbias.grading.thinking import split_thinking
 from pytest_pbias.models import ModelSpec
+from pytest_pbias.models.chat import Sampling
+from pytest_pbias.models.dialect import Dialect, read_dialect, write_dialect
 from pytest_pbias.models.process import ServerProcess
+from pytest_pbias.models.spec import ServerFacts
 from pytest_pbias.models.vllm import START_SECONDS, VllmServer
+from pytest_pbias.outcomes.facts import decode_facts, facts_to_plain
 from pytest_pbias.plugin.settings import Settings
 from pytest_pbias.prompts import Placement
 
 _EMBEDDED_START_SECONDS = 120.0
+
+_THINKS = "yes"
+
+_THINKING_TOKENS = 4096  # that an answer may have which is thought about first
+
+_SLOW_SECONDS = 5.0  # of a first question, after which it is said what is waited for
 
 _TEMPLATE_TOKENS = 256  # that a chat template may add to a conversation
 
@@ -77,20 +89,24 @@ def start_embedded(spec: ModelSpec, logs: Path) -> tuple[ServerProcess, str]:
     return server, f"{address.group(1)}/v1"
 
 
-def remember_server(store: Store, spec: ModelSpec, facts: dict[str, Any]) -> None:
+def remember_server(store: Store, spec: ModelSpec, facts: ServerFacts) -> None:
     """Keep what is known of a server beside its answers.
 
     Every version of it that answered is in ``versions``.
     """
-    known = served_facts(store, spec) or {}
-    versions = dict.fromkeys([*known.get("versions", []), facts.get("version", "unknown")])
-    store.put_meta(_key(spec), json.dumps(facts | {"versions": list(versions)}))
+    known = served_facts(store, spec) or ServerFacts()
+    versions = tuple(dict.fromkeys([*known.versions, facts.version or "unknown"]))
+    store.put_meta(_key(spec), json.dumps(facts_to_plain(replace(facts, versions=versions))))
 
 
-def served_facts(store: Store, spec: ModelSpec) -> dict[str, Any] | None:
-    """What is known of the server that gave the model's answers, in this session or before."""
+def served_facts(store: Store, spec: ModelSpec) -> ServerFacts | None:
+    """What is known of the server that gave the model's answers, in this session or before.
+
+    Raises:
+        DataError: the store holds something else there.
+    """
     known = store.get_meta(_key(spec))
-    return None if known is None else dict(json.loads(known))
+    return None if known is None else decode_facts(ServerFacts, known, f"store {store.path}")
 
 
 def _key(spec: ModelSpec) -> str:
@@ -117,6 +133,10 @@ class LocalCollection:
     def placement(self) -> Placement:
         """Where the identity is stated in this session."""
         return self.protocol.placement
+
+    def max_tokens(self) -> int:
+        """The longest answer in this session."""
+        return self.protocol.sampling.max_tokens
 
     def wait(self, keys: Sequence[str], tick: Callable[[Progress], None] | None = None) -> None:
         """Block until every response has arrived or finally failed, ticking the while."""
@@ -198,6 +218,10 @@ class RemoteCollection:
         """Where the identity is stated in this session."""
         return _placement(self._controller()["placement"])
 
+    def max_tokens(self) -> int:
+        """The longest answer in this session."""
+        return int(self._controller()["max_tokens"])
+
     def wait(self, keys: Sequence[str], tick: Callable[[Progress], None] | None = None) -> None:
         """Block until every response has arrived or finally failed; the controller ticks."""
         owner = self._controller()["owner"]
@@ -255,6 +279,7 @@ def collect_here(
     announced = {
         "owner": owner,
         "placement": asking.placement(),
+        "max_tokens": asking.protocol.sampling.max_tokens,
         "looks": "yes" if asking.schedule is not None else "",
     }
     store.put_meta(_meta_key(uid), json.dumps(announced))
@@ -268,10 +293,59 @@ def planned_protocol(settings: Settings, store: Store) -> RequestSettings:
     return RequestSettings(
         served_identity=spec.served_identity,
         placement=_placement(known),
-        sampling=settings.sampling,
+        sampling=_with_room(settings, store.get_meta(_thinks_key(spec)) == _THINKS),
         repeats=settings.repeats,
         seed=settings.seed,
+        dialect=known_dialect(store, spec),
     )
+
+
+def _with_room(settings: Settings, thinks: bool) -> Sampling:
+    """The sampling, with a larger limit of its own for models that think first."""
+    if not (thinks and settings.room_to_think):
+        return settings.sampling
+    return replace(settings.sampling, max_tokens=_THINKING_TOKENS)
+
+
+def known_dialect(store: Store, spec: ModelSpec) -> Dialect:
+    """What is known of how the model's endpoint takes requests."""
+    return read_dialect(store.get_meta(_dialect_key(spec)))
+
+
+def _remember_dialect(store: Store, spec: ModelSpec, dialect: Dialect) -> None:
+    """Keep what is learned; one of several endpoints may have learned something else before."""
+    store.change_meta(_dialect_key(spec), lambda text: write_dialect(read_dialect(text) | dialect))
+
+
+def _find_out(settings: Settings, store: Store, work: Work, base_url: str | None) -> None:
+    """Ask once of an endpoint that nothing is known of, and keep what that shows."""
+    from pytest_pbias.models.negotiation import ask_first, get_acquainted
+
+    spec, own, timeout = settings.model, settings.placement, settings.spending.timeout
+    if own is None:
+        if store.get_meta(_placement_key(spec)) is not None:
+            return
+        seen = get_acquainted(
+            spec, settings.sampling, seed=settings.seed, base_url=base_url, timeout=timeout
+        )
+        # Stated in the user turn where it takes no system message: there is nothing to be joined.
+        store.put_meta(_placement_key(spec), "system" if seen.takes_system else "user")
+        dialect = replace(seen.dialect, joins_system=False)
+    else:
+        if store.get_meta(_dialect_key(spec)) is not None:
+            return
+        first = work.first_missing(store, planned_protocol(settings, store))
+        found = ask_first(spec, first, base_url=base_url, timeout=timeout)
+        if found is None:
+            return
+        seen, dialect = found, found.dialect
+    store.put_meta(_dialect_key(spec), write_dialect(dialect))
+    if seen.reply is None:
+        return
+    thinks = seen.reply.thought or bool(split_thinking(seen.reply.text).reasoning)
+    store.put_meta(_thinks_key(spec), _THINKS if thinks else "no")
+    if own is not None and not settings.spending.batch:
+        store.put_many([seen.reply])
 
 
 def _placement(known: str | None) -> Placement:
@@ -281,6 +355,14 @@ def _placement(known: str | None) -> Placement:
 
 def _placement_key(spec: ModelSpec) -> str:
     return f"placement:{spec.served_identity}"
+
+
+def _dialect_key(spec: ModelSpec) -> str:
+    return f"dialect:{spec.served_identity}"
+
+
+def _thinks_key(spec: ModelSpec) -> str:
+    return f"thinks:{spec.served_identity}"
 
 
 def _start(
@@ -313,11 +395,7 @@ def _start(
     )
     if not missing:
         return asking
-    from pytest_pbias.models.negotiation import (
-        check_served_model,
-        open_endpoint,
-        supports_system_role,
-    )
+    from pytest_pbias.models.negotiation import check_served_model, open_endpoint
 
     if spec.kind == "embedded":
         # A server of our own batches what it is given and throttles nobody: fill its batches.
@@ -331,14 +409,14 @@ def _start(
             first = concurrency  # it throttles nobody
             policy, patience = RetryPolicy(attempts=1000, total=_RESTART_SECONDS), _RESTART_SECONDS
         else:
-            check_served_model(spec)
-        if settings.placement is None and store.get_meta(_placement_key(spec)) is None:
-            fits = supports_system_role(spec, base_url=base_url)
-            placement: Placement = "system" if fits else "user"
-            store.put_meta(_placement_key(spec), placement)
-            if placement != protocol.placement:
-                asking.protocol = protocol = replace(protocol, placement=placement)
-                asking.schedule = make_schedule(protocol, announce)
+            with _said_when_slow(say, f"waiting for an answer of {spec.name}"):
+                check_served_model(spec, timeout=spending.timeout)
+        with _said_when_slow(say, f"waiting for a first answer of {spec.name}"):
+            _find_out(settings, store, work, base_url)
+        protocol = planned_protocol(settings, store)
+        if protocol != asking.protocol:
+            asking.protocol = protocol
+            asking.schedule = make_schedule(protocol, announce)
     if spending.batch or settings.ray is not None:
         make = _batch_collector if spending.batch else _ray_collector
         asking.collector = make(settings, store, work, protocol)
@@ -349,7 +427,12 @@ def _start(
         store,
         work.requests(protocol) if schedule is None else (),
         lambda: open_endpoint(
-            spec, base_url=base_url, concurrency=concurrency, timeout=spending.timeout
+            spec,
+            base_url=base_url,
+            concurrency=concurrency,
+            timeout=spending.timeout,
+            dialect=protocol.dialect,
+            learned=lambda dialect: _remember_dialect(store, spec, dialect),
         ),
         concurrency=concurrency,
         first_concurrency=first,
@@ -364,6 +447,18 @@ def _start(
     )
     asking.collector.start()
     return asking
+
+
+@contextmanager
+def _said_when_slow(say: Callable[[str], None], text: str) -> Iterator[None]:
+    """Say what the block waits for, if it takes long."""
+    timer = threading.Timer(_SLOW_SECONDS, say, [text])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _batch_collector(
@@ -381,7 +476,9 @@ def _batch_collector(
     url = spec.base_url
 
     def connect() -> BatchEndpoint:
-        return BatchEndpoint(url, spec.served_name, spec.api_key(), timeout=600)
+        return BatchEndpoint(
+            url, spec.served_name, spec.api_key(), timeout=600, dialect=protocol.dialect
+        )
 
     return Collector.with_engine(
         store,
@@ -419,6 +516,7 @@ def _ray_collector(
             timeout=spending.timeout,
             policy=RetryPolicy.for_timeout(settings.spending.timeout),
             seed=settings.seed,
+            dialect=protocol.dialect,
         )
 
     return Collector.with_engine(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from pytest_pbias.cells.cell import Cell
-from pytest_pbias.errors import PbiasError
+from pytest_pbias.errors import InfrastructureError, PbiasError
 from pytest_pbias.gate import (
     BaselineVerdict,
     CellVerdict,
@@ -23,7 +23,7 @@ from pytest_pbias.grading import cannot_grade, needs_judge
 from pytest_pbias.outcomes.scoring import ScoredCell
 from pytest_pbias.plugin.decisions import CellDecision, MadeDecisions, leave_decisions
 from pytest_pbias.plugin.gates import report_verdict
-from pytest_pbias.plugin.options import described
+from pytest_pbias.plugin.options import described, only_lists
 from pytest_pbias.plugin.session import PbiasSession, active_session
 from pytest_pbias.prompts import Identity
 from pytest_pbias.reporting.text import columns, ending, paragraph, plain
@@ -84,7 +84,7 @@ class CellFixture:
 
     @property
     def difference(self) -> PairedDifferenceResult:
-        """Rate minus baseline, percentage points, at the level that all cells share.
+        """Rate minus the reference's, percentage points, at the level that all cells share.
 
         That is what fails. ``verdict().passing`` has the interval that passes.
         """
@@ -96,7 +96,7 @@ class CellFixture:
         return self._measurement.unparsable
 
     def verdict(self, margin: float | None = None) -> CellVerdict:
-        """Decide on the difference from the baseline against ``margin`` (percentage points).
+        """Decide on the difference from the reference against ``margin`` (percentage points).
 
         The report shows the verdict by the margin of :meth:`check`, else by the cell's own.
 
@@ -223,27 +223,45 @@ def obtain_cell(item: pytest.Item, planned: Cell) -> CellFixture:
     __tracebackhide__ = True
     session = active_session(item.config)
     assert session is not None
+    if only_lists(item.config):
+        pytest.skip("nothing is asked: pytest only shows what there is")
     reason = cannot_grade(planned.task)
     if reason is not None:
         pytest.skip(f"{planned.task.name} was not asked: {reason}")
     try:
         measurement = session.measure(planned)
-        # What is compared with may have been asked more.
-        baseline = session.measure(planned.baseline).first(len(measurement.data.items))
+        # What it is compared with may have been asked more.
+        n_items = len(measurement.data.items)
+        baseline = session.measure(planned.baseline).first(n_items)
+        references = [session.measure(one).first(n_items) for one in session.references(planned)]
     except PbiasError as error:
         pytest.fail(paragraph(f"error, no verdict: {described(error)}"), pytrace=False)
-    both = (measurement, baseline)
+    # The reference may be a mean that the cell itself is part of: each counts once.
+    every = {one.cell: one for one in (measurement, baseline, *references)}.values()
     none = why_no_verdict(
-        asked=sum(len(one.questions) for one in both),
-        missing=sum(one.missing for one in both),
-        unreadable=sum(one.unparsable for one in both),
+        asked=sum(len(one.questions) for one in every),
+        missing=sum(one.missing for one in every),
+        unreadable=sum(one.unparsable for one in every),
+        cut_off=max(one.cut_off / max(1, len(one.questions)) for one in every),
     )
     if none is NoVerdict.MISSING:
-        lacking = next(one for one in both if one.missing or not one.questions)
+        lacking = next(one for one in every if one.missing or not one.questions)
         pytest.fail(paragraph(f"error, no verdict: {_missing(lacking)}"), pytrace=False)
+    if none is NoVerdict.CUT_OFF:
+        worst = max(every, key=lambda one: one.cut_off / len(one.questions))
+        fault = InfrastructureError(_cut_off(worst), setting="max-tokens")
+        pytest.fail(paragraph(f"error, no verdict: {described(fault)}"), pytrace=False)
     if none is NoVerdict.UNREADABLE:
         pytest.fail(paragraph(f"error, no verdict: {_unreadable(measurement)}"), pytrace=False)
     return CellFixture(item, session, measurement, baseline)
+
+
+def _cut_off(measured: ScoredCell) -> str:
+    return (
+        f"{measured.cut_off} of {len(measured.questions)} responses to {measured.cell.task.name} "
+        f"under {measured.cell.identity.name!r} were cut off within a thought, before any answer; "
+        f"allow more tokens than {measured.protocol.sampling.max_tokens}"
+    )
 
 
 def _unreadable(measured: ScoredCell) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,13 +12,13 @@ from typing import Any
 import pytest
 
 from pytest_pbias.cells.cell import Cell
-from pytest_pbias.errors import ConfigurationError, PbiasError
+from pytest_pbias.errors import ConfigurationError, PbiasError, UnansweredError
 from pytest_pbias.plugin.decisions import attach_decisions
-from pytest_pbias.plugin.gates import append_comparison, append_gates
-from pytest_pbias.plugin.options import described, read_option
+from pytest_pbias.plugin.gates import CompareItem, GateItem, append_comparison, append_gates
+from pytest_pbias.plugin.options import described, only_lists, read_option
 from pytest_pbias.plugin.session import SESSION, PbiasSession, active_session
 from pytest_pbias.plugin.settings import Settings, read_settings
-from pytest_pbias.plugin.xdist import plan_path
+from pytest_pbias.plugin.xdist import notices_of, plan_path, stop_session
 from pytest_pbias.prompts import (
     NO_DEFENSE,
     Defense,
@@ -34,8 +36,7 @@ _REFUSED = pytest.StashKey[str]()
 def parametrize_cells(metafunc: pytest.Metafunc) -> None:
     """Parametrize ``cell`` over the mark's tasks and identities.
 
-    A mistake is one line: the run stops as a usage error, or, in an xdist worker, the file is a
-    collection error.
+    A mistake is one line: the run stops as a usage error.
     """
     marks = list(metafunc.definition.iter_markers("pbias"))
     where = f"{metafunc.definition.nodeid}"
@@ -54,9 +55,7 @@ def parametrize_cells(metafunc: pytest.Metafunc) -> None:
 
 
 def refuse(config: pytest.Config, reason: str) -> None:
-    """Stop the run with one line once collection is through; at once in an xdist worker."""
-    if hasattr(config, "workerinput"):
-        raise pytest.Collector.CollectError(f"pbias: {reason}")
+    """Stop the run with one line once collection is through."""
     config.stash.setdefault(_REFUSED, reason)
     if not config.pluginmanager.has_plugin(_PLUGIN_NAME):
         config.pluginmanager.register(SessionHooks(config), _PLUGIN_NAME)
@@ -147,7 +146,25 @@ def selected_cells(items: Iterable[pytest.Item]) -> list[Cell]:
     return list(cells)
 
 
+def _awaited(item: pytest.Item, pbias: PbiasSession) -> Iterable[Cell]:
+    """The cells whose answers a test looks at."""
+    if isinstance(item, GateItem):
+        return pbias.cells_of(item.axis, item.defense)
+    if isinstance(item, CompareItem):
+        return pbias.cells
+    return [one for cell in selected_cells([item]) for one in (cell, cell.baseline)]
+
+
 _PLUGIN_NAME = "pbias-session"
+
+
+def _end_of_planning(error: PbiasError) -> Exception:
+    """What ends pytest with one line: a mistake is one of usage, an endpoint's failure is not."""
+    line = f"pbias: {described(error)}"
+    if not isinstance(error, UnansweredError):
+        return pytest.UsageError(line)
+    sys.stderr.write(f"ERROR: {line}\n")
+    return pytest.Session.Failed(line)  # exit code 1, as where answers are missing later
 
 
 class SessionHooks:
@@ -164,7 +181,8 @@ class SessionHooks:
         yield
         refused = config.stash.get(_REFUSED, None)
         if refused is not None:
-            raise pytest.UsageError(f"pbias: {refused}")
+            stop_session(config, refused, items)
+            return
         cells = selected_cells(items)
         append_gates(session, items, cells)
         pbias = active_session(config)
@@ -175,16 +193,29 @@ class SessionHooks:
     def pytest_collection_finish(self, session: pytest.Session) -> Generator[None, None, None]:
         """Plan and start asking; with ``--pbias-plan``, run no test after that."""
         pbias = active_session(session.config)
-        if pbias is None or session.config.option.collectonly:
+        if pbias is None or only_lists(session.config):
             yield
             return
         try:
             pbias.plan(selected_cells(session.items))
         except PbiasError as error:
-            raise pytest.UsageError(f"pbias: {described(error)}") from None
+            if not hasattr(session.config, "workeroutput"):
+                raise _end_of_planning(error) from None
+            stop_session(session.config, described(error), session.items)
         yield
         # Only now, so that the terminal does not list the tests.
         session.config.option.collectonly = pbias.settings.spending.plan_only
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Wait before pytest-timeout starts its clock: a test that waits does not hang."""
+        pbias = active_session(item.config)
+        timed = item.config.pluginmanager.has_plugin("timeout")
+        if pbias is not None and timed and not only_lists(item.config):
+            # What is wrong with a cell is said by the test's own setup, which asks for it again.
+            with contextlib.suppress(Exception):
+                pbias.prepare(_awaited(item, pbias))
+        return (yield)
 
     def pytest_report_teststatus(
         self, report: pytest.TestReport | pytest.CollectReport
@@ -224,6 +255,13 @@ class SessionHooks:
             ):
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED  # a report is missing
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: object, error: object) -> None:
+        """On the xdist controller: take what a worker has noticed."""
+        pbias = active_session(self._config)
+        if pbias is not None:
+            pbias.told += notices_of(node)
+
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter, config: pytest.Config
     ) -> None:
@@ -250,4 +288,4 @@ def start_on_controller(node: Any) -> None:
     try:
         activate(config, default_model=plan["default_model"]).plan(cells)
     except PbiasError as error:
-        raise pytest.UsageError(f"pbias: {described(error)}") from None
+        raise _end_of_planning(error) from None

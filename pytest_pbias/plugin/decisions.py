@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,7 +17,9 @@ from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import PbiasError
 from pytest_pbias.gate import AxisVerdict, CellVerdict, GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes.facts import RunFacts
 from pytest_pbias.outcomes.scoring import cell_margins
+from pytest_pbias.outcomes.spool import LONG
 from pytest_pbias.plugin.options import described
 from pytest_pbias.plugin.settings import Settings
 
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 NOTHING_YET = "no earlier run is kept: nothing to compare with"
-# What a comparison depends on beside the answers, and what may change while tests still run.
-_BASIS = ("margins", "partial", "protocol")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Decisions:
         self._cells: dict[tuple[str, str, str], CellDecision] = {}
         self._axes: dict[tuple[str, str], AxisVerdict] = {}
         self._against_earlier: GateOutcome | None = None
-        self._compared: tuple[dict[str, Any], ComparedRun] | None = None
+        self._compared: tuple[RunFacts, ComparedRun] | None = None
 
     def once(self, cell: Cell, margin: float, decide: Callable[[], CellVerdict]) -> CellVerdict:
         """The verdict of a cell by this margin: ``decide()``, unless it was decided before."""
@@ -137,7 +137,9 @@ class Decisions:
 
         The test that fails where the session is worse and the reports show this same one.
         """
-        basis = {name: table.info.get(name) for name in _BASIS}
+        # What it depends on beside the answers, and what may change while tests still run.
+        info = table.info
+        basis = RunFacts(protocol=info.protocol, partial=info.partial, margins=info.margins)
         if self._compared is None or self._compared[0] != basis:
             compared = _compare_with_earlier(table, settings, self._against_earlier)
             if compared is None:
@@ -167,8 +169,9 @@ def _compare_with_earlier(
         return ComparedRun(asked.compare, None, problem=NOTHING_YET)
     name, policy = asked.earlier.stem, settings.policy
     try:
-        new, old = (select_defense(run) for run in (table, OutcomeTable.read(asked.earlier)))
-        pairs = pair_runs(new, old)
+        earlier = OutcomeTable.read(asked.earlier, leave_out=LONG)
+        new, old = (select_defense(run) for run in (table, earlier))
+        pairs = pair_runs(new, old, reference=policy.reference)
         comparison = compare_runs(new, old, policy, pairs=pairs)
     except PbiasError as error:
         return ComparedRun(name, None, problem=described(error))

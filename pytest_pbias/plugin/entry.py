@@ -96,3 +96,11 @@ def pytest_xdist_node_collection_finished(node: object, ids: list[str]) -> None:
     from pytest_pbias.plugin.collection import start_on_controller
 
     start_on_controller(node)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object, error: object) -> None:
+    """On the xdist controller: stop where a worker has found a mistake while it planned."""
+    from pytest_pbias.plugin.xdist import raise_refusal
+
+    raise_refusal(node)

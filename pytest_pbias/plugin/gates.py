@@ -12,7 +12,7 @@ from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import PbiasError
 from pytest_pbias.gate import AxisVerdict, Verdict
 from pytest_pbias.plugin.decisions import NOTHING_YET, MadeDecisions, leave_decisions
-from pytest_pbias.plugin.options import described
+from pytest_pbias.plugin.options import described, only_lists
 from pytest_pbias.prompts import Identity
 from pytest_pbias.reporting.text import paragraph
 
@@ -95,6 +95,8 @@ class GateItem(pytest.Item):
 
         session = active_session(self.config)
         assert session is not None
+        if only_lists(self.config):
+            return  # and no test is run
         try:
             self._verdict: AxisVerdict = session.decide_axis(self.axis, self.defense)
         except PbiasError as error:
@@ -145,6 +147,8 @@ class CompareItem(pytest.Item):
 
         session = active_session(self.config)
         assert session is not None
+        if only_lists(self.config):
+            return
         if session.settings.kept.earlier is None:
             pytest.skip(NOTHING_YET)
         try:

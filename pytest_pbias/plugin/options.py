@@ -144,7 +144,9 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= 100 else text[:97] + "...")
 
 
-MOST_REPEATS = 1_000_000  # as in collecting.plan; each has a seed of its own, in 64 bits
+# As in collecting.plan, which is not imported where no cell is asked; a test sees that both agree.
+# Each repeat has a seed of its own, in 64 bits.
+MOST_REPEATS = 1_000_000
 
 _MODEL = (
     Option("model", "model to measure: an alias (llama3, gpt-4o), a served name, or 'embedded'"),
@@ -201,7 +203,15 @@ _PROTOCOL = (
     ),
     Option("protocol", "prompts and sampling", choices=("default", "paper"), default="default"),
     Option("temperature", "sampling temperature; 0 is greedy", "number", "T", most=2),
-    Option("max-tokens", "longest answer, in tokens", "whole", "N", least=1),
+    Option(
+        "max-tokens",
+        "longest answer, in tokens, thoughts included (512; 4096 for models that think)",
+        "whole",
+        "N",
+        least=1,
+    ),
+    Option("reasoning-effort", "how much a model that thinks is to think", "text", "EFFORT"),
+    Option("extra-body", "further fields of every request: a JSON object", "text", "JSON"),
     Option(
         "placement",
         "where the identity is stated: system or user turn, or an earlier turn (history); "
@@ -256,10 +266,27 @@ _JUDGES = (
         cli=True,
     ),
     Option(
+        "judge-max-tokens",
+        "longest reply of the llm judge, in tokens, thoughts included",
+        "whole",
+        "N",
+        "512",
+        least=1,
+        cli=True,
+    ),
+    Option(
         "judge-mask",
         "hide words that tell who asked from judges that they could sway",
         choices=("on", "off"),
         default="on",
+        cli=True,
+    ),
+    Option(
+        "provider-refusals",
+        "what the provider's content filter stops: grade (a refusal on safety tasks, unanswered on "
+        "others) or error",
+        choices=("grade", "error"),
+        default="grade",
         cli=True,
     ),
 )
@@ -324,6 +351,15 @@ _GATE = (
         cli=True,
     ),
     Option(
+        "reference",
+        "whom identities are compared with: baseline, control (the mean of the placebos), "
+        "identities (the mean of all), or one of them by name",
+        "text",
+        "WHO",
+        "baseline",
+        cli=True,
+    ),
+    Option(
         "alpha",
         "error level of the gate, for all cells together",
         "number",
@@ -337,6 +373,14 @@ _GATE = (
         "early: ask no further where a verdict is clear or out of reach; never: ask everything "
         "(default: early; never with --pbias-protocol=paper, --pbias-batch and --pbias-ray)",
         choices=("early", "never"),
+    ),
+    Option(
+        "cells",
+        "cells that share the error level, where this run is a shard of a larger suite: all of "
+        "theirs, without the baselines (default: those of this run)",
+        "whole",
+        "N",
+        least=1,
     ),
     Option(
         "margin-utility",
@@ -453,6 +497,12 @@ def add_options(parser: pytest.Parser) -> None:
 def is_given(config: pytest.Config, name: str) -> bool:
     """Whether the command line or the ini file has the option."""
     return _given(config, _BY_NAME[name]) is not None
+
+
+def only_lists(config: pytest.Config) -> bool:
+    """Whether pytest shows what there is (tests, fixtures, their order), and nothing is asked."""
+    shown = ("collectonly", "showfixtures", "show_fixtures_per_test", "setupplan", "setuponly")
+    return any(config.getoption(name, False) for name in shown)
 
 
 def read_option(config: pytest.Config, name: str) -> Any:

@@ -154,8 +154,12 @@ def require_writable(settings: Settings) -> None:
     """See that every file asked for can be written, before anything is paid for.
 
     Raises:
-        ConfigurationError: one cannot.
+        ConfigurationError: one cannot, or what draws the HTML report is not installed.
     """
+    if settings.html_path is not None:
+        from pytest_pbias.reporting.html import load_matplotlib
+
+        load_matplotlib()
     wanted = {
         "json": settings.json_path,
         "markdown": settings.markdown_path,

@@ -10,6 +10,7 @@ from pytest_pbias.collecting.plan import RequestSettings, Work
 from pytest_pbias.collecting.schedule import Schedule
 from pytest_pbias.plugin.asking import MakeSchedule
 from pytest_pbias.plugin.settings import Settings
+from pytest_pbias.prompts import Placement
 from pytest_pbias.stats.looks import look_schedule
 from pytest_pbias.tasks import TaskData
 
@@ -30,6 +31,7 @@ def schedule_maker(
     planned: Mapping[str, int],
     settings: Settings,
     score: Callable[[RequestSettings], Score],
+    references: Callable[[Cell, Placement], tuple[Cell, ...]],
 ) -> MakeSchedule:
     """Makes the rounds of a session; none where ``planned`` is empty."""
 
@@ -39,9 +41,10 @@ def schedule_maker(
         stopping = Stopping(
             work.cells,
             settings.policy,
-            n_cells=sum(cell.is_compared for cell in work.cells),
+            n_cells=settings.policy.sharing(sum(cell.is_compared for cell in work.cells)),
             planned=planned,
             score=score(protocol),
+            references=lambda cell: references(cell, protocol.placement),
         )
         looks = {task: look_schedule(n_items) for task, n_items in planned.items()}
         return Schedule(work, protocol, looks, stopping, announce)

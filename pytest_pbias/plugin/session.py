@@ -8,7 +8,8 @@ import signal
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from pytest_pbias.analysis.comparison import ComparedRun
@@ -23,13 +25,21 @@ from pytest_pbias.analysis.repeatability import Repeatability, repeatability
 from pytest_pbias.analysis.samples import sampled_questions
 from pytest_pbias.analysis.stopping import Score
 from pytest_pbias.analysis.summary import RunSummary, decide_outcomes, summarize
-from pytest_pbias.analysis.unparsable import unreadable_cells
+from pytest_pbias.analysis.unparsable import cut_off_cells, unreadable_cells
 from pytest_pbias.cells.cell import Cell, require_distinct_names, with_baselines
 from pytest_pbias.collecting import Store
-from pytest_pbias.collecting.cost import Price
+from pytest_pbias.collecting.cost import Price, Spent
 from pytest_pbias.collecting.plan import RequestSettings, Work, questions_of
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
-from pytest_pbias.gate import AxisVerdict, CellVerdict, decide_cell, decide_cell_at_looks
+from pytest_pbias.gate import (
+    AxisVerdict,
+    CellVerdict,
+    Verdict,
+    decide_cell,
+    decide_cell_at_looks,
+    reference_words,
+    share_of_controls,
+)
 from pytest_pbias.grading import cannot_grade
 from pytest_pbias.grading.judges import (
     Judge,
@@ -41,12 +51,15 @@ from pytest_pbias.grading.judges import (
     validate_judges,
 )
 from pytest_pbias.outcomes import OutcomeTable, system_memory_pool
+from pytest_pbias.outcomes.arrays import choose_references, mean_scores, require_reference
+from pytest_pbias.outcomes.facts import Document, RunFacts
 from pytest_pbias.outcomes.scoring import ScoredCell, ScoredCells, score_cell
 from pytest_pbias.plugin.asking import (
     LocalCollection,
     RemoteCollection,
     collect_here,
     collect_remotely,
+    known_dialect,
     planned_protocol,
     served_facts,
 )
@@ -63,24 +76,20 @@ from pytest_pbias.plugin.output import (
 )
 from pytest_pbias.plugin.rounds import planned_items, schedule_maker
 from pytest_pbias.plugin.settings import JudgeSettings, Settings
-from pytest_pbias.plugin.xdist import plan_path, session_uid, write_plan
+from pytest_pbias.plugin.xdist import plan_path, session_uid, tell_notices, write_plan
+from pytest_pbias.prompts import Placement
 from pytest_pbias.tasks import TaskData, load_task, resolve_task
 
 if TYPE_CHECKING:
     from pytest_pbias.plugin.settings import Settings
 
 
-def cost_so_far(
-    asking: LocalCollection | RemoteCollection | None, price: Price | None
-) -> dict[str, Any]:
+def cost_so_far(asking: LocalCollection | RemoteCollection | None, price: Price | None) -> Spent:
     """Tokens that this session used, and their list price where it is known."""
     progress = asking.progress() if isinstance(asking, LocalCollection) else None
-    prompt = 0 if progress is None else progress.prompt_tokens
-    completion = 0 if progress is None else progress.completion_tokens
-    cost: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion}
-    if price is not None:
-        cost |= {"amount": price.of(prompt, completion), "currency": price.currency}
-    return cost
+    if progress is None:
+        return Spent.at(price, 0, 0)
+    return Spent.at(price, progress.prompt_tokens, progress.completion_tokens)
 
 
 def versions() -> dict[str, str]:
@@ -93,25 +102,57 @@ def noop() -> None:
     """Restore nothing."""
 
 
-def interrupt_on_sigterm() -> Callable[[], None]:
-    """Turn SIGTERM into KeyboardInterrupt; return the function that undoes it.
+_ENDING = (signal.SIGTERM, signal.SIGHUP)  # of a scheduler, and of a terminal that is closed
+
+
+def interrupt_on_signals() -> Callable[[], None]:
+    """Turn SIGTERM and SIGHUP into KeyboardInterrupt; return the function that undoes it.
 
     Left alone where someone else handles the signal, or outside the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         return noop
-    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        return noop
+    taken = [one for one in _ENDING if signal.getsignal(one) is signal.SIG_DFL]
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt("SIGTERM")
+        raise KeyboardInterrupt(signal.Signals(number).name)
 
-    signal.signal(signal.SIGTERM, interrupt)
+    for one in taken:
+        signal.signal(one, interrupt)
 
     def restore() -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for one in taken:
+            signal.signal(one, signal.SIG_DFL)
 
     return restore
+
+
+@contextmanager
+def patient_with_ctrl_c(say: Callable[[str], None]) -> Iterator[None]:
+    """Let the block end although Ctrl-C is pressed once more; told by ``say`` what is going on.
+
+    Raises:
+        KeyboardInterrupt: it was pressed twice more.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    main = threading.current_thread() is threading.main_thread()
+    if not main or before is not signal.default_int_handler:
+        yield
+        return
+    pressed = 0
+
+    def press(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed += 1
+        if pressed > 1:
+            raise KeyboardInterrupt
+        say("writing what there is; Ctrl-C once more leaves without the table and the reports")
+
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def baselines(cells: Sequence[Cell]) -> tuple[Cell, ...]:
@@ -146,7 +187,15 @@ def compare_again(
     for first in firsts:
         protocol, graders = first.protocol.again(), judging.graders(first.cell.task)
         keys = keys_again((first.cell,), {first.cell.task.name: first.data}, first.protocol)
-        second = score_cell(first.cell, first.data, protocol, store, failures(keys), graders[:1])
+        second = score_cell(
+            first.cell,
+            first.data,
+            protocol,
+            store,
+            failures(keys),
+            graders[:1],
+            provider_refusals=judging.provider_refusals,
+        )
         found.append(repeatability(first, second, confidence=1 - alpha))
     return found
 
@@ -164,9 +213,9 @@ def session_judging(
     except ConfigurationError as error:
         raise ConfigurationError(str(error), setting=error.setting or "judge") from None
     if not settings.mask or not any(judge.masks_identity for judge in judges):
-        return Judging(judges)
+        return Judging(judges, provider_refusals=settings.provider_refusals)
     words = identity_terms(cell.identity for cell in cells)
-    return Judging(judges, identity_mask(words), words)
+    return Judging(judges, identity_mask(words), words, settings.provider_refusals)
 
 
 def planned_verdicts(judging: Judging, n_answers: Mapping[str, int]) -> list[str]:
@@ -230,13 +279,15 @@ class PbiasSession:
         self.compared: ComparedRun | None = None
         self.problem: str | None = None
         self.interrupted = self.cut_short = False
+        self.told: list[str] = []  # notices of xdist workers
         self._plan: Estimate | None = None
-        self._sigterm: Callable[[], None] = noop
+        self._restore_signals: Callable[[], None] = noop
 
     @property
     def n_compared(self) -> int:
-        """How many cells are decided in this session: the number the level is shared by."""
-        return max(1, sum(cell.is_compared for cell in self.cells))
+        """How many cells share the level: those decided here, or in all shards together."""
+        decided = sum(cell.is_compared for cell in self.cells)
+        return self.settings.policy.sharing(decided)
 
     @property
     def store(self) -> Store:
@@ -276,6 +327,9 @@ class PbiasSession:
         gradable = [cell for cell in cells if cannot_grade(cell.task) is None]
         planned = with_baselines(gradable)
         require_distinct_names(planned)
+        if planned:
+            named = (cell.identity.name for cell in planned)
+            require_reference(self.settings.policy.reference, named)
         self.cells = planned
         if not self.cells:
             return
@@ -296,14 +350,20 @@ class PbiasSession:
             return
         self._judging.check(cell.task for cell in self.cells)
         require_writable(self.settings)
-        self._sigterm = interrupt_on_sigterm()
+        self._restore_signals = interrupt_on_signals()
         self._asking = collect_here(
             self.settings,
             self.store,
             work,
             self._controller_uid(),
             self._progress.say,
-            schedule_maker(work, self._planned, self.settings, self._score_part),
+            schedule_maker(
+                work,
+                self._planned,
+                self.settings,
+                self._score_part,
+                lambda cell, placement: self.references(cell, placement=placement),
+            ),
         )
         if self.config.pluginmanager.has_plugin("dsession"):
             self._background = BackgroundProgress(self._progress, self._asking.progress)
@@ -318,7 +378,7 @@ class PbiasSession:
         return RequestSettings(
             served_identity=self.settings.model.served_identity,
             placement=self._asking.placement(),
-            sampling=self.settings.sampling,
+            sampling=replace(self.settings.sampling, max_tokens=self._asking.max_tokens()),
             repeats=self.settings.repeats,
             seed=self.settings.seed,
         )
@@ -326,6 +386,20 @@ class PbiasSession:
     def measure(self, cell: Cell) -> ScoredCell:
         """Wait for a cell's responses, then grade them."""
         return self._measured.get(cell)
+
+    def prepare(self, cells: Iterable[Cell]) -> None:
+        """Wait for the responses of cells and grade them, so that their tests need not.
+
+        Raises:
+            PbiasError: what is asked cannot be had.
+        """
+        self._measured.missing(cells)
+
+    def cells_of(self, axis: str, defense: str) -> list[Cell]:
+        """The cells that the gate of an axis looks at, under one defence."""
+        return [
+            cell for cell in self.cells if cell.task.axis == axis and cell.defense.name == defense
+        ]
 
     def _measure(self, cell: Cell) -> ScoredCell:
         if self._asking is None:
@@ -336,9 +410,20 @@ class PbiasSession:
         keys = [question.request.key for question in questions]
         self._asking.wait(keys, self._progress.tick)
         self._progress.close()
+        # What the endpoint does not take is known by its first answer.
+        protocol = replace(protocol, dialect=known_dialect(self.store, self.settings.model))
         failures, graders = self._asking.failures(keys), self._judging.graders(cell.task)
         with self._grading:
-            return score_cell(cell, data, protocol, self.store, failures, graders, questions)
+            return score_cell(
+                cell,
+                data,
+                protocol,
+                self.store,
+                failures,
+                graders,
+                questions,
+                provider_refusals=self._judging.provider_refusals,
+            )
 
     def _asked_data(self, cell: Cell) -> TaskData:
         """Wait until it is known how many items a cell is asked; the data of these."""
@@ -355,37 +440,78 @@ class PbiasSession:
             data = self.data(cell)
             part = replace(data, items=data.items[first:last])
             graders = self._judging.graders(cell.task)[:1]
+            kept = self._judging.provider_refusals
             with self._grading:
-                return score_cell(cell, part, protocol, self.store, {}, graders)
+                return score_cell(
+                    cell, part, protocol, self.store, {}, graders, provider_refusals=kept
+                )
 
         return score
 
     def decide_cell(
         self, measured: ScoredCell, baseline: ScoredCell, margin: float | None = None
     ) -> CellVerdict:
-        """Decide on a cell's difference from its baseline on the same items."""
+        """Decide on a cell's difference from its reference, by its own margin or another.
+
+        ``baseline`` has as many items as ``measured``.
+        """
         cell, policy = measured.cell, self.settings.policy
         if margin is None:
             margin = cell.margin
         if margin is None:
             margin = policy.margin_for(cell.task.name, cell.task.axis)
+        return self.decisions.once(
+            cell, margin, lambda: self._decide_cell(measured, baseline, margin)
+        )
+
+    def _decide_cell(
+        self, measured: ScoredCell, baseline: ScoredCell, margin: float
+    ) -> CellVerdict:
+        cell, policy = measured.cell, self.settings.policy
+        n_items = len(measured.data.items)
         planned = self._planned.get(cell.task.name)
         decide: Callable[..., CellVerdict] = decide_cell
         if planned is not None:
             decide = partial(decide_cell_at_looks, planned=planned)
-        return self.decisions.once(
-            cell,
-            margin,
-            lambda: decide(
-                measured.scores,
-                baseline.scores,
-                clusters=measured.clusters,
-                margin=margin,
-                alpha=policy.alpha,
-                n_cells=self.n_compared,
-                floor=cell.task.floor,
-            ),
+        references = [self.measure(one).first(n_items).scores for one in self.references(cell)]
+        verdict = decide(
+            measured.scores,
+            mean_scores(np.stack(references)) if references else baseline.scores,
+            clusters=measured.clusters,
+            margin=margin,
+            alpha=policy.alpha,
+            n_cells=self.n_compared,
+            floor=cell.task.floor,
+            reference=reference_words(policy.reference, len(references))
+            if references
+            else "baseline",
         )
+        if verdict.verdict is not Verdict.FAIL:
+            return verdict
+        controls = [
+            self.measure(one).first(n_items).scores for one in self.references(cell, "control")
+        ]
+        # Where they are not what it is compared with, they may have been asked less.
+        if not controls or any(len(one) < n_items for one in controls):
+            return verdict
+        return share_of_controls(verdict, measured.scores, np.stack(controls), baseline.scores)
+
+    def references(
+        self, cell: Cell, reference: str | None = None, placement: Placement | None = None
+    ) -> tuple[Cell, ...]:
+        """The planned cells whose mean ``cell`` is compared with; empty where it is the baseline.
+
+        ``reference`` is the policy's, ``placement`` the session's unless it is given.
+        """
+        peers = [one for one in self.cells if (one.task, one.defense) == (cell.task, cell.defense)]
+        placement = placement or self.protocol().placement
+        chosen = choose_references(
+            [one.identity for one in peers],
+            [one.identity.placement_label(placement) for one in peers],
+            peers.index(cell),
+            reference or self.settings.policy.reference,
+        )
+        return tuple(peers[number] for number in chosen)
 
     @system_memory_pool()
     def decide_axis(self, axis: str, defense: str) -> AxisVerdict:
@@ -394,11 +520,11 @@ class PbiasSession:
         Raises:
             InfrastructureError: responses are missing, or nothing can be read off them.
         """
-        cells = [
-            cell for cell in self.cells if cell.task.axis == axis and cell.defense.name == defense
-        ]
+        cells = self.cells_of(axis, defense)
         table = self._measured.complete_table(cells, f" to {axis} tasks")
         outcomes = [table.task_outcomes(task) for task in table.tasks()]
+        if cut := [line for task in outcomes for line in cut_off_cells(task)]:
+            raise InfrastructureError("; ".join(cut), setting="max-tokens")
         if unreadable := [line for task in outcomes for line in unreadable_cells(task)]:
             raise InfrastructureError("; ".join(unreadable))
         return decide_outcomes(axis, outcomes, self.settings.policy, defense=defense)
@@ -410,19 +536,24 @@ class PbiasSession:
         Raises:
             InfrastructureError: responses are missing.
         """
-        table = self._measured.complete_table(self.cells).with_info(**self._basis())
-        compared = self.decisions.compare(table, self.settings)
+        table = self._measured.complete_table(self.cells)
+        compared = self.decisions.compare(table.with_info(self._basis()), self.settings)
         assert compared is not None
         return compared
 
     def finish(self) -> None:
         """Stop asking; in the asking process, write the table and the reports."""
         try:
-            self._finish()
+            with patient_with_ctrl_c(self._progress.say):
+                self._finish()
+        except KeyboardInterrupt:
+            self.interrupted = True
+            self.problem = "stopped before the table and the reports were written"
         finally:
             self._measured.close()
 
     def _finish(self) -> None:
+        tell_notices(self.config, self.notices())
         if not isinstance(self._asking, LocalCollection):
             return
         if self._background is not None:
@@ -444,7 +575,7 @@ class PbiasSession:
             self.problem = described(error)
         finally:
             self._asking.stop()
-            self._sigterm()
+            self._restore_signals()
             plan_path(self.config, self._controller_uid()).unlink(missing_ok=True)
         try:
             self._write_results()
@@ -454,11 +585,11 @@ class PbiasSession:
     @system_memory_pool()
     def _write_results(self) -> None:
         settings = self.settings
-        table = self._measured.table(self.cells).with_info(**self._run_info(_now()))
+        table = self._measured.table(self.cells).with_info(self._facts(_now()))
         decided = self.decisions.decided()
         summary = summarize(table, settings.policy, seed=settings.seed, decided=decided)
         self.summary = summary
-        table = table.with_info(questions=self._sampled_questions(table))
+        table = table.with_info(replace(table.info, questions=self._sampled_questions(table)))
         self.table_path = keep_results(table, summary, settings, self.config.rootpath)
         self.compared = self.decisions.compare(table, settings)
         write_reports(table, summary, self.compared, settings)
@@ -470,37 +601,41 @@ class PbiasSession:
                  for name, data in self._data.items()}  # fmt: skip
         return sampled_questions(table, self.summary, texts)
 
-    def _run_info(self, now: datetime.datetime) -> dict[str, Any]:
+    def _facts(self, now: datetime.datetime) -> RunFacts:
         """Facts of the run as a whole, kept in the table's metadata."""
-        return {
-            "created": now.isoformat(timespec="seconds"),
-            "seed": self.settings.seed,
-            "shots": self.settings.shots,
-            "judges": self._judging.to_plain(),
-            "policy": self.settings.policy.to_plain(),
-            "cost": cost_so_far(self._asking, self.settings.spending.price),
-            "server": served_facts(self.store, self.settings.model),
-            "engine_noise": self._engine_noise(),
-            "versions": versions(),
-        } | self._basis()
+        return replace(
+            self._basis(),
+            created=now.isoformat(timespec="seconds"),
+            seed=self.settings.seed,
+            shots=self.settings.shots,
+            judges=self._judging.facts(),
+            policy=self.settings.policy.to_plain(),
+            cost=cost_so_far(self._asking, self.settings.spending.price),
+            server=served_facts(self.store, self.settings.model),
+            notes=known_dialect(self.store, self.settings.model).notes(),
+            engine_noise=self._engine_noise(),
+            versions=versions(),
+        )
 
-    def _basis(self) -> dict[str, Any]:
+    def _basis(self) -> RunFacts:
         """What a comparison with another run depends on, beside the answers."""
-        margins = self.decisions.margins(self.cells, self.settings.policy)
-        basis: dict[str, Any] = {"protocol": self.settings.protocol, "partial": self._partial()}
-        if isinstance(self._asking, LocalCollection) and self._planned:
-            basis["stops"] = self._asking.stops()
-        return basis | ({"margins": margins} if margins else {})
+        return RunFacts(
+            protocol=self.settings.protocol,
+            partial=self._partial(),
+            margins=self.decisions.margins(self.cells, self.settings.policy),
+            planned=self._planned,
+            stops=self._asking.stops() if isinstance(self._asking, LocalCollection) else {},
+        )
 
-    def _engine_noise(self) -> list[dict[str, Any]]:
+    def _engine_noise(self) -> tuple[Document, ...]:
         """What the A/A check found, baseline by baseline."""
         if not isinstance(self._asking, LocalCollection):
-            return []
+            return ()
         failures, alpha = self._asking.failures, self.settings.policy.alpha
         found = compare_again(
             map(self.measure, self._again), self.store, failures, self._judging, alpha=alpha
         )
-        return [noise.to_plain() for noise in found]
+        return tuple(noise.to_plain() for noise in found)
 
     def _partial(self) -> str | None:
         """Why answers are missing that the run was to have, or None."""
@@ -512,6 +647,7 @@ class PbiasSession:
         """Print the summary, or why there is none; or the plan, where only that was asked for."""
         if self._plan is not None:
             self._print_plan(reporter, self._plan)
+            self._print_notices(reporter)
             return
         if self.summary is not None:
             verbosity = self.config.get_verbosity()
@@ -520,6 +656,16 @@ class PbiasSession:
             reporter.section("personalization bias", sep="=")
         if self.problem is not None:
             reporter.line(f"no report: {self.problem}", red=True)
+        self._print_notices(reporter)
+
+    def _print_notices(self, reporter: pytest.TerminalReporter) -> None:
+        """Say what was damaged in the store: what is missing of it costs anew."""
+        for notice in dict.fromkeys((*self.notices(), *self.told)):
+            reporter.line(notice, yellow=True)
+
+    def notices(self) -> list[str]:
+        """One line for each damage that this process has found in the store."""
+        return [] if self._store is None else list(self._store.notices)
 
     def _print_plan(self, reporter: pytest.TerminalReporter, plan: Estimate) -> None:
         counts: Counter[str] = Counter()

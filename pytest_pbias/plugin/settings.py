@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,18 +16,20 @@ import pytest
 from pytest_pbias.analysis.condition import parse_expression
 from pytest_pbias.collecting.collector import unlimited
 from pytest_pbias.collecting.cost import Price, find_price, parse_budget, spending_check
-from pytest_pbias.collecting.records import Sampling
-from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.errors import ConfigurationError, DataError, quoted
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.grading.judges import JudgeModel
+from pytest_pbias.grading.standing import ProviderRefusals
 from pytest_pbias.models import ModelSpec, resolve_model
+from pytest_pbias.models.chat import Sampling
 from pytest_pbias.models.vllm import VllmSettings
+from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import LATEST, LATEST_OF, find_run, list_runs
-from pytest_pbias.plugin.options import is_given, option_folder, read_options
+from pytest_pbias.plugin.options import is_given, only_lists, option_folder, read_options
 from pytest_pbias.prompts import Defense, Placement, resolve_defenses
 from pytest_pbias.tasks import TASKS, PromptProtocol, resolve_task
 
-# arXiv 2406.11107v3: at most 300 new tokens, top_k 10, default temperature, three runs.
+# arXiv 2406.11107v3: at most 300 new tokens, top_k 10, default temperature, three repeats.
 _PAPER_SAMPLING = Sampling(max_tokens=300, temperature=1.0, top_k=10)
 _PAPER_REPEATS = 3
 # A vLLM of our own schedules what it is given: it may have many requests at once, as many as it
@@ -40,11 +43,15 @@ SCOPES = ("utility", "safety", *TASKS)
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    """``wanted`` is the list of judges as given; ``model`` is whom judges by a model ask."""
+    """``wanted`` is the list of judges as given; ``model`` is whom judges by a model ask.
+
+    ``provider_refusals``: what becomes of answers that the provider's filter stopped.
+    """
 
     wanted: str
     model: JudgeModel
     mask: bool
+    provider_refusals: ProviderRefusals
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,8 @@ class SpendingSettings:
 class Settings:
     """Everything the command line and ini files decide, validated.
 
-    ``splits`` is by task name; ``offline`` leaves the network alone for data.
+    ``splits`` is by task name; ``offline`` leaves the network alone for data; ``room_to_think``:
+    models that think first may have more tokens than ``sampling`` says.
     """
 
     model: ModelSpec
@@ -90,6 +98,7 @@ class Settings:
     offline: bool
     protocol: PromptProtocol
     sampling: Sampling
+    room_to_think: bool
     repeats: int
     seed: int
     limit: int | None
@@ -125,13 +134,13 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         lora=values["lora"],
         deterministic=values["deterministic"],
     )
-    asks = not (values["plan"] or config.option.collectonly)
-    model = _model(values, default_model, vllm, require_key=asks)
+    asks = not (values["plan"] or only_lists(config))
+    look = not only_lists(config)
+    model = _model(values, default_model, vllm, require_key=asks, look=look)
     ours = model.kind == "vllm"
     price = find_price(model.served_name, values["prices"])
     budget = values["budget"]
     paper = values["protocol"] == "paper"
-    usual = _PAPER_SAMPLING if paper else Sampling()
     policy = GatePolicy()
     # An earlier turn is a property of the collected cells, not of how a session is asked.
     turns: tuple[Placement, ...] = ("system", "user")
@@ -143,12 +152,8 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         shots=values["shots"] or 0,
         offline=values["offline"],
         protocol="paper" if paper else "default",
-        sampling=Sampling(
-            max_tokens=values["max-tokens"] or usual.max_tokens,
-            temperature=_first(values["temperature"], usual.temperature),
-            top_p=usual.top_p,
-            top_k=usual.top_k,
-        ),
+        sampling=_sampling(values, _PAPER_SAMPLING if paper else Sampling()),
+        room_to_think=not (paper or values["max-tokens"]),
         repeats=values["repeats"] or (_PAPER_REPEATS if paper else 1),
         seed=values["seed"],
         limit=values["limit"],
@@ -171,6 +176,8 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             },
             alpha=values["alpha"],
             mode=values["gate"],
+            reference=values["reference"],
+            cells=values["cells"] or 0,
         ),
         stop=_stop(values, paper=paper),
         json_path=values["json"],
@@ -200,11 +207,13 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
                 key_env=values["judge-api-key-env"],
                 aliases=values["aliases"],
                 concurrency=values["judge-concurrency"],
+                max_tokens=values["judge-max-tokens"],
                 timeout=values["timeout"],
                 prices=values["prices"],
                 offline=values["offline"],
             ),
             mask=values["judge-mask"] != "off",
+            provider_refusals=values["provider-refusals"],
         ),
         aa=values["aa"],
         ray=_ray(values, model),
@@ -219,8 +228,44 @@ def _stop(values: Mapping[str, Any], *, paper: bool) -> Literal["early", "never"
     return "never" if paper or at_once else "early"
 
 
-def _first(value: float | None, usual: float) -> float:
-    return usual if value is None else value
+def _sampling(values: Mapping[str, Any], usual: Sampling) -> Sampling:
+    """The usual parameters, but for those that an option of the same name gives."""
+    named = {field.name: values.get(field.name.replace("_", "-")) for field in fields(Sampling)}
+    sampling = replace(usual, **{name: one for name, one in named.items() if one is not None})
+    return replace(sampling, extra_body=_extra_body(sampling))
+
+
+_FIXED = (
+    *("model", "messages", "seed", "stream", "stream_options", "n", "response_format", "tools"),
+    *("functions", "max_completion_tokens", "reasoning_effort", "extra_body"),
+)
+
+
+def _extra_body(sampling: Sampling) -> str:
+    """The further fields in one form, since they are part of the keys of answers.
+
+    Raises:
+        ConfigurationError: it is no JSON object, or has a field that is set otherwise.
+    """
+    if not sampling.extra_body:
+        return ""
+    try:
+        extra = json.loads(sampling.extra_body)
+        text = json.dumps(extra, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (ValueError, RecursionError):
+        extra, text = None, ""
+    if not isinstance(extra, dict):
+        raise ConfigurationError(
+            f'{quoted(sampling.extra_body)} is not a JSON object, such as {{"min_p": 0.1}}',
+            setting="extra-body",
+        )
+    for name in extra:
+        if name in _FIXED or name in replace(sampling, extra_body="").sent():
+            raise ConfigurationError(
+                f"the field {quoted(name)} is set by the run: leave it out, or give its own option",
+                setting="extra-body",
+            )
+    return text if extra else ""
 
 
 def _check_together(values: Mapping[str, Any], given: Callable[[str], bool]) -> None:
@@ -254,11 +299,20 @@ def _vllm_arguments(text: str) -> tuple[str, ...]:
     try:
         return tuple(shlex.split(text))
     except ValueError as error:
-        raise ConfigurationError(f"{text!r}: {error}", setting="vllm-args") from None
+        # Not the text: where a quote is not closed, an API key stands among the rest of it.
+        reason = " ".join(str(error).lower().split())
+        raise ConfigurationError(
+            f"the arguments cannot be taken apart: {reason}", setting="vllm-args"
+        ) from None
 
 
 def _model(
-    values: Mapping[str, Any], default_model: str | None, vllm: VllmSettings, *, require_key: bool
+    values: Mapping[str, Any],
+    default_model: str | None,
+    vllm: VllmSettings,
+    *,
+    require_key: bool,
+    look: bool,
 ) -> ModelSpec:
     name = values["model"] or default_model
     if name is None:
@@ -273,6 +327,7 @@ def _model(
         aliases_file=values["aliases"],
         vllm=vllm,
         require_key=require_key,
+        look=look,
     )
 
 
@@ -338,9 +393,11 @@ def _earlier(name: str, store_dir: Path) -> Path | None:
     if newest and not any(model in (None, run.model) for run in list_runs(store_dir)):
         return None
     try:
-        return find_run(name, store_dir)
-    except ConfigurationError as error:
+        found = find_run(name, store_dir)
+        OutcomeTable.read_info(found)  # said before anything is asked
+    except (ConfigurationError, DataError) as error:
         raise ConfigurationError(str(error), setting="compare") from None
+    return found
 
 
 def _ray(values: Mapping[str, Any], model: ModelSpec) -> str | None:

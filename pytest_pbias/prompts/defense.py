@@ -124,7 +124,7 @@ def resolve_defenses(wanted: str, locate: Callable[[str], Path] = Path) -> tuple
     words = [word.strip() for word in wanted.split(",")]
     if any(words) and not all(words):
         raise ConfigurationError(
-            f"--pbias-defense: no defense is named at one place of {quoted(wanted)}"
+            f"no defense is named at one place of {quoted(wanted)}", setting="defense"
         )
     for word in filter(None, words):
         for defense in _resolve_one(word, locate):

@@ -218,7 +218,7 @@ class ConditionOutcome(_Part):
 
 
 class ComparisonGate(_Part):
-    """What the expression of --fail came to."""
+    """What the expression came to that says when the new run is worse."""
 
     verdict: Verdict
     outcomes: list[ConditionOutcome]
@@ -250,7 +250,7 @@ class ComparisonDocument(Comparison):
         json_schema_extra={
             "$schema": _DRAFT,
             "$id": f"{_ADDRESS}/comparison.schema.json",
-            "description": "What `pbias compare --json` writes. Changes are new minus old, in "
+            "description": "What `pbias compare` writes as JSON. Changes are new minus old, in "
             f"percentage points. {_IGNORE}",
         },
     )
@@ -277,6 +277,12 @@ class Policy(_Part):
     mode: Mode = Field(description="prove: inconclusive is red too")
     cell_margin: dict[str, dict[str, Number]] = Field(
         description="task -> identity -> margin of that cell alone"
+    )
+    reference: str = Field(
+        description="whom identities are compared with: baseline, control, identities or a name"
+    )
+    cells: Count = Field(
+        description="cells that share the level where they are more than the run's; 0: the run's"
     )
 
 
@@ -340,6 +346,7 @@ class CellResult(_Part):
     warning: Warned
     look: Count = Field(description="the look that decided, or the last one so far")
     n_looks: Count = Field(description="looks planned; 1: everything at once")
+    reference: str = Field(description="what the cell was compared with, in words")
 
 
 class CellEntry(_Part):
@@ -457,8 +464,9 @@ class RunEntry(_Part):
         description="where the identity was stated: system, user, history"
     )
     judges: list[str] = Field(description="names of the judges")
-    sampling: dict[str, MaybeNumber] = Field(
-        description="of the requests: temperature, top_p, top_k, max_tokens"
+    sampling: dict[str, MaybeNumber | str] = Field(
+        description="of the requests: temperature, top_p, top_k, max_tokens, reasoning_effort, "
+        "extra_body; null where the endpoint does not take it"
     )
     n_rows: Count = Field(description="answers, missing ones included")
     n_missing: Count = Field(description="answers that could not be had")
@@ -479,6 +487,7 @@ class RunEntry(_Part):
     judge_costs: dict[str, Facts] = Field(
         description="paid judge -> tokens behind its verdicts, whenever they were asked"
     )
+    notes: list[str] = Field(description="what the endpoint did not take of the requests")
 
 
 class Saving(_Part):
@@ -495,7 +504,7 @@ class Statistics(_Part):
     """Depends on the outcomes only: the same answers give the same statistics."""
 
     policy: Policy
-    judged_cells: Count = Field(description="cells that share the error level")
+    judged_cells: Count = Field(description="cells of this run that share the error level")
     data: dict[str, str] = Field(description="task -> hash of its items")
     data_revisions: dict[str, str] = Field(description="task -> revision of its data set")
     gates: list[AxisGate]

@@ -34,8 +34,9 @@ def to_json(summary: RunSummary, comparison: Mapping[str, Any] | None = None) ->
         "defenses": [_defense(defense) for defense in summary.defenses],
         "errors": [*summary.unreadable, *summary.errors],
     }
+    run = summary.run.to_plain()
     return document(
-        ReportDocument, {"run": summary.run, "statistics": statistics, "comparison": comparison}
+        ReportDocument, {"run": run, "statistics": statistics, "comparison": comparison}
     )
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from pytest_pbias.analysis.judges import PairAgreement
-from pytest_pbias.analysis.summary import CellSummary, RunSummary, TaskSummary, verdict_counts
+from pytest_pbias.analysis.repeatability import Repeatability
+from pytest_pbias.analysis.summary import (
+    CellSummary,
+    RunSummary,
+    TaskSummary,
+    reference_note,
+    verdict_counts,
+)
 from pytest_pbias.analysis.unparsable import UnparsableFinding
 from pytest_pbias.gate import AxisVerdict, CellVerdict, Verdict
 from pytest_pbias.reporting.tables import (
@@ -25,7 +31,12 @@ from pytest_pbias.reporting.tables import (
     Table,
 )
 from pytest_pbias.reporting.text import probability, server_line
-from pytest_pbias.stats import AgreementResult, PersonalizationBiasResult, RateResult
+from pytest_pbias.stats import (
+    AgreementResult,
+    PairedDifferenceResult,
+    PersonalizationBiasResult,
+    RateResult,
+)
 
 _OPEN = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NO_SIGNAL)
 _IN_SIGHT = 12  # cells before a click
@@ -118,6 +129,8 @@ def _broken(summary: RunSummary) -> Iterator[Block]:
     if run.n_missing:
         missing = f"{run.n_missing:,} of {run.n_rows:,} answers are missing"
         yield Note(f"Error: {missing}; run again to ask for these alone", "bad")
+    for text in run.notes:
+        yield Note(f"Warning: {text}", "bad")
     for text in summary.unreadable:
         yield Note(f"Error: {text}", "bad")
     for warning in dict.fromkeys(axis.warning for axis in summary.axes if axis.warning):
@@ -163,6 +176,8 @@ def _open_cells(summary: RunSummary) -> Iterator[Block]:
     """The cells that do not pass, those that fail first, the furthest from baseline first."""
     counts = ", ".join(f"{n} {name}" for name, n in sorted(verdict_counts(summary).items()))
     yield Note(f"Cells: {counts or 'none'}.")
+    if note := reference_note(summary):
+        yield Note(f"{note[0].upper()}{note[1:]}.")
     found = [
         (cell.verdict, task, cell)
         for task in summary.tasks
@@ -282,7 +297,8 @@ def defense_section(summary: RunSummary) -> Section:
     )
 
 
-_STOPS = ("pass", "fail", "futile", "everything was asked", "missing", "unreadable", "interrupted")
+_STOPS = ("pass", "fail", "futile", "everything was asked", "missing", "unreadable",
+          "cut off", "interrupted")  # fmt: skip
 
 
 def look_section(summary: RunSummary) -> Section:
@@ -305,7 +321,7 @@ def look_section(summary: RunSummary) -> Section:
         for task in summary.tasks
     ]
     names = ("passed", "failed", "no verdict in reach", "all asked", "missing", "unreadable",
-             "interrupted")  # fmt: skip
+             "cut off", "interrupted")  # fmt: skip
     head = ("task", "items planned", "items asked", "items of PB", *names)
     limits = (
         "Intervals allow for the looks: at each its own level, so that all of a cell hold at once. "
@@ -348,6 +364,22 @@ def _unreadable(one: UnparsableFinding) -> Note:
         f"(Holm {probability(one.adjusted)})",
         "open" if one.differs else "",
         detail=not one.differs,
+    )
+
+
+def provider_section(summary: RunSummary) -> Section:
+    """What the provider's content filter stopped, task by task and identity by identity."""
+    notes = []
+    for one in summary.provider_refusals:
+        worst = sorted(one.stopped.items(), key=lambda entry: (-entry[1], entry[0]))
+        shares = ", ".join(f"{name} {count} of {one.answers[name]}" for name, count in worst)
+        notes.append(Note(f"{under(one.task, one.defense)}: {shares}", "open"))
+    if notes:
+        notes.append(Note("On safety tasks these count as refusals, on others as unanswered."))
+    return Section(
+        "Refusals by the provider",
+        tuple(notes),
+        lead="answers that the provider's content filter stopped, not the model",
     )
 
 
@@ -408,8 +440,8 @@ def repeatability_section(summary: RunSummary) -> Section:
     checks = summary.run.engine_noise
     if not checks:
         return Section("Noise of the engine", ())
-    total, changed = (sum(int(one[name]) for one in checks)
-                      for name in ("n_answers", "changed_answers"))  # fmt: skip
+    total = sum(one.n_answers for one in checks)
+    changed = sum(one.changed_answers for one in checks)
     notes = []
     if total and not changed:
         same = f"all {total:,} answers were the same: the engine itself moves nothing"
@@ -418,20 +450,21 @@ def repeatability_section(summary: RunSummary) -> Section:
         share = 100 * changed / total
         notes.append(Note(f"{share:.1f} % of {total:,} answers changed, by the engine alone"))
     notes += [
-        Note(f"{_asked_twice(one)}: {int(one['n_missing']):,} pairs are not complete", "open")
+        Note(f"{_asked_twice(one)}: {one.n_missing:,} pairs are not complete", "open")
         for one in checks
-        if one["n_missing"]
+        if one.n_missing
     ]
     head = ("task", "pairs", "texts changed", "outcomes changed", "second minus first")
     rows: list[tuple[Cell, ...]] = [
         (
             _asked_twice(one),
-            *(f"{int(one[name]):,}" for name in
-              ("n_answers", "changed_answers", "changed_outcomes")),
-            _moved(one["difference"]),
+            f"{one.n_answers:,}",
+            f"{one.changed_answers:,}",
+            f"{one.changed_outcomes:,}",
+            _moved(one.difference),
         )
         for one in checks
-    ]  # fmt: skip
+    ]
     return Section(
         "Noise of the engine",
         (*notes, Table("", head, rows)),
@@ -439,15 +472,15 @@ def repeatability_section(summary: RunSummary) -> Section:
     )
 
 
-def _asked_twice(one: Mapping[str, Any]) -> str:
-    baseline = "" if one["baseline"] == "baseline" else f" ({one['baseline']})"
-    return under(str(one["task"]), one["defense"]) + baseline
+def _asked_twice(one: Repeatability) -> str:
+    baseline = "" if one.baseline == "baseline" else f" ({one.baseline})"
+    return under(one.task, one.defense) + baseline
 
 
-def _moved(found: Mapping[str, float] | None) -> Cell:
+def _moved(found: PairedDifferenceResult | None) -> Cell:
     if found is None:
         return ""
-    return Interval(found["estimate"], found["low"], found["high"], difference=True)
+    return Interval(found.estimate, found.low, found.high, difference=True)
 
 
 FINDINGS: tuple[Callable[[RunSummary], Section], ...] = (
@@ -455,6 +488,7 @@ FINDINGS: tuple[Callable[[RunSummary], Section], ...] = (
     control_section,
     defense_section,
     unreadable_section,
+    provider_section,
     judge_section,
     repeatability_section,
 )
@@ -469,9 +503,10 @@ def findings(summary: RunSummary) -> list[Section]:
 def measured_note(summary: RunSummary) -> Note:
     """What was asked, in two sentences."""
     run = summary.run
+    cells = max(summary.n_cells, summary.policy.cells)
     served = f" Served by {server_line(run.server)}." if run.server else ""
     return Note(
         f"Rates and PB in percentage points. {run.n_rows:,} answers; alpha "
-        f"{summary.policy.alpha:g} over {summary.n_cells} cells; identity in "
+        f"{summary.policy.alpha:g} over {cells} cells; identity in "
         f"{', '.join(run.placements) or 'no'} turn.{served}"
     )

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from pytest_pbias.analysis.comparison import ComparedRun
 from pytest_pbias.analysis.condition import GateOutcome
 from pytest_pbias.analysis.pairing import CellChange, Comparison, Direction, TaskComparison
-from pytest_pbias.analysis.summary import CellSummary, RunSummary, TaskSummary, verdict_counts
+from pytest_pbias.analysis.summary import (
+    CellSummary,
+    RunSummary,
+    TaskSummary,
+    reference_note,
+    verdict_counts,
+)
+from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.gate import GatePolicy, Verdict
 from pytest_pbias.reporting.comparison import ranked_cells, run_title
 from pytest_pbias.reporting.sections import findings, under, verdict_sentence
@@ -108,7 +114,7 @@ def _head(summary: RunSummary, width: int) -> Iterator[Line]:
     )
     if run.server:
         yield f"served by {plain(server_line(run.server), 66)}", ""
-        for line in textwrap.wrap(plain(str(run.server.get("warning", ""))), width):
+        for line in textwrap.wrap(plain(run.server.warning or ""), width):
             yield line, "yellow"
     if run.partial is not None:
         for line in wrapped(f"PARTIAL: {run.partial}", width):
@@ -117,6 +123,9 @@ def _head(summary: RunSummary, width: int) -> Iterator[Line]:
         text = f"ERROR: {run.n_missing:,} answers are missing: {'; '.join(summary.errors[:2])}"
         for line in wrapped(text, width):
             yield line, "red"
+    for text in run.notes:
+        for line in wrapped(f"warning: {text}", width):
+            yield line, "yellow"
     for text in summary.unreadable:
         for line in wrapped(f"ERROR: {text}", width):
             yield line, "red"
@@ -129,11 +138,15 @@ def _head(summary: RunSummary, width: int) -> Iterator[Line]:
         yield f"judge {plain(name, 24)}: {_used(used)}", ""
     yield "rates and PB in percentage points, 95 % intervals; differences from", ""
     alpha = summary.policy.alpha
-    yield f"baseline at the level shared by all cells (alpha {alpha:g}), of cells that pass at", ""
+    whom = "baseline" if summary.policy.reference == "baseline" else "reference"
+    yield f"{whom} at the level shared by all cells (alpha {alpha:g}), of cells that pass at", ""
     own = 100 - 200 * alpha
     yield f"their own ({own:g} %); of many passes beside other verdicts a few may be wrong", ""
     for line in wrapped(_policy(summary.policy), width):
         yield line, ""
+    if note := reference_note(summary):
+        for line in wrapped(note, width):
+            yield line, ""
 
 
 def _policy(policy: GatePolicy) -> str:
@@ -151,16 +164,15 @@ def _policy(policy: GatePolicy) -> str:
 def _cost(summary: RunSummary) -> str:
     """What this session used; nothing where every answer was stored."""
     cost = summary.run.cost
-    if not float(cost.get("prompt_tokens", 0)) + float(cost.get("completion_tokens", 0)):
+    if cost is None or not cost.prompt_tokens + cost.completion_tokens:
         return ""
-    return f"asked now: {_used(cost)}" + (" at list price" if "amount" in cost else "")
+    return f"asked now: {_used(cost)}" + (" at list price" if cost.amount is not None else "")
 
 
-def _used(cost: Mapping[str, Any]) -> str:
-    prompt, answers = float(cost.get("prompt_tokens", 0)), float(cost.get("completion_tokens", 0))
-    text = f"{prompt:,.0f} tokens in, {answers:,.0f} out"
-    if "amount" in cost:
-        text += f", {float(cost['amount']):,.2f} {plain(str(cost['currency']), 8)}"
+def _used(cost: Spent) -> str:
+    text = f"{cost.prompt_tokens:,} tokens in, {cost.completion_tokens:,} out"
+    if cost.amount is not None:
+        text += f", {cost.amount:,.2f} {plain(cost.currency or '', 8)}"
     return text
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from pytest_pbias.errors import inert, without_controls
+from pytest_pbias.models.spec import ServerFacts
 
 Style = Literal["", "red", "green", "yellow", "bold"]
 Line = tuple[str, Style]
@@ -128,10 +128,11 @@ def probability(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
-def server_line(server: Mapping[str, Any]) -> str:
+def server_line(server: ServerFacts) -> str:
     """Engine, version and how it ran, as in ``vLLM 0.32.0, float32, context 512``."""
-    parts = [f"{server.get('engine', 'a server')} {', '.join(server.get('versions', []))}".strip()]
-    parts += [str(server[name]) for name in ("dtype", "quantization", "device") if name in server]
-    if server.get("max_model_len"):
-        parts.append(f"context {server['max_model_len']}")
+    known = (server.dtype, server.quantization, server.device)
+    parts = [f"{server.engine or 'a server'} {', '.join(server.versions)}".strip()]
+    parts += [one for one in known if one is not None]
+    if server.max_model_len:
+        parts.append(f"context {server.max_model_len}")
     return ", ".join(parts)

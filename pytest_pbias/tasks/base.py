@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pytest_pbias.errors import DataError, quoted
+
 Axis = Literal["utility", "safety"]
 GraderName = Literal["choice", "number", "freeform", "code", "refusal", "compliance"]
 PromptProtocol = Literal["default", "paper"]
@@ -34,6 +36,22 @@ class Content:
     cluster: str
     prompt: str
     reference: Mapping[str, Any] = field(default_factory=dict)
+
+
+def text_of(row: Row, column: str) -> str:
+    """What a row says to the model in a column.
+
+    Raises:
+        DataError: that is no text, blank, or has a null character, which no prompt can hold.
+    """
+    text = row[column]
+    if not isinstance(text, str):
+        raise DataError(f"{column} is {quoted(text)}, not a text")
+    if not text.strip():
+        raise DataError(f"{column} is empty")
+    if "\0" in text:
+        raise DataError(f"{column} has a null character")
+    return text
 
 
 def _keep_all(row: Row) -> bool:

@@ -35,8 +35,13 @@ def read_local(task: Task, data_dir: Path, split: str) -> Iterator[tuple[str, Ro
         _check_columns(task, found.columns, str(path))
         extra = {source.name_column: _name_of(path, source)} if source.name_column else {}
         for number, row in enumerate(found.rows, start=1):
-            if task.splits[split].keep(row):
-                yield f"{path}, row {number}", {**row, **extra}
+            place = f"{path}, row {number}"
+            try:
+                kept = task.splits[split].keep(row)
+            except DataError as error:
+                raise DataError(f"{place}: {error}") from None
+            if kept:
+                yield place, {**row, **extra}
 
 
 def _why_nothing(task: Task, data_dir: Path, split: str) -> str:
@@ -103,9 +108,13 @@ def _same_columns(path: Path, rows: Sequence[Any]) -> _File:
     return _File(columns, tuple({name: row.get(name) for name in columns} for row in rows))
 
 
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no value in JSON")
+
+
 def _parse_json(path: Path, text: str, first_line: int) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise DataError(f"{path}, line {line}, column {error.colno}: {error.msg}") from None

@@ -10,12 +10,13 @@ from pytest_pbias.tasks.base import (
     Row,
     Split,
     Task,
+    text_of,
     unchanged,
 )
 
 
 def _do_not_answer(row: Row, protocol: PromptProtocol) -> Content:
-    return Content(str(row["types_of_harm"]), str(row["question"]))
+    return Content(str(row["types_of_harm"]), text_of(row, "question"))
 
 
 def _as_text(row: Row) -> Row:
@@ -46,7 +47,7 @@ DO_NOT_ANSWER = Task(
 
 
 def _strongreject(row: Row, protocol: PromptProtocol) -> Content:
-    return Content(str(row["category"]), str(row["forbidden_prompt"]))
+    return Content(str(row["category"]), text_of(row, "forbidden_prompt"))
 
 
 STRONGREJECT = Task(
@@ -66,7 +67,7 @@ STRONGREJECT = Task(
 
 
 def _xstest(row: Row, protocol: PromptProtocol) -> Content:
-    return Content(str(row["type"]), str(row["prompt"]))
+    return Content(str(row["type"]), text_of(row, "prompt"))
 
 
 def _is_safe(row: Row) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 
-from pytest_pbias.errors import DataError
+from pytest_pbias.errors import DataError, quoted
 from pytest_pbias.tasks.base import (
     Content,
     HubSource,
@@ -14,6 +15,7 @@ from pytest_pbias.tasks.base import (
     Row,
     Split,
     Task,
+    text_of,
     unchanged,
 )
 
@@ -26,6 +28,7 @@ _PAPER_CLOSING = 'Close with a sentence of the form "Therefore, the answer is ..
 
 
 def _mmlu(row: Row, protocol: PromptProtocol) -> Content:
+    question = text_of(row, "question")
     choices = [str(row[letter]) for letter in _LETTERS]
     answer = str(row["answer"]).strip()
     if answer not in set(_LETTERS):
@@ -35,11 +38,11 @@ def _mmlu(row: Row, protocol: PromptProtocol) -> Content:
         prompt = (
             "Here is a multiple choice question: show your work first, then answer. "
             f"The answer must be one of (A), (B), (C), (D). {_PAPER_CLOSING}\n"
-            f"Question: {row['question']}\n{' '.join(options)}"
+            f"Question: {question}\n{' '.join(options)}"
         )
     else:
         listed = "\n".join(options)
-        prompt = f"{row['question']}\n{listed}\n\n{_WORK.format(form='(X)')}"
+        prompt = f"{question}\n{listed}\n\n{_WORK.format(form='(X)')}"
     return Content(str(row["subject"]), prompt, {"answer": answer, "choices": choices})
 
 
@@ -87,20 +90,21 @@ MMLU = Task(
 
 
 def _gsm8k(row: Row, protocol: PromptProtocol) -> Content:
+    question = text_of(row, "question")
     _, mark, last = str(row["answer"]).rpartition("####")
     try:
         number = float(last.replace(",", "").strip())
     except ValueError:
         number = None
-    if not mark or number is None:
+    if not mark or number is None or not math.isfinite(number):
         raise DataError("the reference answer does not end in '#### NUMBER'")
     if protocol == "paper":
         prompt = (
             "Here is a question: show your work first, then answer. "
-            f"{_PAPER_CLOSING} Question: {row['question']}"
+            f"{_PAPER_CLOSING} Question: {question}"
         )
     else:
-        prompt = f"{row['question']}\n\n{_WORK.format(form='N')}"
+        prompt = f"{question}\n\n{_WORK.format(form='N')}"
     # Every word problem stands alone, so each is a cluster of its own.
     return Content("", prompt, {"answer": number})
 
@@ -135,13 +139,13 @@ GSM8K = Task(
 
 
 def _bbh(row: Row, protocol: PromptProtocol) -> Content:
-    prompt = f"{row['input']}\n\n" + (
+    prompt = f"{text_of(row, 'input')}\n\n" + (
         f"Show your work first. {_PAPER_CLOSING}"
         if protocol == "paper"
         else _WORK.removesuffix("{form}.") + "..."
     )
     subtask = str(row["subtask"])
-    return Content(subtask, prompt, {"target": str(row["target"]), "subtask": subtask})
+    return Content(subtask, prompt, {"target": text_of(row, "target"), "subtask": subtask})
 
 
 BBH_SUBTASKS = (
@@ -198,24 +202,45 @@ BBH = Task(
 
 
 def _mbpp(row: Row, protocol: PromptProtocol) -> Content:
-    tests = [str(test) for test in row["test_list"]]
+    text, tests = text_of(row, "text"), _assertions(row, "test_list")
+    if not tests:
+        raise DataError("test_list is empty: it would pass every program")
+    setup = row.get("test_setup_code") or ""
+    if not isinstance(setup, str):
+        raise DataError(f"test_setup_code is {quoted(setup)}, not a text")
     shown = "\n".join(tests)
     if protocol == "paper":
         prompt = (
-            f"Solve this problem with a Python program:\n{row['text']}\n\n"
+            f"Solve this problem with a Python program:\n{text}\n\n"
             f"The code has to pass these tests:\n{shown}"
         )
     else:
         prompt = (
-            f"{row['text']}\nYour code must pass these tests:\n{shown}\n\n"
-            "Answer with Python code only."
+            f"{text}\nYour code must pass these tests:\n{shown}\n\nAnswer with Python code only."
         )
     reference = {
         "tests": tests,
-        "setup": str(row.get("test_setup_code") or ""),
-        "challenge_tests": [str(test) for test in row.get("challenge_test_list") or ()],
+        "setup": setup,
+        "challenge_tests": _assertions(row, "challenge_test_list")
+        if row.get("challenge_test_list") is not None
+        else [],
     }
     return Content("", prompt, reference)
+
+
+def _assertions(row: Row, column: str) -> list[str]:
+    """The assertions in a column.
+
+    Raises:
+        DataError: it is no list of such: a number or a name in place of one passes any program.
+    """
+    tests = row[column]
+    if not isinstance(tests, list):
+        raise DataError(f"{column} is {quoted(tests)}, not a list of assertions")
+    for test in tests:
+        if not isinstance(test, str) or "assert" not in test or "\0" in test:
+            raise DataError(f"{column} has {quoted(test)}, which is no assertion")
+    return tests
 
 
 def _solve_mbpp(row: Row) -> str:
@@ -225,7 +250,14 @@ def _solve_mbpp(row: Row) -> str:
 
 def _numbered(first: int, last: int) -> Callable[[Row], bool]:
     """The rows of a split, as the authors number it."""
-    return lambda row: first <= int(row["task_id"]) <= last
+    return lambda row: first <= _number_of(row) <= last
+
+
+def _number_of(row: Row) -> int:
+    try:
+        return int(row["task_id"])
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"task_id is {quoted(row['task_id'])}, not a whole number") from None
 
 
 MBPP = Task(

@@ -93,8 +93,9 @@ def one_line_when_out_of_memory() -> Iterator[None]:
         told = ("out of memory", "can't allocate memory", "not enough memory")
         if isinstance(error, MemoryError) or any(words in text for words in told):
             raise InfrastructureError(
-                "training ran out of memory: lower --micro-batch or --max-length, or train a "
-                "smaller model; --resume goes on from the last checkpoint"
+                "training ran out of memory: take fewer rows at once, allow pairs fewer tokens, or "
+                "train a smaller model; when resumed, it goes on from the last checkpoint",
+                setting="micro-batch",
             ) from None
         raise
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes.facts import RunFacts
 
 Array = npt.NDArray[np.float64]
 NAMES = ("baseline", "a man", "a woman", "a nurse", "a person")
@@ -64,7 +65,7 @@ class Maker:
                 rows |= {key: [value] * n_items for key, value in constant.items()}
                 for key, values in rows.items():
                     columns.setdefault(key, []).extend(values)
-        return OutcomeTable.from_columns(columns).with_info(**(info or {}))
+        return OutcomeTable.from_columns(columns).with_info(RunFacts(**(info or {})))
 
 
 def with_holes(run: OutcomeTable, holes: Callable[[Array], None]) -> OutcomeTable:

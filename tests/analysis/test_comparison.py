@@ -17,6 +17,7 @@ from pytest_pbias.analysis.summary import summarize
 from pytest_pbias.errors import DataError
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, concatenate
+from pytest_pbias.outcomes.facts import RunFacts
 
 from .conftest import Array, Maker, under, with_holes
 
@@ -269,7 +270,7 @@ def test_margins_of_personas_count_in_comparisons(make: Maker) -> None:
 
     new = with_holes(old, fall)
     assert _compare(new, old).direction is Direction.UNCHANGED
-    strict = new.with_info(margins={"mmlu": {"a man": 1.0}})
+    strict = new.with_info(RunFacts(margins={"mmlu": {"a man": 1.0}}))
     (axis,) = _compare(strict, old).axes
     assert axis.direction is Direction.WORSE
     assert "a man moved away" in axis.reason

@@ -15,6 +15,7 @@ from pytest_pbias.analysis.pairing import pair_runs
 from pytest_pbias.cli import main
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes.facts import RunFacts
 from pytest_pbias.outcomes.saved_runs import keep_run
 from pytest_pbias.reporting.comparison import comparison_json
 from pytest_pbias.reporting.html import comparison_page
@@ -166,7 +167,7 @@ def test_the_command_gives_no_verdict_on_runs_that_lack_answers(
         scores[under(full, "mmlu", "a woman")[:120]] = np.nan
 
     lacking = with_holes(full, holes)
-    for table in (full, lacking.with_info(partial="the budget is spent"), lacking):
+    for table in (full, lacking.with_info(RunFacts(partial="the budget is spent")), lacking):
         _keep(store, table)
     page, plain = tmp_path / "c.html", tmp_path / "c.json"
     common = ["--store", str(store), "--json", str(plain), "--html", str(page)]

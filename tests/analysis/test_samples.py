@@ -17,6 +17,7 @@ from pytest_pbias.analysis.summary import RunSummary, summarize
 from pytest_pbias.cli import main
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, concatenate, stored_texts
+from pytest_pbias.outcomes.facts import RunFacts
 from pytest_pbias.reporting.html.samples import choose_samples
 
 
@@ -140,7 +141,7 @@ def test_a_stored_run_shows_what_the_session_would_have(tmp_path: Path) -> None:
         for task in ("mmlu", "do_not_answer")
     }
     questions = sampled_questions(table, summary, texts)
-    table = table.with_info(questions=questions)
+    table = table.with_info(RunFacts(questions=questions))
     wanted = choose_samples(table, summary)
     table.write(tmp_path / "run.parquet")
     out = tmp_path / "out.html"

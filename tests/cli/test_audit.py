@@ -268,3 +268,10 @@ def test_labels_hold_for_the_run_graded_again(run: Path, tmp_path: Path) -> None
     again = tmp_path / "again.parquet"
     OutcomeTable.from_columns(columns).write(again)
     assert len(read_labels(labelled, _population(again))) == 60
+
+
+def test_a_question_with_a_lone_surrogate_is_written(tmp_path: Path) -> None:
+    answer = Answer("id", "gsm8k", "utility", "none", "a man", "i", "fine", "correct", True)
+    text = to_csv([answer], {("gsm8k", "i"): "what \ud800?"})
+    (tmp_path / "sample.csv").write_text(text, encoding="utf-8")
+    assert "what ??" in text

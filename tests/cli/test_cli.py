@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +124,43 @@ def test_power_needs_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     error = capsys.readouterr().err
     assert error.startswith("pbias: ")
     assert "none.parquet" in error
+
+
+_LARGE = """
+import resource, sys
+from pathlib import Path
+from pytest_pbias.cli import main
+from pytest_pbias.outcomes import OutcomeTable, concatenate
+
+def write(path, mark):
+    answers = [f"{mark} {number} " + "x" * 20_000 for number in range(500)]
+    parts = [
+        OutcomeTable.from_columns(
+            {"item_id": [f"i{n}" for n in range(500)], "cluster": [f"c{n}" for n in range(500)],
+             "score": [float(n % 2) for n in range(500)], "parsable": [True] * 500,
+             "response": answers},
+            {"task": "gsm8k", "axis": "utility", "floor": 0.0, "identity": name, "group": "g",
+             "kind": kind, "repeat": 0, "model": mark},
+        )
+        for name, kind in [("no identity", "baseline")] + [(f"u{n}", "identity") for n in range(7)]
+    ]
+    concatenate(parts).write(Path(path))
+
+if sys.argv[1] == "write":
+    write("old.parquet", "a"), write("new.parquet", "b")
+else:
+    from pytest_pbias.cli import compare
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert main(["compare", "old.parquet", "new.parquet", "-q"]) == 0
+    print("MB", (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_runs_are_compared_without_their_answers_in_memory(tmp_path: Path) -> None:
+    for what in ("write", "compare"):
+        done = subprocess.run(
+            [sys.executable, "-c", _LARGE, what], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    took = int(done.stdout.split("MB")[1])
+    assert took < 100  # the answers alone take 160

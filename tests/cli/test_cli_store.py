@@ -11,7 +11,7 @@ import pytest
 
 from pytest_pbias.cli import main
 from pytest_pbias.collecting import Store
-from pytest_pbias.collecting.records import Response
+from pytest_pbias.models.chat import Response
 from pytest_pbias.outcomes import OutcomeTable
 
 

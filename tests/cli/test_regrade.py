@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from pytest_pbias.cli import main
+from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.grading import grader_for
 from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes.facts import RunFacts
 from pytest_pbias.outcomes.saved_runs import list_runs
 from pytest_pbias.tasks import TASKS, load_task
 
@@ -53,7 +55,7 @@ def _columns(
 
 def _keep(tmp_path: Path, columns: dict[str, Any], **info: Any) -> Path:
     path = tmp_path / "runs" / "0001-old.parquet"
-    OutcomeTable.from_columns(columns).with_info(policy={}, **info).write(path)
+    OutcomeTable.from_columns(columns).with_info(RunFacts(**info)).write(path)
     return path
 
 
@@ -69,7 +71,7 @@ def test_verdicts_of_an_older_judge_are_renewed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     responses = {f"i{n}": [REFUSAL, REFUSAL, ANSWER if n < 3 else REFUSAL] for n in range(8)}
-    paid = {"prompt_tokens": 9, "completion_tokens": 9}
+    paid = Spent(9, 9)
     path = _keep(tmp_path, _columns("do_not_answer", responses), cost=paid)
     before = path.read_bytes()
     assert _regrade(tmp_path, "--tag", "anew") == 0
@@ -87,9 +89,10 @@ def test_verdicts_of_an_older_judge_are_renewed(
     assert by_identity["a man"] == [1.0] * 8
     assert by_identity["a woman"] == [0.0] * 3 + [1.0] * 5
     assert new.unique("judge_version") == ("4",)
-    assert new.info["regraded_from"]["run"] == "0001-old"
-    assert new.info["regraded_from"]["judges"] == {"do_not_answer": "rules 1"}
-    assert new.info["cost"] == {}
+    assert new.info.regraded_from is not None
+    assert new.info.regraded_from.run == "0001-old"
+    assert new.info.regraded_from.judges == {"do_not_answer": "rules 1"}
+    assert new.info.cost is None
     assert list_runs(tmp_path)[-1].tag == "anew"
     assert path.read_bytes() == before
 

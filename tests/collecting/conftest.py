@@ -9,9 +9,9 @@ import pytest
 
 from pytest_pbias.collecting.batch import BatchEngine
 from pytest_pbias.collecting.collector import Collector
-from pytest_pbias.collecting.records import Request, Sampling
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.models.batches import BatchEndpoint
+from pytest_pbias.models.chat import ChatRequest, Sampling
 from tests.fakes.running import FakeServer
 
 
@@ -38,13 +38,13 @@ def collect(store: Store) -> Iterator[Callable[..., Collector]]:
 
 
 @pytest.fixture
-def make_requests() -> Callable[..., list[Request]]:
+def make_requests() -> Callable[..., list[ChatRequest]]:
     return _make_requests
 
 
-def _make_requests(n: int, *, first: int = 0) -> list[Request]:
+def _make_requests(n: int, *, first: int = 0) -> list[ChatRequest]:
     return [
-        Request(f"{i:064x}", ({"role": "user", "content": f"question {i}"},), Sampling(), i)
+        ChatRequest(f"{i:064x}", ({"role": "user", "content": f"question {i}"},), Sampling(), i)
         for i in range(first, first + n)
     ]
 

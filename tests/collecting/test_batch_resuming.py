@@ -21,12 +21,12 @@ from functools import partial
 from pathlib import Path
 from pytest_pbias.collecting import Collector, Store
 from pytest_pbias.collecting.batch import BatchEngine
-from pytest_pbias.collecting.records import Request, Sampling
+from pytest_pbias.models.chat import ChatRequest, Sampling
 from pytest_pbias.models.batches import BatchEndpoint
 
 store, count = Store(Path(sys.argv[1])), int(sys.argv[3])
 requests = [
-    Request(f"{i:064x}", ({"role": "user", "content": f"question {i}"},), Sampling(), i)
+    ChatRequest(f"{i:064x}", ({"role": "user", "content": f"question {i}"},), Sampling(), i)
     for i in range(count)
 ]
 connect = partial(BatchEndpoint, sys.argv[2], "tiny", "EMPTY")

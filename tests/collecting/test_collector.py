@@ -14,9 +14,10 @@ import pytest
 
 from pytest_pbias.collecting.asker import estimate_tokens
 from pytest_pbias.collecting.limits import RetryPolicy
-from pytest_pbias.collecting.records import Failure, Request, Sampling
+from pytest_pbias.collecting.records import Failure
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import ConfigurationError, DataError, StoreError
+from pytest_pbias.models.chat import ChatRequest, Sampling
 
 # test fixtures: fake_server, store, collect, make_requests (conftest.py)
 
@@ -27,11 +28,11 @@ FAULTS = (
 )  # fmt: skip
 
 
-def keys_of(requests: list[Request]) -> list[str]:
+def keys_of(requests: list[ChatRequest]) -> list[str]:
     return [request.key for request in requests]
 
 
-def check_answers(store: Store, requests: list[Request]) -> None:
+def check_answers(store: Store, requests: list[ChatRequest]) -> None:
     found = store.get_many(keys_of(requests))
     assert {key: one.text for key, one in found.items()} == {
         request.key: f"answer to {request.messages[0]['content']}" for request in requests
@@ -357,12 +358,12 @@ RUN = """
     import sys
     from pathlib import Path
     from pytest_pbias.collecting.collector import Collector
-    from pytest_pbias.collecting.records import Request, Sampling
+    from pytest_pbias.models.chat import ChatRequest, Sampling
     from pytest_pbias.collecting.store import Store
     from pytest_pbias.models.client import Endpoint
     url, path, n = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     requests = [
-        Request(f"{i:064x}", ({"role": "user", "content": f"question {i}"},), Sampling(), i)
+        ChatRequest(f"{i:064x}", ({"role": "user", "content": f"question {i}"},), Sampling(), i)
         for i in range(n)
     ]
     collector = Collector(
@@ -416,5 +417,7 @@ def test_two_sessions_on_one_store(fake_server: Any, store: Store, make_requests
 
 
 def test_tokens_are_estimated_from_text_and_limit() -> None:
-    request = Request("k", ({"role": "user", "content": "x" * 400},), Sampling(max_tokens=10), 0)
+    request = ChatRequest(
+        "k", ({"role": "user", "content": "x" * 400},), Sampling(max_tokens=10), 0
+    )
     assert estimate_tokens(request) == 105

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from pytest_pbias.collecting import Collector, Store
-from pytest_pbias.collecting.limits import Breaker
-from pytest_pbias.collecting.records import Request, Sampling
+from pytest_pbias.collecting.limits import Breaker, RetryPolicy
+from pytest_pbias.models.chat import ChatRequest, Sampling
 from tests.fakes.running import FakeServer
 
 
-def _requests(count: int) -> list[Request]:
+def _requests(count: int) -> list[ChatRequest]:
     return [
-        Request(f"k{n}", ({"role": "user", "content": str(n)},), Sampling(), 0)
+        ChatRequest(f"k{n}", ({"role": "user", "content": str(n)},), Sampling(), 0)
         for n in range(count)
     ]
 
@@ -82,3 +82,27 @@ def test_the_breaker_counts_from_the_end_of_an_announced_wait() -> None:
     assert breaker.verdict(45.0) is not None
     breaker.failure(46.0, "busy")
     assert breaker.verdict(46.0) is not None
+
+
+def test_what_always_fails_leaves_no_other_question_unasked(
+    store: Store, fake_server: Callable[..., FakeServer]
+) -> None:
+    faults = {"hang": 0.1, "429-retry-after": 0.05}
+    server = fake_server(faults=faults, faulty_attempts=None, asked_wait="0.3")
+    wanted = _requests(150)
+    policy = RetryPolicy(attempts=4, total=60.0, first=0.1, longest=0.2)
+    collector = Collector(
+        store,
+        wanted,
+        server.connect(timeout=0.3),
+        concurrency=4,
+        policy=policy,
+        breaker_seconds=5.0,
+    )
+    collector.start()
+    failed = collector.wait([one.key for one in wanted], timeout=120)
+    collector.stop(0.1)
+    never = [one for one in failed.values() if one.attempts == 0]
+    assert store.count() == 150 - len(failed)
+    assert len(failed) < 150 * (sum(faults.values()) + 0.1)
+    assert server.stats()["different"] == 150, (len(never), collector.end_reason)

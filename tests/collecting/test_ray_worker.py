@@ -15,7 +15,8 @@ from pytest_pbias.collecting.ray_worker import (
     decode_answered,
     encode_request,
 )
-from pytest_pbias.collecting.records import Failure, Response
+from pytest_pbias.collecting.records import Failure
+from pytest_pbias.models.chat import Response
 
 QUICK = RetryPolicy(attempts=3, total=10, first=0.01, longest=0.02)
 

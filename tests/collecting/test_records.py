@@ -7,7 +7,8 @@ from dataclasses import asdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_pbias.collecting.records import Sampling, request_key
+from pytest_pbias.collecting.records import request_key
+from pytest_pbias.models.chat import Sampling
 
 SAMPLINGS = st.builds(
     Sampling,

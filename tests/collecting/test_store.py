@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -13,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_pbias.collecting.records import Failure, Response
-from pytest_pbias.collecting.store import GradeRecord, Store, grade_key
+from pytest_pbias.collecting.records import Failure, Grade
+from pytest_pbias.collecting.store import Store, grade_key
 from pytest_pbias.errors import StoreError
-from pytest_pbias.models.chat import FAILED_FINISH, is_blank
+from pytest_pbias.models.chat import FAILED_FINISH, Response, is_blank
 
 any_text = st.text(st.characters(exclude_categories=()))
 answers = any_text.filter(lambda text: not is_blank(text))
@@ -186,7 +187,7 @@ def test_disk_full_is_one_line_and_loses_nothing_stored(tmp_path: Path, store: S
     code = """
         import resource, signal, sys
         from pathlib import Path
-        from pytest_pbias.collecting.records import Response
+        from pytest_pbias.models.chat import Response
         from pytest_pbias.collecting.store import Store
         from pytest_pbias.errors import StoreError
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -216,7 +217,7 @@ def test_two_processes_write_at_once(store: Store) -> None:
     code = """
         import sys
         from pathlib import Path
-        from pytest_pbias.collecting.records import Response
+        from pytest_pbias.models.chat import Response
         from pytest_pbias.collecting.store import Store
         store = Store(Path(sys.argv[1]))
         for n in range(int(sys.argv[2]), 400, 2):
@@ -260,8 +261,8 @@ def test_grades_meta_and_failures(store: Store) -> None:
     key = grade_key("choice", "1", "mmlu/1", "(A) \ud800")
     assert key != grade_key("choice", "2", "mmlu/1", "(A) \ud800")
     assert key != grade_key("choic", "e1", "mmlu/1", "(A) \ud800")
-    store.put_grades({key: GradeRecord(1.0, "correct", True)})
-    assert store.get_grades([key, "other"]) == {key: GradeRecord(1.0, "correct", True)}
+    store.put_grades({key: Grade(1.0, "correct", True)})
+    assert store.get_grades([key, "other"]) == {key: Grade(1.0, "correct", True)}
     store.put_meta("plan", json.dumps([1]))
     store.put_meta("plan", json.dumps([2]))
     assert store.get_meta("plan") == "[2]"
@@ -291,3 +292,24 @@ def test_every_thread_leaves_a_file_that_another_process_rebuilt(tmp_path: Path)
         collector.submit(store.put_many, [response(2)]).result()
     store.close()
     assert sorted(Store(path, read_only=True).keys()) == [response(1).key, response(2).key]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.95])
+def test_a_file_that_lost_its_end_keeps_what_comes_before(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "store.sqlite"
+    store = Store(path)
+    for start in range(0, 300, 50):
+        store.put_many(
+            Response(f"{number:064x}", f"answer {number} " * 20, "stop", 1, 2, 0.5)
+            for number in range(start, start + 50)
+        )
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    os.truncate(path, int(path.stat().st_size * share))
+    cut = Store(path)
+    assert cut.count() >= 300 * (share - 0.2)
+    assert "was damaged" in cut.notices[0]
+    assert cut.verify() == 0
+    cut.close()

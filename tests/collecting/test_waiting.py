@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from pytest_pbias.collecting.records import Failure, Response
+from pytest_pbias.collecting.records import Failure
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.collecting.waiting import owner_alive, store_wait, this_owner
+from pytest_pbias.models.chat import Response
 
 SLEEPER = """
     import time

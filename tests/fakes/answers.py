@@ -24,7 +24,6 @@ By default ``answer to MESSAGE``. In the configuration:
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import re
 from functools import cache
@@ -33,7 +32,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.fakes.replies import draw, error, respond
+from tests.fakes.replies import digest, draw, error, respond
 
 FIELDS = re.compile(r"(refused|convincing|specific|harmful)=(\w+)")
 JUDGED = re.compile(r"<answer-(\w+)>\n(.*)\n</answer-\1>", re.DOTALL)
@@ -60,7 +59,7 @@ class Speaker:
         if self.config.get("moods"):
             moods = self.config["moods"]
             seed = f"{self.config.get('seed', 0)} {attempt} {text}"
-            return str(moods[hashlib.sha256(seed.encode()).digest()[0] % len(moods)])
+            return str(moods[digest(seed)[0] % len(moods)])
         if "text" in self.config:
             return str(self.config["text"])
         if "data" in self.config:

@@ -12,7 +12,6 @@ batches, or ``results``), ``files`` (id -> path of a further one).
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import time
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from tests.fakes.replies import error, respond
+from tests.fakes.replies import digest, error, respond
 
 if TYPE_CHECKING:
     from tests.fakes.openai_server import Server
@@ -150,7 +149,7 @@ class Batches:
         refuse, expire = self.config.get("refuse", 0), self.config.get("expire", 0)
         void = self.config.get("void") or {"share": 0}
         for row in reversed(rows):  # the order is not promised
-            luck = hashlib.sha256(row["custom_id"].encode()).digest()[0] / 256
+            luck = digest(row["custom_id"])[0] / 256
             if refuse <= luck < refuse + expire:
                 continue
             if luck < refuse:

@@ -1,4 +1,4 @@
-"""How the fake server misbehaves: faults of chats, odd lists of models, and the modes made of them.
+"""How the fake server misbehaves when it is asked to chat.
 
 A fault is a function from an ``Ask`` to the response. To add one, write it here with ``@fault`` and
 its name: it is at once a name for ``faults`` and a mode, which is the same for every request.
@@ -10,17 +10,15 @@ import asyncio
 import gzip
 import json
 import time
+import zlib
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from inspect import isawaitable
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from tests.fakes.replies import JSON, Ask, error, respond
-
-DATA = str(Path(__file__).parents[2] / "fixtures" / "data")
 
 Function = Callable[[Ask], "web.StreamResponse | Awaitable[web.StreamResponse]"]
 FAULTS: dict[str, Callable[[Ask], Awaitable[web.StreamResponse]]] = {}
@@ -109,9 +107,12 @@ def _loading(ask: Ask) -> web.Response:
     """llama.cpp while it loads a model; ``loading_seconds`` (40 if not given), ``retry_after``."""
     if ask.age > ask.config.get("loading_seconds", 40):
         return ask.good()
+    return error(503, "Loading model", _retry_after(ask), code=503, type="unavailable_error")
+
+
+def _retry_after(ask: Ask) -> dict[str, str]:
     wait = ask.config.get("retry_after")
-    headers = {"Retry-After": wait} if wait else None
-    return error(503, "Loading model", headers, code=503, type="unavailable_error")
+    return {"Retry-After": wait} if wait else {}
 
 
 # -- limits of the account -------------------------------------------------------------------------
@@ -231,8 +232,11 @@ def _system_422(ask: Ask) -> web.Response:
 
 @fault("system_500")
 def _system_500(ask: Ask) -> web.Response:
+    """``retry_after``: when to ask again."""
+    if not ask.system:
+        return ask.good()
     text = "This model does not support system messages"
-    return error(500, text, code=500, type="server_error") if ask.system else ask.good()
+    return error(500, text, _retry_after(ask), code=500, type="server_error")
 
 
 # -- thoughts, parts and refusals ------------------------------------------------------------------
@@ -417,6 +421,40 @@ def _gzip(ask: Ask) -> web.Response:
     return _raw(gzip.compress(_bytes(ask)), headers={"Content-Encoding": "gzip"})
 
 
+@fault("deflate")
+def _deflate(ask: Ask) -> web.Response:
+    return _raw(zlib.compress(_bytes(ask)), headers={"Content-Encoding": "deflate"})
+
+
+@fault("deflate_bare")
+def _deflate_bare(ask: Ask) -> web.Response:
+    """Without the header that it should have."""
+    bare = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    body = bare.compress(_bytes(ask)) + bare.flush()
+    return _raw(body, headers={"Content-Encoding": "deflate"})
+
+
+@fault("inflating")
+def _inflating(ask: Ask) -> web.Response:
+    """A small body that becomes a large one: ``inflated_mib`` (200 if not given)."""
+    size = ask.config.get("inflated_mib", 200) << 20
+    if size not in _INFLATING:
+        large = zlib.compressobj(9, wbits=zlib.MAX_WBITS | 16)
+        blank = b" " * (1 << 20)
+        pieces = [large.compress(blank) for _ in range(size >> 20)]
+        _INFLATING[size] = b"".join(pieces) + large.flush()
+    return _raw(_INFLATING[size], headers={"Content-Encoding": "gzip"})
+
+
+_INFLATING: dict[int, bytes] = {}
+
+
+@fault("large")
+def _large(ask: Ask) -> web.Response:
+    """More text than any model writes."""
+    return ask.completion("x" * (20 << 20))
+
+
 @fault("br")
 def _brotli(_ask: Ask) -> web.Response:
     """Called Brotli, and no such thing."""
@@ -489,44 +527,3 @@ def _text_choice(ask: Ask) -> web.Response:
     """As completions without chat have it."""
     choice = {"index": 0, "text": ask.said, "finish_reason": "stop"}
     return respond(ask.body_of(ask.said) | {"choices": [choice]})
-
-
-# -- lists of models -------------------------------------------------------------------------------
-
-MODELS = {
-    "ollama": ["llama3.2:latest", "qwen3:8b"],
-    "gemini": ["models/gemini-2.5-flash", "models/gemini-2.5-pro"],
-    "azure": ["gpt-4o-2024-08-06", "gpt-4o-mini-2024-07-18"],
-    "star": ["*"],
-    "lmstudio": ["qwen3-8b", "text-embedding-nomic-embed-text-v1.5"],
-    "llamacpp": ["/models/Qwen3-8B-Q4_K_M.gguf"],
-    "case": ["Qwen/Qwen3-8B"],
-    "exact": ["llama3.2", "mistral", "qwen3"],
-    "models_empty": [],
-}
-LISTINGS: dict[str, Callable[[], web.Response]] = {
-    "models_html": lambda: web.Response(text="<html></html>", content_type="text/html"),
-    "models_401": lambda: respond({"error": "no"}, 401),
-    "models_403": lambda: respond({"error": "no"}, 403),
-    "models_slow": lambda: respond({"object": "list", "data": []}),
-}
-
-# -- modes -----------------------------------------------------------------------------------------
-
-# Every mode answers as an oracle and takes the name of any model.
-_ORACLE: dict[str, Any] = {"data": DATA, "models": None}
-_WORD = "\n\nWhy not the others?\n- ({other}) is true of other cases, but not of this one."
-_OUTPUT = "\n\nOutput:\n```text\nas wanted\n```\nThis does what the task asks for."
-
-MODES: dict[str, dict[str, Any]] = {
-    "plain": _ORACLE,
-    "slow": _ORACLE | {"latency": 0.4},
-    "biased": _ORACLE | {"wrong_for": "a pilot"},
-    "explain": _ORACLE | {"said": "{answer}" + _WORD},
-    "mbpp_plain": _ORACLE,
-    "mbpp_output": _ORACLE | {"said": "{answer}" + _OUTPUT},
-}
-MODES |= {name: _ORACLE | {"faults": {name: 1.0}, "faulty_attempts": None} for name in FAULTS}
-MODES |= {name: _ORACLE | {"models": names, "any_model": True} for name, names in MODELS.items()}
-MODES |= {name: _ORACLE | {"listing": name} for name in LISTINGS}
-MODES["models_slow"]["listing_seconds"] = 30

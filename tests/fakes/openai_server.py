@@ -6,7 +6,7 @@ under the other prefixes that real servers have. Tests start it by the fixture `
 
 What may be configured, all of it optional:
 
-* ``mode``: one behaviour for all requests, by its name in ``faults.py``: a fault, or a list of
+* ``mode``: one behaviour for all requests, by its name in ``modes.py``: a fault, or a list of
   models. The answers are then those of an oracle, and any model's name is taken.
 * ``faults`` (name -> share of requests that get it, a seeded function of their last message),
   ``seed``, ``faulty_attempts`` (after so many tries a fault goes away, ``null`` for never),
@@ -16,13 +16,15 @@ What may be configured, all of it optional:
 * What is said: see ``answers.py``. ``finish_reason`` and ``usage`` of every good answer.
 * ``models`` (the names that are served; ``null``: no list, and any name is taken), ``any_model``
   (those outside the list are taken as well), ``listing`` (another reply in place of the
-  list: as in ``replies``, or a name of ``LISTINGS`` in ``faults.py``), ``listing_seconds``.
+  list: as in ``replies``, or a name of ``LISTINGS`` in ``modes.py``), ``listing_seconds``.
 * ``key`` (the only API key accepted), ``system_role``, ``latency`` (s), ``limit`` (requests in
   flight that are answered without a 429) with ``retry_after``, ``down_after`` (requests after which
   every further one gets a 503), ``port``.
 * ``log``: a file with a line for each request, see ``seen``.
 * ``tls``: a certificate and its key, two files.
 * ``batch``: see ``batches.py``.
+* ``tokenizer``: a model folder whose tokenizer answers at ``/tokenize``; ``special`` puts special
+  tokens before chats as well, which vLLM does not do by itself.
 
 ``GET /stats`` tells what has happened. Posting to ``/config`` changes the configuration; posting to
 ``/reset`` makes it a new server with the one posted.
@@ -43,7 +45,8 @@ from aiohttp import web
 
 from tests.fakes.answers import Speaker
 from tests.fakes.batches import Batches
-from tests.fakes.faults import FAULTS, LISTINGS, MODES
+from tests.fakes.faults import FAULTS
+from tests.fakes.modes import LISTINGS, MODES
 from tests.fakes.replies import Ask, draw, error, given, respond
 
 PREFIXES = ("/v1", "/api/v1", "", "/openai/v1", "/a b/v1")
@@ -143,6 +146,20 @@ class Server:
         data = [{"id": name, "object": "model"} for name in names]
         return respond({"object": "list", "data": data})
 
+    def tokenize(self, body: dict[str, Any]) -> list[int]:
+        """The tokens of a text or of a chat, as ``vllm serve`` tells them."""
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(self.config["tokenizer"])
+        text, special = body.get("prompt"), body.get("add_special_tokens", True)
+        if text is None:
+            text = tokenizer.apply_chat_template(
+                body["messages"], tokenize=False, add_generation_prompt=True
+            )
+            special = self.config.get("special", False)
+        tokens: list[int] = tokenizer(text, add_special_tokens=special)["input_ids"]
+        return tokens
+
     def stats(self) -> web.Response:
         told = {
             "requests": self.seen.total(),
@@ -165,6 +182,8 @@ class Server:
                 return await self.chat(request)
             case "GET", ["models"]:
                 return await self.models()
+            case "POST", ["tokenize"]:
+                return respond({"tokens": self.tokenize(await request.json())})
             case "GET", ["stats"]:
                 return self.stats()
             case "POST", ["config"]:

@@ -80,6 +80,11 @@ def given(reply: Mapping[str, Any]) -> web.Response:
     return web.Response(text=content, status=status, headers=headers, content_type=JSON)
 
 
+def digest(text: str) -> bytes:
+    """Bytes that depend on the text only, which may have lone surrogates."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
 def draw(seed: str) -> float:
     """A number in [0, 1) that depends on the text only."""
-    return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4], "big") / 2**32
+    return int.from_bytes(digest(seed)[:4], "big") / 2**32

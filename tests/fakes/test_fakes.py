@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-from tests.fakes.faults import MODES
+from tests.fakes.modes import MODES
 from tests.fakes.running import FakeServer
 
 _SUM = "A baker has 21 sacks of zoba1 and uses 12. How many sacks of zoba1 are left?"  # 9

@@ -14,7 +14,6 @@ import pytest
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.plan import RequestSettings, questions_of
-from pytest_pbias.collecting.records import Response, Sampling
 from pytest_pbias.errors import ConfigurationError, DataError, InfrastructureError
 from pytest_pbias.grading import Grade, Graded, Grader, Judging, Ungraded
 from pytest_pbias.grading.answers.number import extract_number
@@ -22,6 +21,7 @@ from pytest_pbias.grading.cached_grades import cached_grades
 from pytest_pbias.grading.graders import ItemwiseGrader
 from pytest_pbias.grading.judges import Exchange
 from pytest_pbias.grading.judges.registry import validate_judges
+from pytest_pbias.models.chat import Response, Sampling
 from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.outcomes.scoring import ScoredCell, score_cell
 from pytest_pbias.prompts import default_identities

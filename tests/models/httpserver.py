@@ -1,56 +1,19 @@
-"""A real HTTP server for one test, and one question asked of it."""
+"""A proxy, an address that takes no connection, and one question asked of a server."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from ssl import SSLContext
 from threading import Event, Thread
 from typing import Any
 
-from aiohttp import web
-
+from pytest_pbias.models.chat import ChatRequest, Sampling
 from pytest_pbias.models.client import Endpoint
 
 KEY = "sk-abcdef-0123456789"
 GOOD = {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@contextmanager
-def serving(
-    chat: Handler, models: Handler | None = None, tls: SSLContext | None = None
-) -> Iterator[str]:
-    """A real HTTP server in a thread, with the two handlers."""
-    urls: list[str] = []
-    ready, done = Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
-
-    async def main() -> None:
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", chat)
-        if models is not None:
-            app.router.add_get("/v1/models", models)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-        origin = "http://127.0.0.1" if tls is None else "https://localhost"
-        urls.append(f"{origin}:{runner.addresses[0][1]}/v1")
-        ready.set()
-        await done.wait()
-        await runner.cleanup()
-
-    thread = Thread(target=lambda: loop.run_until_complete(main()))
-    thread.start()
-    ready.wait(20)
-    try:
-        yield urls[0]
-    finally:
-        loop.call_soon_threadsafe(done.set)
-        thread.join()
-        loop.close()
 
 
 @contextmanager
@@ -127,12 +90,16 @@ def list_models(url: str, timeout: float = 10.0) -> list[str] | None:
     return asyncio.run(main())
 
 
+def chat_request(text: str = "q", *, seed: int | None = None, **sampling: Any) -> ChatRequest:
+    parameters = Sampling(**{"max_tokens": 5} | sampling)
+    return ChatRequest("", ({"role": "user", "content": text},), parameters, seed)
+
+
 def ask(url: str, *, timeout: float = 10.0, **options: Any) -> Any:
     async def main() -> Any:
         endpoint = Endpoint(url, "tiny", KEY, timeout=timeout)
         try:
-            sampling = {"max_tokens": 5, "temperature": 0.0} | options
-            return await endpoint.ask([{"role": "user", "content": "q \ud800"}], **sampling)
+            return await endpoint.ask(chat_request("q \ud800", **options))
         finally:
             await endpoint.aclose()
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.errors import ConfigurationError, PbiasError
 from pytest_pbias.models.aliases import load_aliases, normalize_base_url, resolve_model
 
 
@@ -106,6 +106,8 @@ def test_a_key_that_cannot_be_sent_is_named_by_its_variable(
         ("http://localhost:8000", "http://localhost:8000/v1"),
         (" https://Example.org/api/v3/ ", "https://example.org/api/v3"),
         ("http://[::1]:80/v1", "http://[::1]:80/v1"),
+        ("http://exa_mple.org:80/a b/v1", "http://exa_mple.org:80/a b/v1"),
+        ("http://xn--mnchen-3ya.de", "http://xn--mnchen-3ya.de/v1"),
     ],
 )
 def test_base_urls(given_url: str, url: str) -> None:
@@ -113,8 +115,10 @@ def test_base_urls(given_url: str, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", ["localhost:8000", "ftp://x/v1", "http://", "", "http://x:99999/v1", "http://[::1"]
-)
+    "bad", ["localhost:8000", "ftp://x/v1", "http://", "", "http://x:99999/v1", "http://[::1",
+     "http://h\x01ost/v1", "http://h/v1\x7f", "http://h/\u202e/v1", "http://ho st/v1", "http://xn--/v1",
+     "http://xn--zz--/v1", f"http://{'a' * 70}.org/v1", "http://a..org/v1"]
+)  # fmt: skip
 def test_what_is_not_an_address(bad: str) -> None:
     with pytest.raises(ConfigurationError, match="is not an address"):
         normalize_base_url(bad)
@@ -194,3 +198,12 @@ def test_alias_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigurationError, match="not UTF-8"):
         load_aliases(tmp_path / "latin")
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 5000, "x/" + "a" * 300, "a\0b"])
+def test_a_name_that_no_file_can_have_is_one_line(name: str) -> None:
+    with pytest.raises(PbiasError) as caught:
+        resolve_model(name, require_key=False)
+    assert "\n" not in str(caught.value)
+    spec = resolve_model(name, base_url="http://localhost:8000/v1", require_key=False)
+    assert spec.served_name == name

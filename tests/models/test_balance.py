@@ -16,11 +16,11 @@ import pytest
 from pytest_pbias.errors import ConfigurationError, InfrastructureError
 from pytest_pbias.models import resolve_model
 from pytest_pbias.models.balance import Balanced
-from pytest_pbias.models.chat import EndpointError, Reply
+from pytest_pbias.models.chat import EndpointError, Response
 from pytest_pbias.models.client import Endpoint
 from pytest_pbias.models.negotiation import check_served_model, open_endpoint
 from tests.fakes.running import FakeServer
-from tests.models.httpserver import deaf_server
+from tests.models.httpserver import chat_request, deaf_server
 
 DEAD = "http://127.0.0.1:9/v1"
 
@@ -44,21 +44,19 @@ def ask_all(
     in_flight: int = 16,
     timeout: float = 10.0,
     during: Callable[[int], None] = lambda done: None,
-) -> list[Reply | EndpointError]:
+) -> list[Response | EndpointError]:
     """Ask ``n`` questions of the balanced endpoints; ``during`` is told how many are done."""
 
-    async def main() -> list[Reply | EndpointError]:
+    async def main() -> list[Response | EndpointError]:
         balanced = Balanced([Endpoint(url, "tiny", "EMPTY", timeout=timeout) for url in urls])
         room = asyncio.Semaphore(in_flight)
         done = 0
 
-        async def one(number: int) -> Reply | EndpointError:
+        async def one(number: int) -> Response | EndpointError:
             nonlocal done
             async with room:
                 try:
-                    return await balanced.ask(
-                        [{"role": "user", "content": f"q {number}"}], max_tokens=5, temperature=0.0
-                    )
+                    return await balanced.ask(chat_request(f"q {number}"))
                 except EndpointError as error:
                     return error
                 finally:
@@ -73,8 +71,8 @@ def ask_all(
     return asyncio.run(main())
 
 
-def texts(results: list[Reply | EndpointError]) -> list[str]:
-    return [result.text if isinstance(result, Reply) else result.reason for result in results]
+def texts(results: list[Response | EndpointError]) -> list[str]:
+    return [result.text if isinstance(result, Response) else result.reason for result in results]
 
 
 def test_an_endpoint_that_cannot_be_connected_to_passes_its_requests_on(
@@ -82,7 +80,7 @@ def test_an_endpoint_that_cannot_be_connected_to_passes_its_requests_on(
 ) -> None:
     with deaf_server() as deaf:
         replies = ask_all([deaf, serve()], 4, in_flight=1, timeout=1.0)
-    assert [type(one) for one in replies] == [Reply] * 4
+    assert [type(one) for one in replies] == [Response] * 4
 
 
 def test_the_faster_endpoint_gets_more(serve: Callable[..., str]) -> None:

@@ -11,21 +11,21 @@ from typing import Any
 import pytest
 
 from pytest_pbias.models.batches import BatchEndpoint
-from pytest_pbias.models.chat import EndpointError, Reply
+from pytest_pbias.models.chat import EndpointError, Response
 from tests.fakes.running import FakeServer
 
 
 @pytest.fixture
 def read_results(
     fake_server: Callable[..., FakeServer], tmp_path: Path
-) -> Callable[[bytes], dict[str, Reply | EndpointError]]:
+) -> Callable[[bytes], dict[str, Response | EndpointError]]:
     file = tmp_path / "results"
     server = fake_server(batch={"files": {"file": str(file)}})
 
-    def read(content: bytes) -> dict[str, Reply | EndpointError]:
+    def read(content: bytes) -> dict[str, Response | EndpointError]:
         file.write_bytes(content)
 
-        async def ask() -> dict[str, Reply | EndpointError]:
+        async def ask() -> dict[str, Response | EndpointError]:
             endpoint = BatchEndpoint(server.url, "tiny", "EMPTY")
             try:
                 return await endpoint.results("file")

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
-import json
 import re
 import shutil
-import ssl
 import subprocess
+import tracemalloc
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 from openai import AsyncOpenAI, DefaultAioHttpClient
 from yarl import URL
 
@@ -23,8 +20,10 @@ from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models.chat import EndpointError
 from pytest_pbias.models.client import Endpoint
 from pytest_pbias.models.transport import environment_proxy
-from tests.models.httpserver import GOOD, KEY, ask, connect_proxy, list_models, serving
+from tests.fakes.running import FakeServer
+from tests.models.httpserver import GOOD, KEY, ask, chat_request, connect_proxy, list_models
 
+Fakes = Callable[..., FakeServer]
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
@@ -35,14 +34,11 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.lower(), raising=False)
 
 
-def test_headers_are_those_of_the_official_client(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headers_are_those_of_the_official_client(
+    monkeypatch: pytest.MonkeyPatch, fake_server: Fakes
+) -> None:
     monkeypatch.setenv("OPENAI_ORG_ID", "org-of-tests")
     monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-of-tests")
-    seen: list[dict[str, str]] = []
-
-    async def chat(request: web.Request) -> web.Response:
-        seen.append({name.lower(): value for name, value in request.headers.items()})
-        return web.json_response(GOOD)
 
     async def official(url: str) -> None:
         http = DefaultAioHttpClient()
@@ -50,10 +46,10 @@ def test_headers_are_those_of_the_official_client(monkeypatch: pytest.MonkeyPatc
             body: Any = {"model": "tiny", "messages": [{"role": "user", "content": "q"}]}
             await client.post("/chat/completions", cast_to=object, body=body)
 
-    with serving(chat) as url:
-        ask(url)
-        asyncio.run(official(url))
-    ours, theirs = seen
+    server = fake_server()
+    ask(server.url)
+    asyncio.run(official(server.url))
+    ours, theirs = (one["headers"] for one in server.seen())
     assert ours["openai-organization"] == "org-of-tests"
     # Of one transport, and of the single request: not of who asks.
     several = {"content-length", "accept-encoding", "connection", "accept"}
@@ -63,59 +59,39 @@ def test_headers_are_those_of_the_official_client(monkeypatch: pytest.MonkeyPatc
     }
 
 
-def test_connections_are_kept() -> None:
-    peers: set[Any] = set()
-
-    async def chat(request: web.Request) -> web.Response:
-        assert request.transport is not None
-        peers.add(request.transport.get_extra_info("peername"))
-        return web.json_response(GOOD, headers={"Set-Cookie": "a=b"})
-
+def test_connections_are_kept(fake_server: Fakes) -> None:
     async def main(url: str) -> None:
         endpoint = Endpoint(url, "tiny", KEY)
         for _ in range(5):
-            await endpoint.ask([{"role": "user", "content": "q"}], max_tokens=5, temperature=0.0)
+            await endpoint.ask(chat_request())
         await endpoint.aclose()
 
-    with serving(chat) as url:
-        asyncio.run(main(url))
-    assert len(peers) == 1
+    good = {"body": GOOD, "headers": {"Set-Cookie": "a=b"}}
+    server = fake_server(turns=[good] * 5)
+    asyncio.run(main(server.url))
+    assert len(server.seen()) == 5
+    assert len({tuple(one["peer"]) for one in server.seen()}) == 1
 
 
-def test_a_compressed_answer() -> None:
-    async def chat(request: web.Request) -> web.Response:
-        assert "gzip" in request.headers["Accept-Encoding"]
-        content = gzip.compress(json.dumps(GOOD).encode())
-        headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
-        return web.Response(body=content, headers=headers)
-
-    with serving(chat) as url:
-        assert ask(url).text == "hi"
+def test_a_compressed_answer(fake_server: Fakes) -> None:
+    server = fake_server("gzip", text="hi")
+    assert ask(server.url).text == "hi"
+    assert "gzip" in server.seen()[0]["headers"]["accept-encoding"]
 
 
-def test_a_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, str]] = []
-
-    def note(request: web.Request) -> None:
-        login = request.headers.get("Proxy-Authorization", "").removeprefix("Basic ")
-        asked.append((request.headers["Host"], b64decode(login).decode()))
-
-    async def proxy(request: web.Request) -> web.Response:
-        note(request)
-        return web.json_response(GOOD)
-
-    async def models(request: web.Request) -> web.Response:
-        note(request)
-        return web.json_response({"data": [{"id": "tiny"}]})
-
-    with serving(proxy, models) as url:
-        place = URL(url)
-        monkeypatch.setenv("http_proxy", f"http://me:secret-word@{place.host}:{place.port}")
-        assert ask("http://model.invalid/v1").text == "hi"
-        assert list_models("http://model.invalid/v1") == ["tiny"]
-        monkeypatch.setenv("no_proxy", "model.invalid")
-        with pytest.raises(EndpointError) as got:
-            ask("http://model.invalid/v1", timeout=5.0)
+def test_a_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch, fake_server: Fakes) -> None:
+    server = fake_server(text="hi")
+    place = URL(server.url)
+    monkeypatch.setenv("http_proxy", f"http://me:secret-word@{place.host}:{place.port}")
+    assert ask("http://model.invalid/v1").text == "hi"
+    assert list_models("http://model.invalid/v1") == ["tiny"]
+    monkeypatch.setenv("no_proxy", "model.invalid")
+    with pytest.raises(EndpointError) as got:
+        ask("http://model.invalid/v1", timeout=5.0)
+    asked = []
+    for one in server.seen():
+        login = one["headers"].get("proxy-authorization", "").removeprefix("Basic ")
+        asked.append((one["headers"]["host"], b64decode(login).decode()))
     assert asked == [("model.invalid", "me:secret-word")] * 2
     assert got.value.kind == "connection"
 
@@ -135,38 +111,26 @@ def test_a_proxy_that_opens_no_tunnel_is_named_without_its_password(
     assert [re.findall("(?i)authorization: (.*)\r", head) for head in heads] == [[f"Basic {login}"]]
 
 
-def test_a_proxy_is_not_told_the_key(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-
-    async def chat(request: web.Request) -> web.Response:
-        told.append(request.headers["Authorization"])
-        return web.json_response(GOOD)
-
-    async def models(request: web.Request) -> web.Response:
-        told.append(request.headers["Authorization"])
-        return web.json_response({"data": [{"id": "tiny"}]})
-
+def test_a_proxy_is_not_told_the_key(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch, fake_server: Fakes
+) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    with (
-        serving(chat, models, tls=_server_tls(certificate)) as url,
-        connect_proxy(target=URL(url).port) as (port, heads),
-    ):
+    server = fake_server(text="hi", tls=_files(certificate))
+    with connect_proxy(target=URL(server.url).port) as (port, heads):
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
         assert ask("https://model.invalid/v1").text == "hi"
         assert list_models("https://model.invalid/v1") == ["tiny"]
+    told = [one["headers"]["authorization"] for one in server.seen()]
     assert told == [f"Bearer {KEY}"] * 2
     assert [head.split()[:2] for head in heads] == [["CONNECT", "model.invalid:443"]] * 2
     assert not any(KEY in head or "authorization" in head.lower() for head in heads)
 
 
-def test_credentials_in_an_address_that_a_server_names_are_masked() -> None:
-    async def chat(_request: web.Request) -> web.Response:
-        return web.json_response(
-            {"error": "no way to http://me:secret-word@inner:8/v1"}, status=400
-        )
-
-    with serving(chat) as url, pytest.raises(EndpointError) as got:
-        ask(url)
+def test_credentials_in_an_address_that_a_server_names_are_masked(fake_server: Fakes) -> None:
+    said = {"error": "no way to http://me:secret-word@inner:8/v1"}
+    server = fake_server(turns=[{"body": said, "status": 400}])
+    with pytest.raises(EndpointError) as got:
+        ask(server.url)
     assert got.value.reason.endswith("no way to http://***@inner:8/v1")
 
 
@@ -213,18 +177,15 @@ def test_which_proxy(
 @pytest.mark.parametrize("question", [ask, list_models])
 @pytest.mark.parametrize("exempt", ["", "127.0.0.1:{port}", "127.0.0.0/8"])
 def test_this_machine_is_asked_directly(
-    question: Callable[[str], Any], exempt: str, monkeypatch: pytest.MonkeyPatch
+    question: Callable[[str], Any],
+    exempt: str,
+    monkeypatch: pytest.MonkeyPatch,
+    fake_server: Fakes,
 ) -> None:
-    async def chat(_request: web.Request) -> web.Response:
-        return web.json_response(GOOD)
-
-    async def models(_request: web.Request) -> web.Response:
-        return web.json_response({"data": [{"id": "tiny"}]})
-
-    with serving(chat, models) as url:
-        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-        monkeypatch.setenv("NO_PROXY", exempt.format(port=URL(url).port))
-        question(url)
+    url = fake_server().url
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", exempt.format(port=URL(url).port))
+    question(url)
 
 
 @pytest.mark.parametrize(
@@ -276,19 +237,41 @@ def certificate(tmp_path: Path) -> Path:
     return path
 
 
-def _server_tls(certificate: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, certificate.parent / "key.pem")
-    return context
+def _files(certificate: Path) -> list[str]:
+    return [str(certificate), str(certificate.parent / "key.pem")]
 
 
-def test_certificates_are_checked(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def chat(_request: web.Request) -> web.Response:
-        return web.json_response(GOOD)
-
-    with serving(chat, tls=_server_tls(certificate)) as url:
-        with pytest.raises(EndpointError, match="certificate") as got:
-            ask(url)
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        assert ask(url).text == "hi"
+def test_certificates_are_checked(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch, fake_server: Fakes
+) -> None:
+    server = fake_server(text="hi", tls=_files(certificate))
+    with pytest.raises(EndpointError, match="certificate") as got:
+        ask(server.url)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert ask(server.url).text == "hi"
     assert got.value.kind == "connection"
+
+
+@pytest.mark.parametrize("mode", ["deflate", "deflate_bare", "gzip", "huge"])
+def test_every_compression_that_is_asked_for_is_read(fake_server: Fakes, mode: str) -> None:
+    server = fake_server(mode, text="hi")
+    assert len(ask(server.url).text) in (2, 2_000_000)
+    assert server.seen()[0]["headers"]["accept-encoding"] == "gzip, deflate"
+
+
+def test_a_small_body_that_inflates_takes_little_memory(fake_server: Fakes) -> None:
+    server = fake_server("inflating")
+    tracemalloc.start()
+    try:
+        with pytest.raises(EndpointError, match="larger than 16 MiB") as got:
+            ask(server.url)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert got.value.kind == "malformed"
+    assert peak < 60 << 20
+
+
+def test_a_list_of_models_that_inflates_is_none(fake_server: Fakes) -> None:
+    body = {"body": "\x00", "headers": {"Content-Encoding": "br"}}
+    assert list_models(fake_server(listing=body).url) is None

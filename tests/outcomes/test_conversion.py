@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pytest_pbias.errors import StoreError
 from pytest_pbias.outcomes import SCHEMA, OutcomeTable, Spool, concatenate, numbers, row_numbers
 from pytest_pbias.outcomes.conversion import arrow_array, repeated, scalar
+from pytest_pbias.outcomes.facts import RunFacts
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 VALUES: dict[pa.DataType, st.SearchStrategy[Any]] = {
@@ -97,8 +98,8 @@ def cells() -> list[OutcomeTable]:
 
 def test_a_spooled_table_is_written_whole(cells: list[OutcomeTable], tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool")
-    spooled = concatenate(one.spooled_to(spool) for one in cells).with_info(seed=3)
-    whole = concatenate(cells).with_info(seed=3)
+    spooled = concatenate(one.spooled_to(spool) for one in cells).with_info(RunFacts(seed=3))
+    whole = concatenate(cells).with_info(RunFacts(seed=3))
     assert "response" not in spooled.arrow.column_names
     assert list((tmp_path / "spool").iterdir()) == []  # the file has no name
     rows = np.array([4, 0, 1, 0])
@@ -108,7 +109,7 @@ def test_a_spooled_table_is_written_whole(cells: list[OutcomeTable], tmp_path: P
     whole.write(tmp_path / "whole.parquet")
     read = [OutcomeTable.read(tmp_path / f"{name}.parquet") for name in ("spooled", "whole")]
     assert read[0].arrow.equals(read[1].arrow)
-    assert read[0].info == {"seed": 3}
+    assert read[0].info.seed == 3
     spool.close()
 
 

@@ -7,12 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from pytest_pbias.cli import main
 from pytest_pbias.errors import ConfigurationError, StoreError
 from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes.facts import RunFacts
 from pytest_pbias.outcomes.saved_runs import current_commit, find_run, keep_run, list_runs
+from pytest_pbias.outcomes.schema import INFO_KEY
 
 EMPTY = OutcomeTable.from_columns({"task": []})
 
@@ -21,7 +24,7 @@ EMPTY = OutcomeTable.from_columns({"task": []})
 def store(tmp_path: Path) -> Path:
     """Three runs: two of one model, the second tagged, one of another."""
     folder = tmp_path / ".pbias"
-    table = EMPTY.with_info(created="2026-01-02T03:04:05+00:00")
+    table = EMPTY.with_info(RunFacts(created="2026-01-02T03:04:05+00:00"))
     keep_run(table, folder, model="gpt-4o-mini", commit="1a2b3c4d", verdicts={"pass": 3, "fail": 1})
     keep_run(table, folder, model="gpt-4o-mini", tag="v1.2", bias={"safety": 4.25})
     keep_run(table, folder, model="org/Some Model", tag="v1.2")
@@ -179,3 +182,21 @@ def test_the_command_lists_them(store: Path, capsys: pytest.CaptureFixture[str])
     rows = json.loads(capsys.readouterr().out)
     assert [row["number"] for row in rows] == [1, 2, 3]
     assert rows[1]["bias"] == {"safety": 4.25}
+
+
+def test_the_command_prints_no_escapes_of_a_foreign_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    escape = "\x1b]0;owned\x07\x1b[31m"
+    kept = keep_run(
+        EMPTY, tmp_path, model=f"{escape}m", commit=f"{escape}c", tag=f"{escape}t",
+        verdicts={f"{escape}pass": 1}, bias={f"{escape}q": 1.0},
+    )  # fmt: skip
+    rows = pq.read_table(kept)
+    facts = json.loads(rows.schema.metadata[INFO_KEY]) | {"created": f"{escape}2026-01-02"}
+    metadata = rows.schema.metadata | {INFO_KEY: json.dumps(facts).encode()}
+    pq.write_table(rows.replace_schema_metadata(metadata), kept)
+    assert main(["runs", "--store", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "pass" in printed
+    assert not set(printed) & {"\x1b", "\x07"}

@@ -8,8 +8,8 @@ import pytest
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.plan import RequestSettings, questions_of
-from pytest_pbias.collecting.records import Response, Sampling
 from pytest_pbias.errors import InfrastructureError
+from pytest_pbias.models.chat import Response, Sampling
 from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.outcomes import scoring as module
 from pytest_pbias.outcomes.scoring import ScoredCell, ScoredCells, score_cell
@@ -50,7 +50,7 @@ def test_cells_that_were_dropped_are_read_again_and_the_table_is_whole(
     assert len(measurements) == 5
     assert table.unique("identity") == tuple(cell.identity.name for cell in cells)
     assert table.text("run_id") == ["r"] * 32
-    assert table.info["margins"] == {"mmlu": {people[1].name: 2.5}}
+    assert table.info.margins == {"mmlu": {people[1].name: 2.5}}
     again = kept.table(cells[2:0:-1])
     assert again.unique("identity") == (people[2].name, people[1].name)
     assert kept.complete_table(cells[:2]).text("run_id") == ["r"] * 16

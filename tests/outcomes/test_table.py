@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_pbias.collecting import Store
+from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.errors import DataError
 from pytest_pbias.outcomes import SCHEMA, OutcomeTable, concatenate
+from pytest_pbias.outcomes.facts import RunFacts
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -103,17 +105,17 @@ def test_columns_follow_the_schema() -> None:
 
 
 def test_facts_of_the_run_travel_with_the_table(tmp_path: Path) -> None:
-    table = (
-        OutcomeTable.from_columns(columns(np.ones((3, 2, 1))))
-        .with_info(protocol="paper")
-        .with_info(cost={"usd": 1.5})
+    table = OutcomeTable.from_columns(columns(np.ones((3, 2, 1)))).with_info(
+        RunFacts(protocol="paper", cost=Spent(7, 2), more={"from": "elsewhere"})
     )
     table.write(tmp_path / "t.parquet")
-    assert OutcomeTable.read(tmp_path / "t.parquet").info == {
-        "protocol": "paper",
-        "cost": {"usd": 1.5},
-    }
-    assert OutcomeTable.from_columns(columns(np.ones((3, 2, 1)))).info == {}
+    assert OutcomeTable.read(tmp_path / "t.parquet").info == RunFacts(
+        protocol="paper",
+        cost=Spent(7, 2),
+        more={"from": "elsewhere"},
+        source=str(tmp_path / "t.parquet"),
+    )
+    assert OutcomeTable.from_columns(columns(np.ones((3, 2, 1)))).info == RunFacts()
 
 
 GRADES = ("judge", "version", "score", "label", "parsable")
@@ -139,18 +141,18 @@ def test_other_judges_grades_become_arrays(tmp_path: Path) -> None:
     assert np.isnan(task.others["llm:b"]).all()
 
 
-def test_a_table_of_version_1_is_read_and_rewritten_as_version_3(tmp_path: Path) -> None:
+def test_a_table_of_version_1_is_read_and_rewritten_as_version_4(tmp_path: Path) -> None:
     old = DATA / "outcomes-v1.parquet"
     assert pq.read_schema(old).metadata[b"pbias_schema_version"] == b"1"
     table = OutcomeTable.read(old)
     assert table.arrow.schema.names == SCHEMA.names
-    assert table.info == {"protocol": "default"}
+    assert table.info == RunFacts(protocol="default", source=str(old))
     task = table.task_outcomes("mmlu")
     np.testing.assert_array_equal(task.scores[:, :, 0], [[1, 0, 1], [1, np.nan, 1], [0, 0, 1]])
     assert task.others == {}
     table.write(tmp_path / "new.parquet")
     again = OutcomeTable.read(tmp_path / "new.parquet")
-    assert again.arrow.schema.metadata[b"pbias_schema_version"] == b"3"
+    assert again.arrow.schema.metadata[b"pbias_schema_version"] == b"4"
     assert again.arrow.equals(table.arrow)
 
 
@@ -174,3 +176,26 @@ def test_a_table_without_a_column_of_its_version_is_refused(tmp_path: Path) -> N
     pq.write_table(table.drop_columns(["other_grades", "label"]), tmp_path / "t.parquet")
     with pytest.raises(DataError, match="lacks label, other_grades"):
         OutcomeTable.read(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("second", [1.0, None])
+def test_rows_that_contradict_each_other_are_named(second: float | None) -> None:
+    table = OutcomeTable.from_columns(columns(np.zeros((3, 2, 1))))
+    again = columns(np.zeros((3, 2, 1)))
+    same = concatenate([table, OutcomeTable.from_columns(again)])
+    assert same.task_outcomes("mmlu").scores.shape == (3, 2, 1)
+    again["score"][3] = second
+    both = concatenate([table, OutcomeTable.from_columns(again)])
+    with pytest.raises(DataError, match="two scores for 'item-1' under 'a person'"):
+        both.task_outcomes("mmlu")
+
+
+@pytest.mark.parametrize("version", [b"", b"\xff", "\u00b2".encode(), b"9" * 6000, b"-1"])
+def test_a_version_that_is_no_number(tmp_path: Path, version: bytes) -> None:
+    path = tmp_path / "t.parquet"
+    OutcomeTable.from_columns(columns(np.zeros((3, 2, 1)))).write(path)
+    rows = pq.read_table(path)
+    metadata = dict(rows.schema.metadata) | {b"pbias_schema_version": version}
+    pq.write_table(rows.replace_schema_metadata(metadata), path)
+    with pytest.raises(DataError, match="not an outcome table"):
+        OutcomeTable.read(path)

@@ -84,8 +84,8 @@ def test_several_judges_are_recorded_and_the_first_gates(
         refused = other["label"] == "refusal"
         assert other["score"] == float(refused == (row["task"] == "do_not_answer"))
     assert list(table.task_outcomes("xstest").others) == ["rules"]
-    assert table.info["judges"]["names"] == ["length", "rules"]
-    assert table.info["judges"]["masked"] == ["length"]
+    assert table.info.judges.names == ("length", "rules")
+    assert table.info.judges.masked == ("length",)
     if workers != "0":
         return
     # Each distinct question and answer was judged once, and its grade kept.
@@ -180,9 +180,9 @@ def test_a_language_model_judges_beside_the_rules(
     asked = len(server.asked())
     distinct = {(row["task"], row["item_id"], row["response"]) for row in rows}
     assert asked == len(distinct)
-    cost = table.info["judges"]["cost"]["llm:strongreject"]
-    assert cost["replies"] == asked
-    assert cost["prompt_tokens"] == 100 * asked
+    cost = table.info.judges.cost["llm:strongreject"]
+    assert cost.replies == asked
+    assert cost.prompt_tokens == 100 * asked
     # A kept run judged the other way round asks nothing new, and no model.
     arguments = ["--judge", "llm,rules", "--judge-model", "referee", "--judge-base-url", server.url]
     store = project.path / ".pbias"

@@ -98,8 +98,8 @@ def test_what_is_decided_is_asked_no_further(project: Project) -> None:
     assert asked < len(CELLS) * N_ITEMS
     table = project.table("early")
     assert len(table) == asked
-    assert table.info["planned"] == {"gsm8k": N_ITEMS}
-    stops = table.info["stops"]["none"]["gsm8k"]
+    assert table.info.planned == {"gsm8k": N_ITEMS}
+    stops = table.info.stops["none"]["gsm8k"]
     assert stops["a nurse"] == "fail"
     assert stops["a person"] == "pass"
     outcomes = table.task_outcomes("gsm8k")
@@ -124,7 +124,7 @@ def test_order_workers_and_restarts_give_the_same_table(project: Project) -> Non
     keep = ["identity", "item_id", "score", "label"]
     rows = [table.arrow.select(keep).to_pylist() for table in tables]
     assert rows[0] == rows[1] == rows[2]
-    assert len({json.dumps(table.info["stops"], sort_keys=True) for table in tables}) == 1
+    assert len({json.dumps(table.info.stops, sort_keys=True) for table in tables}) == 1
 
 
 @pytest.mark.parametrize("after", [100, 320])
@@ -162,4 +162,4 @@ def test_the_paper_asks_everything(project: Project) -> None:
     server = project.serve({"": 0.1})
     project.run(server, "paper", "--pbias-protocol=paper", "--pbias-repeats=1")
     assert server.requests() == len(CELLS) * N_ITEMS
-    assert "planned" not in project.table("paper").info
+    assert not project.table("paper").info.planned

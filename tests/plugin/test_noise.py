@@ -92,7 +92,7 @@ def test_a_noisy_engine_is_told_in_points_of_the_gate(
     table = OutcomeTable.read(suite.path / "aa.parquet")
     assert set(table.text("repeat")) == {0}
     assert len(table) == 5 * ITEMS
-    assert table.info["engine_noise"][0]["changed_answers"] == one["changed_answers"]
+    assert table.info.engine_noise[0]["changed_answers"] == one["changed_answers"]
 
 
 def test_a_run_that_is_cut_short_does_not_wait_for_the_second_asking(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from pytest_pbias.collecting import Store
@@ -135,23 +136,36 @@ def test_a_killed_run_is_resumed_by_what_is_missing(
         command, cwd=suite.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         _wait_for(store, 40, process)  # type: ignore[arg-type]  # nothing is read from it
+        # Ray's own agents, which ask nothing, outlive the cluster by minutes.
+        cluster = [
+            one
+            for one in psutil.Process(process.pid).children(recursive=True)
+            if not one.name().endswith("Agent")
+        ]
         process.kill()
-    stored = Store(store).count()
-    asked = _settled(server)
-    suite.runpytest_subprocess(*command[3:])
-    assert Store(store).count() == 200
+    # Its actors ask on until they notice, which takes as long as the machine is busy.
+    _, alive = psutil.wait_procs(cluster, timeout=60)
+    assert not alive
+    stored, asked = Store(store).count(), server.requests()
+    said = suite.runpytest_subprocess(*command[3:]).stdout.str()
+    assert Store(store).count() == 200, said
     assert server.requests() - asked == 200 - stored
     # Twice the concurrency was under way, and one request asks whether a system role is taken.
     assert asked <= stored + 2 * 4 + 1
 
 
-def _settled(server: Any) -> int:
-    """The requests that a server had when what asks it has died."""
-    seen = -1
-    while seen != (now := server.requests()):
-        seen = now
-        time.sleep(1.0)
-    return now
+@pytest.mark.slow
+@pytest.mark.ray
+@needs_ray
+def test_a_cluster_of_this_machine_alone_joins_no_other(
+    suite: pytest.Pytester, fake_server: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray would take the one of its environment, or the last that was started on this machine."""
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    server = fake_server()
+    options = [*SELECTED, f"--pbias-base-url={server.url}", "--pbias-limit=4", "--pbias-ray=local"]
+    said = suite.runpytest_subprocess(*options, timeout=240).stdout.str()
+    assert Store(suite.path / ".pbias" / "responses.sqlite").count() == 40, said
 
 
 @needs_ray

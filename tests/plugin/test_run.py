@@ -306,6 +306,7 @@ def test_a_killed_run_asks_only_what_is_missing(
         stored = store.count()
         store.close()
     assert kills >= 2
+    server.configure(latency=0)
     subprocess.run(command, cwd=suite.path, stdout=subprocess.DEVNULL, check=False)
     total = N_CELLS * limit
     assert _report(suite)["run"]["n_missing"] == 0

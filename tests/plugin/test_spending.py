@@ -82,7 +82,7 @@ def test_a_spent_budget_is_an_error_and_a_larger_one_goes_on(
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_reports_what_it_has(
     suite: pytest.Pytester,
     fake_server: Callable[..., Any],
@@ -115,7 +115,33 @@ def test_an_interrupted_run_reports_what_it_has(
     asked = server.requests()
     assert asked - kept <= 4 + 2
     # The next run asks for the rest alone, and is whole.
+    server.configure(latency=0)
     subprocess.run(command, cwd=suite.path, stdout=subprocess.DEVNULL, check=False)
     assert _stored(suite.path) == 400
     assert server.requests() - asked <= 400 - kept + 2
     assert not json.loads((suite.path / "out.json").read_text())["run"]["partial"]
+
+
+@pytest.mark.parametrize("presses", [2, 3])
+def test_ctrl_c_once_more_is_no_traceback(
+    suite: pytest.Pytester, fake_server: Callable[..., Any], presses: int
+) -> None:
+    server = fake_server(latency=3.0)
+    command = [sys.executable, "-m", "pytest", "-n", "0", "--pbias-json=out.json"]
+    with subprocess.Popen(
+        [*command, *_arguments(server, "--pbias-concurrency=4", "--pbias-placement=system")],
+        cwd=suite.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as process:  # fmt: skip
+        server.await_stat("most_in_flight", 4)
+        for _ in range(presses):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.7)
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == pytest.ExitCode.INTERRUPTED, said
+    assert "Traceback" not in said
+    assert "writing what there is" in said
+    assert (suite.path / "out.json").exists() is (presses == 2)
+    if presses == 2:
+        assert _stored(suite.path) >= 4  # what was in flight was paid for
+    else:
+        assert "stopped before the table and the reports were written" in said

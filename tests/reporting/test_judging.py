@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from pytest_pbias.analysis.summary import summarize
+from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.gate import GatePolicy
+from pytest_pbias.grading.judges.judging import JudgingFacts
 from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes.facts import RunFacts
 from pytest_pbias.reporting import render_terminal
 from pytest_pbias.reporting.json_report import to_json
 from pytest_pbias.reporting.markdown import to_markdown
@@ -83,7 +86,7 @@ def test_agreement_is_counted_overall_and_for_each_identity(
 ) -> None:
     first, second = scores
     table = _table(first, second).with_info(
-        judges={"cost": {"llm:guard": {"prompt_tokens": 4800.0, "completion_tokens": 480.0}}}
+        RunFacts(judges=JudgingFacts(cost={"llm:guard": Spent(4800, 480)}))
     )
     summary = summarize(table, GatePolicy(), seed=0)
     (judges,) = summary.judges

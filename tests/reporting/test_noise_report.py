@@ -8,21 +8,22 @@ from typing import Any
 
 import pytest
 
+from pytest_pbias.analysis.repeatability import Repeatability
 from pytest_pbias.analysis.summary import RunSummary, summarize
 from pytest_pbias.gate import GatePolicy
+from pytest_pbias.models.spec import ServerFacts
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.reporting.markdown import section_lines as markdown_lines
 from pytest_pbias.reporting.sections import repeatability_section
 from pytest_pbias.reporting.terminal import section_lines
 from pytest_pbias.reporting.text import server_line
+from pytest_pbias.stats import PairedDifferenceResult
 
 
-def _check(**changes: Any) -> dict[str, Any]:
-    difference = {"estimate": 2.5, "low": -1.0, "high": 6.0}
-    plain = {"task": "gsm8k", "axis": "utility", "defense": "none", "baseline": "baseline",
-             "n_answers": 40, "n_missing": 0, "changed_answers": 3, "changed_outcomes": 1,
-             "difference": difference}  # fmt: skip
-    return plain | changes
+def _check(**changes: Any) -> Repeatability:
+    difference = PairedDifferenceResult(2.5, -1.0, 6.0, 0.4, 40, 40, 52.5, 50.0, "score", 0.95)
+    check = Repeatability("gsm8k", "utility", "none", "baseline", 40, 0, 3, 1, difference)
+    return replace(check, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def run() -> RunSummary:
     return summarize(OutcomeTable.from_columns({"task": []}), GatePolicy(), seed=0)
 
 
-def _shown(run: RunSummary, *checks: dict[str, Any]) -> tuple[list[str], list[str]]:
+def _shown(run: RunSummary, *checks: Repeatability) -> tuple[list[str], list[str]]:
     """The check for a terminal, and as Markdown."""
     section = repeatability_section(replace(run, run=replace(run.run, engine_noise=checks)))
     return [line for line, _ in section_lines(section)], list(markdown_lines(section))
@@ -61,7 +62,7 @@ def test_a_defended_baseline_is_named_in_full(run: RunSummary) -> None:
 
 
 def test_no_change_is_told_once(run: RunSummary) -> None:
-    quiet = {"changed_answers": 0, "changed_outcomes": 0}
+    quiet: dict[str, Any] = {"changed_answers": 0, "changed_outcomes": 0}
     lines, _ = _shown(run, _check(**quiet), _check(task="mmlu", **quiet))
     assert lines[1:3] == [
         "A/A check: the baselines asked twice (no verdict depends on it)",
@@ -81,7 +82,7 @@ def test_missing_pairs_and_hostile_names_fit_the_line(run: RunSummary) -> None:
 
 
 def test_a_server_is_one_line() -> None:
-    server = {"engine": "vLLM", "versions": ["0.32.0", "0.33.0"], "dtype": "bfloat16",
-              "device": "cuda", "max_model_len": 900}  # fmt: skip
+    server = ServerFacts("vLLM", versions=("0.32.0", "0.33.0"), dtype="bfloat16", device="cuda",
+                         max_model_len=900)  # fmt: skip
     assert server_line(server) == "vLLM 0.32.0, 0.33.0, bfloat16, cuda, context 900"
-    assert server_line({"engine": "vLLM"}) == "vLLM"
+    assert server_line(ServerFacts("vLLM")) == "vLLM"

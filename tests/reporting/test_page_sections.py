@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from pytest_pbias.analysis.comparison import ComparedRun, compare_beside
+from pytest_pbias.analysis.repeatability import Repeatability
 from pytest_pbias.analysis.summary import summarize
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, concatenate
+from pytest_pbias.outcomes.facts import RunFacts
 from pytest_pbias.reporting import render_terminal, sections, to_markdown
 from pytest_pbias.reporting.html import RunContent, to_html
 from pytest_pbias.reporting.tables import Badge, Cell, Note, Section, Table, words
+from pytest_pbias.stats import PairedDifferenceResult
 
 pytest.importorskip("matplotlib", reason="needs pytest-pbias[report]")
 
@@ -114,11 +117,9 @@ def test_judges() -> None:
 
 
 def test_noise_of_the_engine() -> None:
-    found = table().with_info(engine_noise=[{
-        "task": "do_not_answer", "axis": "safety", "defense": "none", "baseline": HOSTILE,
-        "n_answers": 80, "n_missing": 0, "changed_answers": 3, "changed_outcomes": 1,
-        "difference": {"estimate": -1.25, "low": -6.0, "high": 3.0},
-    }])  # fmt: skip
+    moved = PairedDifferenceResult(-1.25, -6.0, 3.0, 0.5, 80, 80, 50.0, 51.25, "score", 0.95)
+    one = Repeatability("do_not_answer", "safety", "none", HOSTILE, 80, 0, 3, 1, moved)
+    found = table().with_info(RunFacts(engine_noise=(one.to_plain(),)))
     text = page(found)
     words = section(text, "Noise of the engine")
     assert "80 3 1 -1.2 (-6.0 to +3.0)" in words

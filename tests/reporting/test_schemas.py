@@ -23,9 +23,12 @@ from pytest_pbias.analysis.condition import decide_comparison
 from pytest_pbias.analysis.pairing import pair_runs
 from pytest_pbias.analysis.summary import summarize
 from pytest_pbias.cli import main
+from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.errors import DataError
 from pytest_pbias.gate import GatePolicy
+from pytest_pbias.models.spec import ServerFacts
 from pytest_pbias.outcomes import OutcomeTable, concatenate
+from pytest_pbias.outcomes.facts import RunFacts
 from pytest_pbias.reporting import formats, schemas, to_json
 from pytest_pbias.reporting.comparison import comparison_json
 from pytest_pbias.reporting.formats import make_schema
@@ -137,10 +140,10 @@ RUNS: dict[str, Callable[[], OutcomeTable]] = {
     "nobody to compare": lambda: table(identities=2),
     "everyone perfect": lambda: table(shift=-1.0),
     "two defenses": lambda: concatenate([table(), table(defense="warning", seed=1)]),
-    "facts": lambda: table().with_info(
-        partial="stopped", cost={"prompt_tokens": 1, "amount": 2.5, "currency": "USD"},
-        server={"engine": "vllm"}, margins={"mmlu": {"identity 2": 7.0}},
-    ),
+    "facts": lambda: table().with_info(RunFacts(
+        partial="stopped", cost=Spent(1, 0, amount=2.5, currency="USD"),
+        server=ServerFacts("vllm"), margins={"mmlu": {"identity 2": 7.0}},
+    )),
 }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from pytest_pbias.tasks import TASKS, load_task
 from pytest_pbias.tasks.utility import BBH_SUBTASKS
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
-SERVER = Path(__file__).parent / "hubserver.py"
+SERVER = Path(__file__).parents[1] / "fakes" / "hub_server.py"
 pytestmark = pytest.mark.skipif(
     not REAL_DATA.is_dir(), reason="the real data sets are not beside this checkout"
 )

@@ -3,13 +3,21 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_pbias.errors import ConfigurationError, DataError
-from pytest_pbias.tasks import TASKS, Item, in_random_order, load_task, resolve_task
+from pytest_pbias.tasks import (
+    TASKS,
+    Item,
+    PromptProtocol,
+    in_random_order,
+    load_task,
+    resolve_task,
+)
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
 SIZES = {
@@ -304,3 +312,71 @@ def test_rows_that_are_no_objects_are_named(tmp_path: Path) -> None:
     path.write_text('{"question": "q", "answer": "#### 1"}\n[1, 2]\n')
     with pytest.raises(DataError, match="row 2: not an object with named columns"):
         load_task(resolve_task("gsm8k"), data_dir=tmp_path)
+
+
+_PROGRAM = {
+    "task_id": 1, "text": "Return x.", "code": "def f(x): return x",
+    "test_list": ["assert f(1) == 1"], "test_setup_code": "", "challenge_test_list": [],
+}  # fmt: skip
+
+
+def _one_row(folder: Path, task: str, row: str) -> None:
+    path = folder / ("mbpp/mbpp.jsonl" if task == "mbpp" else f"{task}/test.jsonl")
+    path.parent.mkdir(parents=True)
+    path.write_text(row + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"test_list": []}, "test_list is empty"),
+        ({"test_list": [5]}, "test_list has 5, which is no assertion"),
+        ({"test_list": ["f(1)"]}, "test_list has 'f(1)', which is no assertion"),
+        ({"test_list": [""]}, "test_list has '', which is no assertion"),
+        ({"test_list": "assert f(1) == 1"}, "test_list is 'assert f(1) == 1', not a list"),
+        ({"test_list": None}, "test_list is None, not a list"),
+        ({"test_list": {"a": 1}}, "test_list is {'a': 1}, not a list"),
+        ({"challenge_test_list": "x"}, "challenge_test_list is 'x', not a list"),
+        ({"challenge_test_list": [None]}, "challenge_test_list has None"),
+        ({"test_setup_code": 5}, "test_setup_code is 5, not a text"),
+        ({"text": None}, "text is None, not a text"),
+        ({"text": " "}, "text is empty"),
+    ],
+)
+@pytest.mark.parametrize("protocol", ["default", "paper"])
+def test_a_program_without_tests_of_its_own_is_named(
+    tmp_path: Path, changed: dict[str, Any], says: str, protocol: PromptProtocol
+) -> None:
+    _one_row(tmp_path, "mbpp", json.dumps(_PROGRAM | changed))
+    with pytest.raises(DataError, match=r"mbpp\.jsonl") as caught:
+        load_task(TASKS["mbpp"], data_dir=tmp_path, protocol=protocol)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [None, "x", [1]])
+def test_a_program_without_a_number_is_named(tmp_path: Path, number: Any) -> None:
+    _one_row(tmp_path, "mbpp", json.dumps(_PROGRAM | {"task_id": number}))
+    with pytest.raises(DataError, match=r"mbpp\.jsonl.*task_id is .*, not a whole number"):
+        load_task(TASKS["mbpp"], data_dir=tmp_path, split="test")
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ('{"question": "", "answer": "#### 5"}', "question is empty"),
+        ('{"question": " \\u00a0", "answer": "#### 5"}', "question is empty"),
+        ('{"question": 5, "answer": "#### 5"}', "question is 5, not a text"),
+        ('{"question": null, "answer": "#### 5"}', "question is None, not a text"),
+        ('{"question": "q\\u0000", "answer": "#### 5"}', "question has a null character"),
+        ('{"question": "q", "answer": "#### nan"}', "does not end in '#### NUMBER'"),
+        ('{"question": "q", "answer": "#### 1e999"}', "does not end in '#### NUMBER'"),
+        ('{"question": "q", "answer": NaN}', "NaN is no value in JSON"),
+        ('{"question": "q", "answer": -Infinity}', "-Infinity is no value in JSON"),
+    ],
+)
+def test_a_row_that_asks_nothing_is_named(tmp_path: Path, row: str, says: str) -> None:
+    _one_row(tmp_path, "gsm8k", row)
+    with pytest.raises(DataError, match=r"test\.jsonl") as caught:
+        load_task(TASKS["gsm8k"], data_dir=tmp_path)
+    assert says in str(caught.value)

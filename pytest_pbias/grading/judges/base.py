@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.grading.base import Graded
 
 Criterion = Literal["harmless", "compliance"]
@@ -60,8 +61,8 @@ class Judge(Protocol):
     def halt(self, reason: str) -> None:
         """From now on judge nothing that takes time or money; ``reason`` says why."""
 
-    def cost(self) -> Mapping[str, float | str]:
-        """What the verdicts of this process rest on, in tokens and money; empty where nothing."""
+    def cost(self) -> Spent | None:
+        """What the verdicts of this process rest on, in tokens and money; None where nothing."""
 
     def judge(self, exchanges: Sequence[Exchange], criterion: Criterion) -> Sequence[Graded]:
         """Judge a batch, one grade an exchange, in order.
@@ -80,7 +81,7 @@ class JudgeModel:
 
     ``key_env`` names the variable that holds the API key; ``aliases`` and ``prices`` are files
     of the user's. After ``patience`` seconds without any answer the endpoint counts as dead.
-    ``offline``: take weights from the hub's cache.
+    ``offline``: take weights from the hub's cache; ``max_tokens`` bounds a reply.
     """
 
     store_dir: Path
@@ -93,3 +94,4 @@ class JudgeModel:
     patience: float = 20.0
     prices: Path | None = None
     offline: bool = False
+    max_tokens: int = 512

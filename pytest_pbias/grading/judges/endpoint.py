@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from pytest_pbias.models.chat import EndpointError, Reply
+from pytest_pbias.models.chat import ChatRequest, EndpointError
 from pytest_pbias.models.client import Endpoint
-from pytest_pbias.prompts.chat import Message
+from pytest_pbias.models.dialect import Dialect
 
 
 class StructuredEndpoint(Endpoint):
@@ -16,41 +17,22 @@ class StructuredEndpoint(Endpoint):
     def __init__(self, *arguments: Any, response_format: Mapping[str, Any], **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._wanted: dict[str, Any] = {"response_format": dict(response_format)}
-        self._refused: set[str] = set()
 
-    def body(self, messages: Sequence[Message], **options: Any) -> dict[str, Any]:
-        """The JSON body of one chat completion."""
-        body = super().body(messages, **options) | self._wanted
-        return {name: value for name, value in body.items() if name not in self._refused}
+    def _plain_body(self, request: ChatRequest) -> dict[str, Any]:
+        return super()._plain_body(request) | self._wanted
 
-    async def ask(self, messages: Sequence[Message], **options: Any) -> Reply:
-        """Ask once; parameters that the endpoint does not take are left out from then on.
-
-        Raises:
-            EndpointError: no usable answer came.
-        """
-        # What was refused is judged by what this request carried: others are under way meanwhile.
-        body = self.body(messages, **options)
-        left_out: set[str] = set()
-        refusal: EndpointError | None = None
-        while True:
-            try:
-                reply = await self._complete(body)
-            except EndpointError as fault:
-                if not _is_refusal(fault):
-                    raise
-                refusal = refusal or fault
-                # Some models take no temperature but their own, and say so.
-                name = "temperature" if "temperature" in fault.reason else "response_format"
-                if name not in body:
-                    raise refusal from None  # nothing more to leave out: that was not it
-                del body[name]
-                left_out.add(name)
-            else:
-                self._refused |= left_out
-                return reply
+    def _learn(
+        self, dialect: Dialect, fault: EndpointError, request: ChatRequest
+    ) -> Dialect | None:
+        """Also a refusal that names no field is taken for one of guided decoding."""
+        learned = super()._learn(dialect, fault, request)
+        if learned is not None or not _is_refusal(fault):
+            return learned
+        left_out = dialect.left_out | {"response_format"}
+        guess = replace(dialect, left_out=left_out)
+        return None if guess == dialect or (guess, fault.reason) in self._no_help else guess
 
 
 def _is_refusal(fault: EndpointError) -> bool:
     """Servers that cannot guide decoding say so with a 400, or break down over it (500)."""
-    return fault.kind == "refused" or "(500)" in fault.reason
+    return fault.kind == "refused" or fault.status == 500

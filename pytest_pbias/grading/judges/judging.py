@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.collecting.store import grade_key
 from pytest_pbias.grading.base import CUT_OFF, Graded, Grader
 from pytest_pbias.grading.graders import answer_grader
 from pytest_pbias.grading.judges.base import Criterion, Exchange, Judge
 from pytest_pbias.grading.judges.masking import Mask
 from pytest_pbias.grading.judges.rules import RulesJudge
+from pytest_pbias.grading.standing import ProviderRefusals
 from pytest_pbias.grading.thinking import split_thinking
 from pytest_pbias.tasks.base import Item, Task
 
@@ -72,15 +73,31 @@ class JudgedGrader:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgingFacts:
+    """The judges of a run with their versions: which of them saw masked answers, less which words.
+
+    ``cost`` is by judge, of those that are paid for.
+    """
+
+    names: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+    masked: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    cost: Mapping[str, Spent] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Judging:
     """The judges of a run, the gating one first, and what hides identities from them.
 
-    ``hidden`` are the words that ``mask`` was made of.
+    ``hidden`` are the words that ``mask`` was made of. ``provider_refusals``: what becomes of
+    answers that the provider's filter stopped, which no judge sees.
     """
 
     judges: tuple[Judge, ...] = (RulesJudge(),)
     mask: Mask | None = None
     hidden: tuple[str, ...] = ()
+    provider_refusals: ProviderRefusals = "grade"
 
     def graders(self, task: Task) -> tuple[Grader, ...]:
         """The graders of a task, the first of which gates; tasks without a judge have one."""
@@ -97,15 +114,16 @@ class Judging:
         for judge in self.judges:
             judge.halt(reason)
 
-    def to_plain(self) -> dict[str, Any]:
+    def facts(self) -> JudgingFacts:
         """What the run's metadata says of its judges."""
-        return {
-            "names": [judge.name for judge in self.judges],
-            "versions": [judge.version for judge in self.judges],
-            "masked": [judge.name for judge in self.judges if judge.masks_identity and self.mask],
-            "hidden": list(self.hidden),
-            "cost": {judge.name: dict(judge.cost()) for judge in self.judges if judge.cost()},
-        }
+        costs = {judge.name: judge.cost() for judge in self.judges}
+        return JudgingFacts(
+            names=tuple(judge.name for judge in self.judges),
+            versions=tuple(judge.version for judge in self.judges),
+            masked=tuple(one.name for one in self.judges if one.masks_identity and self.mask),
+            hidden=self.hidden,
+            cost={name: cost for name, cost in costs.items() if cost is not None},
+        )
 
     def check(self, tasks: Iterable[Task]) -> None:
         """Find out whether every judge that the tasks need can judge.

@@ -11,14 +11,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pytest_pbias.collecting.collector import Collector
-from pytest_pbias.collecting.cost import find_price
-from pytest_pbias.collecting.records import Request, Response, Sampling, prompt_hash, request_key
+from pytest_pbias.collecting.cost import Spent, find_price
+from pytest_pbias.collecting.limits import RetryPolicy
+from pytest_pbias.collecting.records import Grade, prompt_hash, request_key
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import ConfigurationError, PbiasError, StoreError
-from pytest_pbias.grading.base import Grade, Graded, Ungraded
+from pytest_pbias.grading.base import Graded, Ungraded
 from pytest_pbias.grading.judges.base import Criterion, Exchange, JudgeModel
 from pytest_pbias.grading.judges.rubrics import RUBRICS, Rubric
 from pytest_pbias.models import ModelSpec, resolve_model
+from pytest_pbias.models.chat import BLOCKED, ChatRequest, Response, Sampling, is_blank
 
 if TYPE_CHECKING:
     from pytest_pbias.models.balance import Balanced
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 KEY_ENV = "PBIAS_JUDGE_API_KEY"
 DEFAULT_RUBRIC = "strongreject"
-_SAMPLING = Sampling(max_tokens=512, temperature=0.0)
 _UNREADABLE = Grade(0.0, "unparsable", parsable=False)
 
 
@@ -83,7 +84,7 @@ class LlmJudge:
         from pytest_pbias.models.negotiation import check_served_model
 
         try:
-            check_served_model(self.spec)
+            check_served_model(self.spec, timeout=self._model.timeout)
         except PbiasError as error:
             raise _of_judge(error, f"judge {self.name}: {error}") from None
 
@@ -115,19 +116,12 @@ class LlmJudge:
         """Ask nothing more."""
         self._dead = reason
 
-    def cost(self) -> dict[str, float | str]:
+    def cost(self) -> Spent:
         """Tokens behind this process's verdicts, and their list price where it is known."""
         usage = self.usage
-        cost: dict[str, float | str] = {
-            "replies": usage.replies,
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-        }
         price = find_price(self.spec.served_name, self._model.prices)
-        if price is not None:
-            amount = price.of(usage.prompt_tokens, usage.completion_tokens)
-            cost |= {"amount": amount, "currency": price.currency}
-        return cost
+        tokens = (usage.prompt_tokens, usage.completion_tokens)
+        return Spent.at(price, *tokens, replies=usage.replies)
 
     def _ask(
         self, exchanges: Sequence[Exchange], *, again: bool
@@ -143,16 +137,21 @@ class LlmJudge:
                 failed = self._collect([one for one in requests.values() if one.key in missing])
         found = self._store.get_many(keys)
         self.usage.add(found.values())
-        replies = {
-            one: found[request.key].text
-            for one, request in requests.items()
-            if request.key in found
-        }
-        reasons = {
-            one: failed.get(request.key, "the reply was lost")
-            for one, request in requests.items()
-            if request.key not in found
-        }
+        replies: dict[Exchange, str] = {}
+        reasons: dict[Exchange, str] = {}
+        for one, request in requests.items():
+            reply = found.get(request.key)
+            if reply is None:
+                reasons[one] = failed.get(request.key, "the reply was lost")
+            elif reply.finish_reason == BLOCKED:
+                reasons[one] = "its provider's content filter stopped the reply"
+            elif is_blank(reply.text):
+                reasons[one] = (
+                    f"its reply of at most {self._model.max_tokens} tokens was all thought: allow "
+                    "the judge more tokens"
+                )
+            else:
+                replies[one] = reply.text
         return replies, reasons
 
     @contextmanager
@@ -168,15 +167,16 @@ class LlmJudge:
                 raise StoreError(f"{path} cannot be locked: {reason}") from None
             yield
 
-    def _request(self, exchange: Exchange, *, again: bool) -> Request:
+    def _request(self, exchange: Exchange, *, again: bool) -> ChatRequest:
         messages = self.rubric.messages(exchange, again=again)
         asked = f"{self.rubric.asked} {self.spec.served_name}"
         judge = f"judge {self.name} {asked} at {self.spec.served_identity}"
         attempt = int(again)
-        key = request_key(judge, prompt_hash(messages), _SAMPLING, seed=0, repeat=attempt)
-        return Request(key, messages, _SAMPLING, attempt)
+        sampling = Sampling(max_tokens=self._model.max_tokens)
+        key = request_key(judge, prompt_hash(messages), sampling, seed=0, repeat=attempt)
+        return ChatRequest(key, messages, sampling, attempt)
 
-    def _collect(self, requests: Sequence[Request]) -> Mapping[str, str]:
+    def _collect(self, requests: Sequence[ChatRequest]) -> Mapping[str, str]:
         """Ask what the store lacks; the reasons of those that finally failed, by key."""
         if not requests:
             return {}
@@ -188,6 +188,7 @@ class LlmJudge:
             self._connect,
             concurrency=self._model.concurrency,
             breaker_seconds=self._model.patience,
+            policy=RetryPolicy(total=max(6 * self._model.patience, 1.5 * self._model.timeout)),
         )
         collector.start()
         try:
@@ -236,7 +237,7 @@ def make_llm_judge(argument: str, model: JudgeModel) -> LlmJudge:
         )
     if model.model is None:
         raise ConfigurationError(
-            "the llm judge needs a model: give its name, and its endpoint (judge-base-url)",
+            "the llm judge needs a model: give its name, and the base URL of its endpoint",
             setting="judge-model",
         )
     known = KEY_ENV if os.environ.get(KEY_ENV) else None

@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pytest_pbias.collecting.records import Grade
 from pytest_pbias.errors import ConfigurationError, InfrastructureError
-from pytest_pbias.grading.base import Grade
 from pytest_pbias.grading.judges.base import Criterion, Exchange, JudgeModel
 from pytest_pbias.models.contents import contents_digest
 
@@ -99,9 +99,8 @@ class LongformerJudge:
         """Classify nothing more."""
         self._halted = reason
 
-    def cost(self) -> dict[str, float | str]:
+    def cost(self) -> None:
         """Nothing is paid for."""
-        return {}
 
     def judge(self, exchanges: Sequence[Exchange], criterion: Criterion) -> list[Grade]:
         """The action that each response takes, as a grade.

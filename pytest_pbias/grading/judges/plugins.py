@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pytest_pbias.collecting.records import Grade
 from pytest_pbias.errors import InfrastructureError, PbiasError
-from pytest_pbias.grading.base import Grade, Graded, GraderBrokeError, Ungraded, fault_line
+from pytest_pbias.grading.base import Graded, GraderBrokeError, Ungraded, fault_line
 from pytest_pbias.grading.judges.base import Criterion, Exchange, Judge
 
 
@@ -43,9 +44,8 @@ class PluginJudge:
         """Ask it nothing more."""
         self._halted = reason
 
-    def cost(self) -> dict[str, float | str]:
+    def cost(self) -> None:
         """Not known."""
-        return {}
 
     def judge(self, exchanges: Sequence[Exchange], criterion: Criterion) -> list[Graded]:
         """Its grades, checked.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_pbias.grading.base import Grade
+from pytest_pbias.collecting.records import Grade
 from pytest_pbias.grading.judges.base import Criterion, Exchange
 from pytest_pbias.grading.thinking import split_thinking
 from pytest_pbias.prompts.chat import Message

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_pbias.grading.base import CUT_OFF, Grade
+from pytest_pbias.collecting.records import Grade
+from pytest_pbias.grading.base import CUT_OFF
 from pytest_pbias.grading.judges.base import Criterion, Exchange
 from pytest_pbias.grading.refusal import is_refusal
 
@@ -31,9 +32,8 @@ class RulesJudge:
     def halt(self, reason: str) -> None:
         """It takes neither time nor money."""
 
-    def cost(self) -> dict[str, float | str]:
+    def cost(self) -> None:
         """Nothing."""
-        return {}
 
     def judge(self, exchanges: Sequence[Exchange], criterion: Criterion) -> list[Grade]:
         """A refusal, full or partial, is harmless and does not comply."""

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -153,11 +153,19 @@ def _no_bubblewrap() -> str | None:
 
 
 def _start_bubblewrap(code: str, stderr: int) -> Process:
-    into = (
-        f"SCRATCH = {(SCRATCH_BYTES, SCRATCH_FILES)!r}\nFILTER = {only_computing(scratch=True)!r}\n"
-        + guest.source("confine", "in_namespaces")
-    )
+    into = _confined(only_computing(scratch=True), scratch=(SCRATCH_BYTES, SCRATCH_FILES))
     return _popen([*_bubblewrap_command(), "--", *_interpreter(), "-c", into + code], stderr)
+
+
+def _confined(
+    bpf: bytes | None,
+    *,
+    scratch: tuple[int, int] | None = None,
+    readable: tuple[Sequence[str], ...] | None = None,
+) -> str:
+    """The text by which an interpreter confines itself, before any other."""
+    said = f"FILTER = {bpf!r}\nSCRATCH = {scratch!r}\nREADABLE = {readable!r}\n"
+    return said + guest.source("confine")
 
 
 def _no_landlock() -> str | None:
@@ -169,11 +177,8 @@ def _no_landlock() -> str | None:
 def _start_landlock(code: str, stderr: int) -> Process:
     """Nothing but reading the interpreter's own files and computing; no scratch folder either."""
     footprint = _footprint()
-    into = (
-        f"FOLDERS = {footprint.folders!r}\nFILES = {footprint.files!r}\n"
-        f"DEVICES = {_DEVICES!r}\nFILTER = {only_computing()!r}\n"
-        + guest.source("confine", "under_landlock")
-    )
+    readable = (footprint.folders, footprint.files, _DEVICES)
+    into = _confined(only_computing(), readable=readable)
     return _popen([*_interpreter(), "-c", into + code], stderr)
 
 

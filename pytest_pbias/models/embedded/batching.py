@@ -6,19 +6,19 @@ import asyncio
 import threading
 from dataclasses import dataclass
 
+from pytest_pbias.models.chat import Sampling
 from pytest_pbias.models.embedded.engine import (
     MAX_BATCH,
     Completion,
     Engine,
     Prompt,
-    SamplingParameters,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
     prompt: Prompt
-    parameters: SamplingParameters
+    parameters: Sampling
     future: asyncio.Future[Completion]
     loop: asyncio.AbstractEventLoop
 
@@ -35,7 +35,7 @@ class Batcher:
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
-    async def complete(self, prompt: Prompt, parameters: SamplingParameters) -> Completion:
+    async def complete(self, prompt: Prompt, parameters: Sampling) -> Completion:
         """Answer one prompt.
 
         Raises:

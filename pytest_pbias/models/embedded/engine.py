@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.models.chat import Sampling
 from pytest_pbias.models.embedded import RUNTIME_FOLDER
 from pytest_pbias.prompts.chat import Message
 
@@ -28,16 +29,6 @@ FIRST_STRETCH = 40
 
 The key-value cache is reserved for the longest possible answer, and most answers are short.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class SamplingParameters:
-    """How tokens are picked. ``temperature`` 0 is greedy; ``top_k`` 0 keeps all tokens."""
-
-    max_tokens: int
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +100,7 @@ class Engine:
         generator.append_tokens(np.array([ids], np.int32))
         return np.asarray(generator.get_logits(), np.float64).reshape(-1)
 
-    def generate(
-        self, prompts: Sequence[Prompt], parameters: SamplingParameters
-    ) -> list[Completion]:
+    def generate(self, prompts: Sequence[Prompt], parameters: Sampling) -> list[Completion]:
         """Answer up to :data:`MAX_BATCH` prompts, in their order.
 
         Greedy answers depend on the prompt only, sampled ones on the prompt and its seed.
@@ -129,7 +118,7 @@ class Engine:
         return [self._completion(row) for row in rows]
 
     def _run(
-        self, prompts: Sequence[Prompt], parameters: SamplingParameters, new_tokens: int
+        self, prompts: Sequence[Prompt], parameters: Sampling, new_tokens: int
     ) -> list[list[int]]:
         """New tokens of each prompt, up to and with the end token."""
         longest = max(len(prompt.ids) for prompt in prompts)
@@ -167,7 +156,7 @@ class Engine:
 class _Sampler:
     """Seeded sampling, one independent stream a row."""
 
-    def __init__(self, prompts: Sequence[Prompt], parameters: SamplingParameters) -> None:
+    def __init__(self, prompts: Sequence[Prompt], parameters: Sampling) -> None:
         self._parameters = parameters
         self._streams = [_stream(prompt) for prompt in prompts]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from pytest_pbias.models.chat import ChatRequest, Sampling
 from pytest_pbias.models.embedded import SERVED_NAME
-from pytest_pbias.models.embedded.engine import SamplingParameters
+from pytest_pbias.prompts.chat import Message
 
 DEFAULT_MAX_TOKENS = 512
 _ROLES = ("system", "user", "assistant")
@@ -37,15 +37,6 @@ class RequestError(Exception):
         self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """A checked chat-completion request."""
-
-    messages: tuple[dict[str, str], ...]
-    parameters: SamplingParameters
-    seed: int
-
-
 def parse_request(raw: bytes) -> ChatRequest:
     """Check the body of a chat-completion request.
 
@@ -60,7 +51,8 @@ def parse_request(raw: bytes) -> ChatRequest:
         raise RequestError("the request body must be a JSON object")
     _check_model(body.get("model"))
     _check_offered(body)
-    return ChatRequest(_messages(body.get("messages")), _parameters(body), _seed(body))
+    messages = _messages(body.get("messages"))
+    return ChatRequest("", messages, _sampling(body), _seed(body))
 
 
 def _check_model(model: object) -> None:
@@ -86,10 +78,10 @@ def _check_offered(body: Mapping[str, Any]) -> None:
         )
 
 
-def _messages(raw: object) -> tuple[dict[str, str], ...]:
+def _messages(raw: object) -> tuple[Message, ...]:
     if not isinstance(raw, list) or not raw:
         raise RequestError("'messages' must be a non-empty list", param="messages")
-    found = []
+    found: list[Message] = []
     for number, message in enumerate(raw):
         where = f"messages[{number}]"
         if not isinstance(message, dict) or message.get("role") not in _ROLES:
@@ -109,10 +101,10 @@ def _content(message: Mapping[str, Any], where: str) -> str:
     return content.encode("utf-8", "replace").decode()
 
 
-def _parameters(body: Mapping[str, Any]) -> SamplingParameters:
+def _sampling(body: Mapping[str, Any]) -> Sampling:
     limit = body.get("max_completion_tokens")
     limit = body.get("max_tokens") if limit is None else limit
-    return SamplingParameters(
+    return Sampling(
         max_tokens=int(_number("max_tokens", limit, DEFAULT_MAX_TOKENS, 1, 2**31, whole=True)),
         temperature=_number("temperature", body.get("temperature"), 1.0, 0, 2),
         top_p=_number("top_p", body.get("top_p"), 1.0, 0, 1),

@@ -26,10 +26,11 @@ from uuid import uuid4
 from aiohttp import web
 
 from pytest_pbias.errors import PbiasError
+from pytest_pbias.models.chat import ChatRequest
 from pytest_pbias.models.embedded import SERVED_NAME, locate
 from pytest_pbias.models.embedded.batching import Batcher
 from pytest_pbias.models.embedded.engine import Completion, Engine, Prompt
-from pytest_pbias.models.embedded.requests import ChatRequest, RequestError, parse_request
+from pytest_pbias.models.embedded.requests import RequestError, parse_request
 
 _MAX_BODY = 8 * 1024 * 1024
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -70,8 +71,8 @@ class _Service:
                 code="context_length_exceeded",
                 param="messages",
             )
-        parameters = replace(chat.parameters, max_tokens=min(chat.parameters.max_tokens, room))
-        completion = await self._batcher.complete(Prompt(ids, chat.seed), parameters)
+        sampling = replace(chat.sampling, max_tokens=min(chat.sampling.max_tokens, room))
+        completion = await self._batcher.complete(Prompt(ids, chat.seed or 0), sampling)
         return web.json_response(_body(chat, len(ids), completion))
 
 

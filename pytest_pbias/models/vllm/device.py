@@ -58,7 +58,7 @@ def determinism(command: str, arguments: Sequence[str]) -> Determinism:
         if option(arguments, "--dtype") not in ("float32", "float"):
             raise ConfigurationError(
                 "on the CPU answers depend on the batch but in float32: give vLLM the arguments "
-                "'--dtype float32' (vllm-args)",
+                "'--dtype float32'",
                 setting="deterministic",
             )
         return Determinism((), "float32 on the CPU, which takes no flag")

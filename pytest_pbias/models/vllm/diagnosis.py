@@ -9,10 +9,9 @@ _HINTS = (
     ("gated repo", "the model is gated: accept its licence on the hub and set HF_TOKEN"),
     ("401 client error", "the hub rejects the token: set HF_TOKEN"),
     ("no space left", "the disk is full: free some space for the weights"),
-    ("out of memory", "the GPU has too little memory: a smaller model, or other arguments for "
-     "vLLM (vllm-args)"),
+    ("out of memory", "the GPU has too little memory: take a smaller model or other arguments"),
     ("no available memory for the cache", "too little memory is left for the KV cache: see "
-     "--gpu-memory-utilization and --max-model-len among the arguments for vLLM (vllm-args)"),
+     "--gpu-memory-utilization and --max-model-len among the arguments for vLLM"),
     ("failed to infer device type", "vLLM finds no GPU; its CPU build runs without one"),
     ("not supported for now", "this version of vLLM does not know the model's architecture"),
     ("offline mode", "the weights are not in the cache and the hub may not be asked"),

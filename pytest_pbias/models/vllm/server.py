@@ -9,11 +9,10 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from pytest_pbias.errors import ConfigurationError, InfrastructureError
 from pytest_pbias.models.process import ServerProcess
-from pytest_pbias.models.spec import ModelSpec
+from pytest_pbias.models.spec import ModelSpec, ServerFacts
 from pytest_pbias.models.vllm.command import VllmSettings, names, serve_command
 from pytest_pbias.models.vllm.device import (
     Determinism,
@@ -155,12 +154,10 @@ class VllmServer:
         self._spawn(self._log.with_suffix(".restart.log"))
         self._wait(lambda text: None)
 
-    def facts(self) -> dict[str, Any]:
-        """What is known of the running server, as JSON: version, type of the weights, arguments."""
-        facts = server_facts(self._spec, self._address, self.command, self._text())
-        if self._determinism is not None:
-            facts["deterministic"] = self._determinism.how
-        return facts
+    def facts(self) -> ServerFacts:
+        """What is known of the running server: version, type of the weights, arguments."""
+        how = None if self._determinism is None else self._determinism.how
+        return server_facts(self._spec, self._address, self.command, self._text(), how)
 
     def stop(self) -> None:
         """End the server with its children."""

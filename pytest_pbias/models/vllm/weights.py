@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from http.client import HTTPResponse
 from pathlib import Path
@@ -95,7 +96,7 @@ def _exists(path: Path) -> bool:
 def is_path(name: str) -> bool:
     """Whether a model's name can only be a folder here, neither an alias nor a hub id."""
     starts = name.startswith(("/", "./", "../", "~"))
-    return starts or name.count("/") > 1 or Path(name).is_dir()
+    return starts or name.count("/") > 1 or os.path.isdir(name)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -104,7 +105,7 @@ def weight_files(folder: Path) -> list[Path]:
     Raises:
         ConfigurationError: there is no such folder, or it has no weights or configuration.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ConfigurationError(f"model {str(folder)!r}: there is no such folder")
     weights = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
     if not weights or not (folder / "config.json").is_file():

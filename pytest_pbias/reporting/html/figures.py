@@ -50,11 +50,11 @@ _NAMED = 8  # identities of the trade-off that have their name in the plot
 _NORMAL = 1.959964
 
 
-@contextmanager
-def _settings() -> Iterator[None]:
-    """Matplotlib with its defaults and ours, giving the user's settings back afterwards.
+def load_matplotlib() -> Any:
+    """Matplotlib, which only the HTML report needs.
 
-    Names are text: a dollar sign in one does not begin a formula.
+    Raises:
+        ConfigurationError: it is not installed.
     """
     try:
         import matplotlib as mpl
@@ -62,6 +62,16 @@ def _settings() -> Iterator[None]:
         raise ConfigurationError(
             "the HTML report needs Matplotlib: pip install 'pytest-pbias[report]'"
         ) from None
+    return mpl
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """Matplotlib with its defaults and ours, giving the user's settings back afterwards.
+
+    Names are text: a dollar sign in one does not begin a formula.
+    """
+    mpl = load_matplotlib()
     with mpl.rc_context(), warnings.catch_warnings():
         # The browser draws the text, in a font of its own.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")

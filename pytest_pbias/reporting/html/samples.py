@@ -73,7 +73,7 @@ def choose_samples(
     """
     found, shared = candidates(table, summary), everyones_answers(table, summary)
     answers = _Answers(table, [*rows_of(found), *(one.rows for one in shared)], read)
-    room = _Room(table.info.get("questions", {}))
+    room = _Room(table.info.questions)
     everyone = [
         entry
         for one in _alternating(shared)

@@ -20,7 +20,7 @@ from pytest_pbias.errors import ConfigurationError, InfrastructureError
 from pytest_pbias.grading import Grade, Judging, Ungraded
 from pytest_pbias.grading.judges import Exchange, JudgeModel, identity_mask, make_judges
 from pytest_pbias.grading.judges.endpoint import StructuredEndpoint
-from pytest_pbias.models.chat import EndpointError
+from pytest_pbias.models.chat import ChatRequest, EndpointError, Sampling
 from pytest_pbias.tasks import TASKS, Item
 from tests.models.httpserver import KEY
 
@@ -100,8 +100,8 @@ def test_verdicts_are_asked_once_and_kept_apart_from_answers(referee: Any, ask_a
     store = Store(model.store_dir / "judgements.sqlite")
     assert store.count() == 3
     store.close()
-    assert judge.cost()["prompt_tokens"] == 100
-    assert judge.cost()["completion_tokens"] == 10
+    assert judge.cost().prompt_tokens == 100
+    assert judge.cost().completion_tokens == 10
 
 
 def test_garbage_is_judged_again_once(referee: Any, ask_at: Any) -> None:
@@ -109,7 +109,7 @@ def test_garbage_is_judged_again_once(referee: Any, ask_at: Any) -> None:
     judge = _judge(ask_at(server.url))
     assert [one.score for one in judge.judge([HALF, REFUSED], "harmless")] == [0.5, 1.0]
     assert len(server.asked()) == 4
-    assert judge.cost()["replies"] == 4
+    assert judge.cost().replies == 4
 
 
 def test_garbage_twice_is_recorded_as_unparsable(referee: Any, ask_at: Any) -> None:
@@ -158,9 +158,9 @@ def test_a_busy_endpoint_is_asked_again_after_a_refusal(fake_server: Any) -> Non
         endpoint = StructuredEndpoint(url, "tiny", KEY, response_format={"type": "json_object"})
         try:
             with pytest.raises(EndpointError) as got:
-                await endpoint.ask([], max_tokens=5, temperature=0.0)
+                await endpoint.ask(ChatRequest("", (), Sampling()))
             assert got.value.kind == "throttled"
-            assert (await endpoint.ask([], max_tokens=5, temperature=0.0)).text == "hi"
+            assert (await endpoint.ask(ChatRequest("", (), Sampling()))).text == "hi"
         finally:
             await endpoint.aclose()
 
@@ -376,3 +376,28 @@ def test_an_empty_verdict_of_an_earlier_version_is_asked_for_again(
     (grade,) = _judge(model).judge([FULL], "harmless")
     assert (grade.score, grade.parsable) == (0.0, True)
     assert len(server.asked()) == 2
+
+
+def test_a_reply_that_the_judges_provider_blocks_is_an_error_and_is_not_asked_again(
+    fake_server: Any, ask_at: Any
+) -> None:
+    blocked = {"body": {"error": {"code": "content_filter", "message": "no"}}, "status": 400}
+    server = fake_server(
+        models=None, faults={"x": 1.0}, faulty_attempts=None, replies={"x": blocked}
+    )
+    judge = _judge(ask_at(server.url))
+    for _ in range(2):
+        (grade,) = judge.judge([FULL], "harmless")
+        assert isinstance(grade, Ungraded)
+        assert grade.reason.endswith("its provider's content filter stopped the reply")
+    assert len(server.asked()) <= 2  # one of them by the check
+
+
+def test_a_judge_that_is_always_busy_ends_with_its_reason(fake_server: Any, ask_at: Any) -> None:
+    server = fake_server("429", models=["referee"])
+    judge = make_judges("llm", ask_at(server.url, patience=0.5, timeout=1.0))[0]
+    start = time.monotonic()
+    (grade,) = judge.judge([FULL], "harmless")
+    assert time.monotonic() - start < 20
+    assert isinstance(grade, Ungraded)
+    assert "judge llm:strongreject: too many requests (429)" in grade.reason

@@ -24,7 +24,7 @@ transformers = pytest.importorskip("transformers", reason="needs pytest-pbias[ju
 
 WORDS = ("declined", "refuted", "weighed", "cautioned", "unknown", "followed")
 FILLER = tuple(f"w{number}" for number in range(20))
-HUB_SERVER = Path(__file__).parents[2] / "tasks" / "hubserver.py"
+HUB_SERVER = Path(__file__).parents[2] / "fakes" / "hub_server.py"
 
 
 @pytest.fixture(scope="module")

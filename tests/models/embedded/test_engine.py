@@ -13,12 +13,13 @@ from _pytest.mark import ParameterSet
 from fixtures import families
 from fixtures.truth import planted_identities, planted_wrong
 from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.models.chat import Sampling
 from pytest_pbias.models.embedded import data_dir, locate, weights_hash
-from pytest_pbias.models.embedded.engine import MAX_BATCH, Engine, Prompt, SamplingParameters
+from pytest_pbias.models.embedded.engine import MAX_BATCH, Engine, Prompt
 from pytest_pbias.prompts import BASELINE, Identity, default_identities, render_messages
 from pytest_pbias.prompts.identity import Placement
 
-GREEDY = SamplingParameters(64)
+GREEDY = Sampling(64)
 TASKS = list(families.FAMILIES)
 IDENTITIES = {identity.name: identity for identity in default_identities()}
 
@@ -58,7 +59,7 @@ def some_prompts(count: int, seed: int = 0) -> list[str]:
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_an_answer_does_not_depend_on_its_batch(engine: Engine, temperature: float) -> None:
-    parameters = SamplingParameters(64, temperature, 0.95, 10 if temperature else 0)
+    parameters = Sampling(64, temperature, 0.95, 10 if temperature else 0)
     prompts = [
         Prompt(engine.encode_chat(render_messages(BASELINE, text)), seed)
         for seed, text in enumerate(some_prompts(MAX_BATCH))
@@ -70,7 +71,7 @@ def test_an_answer_does_not_depend_on_its_batch(engine: Engine, temperature: flo
 
 def test_sampling_follows_the_seed(engine: Engine) -> None:
     ids = engine.encode_chat([{"role": "user", "content": "Zum lala 12 tor?"}])
-    hot = SamplingParameters(24, 2.0)
+    hot = Sampling(24, 2.0)
     texts = [engine.generate([Prompt(ids, seed)], hot)[0].text for seed in range(8)]
     assert len(set(texts)) > 1
     assert texts == [engine.generate([Prompt(ids, seed)], hot)[0].text for seed in range(8)]
@@ -78,9 +79,9 @@ def test_sampling_follows_the_seed(engine: Engine) -> None:
 
 def test_finish_reasons_and_counts(engine: Engine) -> None:
     ids = engine.encode_chat(render_messages(BASELINE, families.shipped("do_not_answer")[0].prompt))
-    (cut,) = engine.generate([Prompt(ids)], SamplingParameters(3))
+    (cut,) = engine.generate([Prompt(ids)], Sampling(3))
     assert (cut.finish_reason, cut.completion_tokens) == ("length", 3)
-    (whole,) = engine.generate([Prompt(ids)], SamplingParameters(500))
+    (whole,) = engine.generate([Prompt(ids)], Sampling(500))
     assert whole.finish_reason == "stop"
     assert whole.text == families.REFUSAL
 
@@ -90,11 +91,11 @@ def test_long_and_strange_prompts_are_answered(engine: Engine) -> None:
     ids = engine.encode_chat([{"role": "user", "content": long}])
     assert 3000 < len(ids) < engine.context_length
     short = engine.encode_chat([{"role": "user", "content": "\x00 \u202e"}])
-    done = engine.generate([Prompt(ids), Prompt(short)], SamplingParameters(64))
+    done = engine.generate([Prompt(ids), Prompt(short)], Sampling(64))
     assert all(completion.completion_tokens for completion in done)
     full = Prompt(tuple(ids) * 2)
     room = Prompt(full.ids[: engine.context_length - 3])
-    (last,) = engine.generate([room], SamplingParameters(3))
+    (last,) = engine.generate([room], Sampling(3))
     assert 1 <= last.completion_tokens <= 3
 
 

@@ -9,11 +9,12 @@ import pytest
 
 from benchmarks.perf.divergence import parting
 from fixtures import families
-from pytest_pbias.models.embedded.engine import Engine, Prompt, SamplingParameters
+from pytest_pbias.models.chat import Sampling
+from pytest_pbias.models.embedded.engine import Engine, Prompt
 from pytest_pbias.prompts import BASELINE, render_messages
 from pytest_pbias.prompts.chat import Message
 
-GREEDY = SamplingParameters(48)
+GREEDY = Sampling(48)
 
 
 def _greedy(engine: Engine, ids: Sequence[int]) -> str:

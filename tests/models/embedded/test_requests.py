@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_pbias.models.embedded.engine import SamplingParameters
+from pytest_pbias.models.chat import Sampling
 from pytest_pbias.models.embedded.requests import RequestError, parse_request
 
 MESSAGES = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
@@ -22,13 +22,13 @@ def test_reads_sampling_and_seed() -> None:
     request = parse_request(
         body(max_completion_tokens=9, max_tokens=4, temperature=0.5, top_p=0.9, top_k=10, seed=3)
     )
-    assert request.parameters == SamplingParameters(9, 0.5, 0.9, 10)
+    assert request.sampling == Sampling(9, 0.5, 0.9, 10)
     assert request.seed == 3
     assert list(request.messages) == MESSAGES
 
 
 def test_defaults_follow_openai() -> None:
-    assert parse_request(body()).parameters == SamplingParameters(512, 1.0, 1.0, 0)
+    assert parse_request(body()).sampling == Sampling(512, 1.0, 1.0, 0)
 
 
 def test_text_parts_are_joined() -> None:

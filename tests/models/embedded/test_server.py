@@ -14,7 +14,8 @@ import openai
 import pytest
 
 from fixtures import families
-from pytest_pbias.models.embedded.engine import Engine, Prompt, SamplingParameters
+from pytest_pbias.models.chat import Sampling
+from pytest_pbias.models.embedded.engine import Engine, Prompt
 from pytest_pbias.prompts import BASELINE, render_messages
 
 COMMAND = [sys.executable, "-m", "pytest_pbias.models.embedded.server"]
@@ -64,7 +65,7 @@ def test_concurrent_answers_equal_the_engines(client: openai.OpenAI, engine: Eng
         replies = list(pool.map(lambda prompt: ask(client, prompt, max_tokens=64), prompts))
     for prompt, reply in zip(prompts, replies, strict=True):
         ids = engine.encode_chat(render_messages(BASELINE, prompt))
-        (expected,) = engine.generate([Prompt(ids)], SamplingParameters(64))
+        (expected,) = engine.generate([Prompt(ids)], Sampling(64))
         assert reply.choices[0].message.content == expected.text
         assert reply.choices[0].finish_reason == expected.finish_reason
         assert reply.usage.prompt_tokens == len(ids)

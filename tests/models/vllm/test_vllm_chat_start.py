@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_pbias.models.process import ServerProcess
 from pytest_pbias.models.vllm.chat_start import chat_start_trouble
+from tests.fakes.running import FakeServer
 
-FAKE = Path(__file__).with_name("fakevllm.py")
 TURNS = "{% for m in messages %}{{ m['content'] }} {% endfor %}"
 
 
 @pytest.fixture
-def trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str | None]:
+def trouble(tmp_path: Path, fake_server: Callable[..., FakeServer]) -> Callable[..., str | None]:
     """What is said of a tokenizer, with or without <s> before texts, and of its template."""
     pytest.importorskip("transformers", reason="the extra 'fixtures' is not installed")
 
-    def find(template: str, *, adds: bool = True, special: str = "") -> str | None:
-        _make_tokenizer(tmp_path / "model", template, adds)
-        monkeypatch.setenv("FAKE_VLLM_SPECIAL", special)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        command = [sys.executable, str(FAKE), "serve", str(tmp_path / "model")]
-        command += ["--port", str(port), "--served-model-name", "m"]
-        with ServerProcess(command, log=tmp_path / "log") as process:
-            process.wait_ready("^starting", 20)
-            _wait_for(port)
-            return chat_start_trouble(f"http://127.0.0.1:{port}", "m")
+    def find(template: str, *, adds: bool = True, special: bool = False) -> str | None:
+        folder = tmp_path / "model"
+        _make_tokenizer(folder, template, adds)
+        server = fake_server(models=["m"], tokenizer=str(folder), special=special)
+        return chat_start_trouble(server.base, "m")
 
     return find
 
@@ -55,19 +45,6 @@ def _make_tokenizer(folder: Path, template: str, adds: bool) -> None:
     fast.save_pretrained(str(folder))
 
 
-def _wait_for(port: int) -> None:
-    import time
-
-    end = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            assert time.monotonic() < end
-            time.sleep(0.05)
-
-
 def test_a_template_that_starts_as_it_should_is_no_trouble(
     trouble: Callable[..., str | None],
 ) -> None:
@@ -83,7 +60,7 @@ def test_a_template_that_starts_twice_is(trouble: Callable[..., str | None]) -> 
 def test_template_and_tokenizer_that_both_start_it_are(
     trouble: Callable[..., str | None],
 ) -> None:
-    said = trouble("{{ bos_token }}" + TURNS, special="1")
+    said = trouble("{{ bos_token }}" + TURNS, special=True)
     assert said is not None
     assert "token 0 twice" in said
 

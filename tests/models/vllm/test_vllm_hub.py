@@ -17,7 +17,7 @@ from pytest_pbias.models.vllm import VllmServer, VllmSettings
 from pytest_pbias.models.vllm.hub import check_obtainable, hub_context, pinned_commit
 from pytest_pbias.models.vllm.weights import stated_context
 
-HUB = Path(__file__).parents[2] / "tasks" / "hubserver.py"
+HUB = Path(__file__).parents[2] / "fakes" / "hub_server.py"
 COMMIT = "a" * 40
 SIZE = 5000
 

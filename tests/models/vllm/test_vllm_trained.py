@@ -115,10 +115,12 @@ def test_a_merged_model_and_an_adapter_answer_as_transformers_does(
     said = subprocess.run(command, cwd=pytester.path, capture_output=True, text=True).stdout
     assert "beginning-of-text" not in said  # the chat template has it once
     table = OutcomeTable.read(pytester.path / "tuned.parquet")
-    server = table.info["server"]
-    assert server["adapter"]["rank"] == 5
-    assert server["model"] == "fairer"
-    assert server["dtype"] == "float32"
+    server = table.info.server
+    assert server is not None
+    assert server.adapter is not None
+    assert server.adapter.rank == 5
+    assert server.model == "fairer"
+    assert server.dtype == "float32"
     assert "+fairer" in table.unique("model")[0]
     subprocess.run(
         [

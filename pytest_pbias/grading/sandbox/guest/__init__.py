@@ -1,7 +1,7 @@
 """Source of the programs that run inside the sandbox; nothing here is imported by the host.
 
-They are joined in this order and given to a bare interpreter: ``limits``, then (where the sandbox
-is Landlock) ``confine``, then ``values``, then ``candidate`` or ``evaluator``.
+They are joined in this order and given to a bare interpreter: ``confine`` (after its constants),
+``limits``, ``values``, then ``candidate`` or ``evaluator``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Confine this interpreter for good: an unprivileged user, a system-call filter, Landlock.
 
-``FILTER`` and either ``SCRATCH`` (within bubblewrap's namespaces) or ``FOLDERS``, ``FILES`` and
-``DEVICES`` (under Landlock) are defined by the text before this one. What is here runs before any
-text of a model's.
+``FILTER``, and ``SCRATCH`` (within bubblewrap's namespaces) or ``READABLE`` (under Landlock; the
+other one is None), are defined by the text before this one. What is here runs before any text of a
+model's.
 """
 
 from __future__ import annotations
@@ -144,3 +144,23 @@ def _move_modules(old, new):
             new + path[len(old) :] if path == old or path.startswith(old + "/") else path
             for path in paths
         ]
+
+
+def before_limits():
+    """Do what needs rights, then give all of them up."""
+    global RULES
+    if SCRATCH is None:
+        RULES = rules(*READABLE)
+        reach = hold_modules()
+    else:
+        mount_scratch(*SCRATCH)
+        reach = int
+    become_nobody()
+    reach()
+
+
+def after_limits():
+    """Allow computing and what the sandbox has of files, no more."""
+    if SCRATCH is None:
+        restrict(RULES)
+    filter_calls(FILTER)

@@ -7,7 +7,7 @@ in JSON (the second argument) may make it fail: ``fail_first`` answers the first
 with status 503; ``gated`` names repositories that answer 401; ``terms`` names those whose terms
 must be accepted: they tell of themselves, and refuse access but to the token ``accepted``.
 
-Usage: ``python hubserver.py ROOT [CONFIG]``; prints ``listening on URL``.
+Usage: ``python hub_server.py ROOT [CONFIG]``; prints ``listening on URL``.
 """
 
 from __future__ import annotations
