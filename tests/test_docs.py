@@ -74,7 +74,7 @@ def test_the_reference_has_every_option_and_command(site: Path) -> None:
     for name in COMMANDS:
         assert f"usage: pbias {name}" in commands
     cell = _text(site / "reference" / "marks" / "index.html")
-    assert "Decide on the difference from the baseline" in cell
+    assert "Decide on the difference from the reference" in cell
     assert json.loads((site / "persona.schema.json").read_text())["title"]
 
 

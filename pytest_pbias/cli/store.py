@@ -186,6 +186,8 @@ def _write_parquet(store: Store, file: Path) -> int:
             ("prompt_tokens", pa.int64()),
             ("completion_tokens", pa.int64()),
             ("latency", pa.float64()),
+            ("reasoning", pa.string()),
+            ("reasoning_tokens", pa.int64()),
         ]
     )
     count = 0

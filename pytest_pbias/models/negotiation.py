@@ -193,7 +193,12 @@ def ask_first(
     """
 
     async def ask(endpoint: Endpoint | Balanced) -> Acquaintance:
-        reply = await endpoint.ask(request)
+        reply: Response | None = None
+        try:
+            reply = await endpoint.ask(request)
+        except EndpointError as error:
+            if error.kind != "refused":
+                raise  # of this one question it is known enough: no way of asking it is taken
         return Acquaintance(endpoint.dialect, not endpoint.dialect.joins_system, reply)
 
     try:

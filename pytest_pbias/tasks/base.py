@@ -13,6 +13,12 @@ GraderName = Literal["choice", "number", "freeform", "code", "refusal", "complia
 PromptProtocol = Literal["default", "paper"]
 Row = Mapping[str, Any]
 
+WORK = "Show your work, then end with: Therefore, the answer is {form}."
+# The paper's released code puts its instructions before the question: work first, then a closing
+# sentence of this form; an MMLU answer is one of the four letters, its options stand on one line.
+# Its order, content and closing form are followed, not its sentences.
+PAPER_CLOSING = 'Close with a sentence of the form "Therefore, the answer is ...".'
+
 
 @dataclass(frozen=True, slots=True)
 class Item:

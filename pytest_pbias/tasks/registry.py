@@ -10,11 +10,16 @@ from pathlib import Path
 
 from pytest_pbias.errors import ConfigurationError, DataError, near_matches, quoted
 from pytest_pbias.tasks.base import Item, PromptProtocol, Row, Task, TaskData
+from pytest_pbias.tasks.bbh import BBH
+from pytest_pbias.tasks.do_not_answer import DO_NOT_ANSWER
 from pytest_pbias.tasks.few_shot import with_examples
+from pytest_pbias.tasks.gsm8k import GSM8K
 from pytest_pbias.tasks.hub import read_hub
 from pytest_pbias.tasks.local import read_local
-from pytest_pbias.tasks.safety import DO_NOT_ANSWER, STRONGREJECT, XSTEST
-from pytest_pbias.tasks.utility import BBH, GSM8K, MBPP, MMLU
+from pytest_pbias.tasks.mbpp import MBPP
+from pytest_pbias.tasks.mmlu import MMLU
+from pytest_pbias.tasks.strongreject import STRONGREJECT
+from pytest_pbias.tasks.xstest import XSTEST
 
 TASKS: dict[str, Task] = {
     task.name: task for task in (MMLU, GSM8K, BBH, MBPP, XSTEST, DO_NOT_ANSWER, STRONGREJECT)

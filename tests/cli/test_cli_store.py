@@ -142,6 +142,8 @@ def test_export_writes_every_response(
         "prompt_tokens": 3,
         "completion_tokens": 4,
         "latency": 0.5,
+        "reasoning": "",
+        "reasoning_tokens": None,
     }
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from pytest_pbias.cli import main
 from pytest_pbias.collecting import Store
-from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.errors import ConfigurationError, StoreError
 from pytest_pbias.files.writing import require_writable, stream_at, whole_file, write_whole
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.plugin.xdist import write_plan
@@ -80,7 +80,7 @@ def _kind(path: Path) -> int:
 def _table() -> OutcomeTable:
     rows = [
         (identity, kind, str(item))
-        for identity, kind in (("no identity", "baseline"), ("a man", "persona"))
+        for identity, kind in (("no identity", "baseline"), ("a man", "identity"))
         for item in range(N_ITEMS)
     ]
     return OutcomeTable.from_columns(
@@ -127,7 +127,7 @@ def test_what_is_no_file_is_never_replaced(
         link.symlink_to(path)
         path = link
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises((OSError, ConfigurationError), match=says):
+    with pytest.raises((OSError, ConfigurationError, StoreError), match=says):
         WRITERS[writer](path)
     with pytest.raises(OSError, match=says):
         require_writable(path)

@@ -81,11 +81,13 @@ def release(tmp_path_factory: pytest.TempPathFactory, fake_servers: FakeServers)
         (item.prompt for item in load_task(TASKS["do_not_answer"], data_dir=data_dir()).items),
         REFUSED,
     )
+    servers = []  # given back together: at one address the second would be taken for the first
     for number, wrong in enumerate(RELEASES):
         plan = {"right": right, "wrong": wrong, "wrong_text": WRONG, "own": 0.03}
         (folder / "script.json").write_text(json.dumps(plan))
         script = str(folder / "script.json")
         server = fake_servers.take(folder / f"asked{number}.jsonl", script=script)
+        servers.append(server)
         options = [
             f"--pbias-base-url={server.url}",
             f"--pbias-data-dir={data_dir()}",
@@ -100,6 +102,7 @@ def release(tmp_path_factory: pytest.TempPathFactory, fake_servers: FakeServers)
             command, cwd=folder, capture_output=True, text=True, timeout=300, check=False
         )
         assert done.returncode == number, done.stdout + done.stderr
+    for server in servers:
         fake_servers.give_back(server)
     return Release(folder)
 

@@ -19,7 +19,7 @@ import pytest
 
 from pytest_pbias.models.process import ServerProcess
 from pytest_pbias.tasks import TASKS, load_task
-from pytest_pbias.tasks.utility import BBH_SUBTASKS
+from pytest_pbias.tasks.bbh import BBH_SUBTASKS
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
 SERVER = Path(__file__).parents[1] / "fakes" / "hub_server.py"
