@@ -419,13 +419,13 @@ def _difference(estimate: float, intervals: str, reference: str) -> str:
 
 def _at_once(found: PairedDifferenceResult, n_cells: int) -> str:
     """The interval of a fail, and for how many cells it holds."""
-    where = f"all {n_cells:,} cells at once" if n_cells > 1 else f"{100 * found.confidence:g} %"
+    where = f"all {n_cells:,} cells at once" if n_cells > 1 else f"{100 * found.confidence:.4g} %"
     return f"{found.low:+.1f} to {found.high:+.1f}, {where}"
 
 
 def _alone(found: PairedDifferenceResult) -> str:
     """The interval of a pass, which holds for its cell alone."""
-    return f"{found.low:+.1f} to {found.high:+.1f} at {100 * found.confidence:g} %"
+    return f"{found.low:+.1f} to {found.high:+.1f} at {100 * found.confidence:.4g} %"
 
 
 def wrong_passes(n_clusters: int) -> str:

@@ -8,12 +8,15 @@ import scipy.stats
 
 from pytest_pbias.gate import (
     AxisOutcomes,
+    AxisVerdict,
     CellVerdict,
     GatePolicy,
     Verdict,
     decide_axis,
+    decide_axis_at_looks,
     decide_baseline,
     decide_cell,
+    decide_cell_at_looks,
 )
 from pytest_pbias.outcomes.facts import RunFacts
 from pytest_pbias.stats import net_change_pvalue, paired_difference, required_items
@@ -331,3 +334,61 @@ def test_the_level_is_shared_by_the_cells_of_all_shards_and_never_by_fewer() -> 
     assert GatePolicy().sharing(0) == 1
     noted = RunFacts(policy=GatePolicy(cells=40).to_plain())
     assert GatePolicy.of_run(noted).cells == 40
+
+
+def _looked(cell: list[float], planned: int, n_cells: int = 1) -> CellVerdict:
+    scores = np.asarray(cell)[:, None]
+    return decide_cell_at_looks(
+        scores, np.ones_like(scores), clusters=np.arange(len(cell)), margin=5, alpha=0.05,
+        n_cells=n_cells, floor=0.0, planned=planned,
+    )  # fmt: skip
+
+
+def test_the_first_look_that_decides_counts_however_far_was_asked() -> None:
+    # Bad at first, like the baseline from then on: a fail at 50 items stays one.
+    cell = [0.0] * 30 + [1.0] * 370
+    early, late = _looked(cell[:50], 400), _looked(cell, 400)
+    assert early.verdict is late.verdict is Verdict.FAIL
+    assert (late.look, late.difference.n_items) == (1, 50)
+    assert early == late
+
+
+def test_answers_behind_the_last_complete_look_say_nothing() -> None:
+    cell = [1.0] * 70
+    assert _looked(cell, 400) == _looked([*cell[:50], *[0.0] * 20], 400)
+    with pytest.raises(ValueError, match="no complete look"):
+        _looked(cell[:40], 400)
+
+
+def test_too_early_a_look_passes_nobody() -> None:
+    same = [_looked([1.0] * n, 400).verdict for n in (50, 75, 112, 168)]
+    assert same[0] is Verdict.INCONCLUSIVE
+    assert same[-1] is Verdict.PASS
+
+
+def test_where_one_look_is_all_the_levels_are_those_without_looks() -> None:
+    cell = [1.0] * 57 + [0.0] * 3
+    scores = np.asarray(cell)[:, None]
+    plain = decide_cell(
+        scores, np.ones_like(scores), clusters=np.arange(60), margin=5, alpha=0.05, n_cells=7,
+        floor=0.0,
+    )  # fmt: skip
+    looked = _looked(cell, 60, n_cells=7)
+    assert (looked.reason, looked.difference) == (plain.reason, plain.difference)
+    assert looked.passing.high == pytest.approx(plain.passing.high)
+
+
+def test_an_axis_is_decided_at_the_first_look_that_decides() -> None:
+    rng = np.random.default_rng(3)
+    scores = (rng.random((5, 400, 1)) < 0.8).astype(float)
+    scores[0, :60] = 0.0
+    task = AxisOutcomes("a", scores, np.ones((400, 1)), np.arange(400), 0.0)
+
+    def decide(n_items: int) -> AxisVerdict:
+        return decide_axis_at_looks(
+            "utility", [task.first(n_items)], tolerance=3, alpha=0.05, planned=[400]
+        )
+
+    assert decide(50).verdict is Verdict.FAIL
+    assert decide(400) == decide(50)
+    assert decide(400).look == 1

@@ -13,7 +13,11 @@ _SECONDS_AN_ANSWER = 2.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """The plan of a run. Tokens of prompts are estimated at 4 characters each."""
+    """The plan of a run at its worst. Tokens of prompts are estimated at 4 characters each.
+
+    ``share`` of the requests are expected where asking stops early, nothing differs and a tenth of
+    the answers change; None where everything is asked.
+    """
 
     cells: int
     requests: int
@@ -21,6 +25,7 @@ class Estimate:
     prompt_tokens: float
     most_completion_tokens: int
     seconds: float
+    share: float | None = None
 
     @property
     def missing(self) -> int:
@@ -28,8 +33,14 @@ class Estimate:
         return self.requests - self.stored
 
 
-def estimate(work: Work, protocol: RequestSettings, store: Store, settings: Settings) -> Estimate:
-    """Plan every request without sending one.
+def estimate(
+    work: Work,
+    protocol: RequestSettings,
+    store: Store,
+    settings: Settings,
+    share: float | None = None,
+) -> Estimate:
+    """Plan every request without sending one; ``share`` of them are expected to be sent.
 
     Raises:
         StoreError: the store cannot be read.
@@ -53,7 +64,7 @@ def estimate(work: Work, protocol: RequestSettings, store: Store, settings: Sett
         seconds = max(seconds, 60 * count / spending.rpm)
     if spending.tpm is not None:
         seconds = max(seconds, 60 * (prompt + answer / 2) / spending.tpm)
-    return Estimate(len(work.cells), len(seen), stored, prompt, answer, seconds)
+    return Estimate(len(work.cells), len(seen), stored, prompt, answer, seconds, share)
 
 
 def estimate_lines(plan: Estimate, settings: Settings) -> list[str]:
@@ -71,6 +82,15 @@ def estimate_lines(plan: Estimate, settings: Settings) -> list[str]:
         least = price.of(plan.prompt_tokens, 0)
         most = price.of(plan.prompt_tokens, plan.most_completion_tokens)
         lines.append(f"cost: {least:,.2f} to {most:,.2f} {price.currency} at list price")
+    if plan.share is not None:
+        cost = ""
+        if price is not None:
+            dear = price.of(plan.prompt_tokens, plan.most_completion_tokens)
+            cost = f" for at most {plan.share * dear:,.2f} {price.currency}"
+        lines.append(
+            f"expected: about {plan.share * plan.requests:,.0f} of all requests{cost}, if nothing "
+            "differs and a tenth of answers change: what is decided is asked no further"
+        )
     minutes = plan.seconds / 60
     lines.append(
         f"time: about {minutes:,.1f} minutes, if an answer takes {_SECONDS_AN_ANSWER:g} s "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from pytest_pbias.analysis.stopping import Score, Stopping
 from pytest_pbias.cells.cell import Cell
@@ -11,7 +12,7 @@ from pytest_pbias.collecting.schedule import Schedule
 from pytest_pbias.plugin.asking import MakeSchedule
 from pytest_pbias.plugin.settings import Settings
 from pytest_pbias.prompts import Placement
-from pytest_pbias.stats.looks import look_schedule
+from pytest_pbias.stats.looks import items_to_pass, look_schedule
 from pytest_pbias.tasks import TaskData
 
 
@@ -24,6 +25,35 @@ def planned_items(
     stops = settings.stop == "early" and any(cell.is_compared for cell in known)
     more = any(len(look_schedule(n_items)) > 1 for n_items in planned.values())
     return planned if stops and more else {}
+
+
+def asked_at_once(cells: Iterable[Cell], data: Mapping[str, TaskData], settings: Settings) -> str:
+    """One line where nothing can stop early because everything is sent at once; else nothing."""
+    sends = "--pbias-batch" if settings.spending.batch else "--pbias-ray" if settings.ray else ""
+    early = planned_items(cells, data, replace(settings, stop="early"))
+    return f"{sends} asks everything at once: nothing stops early" if sends and early else ""
+
+
+def expected_share(
+    cells: Iterable[Cell], planned: Mapping[str, int], settings: Settings
+) -> float | None:
+    """The share of all items asked where nothing differs and a tenth of answers change; or None."""
+    known = list(cells)
+    if not planned:
+        return None
+    policy = settings.policy
+    n_cells = policy.sharing(sum(cell.is_compared for cell in known))
+    asked: dict[Cell, int] = {}
+    for cell in known:
+        if cell.is_compared:
+            margin = cell.margin or policy.margin_for(cell.task.name, cell.task.axis)
+            n_items = items_to_pass(
+                planned[cell.task.name], margin=margin, n_cells=n_cells, alpha=policy.alpha
+            )
+            asked[cell] = n_items
+            asked[cell.baseline] = max(n_items, asked.get(cell.baseline, 0))
+    every = sum(planned[cell.task.name] for cell in known)
+    return sum(asked.get(cell, planned[cell.task.name]) for cell in known) / every
 
 
 def schedule_maker(

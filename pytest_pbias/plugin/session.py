@@ -65,7 +65,7 @@ from pytest_pbias.plugin.asking import (
 )
 from pytest_pbias.plugin.decisions import Decisions
 from pytest_pbias.plugin.estimate import Estimate, estimate, estimate_lines
-from pytest_pbias.plugin.options import described
+from pytest_pbias.plugin.options import described, is_given
 from pytest_pbias.plugin.output import (
     BackgroundProgress,
     ProgressLine,
@@ -74,7 +74,12 @@ from pytest_pbias.plugin.output import (
     require_writable,
     write_reports,
 )
-from pytest_pbias.plugin.rounds import planned_items, schedule_maker
+from pytest_pbias.plugin.rounds import (
+    asked_at_once,
+    expected_share,
+    planned_items,
+    schedule_maker,
+)
 from pytest_pbias.plugin.settings import JudgeSettings, Settings
 from pytest_pbias.plugin.xdist import plan_path, session_uid, tell_notices, write_plan
 from pytest_pbias.prompts import Placement
@@ -343,10 +348,14 @@ class PbiasSession:
             self._asking = collect_remotely(self.store, self._worker_uid)
             write_plan(plan_path(self.config, self._worker_uid), cells, self._default_model)
             return
+        at_once = asked_at_once(self.cells, self._data, self.settings)
+        if at_once and not is_given(self.config, "stop"):
+            self.told.append(at_once)
         work = Work(self.cells, self._data, again=self._again)
         if self.settings.spending.plan_only:
             protocol = planned_protocol(self.settings, self.store)
-            self._plan = estimate(work, protocol, self.store, self.settings)
+            share = expected_share(self.cells, self._planned, self.settings)
+            self._plan = estimate(work, protocol, self.store, self.settings, share)
             return
         self._judging.check(cell.task for cell in self.cells)
         require_writable(self.settings)

@@ -344,9 +344,9 @@ class CellResult(_Part):
     )
     reason: Reason
     warning: Warned
+    reference: str = Field(description="what the cell was compared with, in words")
     look: Count = Field(description="the look that decided, or the last one so far")
     n_looks: Count = Field(description="looks planned; 1: everything at once")
-    reference: str = Field(description="what the cell was compared with, in words")
 
 
 class CellEntry(_Part):

@@ -25,7 +25,7 @@ from scipy import special
 
 from pytest_pbias.stats.arrays import Array, crossing
 from pytest_pbias.stats.distributions import normal_isf, normal_sf
-from pytest_pbias.stats.paired import PairedDifferenceResult
+from pytest_pbias.stats.paired import PairedDifferenceResult, tango_interval
 
 FIRST_LOOK = 50  # items
 RATIO = 1.5
@@ -217,6 +217,22 @@ def cell_looks(
     passes = _pass_levels(times, budget, possible)
     fails = fail_levels(len(items), alpha / n_cells)
     return tuple(map(Look, items, times, fails, passes))
+
+
+def items_to_pass(
+    n_items: int, *, margin: float, n_cells: int, alpha: float = 0.05, changed: float = 0.1
+) -> int:
+    """Items after which a cell without a difference passes, where ``changed`` of answers do change.
+
+    Half of them one way, half the other: the first look at which that lies within the margin, or
+    ``n_items``. ``changed`` is a share.
+    """
+    for look in cell_looks(n_items, margin=margin, n_cells=n_cells, alpha=alpha):
+        if look.pass_level is not None:
+            half, confidence = changed * look.items / 2, 1 - 2 * look.pass_level
+            if 100 * tango_interval(half, half, look.items, confidence=confidence)[1] < margin:
+                return look.items
+    return n_items
 
 
 def axis_looks(

@@ -163,3 +163,57 @@ def test_the_paper_asks_everything(project: Project) -> None:
     project.run(server, "paper", "--pbias-protocol=paper", "--pbias-repeats=1")
     assert server.requests() == len(CELLS) * N_ITEMS
     assert not project.table("paper").info.planned
+
+
+def test_baselines_are_asked_again_as_far_as_they_were(project: Project) -> None:
+    server = project.serve(BIASED)
+    project.run(server, "twice", "--pbias-aa")
+    table = project.table("twice")
+    baseline = sum(name == "baseline" for name in table.text("identity"))
+    assert baseline < N_ITEMS
+    assert server.requests() == len(table) + baseline
+    (noise,) = table.info.engine_noise
+    assert noise["n_answers"] == baseline
+
+
+def test_a_spent_budget_withholds_verdicts_that_the_next_run_gives(project: Project) -> None:
+    server = project.serve(BIASED)
+    project.run(server, "spent", "--pbias-budget=2000tokens")
+    assert "PARTIAL" in project.output
+    asked = server.requests()
+    whole = project.run(project.serve(BIASED), "whole")
+    assert asked < len(project.table("whole"))
+    assert project.run(project.serve(BIASED), "spent") == whole
+
+
+def test_two_endpoints_and_another_reference_stop_alike(project: Project) -> None:
+    servers = [project.serve(BIASED), project.serve(BIASED, delay=0.01)]
+    more = ["--pbias-reference=identities"]
+    one = project.run(servers[0], "one", *more)
+    two = project.run(servers[0], "two", *more, f"--pbias-base-url={servers[1].url}")
+    assert _verdicts(one) == _verdicts(two)
+    rows = [project.table(name).arrow.select(["identity", "item_id", "score"]).to_pylist()
+            for name in ("one", "two")]  # fmt: skip
+    assert rows[0] == rows[1]
+    # Everyone is part of what each is compared with: nobody stops before the last.
+    table = project.table("one").task_outcomes("gsm8k")
+    people = [n for n, kind in zip(table.asked, table.identities, strict=True)
+              if kind.kind == "identity"]  # fmt: skip
+    assert len(set(people)) == 1
+
+
+def test_the_plan_says_what_is_expected_and_that_a_batch_stops_nothing(project: Project) -> None:
+    server = project.serve({})
+    plain = project.pytester.runpytest_subprocess(*project.options(server, "p"), "--pbias-plan")
+    assert "expected: about " in plain.stdout.str()
+    assert "to ask: 1,600 requests" in plain.stdout.str()
+    batch = project.pytester.runpytest_subprocess(
+        *project.options(server, "p"), "--pbias-plan", "--pbias-batch"
+    )
+    assert "expected: about " not in batch.stdout.str()
+    assert "--pbias-batch asks everything at once: nothing stops early" in batch.stdout.str()
+    refused = project.pytester.runpytest_subprocess(
+        *project.options(server, "p"), "--pbias-batch", "--pbias-stop=early"
+    )
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    assert "asks everything at once: leave --pbias-stop=early out" in refused.stderr.str()

@@ -21,7 +21,7 @@ from pytest_pbias.analysis import condition, judges, pairing, unparsable
 from pytest_pbias.analysis.comparison import compare_runs
 from pytest_pbias.analysis.condition import decide_comparison
 from pytest_pbias.analysis.pairing import pair_runs
-from pytest_pbias.analysis.summary import summarize
+from pytest_pbias.analysis.summary import Saving, summarize
 from pytest_pbias.cli import main
 from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.errors import DataError
@@ -73,6 +73,7 @@ PARTS: dict[type[Any], type[Any]] = {
     formats.JudgePair: judges.PairAgreement,
     formats.TaskJudges: judges.TaskJudges,
     formats.Unparsable: unparsable.UnparsableFinding,
+    formats.Saving: Saving,
 }
 
 
