@@ -101,7 +101,7 @@ def test_every_kind_of_fault_is_retried_and_ends_answered(
 ) -> None:
     chat = fake_server(faults=dict.fromkeys(FAULTS, 0.05), seed=3)
     requests = make_requests(4000)
-    collector = collect(requests, chat.connect(timeout=1.5), concurrency=128, policy=QUICK)
+    collector = collect(requests, chat.connect(timeout=5.0), concurrency=128, policy=QUICK)
     assert collector.wait(keys_of(requests), timeout=120) == {}
     check_answers(store, requests)
     stats = chat.stats()
