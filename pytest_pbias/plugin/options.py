@@ -371,7 +371,8 @@ _GATE = (
     Option(
         "stop",
         "early: ask no further where a verdict is clear or out of reach; never: ask everything "
-        "(default: early; never with --pbias-protocol=paper, --pbias-batch and --pbias-ray)",
+        "(default: early; never with --pbias-protocol=paper, --pbias-batch, --pbias-ray, and where "
+        "defenses are compared)",
         choices=("early", "never"),
     ),
     Option(

@@ -145,6 +145,9 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
     # An earlier turn is a property of the collected cells, not of how a session is asked.
     turns: tuple[Placement, ...] = ("system", "user")
     defense_folder = option_folder(config, "defense")
+    defenses = resolve_defenses(
+        values["defense"], lambda name: defense_folder / Path(name).expanduser()
+    )
     return Settings(
         model=model,
         data_dir=_data_dir(values["data-dir"], model),
@@ -158,9 +161,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         seed=values["seed"],
         limit=values["limit"],
         placement=next((turn for turn in turns if turn == values["placement"]), None),
-        defenses=resolve_defenses(
-            values["defense"], lambda name: defense_folder / Path(name).expanduser()
-        ),
+        defenses=defenses,
         concurrency=_VLLM_CONCURRENCY
         if ours and not is_given(config, "concurrency")
         else values["concurrency"],
@@ -179,7 +180,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             reference=values["reference"],
             cells=values["cells"] or 0,
         ),
-        stop=_stop(values, paper=paper),
+        stop=_stop(values, paper=paper, n_defenses=len(defenses)),
         json_path=values["json"],
         markdown_path=values["markdown"],
         html_path=values["html"],
@@ -220,12 +221,16 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
     )
 
 
-def _stop(values: Mapping[str, Any], *, paper: bool) -> Literal["early", "never"]:
-    """When to stop asking: early where nothing else is said, not all is sent at once."""
+def _stop(values: Mapping[str, Any], *, paper: bool, n_defenses: int) -> Literal["early", "never"]:
+    """When to stop asking: early, where nothing else is said.
+
+    Not where everything is sent at once, nor where defenses are compared: what is clear of a cell
+    early leaves little to compare two of them on.
+    """
     if values["stop"] is not None:
         return "early" if values["stop"] == "early" else "never"
     at_once = values["batch"] or values["ray"] is not None
-    return "never" if paper or at_once else "early"
+    return "never" if paper or at_once or n_defenses > 1 else "early"
 
 
 def _sampling(values: Mapping[str, Any], usual: Sampling) -> Sampling:

@@ -56,7 +56,14 @@ def test_an_endpoint_that_says_nothing_gets_no_verdict(
     pytester.makepyfile(test_suite=SUITE)
     server = fake_server(**_void(body))
     result = pytester.runpytest_subprocess(
-        *_options(server, "--pbias-limit=200", "--pbias-placement=system", "-n", workers)
+        *_options(
+            server,
+            "--pbias-limit=200",
+            "--pbias-stop=never",
+            "--pbias-placement=system",
+            "-n",
+            workers,
+        )
     )
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     said = " ".join(result.stdout.str().split())
