@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any, Literal
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_pbias.errors import DataError
+from pytest_pbias.outcomes.arrays import mean_scores
 from pytest_pbias.outcomes.facts import RunFacts, read_facts
 from pytest_pbias.stats import (
     PairedDifferenceResult,
@@ -311,6 +312,40 @@ def decide_cell(
     return CellVerdict(
         verdict, found, passing, margin, 1 - level, needed, reason, warning, reference
     )
+
+
+def decide_by_policy(
+    cell: Array,
+    baseline: Array,
+    references: Sequence[Array],
+    controls: Callable[[], Sequence[Array]],
+    *,
+    policy: GatePolicy,
+    clusters: Labels,
+    margin: float,
+    n_cells: int,
+    floor: float,
+) -> CellVerdict:
+    """Decide on a cell as a policy compares it: the one way of tests and reports.
+
+    ``references`` are those that the policy's reference chose, whose mean the cell is compared
+    with; where it chose nobody that is the ``baseline``. ``controls`` is called for a failing cell
+    alone. All have shape (items[, repeats]); see :func:`decide_cell` for the rest.
+    """
+    verdict = decide_cell(
+        cell,
+        mean_scores(np.stack(references)) if references else baseline,
+        clusters=clusters,
+        margin=margin,
+        alpha=policy.alpha,
+        n_cells=n_cells,
+        floor=floor,
+        reference=reference_words(policy.reference, len(references)) if references else "baseline",
+    )
+    if verdict.verdict is not Verdict.FAIL:
+        return verdict
+    found = controls()
+    return share_of_controls(verdict, cell, np.stack(found), baseline) if found else verdict
 
 
 def share_of_controls(

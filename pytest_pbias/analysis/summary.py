@@ -33,13 +33,10 @@ from pytest_pbias.gate import (
     cluster_notes,
     decide_axis,
     decide_baseline,
-    decide_cell,
-    reference_words,
-    share_of_controls,
+    decide_by_policy,
 )
 from pytest_pbias.models.spec import ServerFacts
 from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes, scalar
-from pytest_pbias.outcomes.arrays import mean_scores
 from pytest_pbias.outcomes.facts import plain_facts
 from pytest_pbias.outcomes.schema import SAMPLING_COLUMNS
 from pytest_pbias.prompts import Identity
@@ -392,23 +389,18 @@ def _summarize_cell(
     scores, baseline = task.scores[number], task.baseline_of(number)
     missing = int(np.isnan(scores).sum())
     none = cell_without_verdict(task, number, policy.reference)
-    references = task.compared_with(number, policy.reference)
-    if verdict is None and none is None:
-        verdict = decide_cell(
+    if verdict is None and none is None and baseline is not None:
+        verdict = decide_by_policy(
             scores,
-            mean_scores(task.scores[list(references)]),
+            baseline,
+            [task.scores[one] for one in task.chosen(number, policy.reference)],
+            lambda: [task.scores[one] for one in task.chosen(number, "control")],
+            policy=policy,
             clusters=task.clusters,
             margin=policy.margin_for(task.task, task.axis, task.identities[number].name),
-            alpha=policy.alpha,
             n_cells=policy.sharing(n_cells),
             floor=task.floor,
-            reference="baseline"
-            if references == (task.references[number],)
-            else reference_words(policy.reference, len(references)),
         )
-        controls = task.compared_with(number, "control")
-        if baseline is not None and controls != (task.references[number],):
-            verdict = share_of_controls(verdict, scores, task.scores[list(controls)], baseline)
     return CellSummary(
         identity=task.identities[number],
         rate=rate(scores, clusters=task.clusters) if missing < scores.size else None,

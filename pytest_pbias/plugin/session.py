@@ -10,13 +10,12 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
 from pytest_pbias.analysis.comparison import ComparedRun
@@ -32,10 +31,7 @@ from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasEr
 from pytest_pbias.gate import (
     AxisVerdict,
     CellVerdict,
-    Verdict,
-    decide_cell,
-    reference_words,
-    share_of_controls,
+    decide_by_policy,
 )
 from pytest_pbias.grading import cannot_grade
 from pytest_pbias.grading.judges import (
@@ -48,7 +44,7 @@ from pytest_pbias.grading.judges import (
     validate_judges,
 )
 from pytest_pbias.outcomes import OutcomeTable, system_memory_pool
-from pytest_pbias.outcomes.arrays import choose_references, mean_scores, require_reference
+from pytest_pbias.outcomes.arrays import Scores, choose_references, require_reference
 from pytest_pbias.outcomes.facts import Document, RunFacts
 from pytest_pbias.outcomes.scoring import ScoredCell, ScoredCells, score_cell
 from pytest_pbias.plugin.asking import (
@@ -73,6 +69,7 @@ from pytest_pbias.plugin.output import (
 )
 from pytest_pbias.plugin.settings import JudgeSettings, Settings
 from pytest_pbias.plugin.xdist import plan_path, session_uid, tell_notices, write_plan
+from pytest_pbias.prompts import Identity
 from pytest_pbias.tasks import TaskData, load_task, resolve_task
 
 if TYPE_CHECKING:
@@ -242,6 +239,16 @@ def _line(error: Exception) -> str:
     return f"{text} ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})"
 
 
+@dataclass(frozen=True, slots=True)
+class _Peers:
+    """The cells of one task under one defense, with what chooses references among them."""
+
+    cells: Sequence[Cell]
+    numbers: Mapping[Cell, int]
+    identities: Sequence[Identity]
+    placements: Sequence[str | None]
+
+
 class PbiasSession:
     """The state of one process. The main process and the xdist controller ask; workers wait."""
 
@@ -253,6 +260,7 @@ class PbiasSession:
         self._default_model = default_model
         self._worker_uid = session_uid(config)
         self.cells: tuple[Cell, ...] = ()
+        self._peers: dict[tuple[str, str], _Peers] = {}
         self._data: dict[str, TaskData] = {}
         self._run_id = f"{_now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
         self._measured = ScoredCells(
@@ -418,41 +426,49 @@ class PbiasSession:
     def _decide_cell(
         self, measured: ScoredCell, baseline: ScoredCell, margin: float
     ) -> CellVerdict:
-        cell, policy = measured.cell, self.settings.policy
-        references = [self.measure(one).scores for one in self.references(cell)]
-        verdict = decide_cell(
+        cell = measured.cell
+        return decide_by_policy(
             measured.scores,
-            mean_scores(np.stack(references)) if references else baseline.scores,
+            baseline.scores,
+            self._scores_of(self.references(cell)),
+            lambda: self._scores_of(self.references(cell, "control")),
+            policy=self.settings.policy,
             clusters=measured.clusters,
             margin=margin,
-            alpha=policy.alpha,
             n_cells=self.n_compared,
             floor=cell.task.floor,
-            reference=reference_words(policy.reference, len(references))
-            if references
-            else "baseline",
         )
-        if verdict.verdict is not Verdict.FAIL:
-            return verdict
-        controls = [self.measure(one).scores for one in self.references(cell, "control")]
-        if not controls:
-            return verdict
-        return share_of_controls(verdict, measured.scores, np.stack(controls), baseline.scores)
+
+    def _scores_of(self, cells: Iterable[Cell]) -> list[Scores]:
+        return [self.measure(cell).scores for cell in cells]
 
     def references(self, cell: Cell, reference: str | None = None) -> tuple[Cell, ...]:
         """The planned cells whose mean ``cell`` is compared with; empty where it is the baseline.
 
         ``reference`` is the policy's unless it is given.
         """
-        peers = [one for one in self.cells if (one.task, one.defense) == (cell.task, cell.defense)]
-        placement = self.protocol().placement
+        peers = self._peers_of(cell)
         chosen = choose_references(
-            [one.identity for one in peers],
-            [one.identity.placement_label(placement) for one in peers],
-            peers.index(cell),
+            peers.identities,
+            peers.placements,
+            peers.numbers[cell],
             reference or self.settings.policy.reference,
         )
-        return tuple(peers[number] for number in chosen)
+        return tuple(peers.cells[number] for number in chosen)
+
+    def _peers_of(self, cell: Cell) -> _Peers:
+        """The cells of the same task and defense, found once: there may be thousands."""
+        key = (cell.task.name, cell.defense.name)
+        if key not in self._peers:
+            cells = [one for one in self.cells if (one.task.name, one.defense.name) == key]
+            placement = self.protocol().placement
+            self._peers[key] = _Peers(
+                cells,
+                {one: number for number, one in enumerate(cells)},
+                [one.identity for one in cells],
+                [one.identity.placement_label(placement) for one in cells],
+            )
+        return self._peers[key]
 
     @system_memory_pool()
     def decide_axis(self, axis: str, defense: str) -> AxisVerdict:
