@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from pytest_pbias.errors import DataError
+from pytest_pbias.outcomes.arrays import mean_scores
 from pytest_pbias.outcomes.facts import RunFacts, read_facts
 from pytest_pbias.stats import (
     PairedDifferenceResult,
@@ -375,6 +377,48 @@ def decide_cell_at_looks(
 def is_settled(verdict: CellVerdict | AxisVerdict) -> bool:
     """Whether no further item is needed."""
     return verdict.verdict in (Verdict.PASS, Verdict.FAIL)
+
+
+def decide_by_policy(
+    cell: Array,
+    baseline: Array,
+    references: Sequence[Array],
+    controls: Callable[[], Sequence[Array]],
+    *,
+    policy: GatePolicy,
+    clusters: Labels,
+    margin: float,
+    n_cells: int,
+    floor: float,
+    planned: int = 0,
+) -> CellVerdict:
+    """Decide on a cell as a policy compares it: the one way of tests and reports.
+
+    ``references`` are those that the policy's reference chose, whose mean the cell is compared
+    with; where it chose nobody that is the ``baseline``. ``controls`` is called for a failing cell
+    alone. All have shape (items[, repeats]), the controls perhaps fewer items: their share is then
+    not told. ``planned`` items were to be asked where asking stopped at looks (0:
+    otherwise); see :func:`decide_cell` for the rest.
+    """
+    decide: Callable[..., CellVerdict] = decide_cell
+    if planned:
+        decide = partial(decide_cell_at_looks, planned=planned)
+    verdict = decide(
+        cell,
+        mean_scores(np.stack(references)) if references else baseline,
+        clusters=clusters,
+        margin=margin,
+        alpha=policy.alpha,
+        n_cells=n_cells,
+        floor=floor,
+        reference=reference_words(policy.reference, len(references)) if references else "baseline",
+    )
+    if verdict.verdict is not Verdict.FAIL:
+        return verdict
+    found = controls()
+    if not found or any(len(one) < len(cell) or np.isnan(one).any() for one in found):
+        return verdict
+    return share_of_controls(verdict, cell, np.stack(found), baseline)
 
 
 def share_of_controls(

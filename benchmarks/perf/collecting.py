@@ -107,6 +107,7 @@ def ours(url: str, requests: int, concurrency: int) -> None:
         store.close()
 
 
+_SUITE = 16_000  # requests of the suite, asked once
 SUITE = """
 import pytest
 from pytest_pbias.prompts import default_identities
@@ -143,7 +144,7 @@ def session(url: str, requests: int, concurrency: int) -> None:
                     *("--rootdir", folder, "--pbias-model=tiny", f"--pbias-base-url={url}"),
                     *(f"--pbias-data-dir={data_dir()}", "--pbias-limit=100"),
                     *(f"--pbias-concurrency={concurrency}", "--pbias-placement=system"),
-                    *(f"--pbias-repeats={requests // 16_000}", "--pbias-json=out.json"),
+                    *(f"--pbias-repeats={requests // _SUITE}", "--pbias-json=out.json"),
                 ]
             )
         report = json.loads(Path(folder, "out.json").read_text())
@@ -269,7 +270,9 @@ def measure(arguments: argparse.Namespace, latency: float) -> dict[str, dict[str
 def main() -> None:
     """Measure and print a table, or run one client (``--client``, used by the former)."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--requests", type=int, default=16_000)
+    parser.add_argument(
+        "--requests", type=int, default=_SUITE, help=f"a multiple of {_SUITE:,}, one suite's"
+    )
     parser.add_argument("--concurrency", type=int, default=256)
     parser.add_argument("--latency", type=float, nargs="+", default=[0.0, 0.05])
     parser.add_argument("--repeat", type=int, default=3)
@@ -279,6 +282,8 @@ def main() -> None:
     parser.add_argument("--client")
     parser.add_argument("--url")
     arguments = parser.parse_args()
+    if arguments.requests < _SUITE or arguments.requests % _SUITE:
+        parser.error(f"--requests must be a multiple of {_SUITE:,}, not {arguments.requests:,}")
     if arguments.client:
         client(arguments.client, arguments.url, arguments.requests, arguments.concurrency)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,13 +35,15 @@ def provider_refusals(table: OutcomeTable) -> tuple[ProviderRefusals, ...]:
     )
     grouped = rows.group_by(names, use_threads=False)
     counted = grouped.aggregate([("stopped", "sum"), ("stopped", "count")]).to_pylist()
-    found: dict[tuple[str, str], ProviderRefusals] = {}
+    by_task: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in counted:
-        key = (row["task"], row["defense"] or "none")
-        one = found.setdefault(key, ProviderRefusals(*key, {}, {}))
-        found[key] = ProviderRefusals(
+        by_task.setdefault((row["task"], row["defense"] or "none"), []).append(row)
+    return tuple(
+        ProviderRefusals(
             *key,
-            {**one.stopped, row["identity"]: row["stopped_sum"] or 0},
-            {**one.answers, row["identity"]: row["stopped_count"]},
+            stopped={row["identity"]: row["stopped_sum"] or 0 for row in of_task},
+            answers={row["identity"]: row["stopped_count"] for row in of_task},
         )
-    return tuple(one for one in found.values() if any(one.stopped.values()))
+        for key, of_task in by_task.items()
+        if any(row["stopped_sum"] for row in of_task)
+    )

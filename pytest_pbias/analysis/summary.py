@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,14 +34,10 @@ from pytest_pbias.gate import (
     decide_axis,
     decide_axis_at_looks,
     decide_baseline,
-    decide_cell,
-    decide_cell_at_looks,
-    reference_words,
-    share_of_controls,
+    decide_by_policy,
 )
 from pytest_pbias.models.spec import ServerFacts
 from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes, scalar
-from pytest_pbias.outcomes.arrays import mean_scores
 from pytest_pbias.outcomes.facts import plain_facts
 from pytest_pbias.outcomes.schema import SAMPLING_COLUMNS
 from pytest_pbias.prompts import Identity
@@ -469,28 +464,19 @@ def _summarize_cell(
     clusters = task.clusters[:n_asked]
     missing = int(np.isnan(scores).sum())
     none = cell_without_verdict(task, number, policy.reference)
-    references = task.compared_with(number, policy.reference)
-    if verdict is None and none is None:
-        decide: Callable[..., CellVerdict] = decide_cell
-        if task.planned:
-            decide = partial(decide_cell_at_looks, planned=task.planned)
-        verdict = decide(
+    if verdict is None and none is None and baseline is not None:
+        verdict = decide_by_policy(
             scores,
-            mean_scores(task.scores[list(references), :n_asked]),
+            baseline[:n_asked],
+            [task.scores[one, :n_asked] for one in task.chosen(number, policy.reference)],
+            lambda: [task.scores[one, :n_asked] for one in task.chosen(number, "control")],
+            policy=policy,
             clusters=clusters,
+            planned=task.planned,
             margin=policy.margin_for(task.task, task.axis, task.identities[number].name),
-            alpha=policy.alpha,
             n_cells=policy.sharing(n_cells),
             floor=task.floor,
-            reference="baseline"
-            if references == (task.references[number],)
-            else reference_words(policy.reference, len(references)),
         )
-        controls = task.compared_with(number, "control")
-        if baseline is not None and controls != (task.references[number],):
-            verdict = share_of_controls(
-                verdict, scores, task.scores[list(controls), :n_asked], baseline[:n_asked]
-            )
     return CellSummary(
         identity=task.identities[number],
         rate=rate(scores, clusters=clusters) if missing < scores.size else None,

@@ -116,15 +116,14 @@ class Work:
         Raises:
             StopIteration: it lacks none.
         """
-        return next(
-            request
-            for batch in self.batches(protocol)
-            for request in batch
-            if store.missing([request.key])
-        )
+        return next(self._missing(store, protocol))
 
     def anything_missing(self, store: Store, protocol: RequestSettings) -> bool:
         """Whether the store lacks a response."""
-        return any(
-            store.missing([request.key for request in batch]) for batch in self.batches(protocol)
-        )
+        return next(self._missing(store, protocol), None) is not None
+
+    def _missing(self, store: Store, protocol: RequestSettings) -> Iterator[ChatRequest]:
+        """The requests that the store lacks, looked up a cell at a time."""
+        for batch in self.batches(protocol):
+            requests = {request.key: request for request in batch}
+            yield from map(requests.__getitem__, store.missing(requests))

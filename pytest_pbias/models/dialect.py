@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pytest_pbias.models.chat import EndpointError
@@ -90,14 +90,6 @@ class Dialect:
             self.joins_system or other.joins_system,
         )
 
-    def to_plain(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "left_out": sorted(self.left_out),
-            "limit": self.limit,
-            "joins_system": self.joins_system,
-        }
-
     def notes(self) -> tuple[str, ...]:
         """What people are told of it, a line each."""
         lines = []
@@ -111,11 +103,6 @@ class Dialect:
         if self.joins_system:
             lines.append("the endpoint takes no system message: it stands in front of the user's")
         return tuple(lines)
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Dialect:
-        """What :meth:`to_plain` made."""
-        return cls(frozenset(plain["left_out"]), plain["limit"], plain["joins_system"])
 
 
 PLAIN = Dialect()
@@ -204,10 +191,13 @@ def _texts(told: object, depth: int = 0) -> Iterator[str]:
 
 
 def write_dialect(dialect: Dialect) -> str:
-    """The text that :func:`read_dialect` reads."""
-    return json.dumps(dialect.to_plain())
+    """The text that :func:`read_dialect` reads: JSON."""
+    return json.dumps(asdict(dialect) | {"left_out": sorted(dialect.left_out)})
 
 
 def read_dialect(text: str | None) -> Dialect:
     """A dialect as it is kept as text; the usual one where there is none."""
-    return PLAIN if text is None else Dialect.from_plain(json.loads(text))
+    if text is None:
+        return PLAIN
+    fields = json.loads(text)
+    return Dialect(**fields | {"left_out": frozenset(fields["left_out"])})

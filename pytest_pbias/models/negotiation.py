@@ -198,7 +198,8 @@ def ask_first(
             reply = await endpoint.ask(request)
         except EndpointError as error:
             if error.kind != "refused":
-                raise  # of this one question it is known enough: no way of asking it is taken
+                raise
+            # No way of asking this one is taken, and what the endpoint takes is known all the same.
         return Acquaintance(endpoint.dialect, not endpoint.dialect.joins_system, reply)
 
     try:

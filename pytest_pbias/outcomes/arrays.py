@@ -111,12 +111,15 @@ class TaskOutcomes:
     def compared_with(self, number: int, reference: str) -> tuple[int, ...]:
         """The numbers of those whose mean identity ``number`` is compared with.
 
-        As :func:`choose_references` says, and the baseline where it chooses nobody; empty where
-        that was not asked either.
+        As :meth:`chosen` says, and the baseline where it chooses nobody; empty where that was not
+        asked either.
         """
-        chosen = choose_references(self.identities, self.placements, number, reference)
         baseline = self.references[number]
-        return chosen or (() if baseline is None else (baseline,))
+        return self.chosen(number, reference) or (() if baseline is None else (baseline,))
+
+    def chosen(self, number: int, reference: str) -> tuple[int, ...]:
+        """The numbers of those that ``reference`` chooses: see :func:`choose_references`."""
+        return choose_references(self.identities, self.placements, number, reference)
 
 
 def choose_references(

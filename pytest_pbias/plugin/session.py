@@ -10,14 +10,12 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
 from pytest_pbias.analysis.comparison import ComparedRun
@@ -34,11 +32,7 @@ from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasEr
 from pytest_pbias.gate import (
     AxisVerdict,
     CellVerdict,
-    Verdict,
-    decide_cell,
-    decide_cell_at_looks,
-    reference_words,
-    share_of_controls,
+    decide_by_policy,
 )
 from pytest_pbias.grading import cannot_grade
 from pytest_pbias.grading.judges import (
@@ -51,7 +45,7 @@ from pytest_pbias.grading.judges import (
     validate_judges,
 )
 from pytest_pbias.outcomes import OutcomeTable, system_memory_pool
-from pytest_pbias.outcomes.arrays import choose_references, mean_scores, require_reference
+from pytest_pbias.outcomes.arrays import Scores, choose_references, require_reference
 from pytest_pbias.outcomes.facts import Document, RunFacts
 from pytest_pbias.outcomes.scoring import ScoredCell, ScoredCells, score_cell
 from pytest_pbias.plugin.asking import (
@@ -82,7 +76,7 @@ from pytest_pbias.plugin.rounds import (
 )
 from pytest_pbias.plugin.settings import JudgeSettings, Settings
 from pytest_pbias.plugin.xdist import plan_path, session_uid, tell_notices, write_plan
-from pytest_pbias.prompts import Placement
+from pytest_pbias.prompts import Identity, Placement
 from pytest_pbias.tasks import TaskData, load_task, resolve_task
 
 if TYPE_CHECKING:
@@ -252,6 +246,16 @@ def _line(error: Exception) -> str:
     return f"{text} ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})"
 
 
+@dataclass(frozen=True, slots=True)
+class _Peers:
+    """The cells of one task under one defense, with what chooses references among them."""
+
+    cells: Sequence[Cell]
+    numbers: Mapping[Cell, int]
+    identities: Sequence[Identity]
+    placements: Sequence[str | None]
+
+
 class PbiasSession:
     """The state of one process. The main process and the xdist controller ask; workers wait."""
 
@@ -263,6 +267,7 @@ class PbiasSession:
         self._default_model = default_model
         self._worker_uid = session_uid(config)
         self.cells: tuple[Cell, ...] = ()
+        self._peers: dict[tuple[str, str], _Peers] = {}
         self._data: dict[str, TaskData] = {}
         self._run_id = f"{_now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
         self._measured = ScoredCells(
@@ -476,34 +481,23 @@ class PbiasSession:
     def _decide_cell(
         self, measured: ScoredCell, baseline: ScoredCell, margin: float
     ) -> CellVerdict:
-        cell, policy = measured.cell, self.settings.policy
+        cell = measured.cell
         n_items = len(measured.data.items)
-        planned = self._planned.get(cell.task.name)
-        decide: Callable[..., CellVerdict] = decide_cell
-        if planned is not None:
-            decide = partial(decide_cell_at_looks, planned=planned)
-        references = [self.measure(one).first(n_items).scores for one in self.references(cell)]
-        verdict = decide(
+        return decide_by_policy(
             measured.scores,
-            mean_scores(np.stack(references)) if references else baseline.scores,
+            baseline.scores,
+            self._scores_of(self.references(cell), n_items),
+            lambda: self._scores_of(self.references(cell, "control"), n_items),
+            policy=self.settings.policy,
             clusters=measured.clusters,
             margin=margin,
-            alpha=policy.alpha,
             n_cells=self.n_compared,
             floor=cell.task.floor,
-            reference=reference_words(policy.reference, len(references))
-            if references
-            else "baseline",
+            planned=self._planned.get(cell.task.name, 0),
         )
-        if verdict.verdict is not Verdict.FAIL:
-            return verdict
-        controls = [
-            self.measure(one).first(n_items).scores for one in self.references(cell, "control")
-        ]
-        # Where they are not what it is compared with, they may have been asked less.
-        if not controls or any(len(one) < n_items for one in controls):
-            return verdict
-        return share_of_controls(verdict, measured.scores, np.stack(controls), baseline.scores)
+
+    def _scores_of(self, cells: Iterable[Cell], n_items: int) -> list[Scores]:
+        return [self.measure(cell).first(n_items).scores for cell in cells]
 
     def references(
         self, cell: Cell, reference: str | None = None, placement: Placement | None = None
@@ -512,15 +506,27 @@ class PbiasSession:
 
         ``reference`` is the policy's, ``placement`` the session's unless it is given.
         """
-        peers = [one for one in self.cells if (one.task, one.defense) == (cell.task, cell.defense)]
-        placement = placement or self.protocol().placement
+        peers = self._peers_of(cell, placement or self.protocol().placement)
         chosen = choose_references(
-            [one.identity for one in peers],
-            [one.identity.placement_label(placement) for one in peers],
-            peers.index(cell),
+            peers.identities,
+            peers.placements,
+            peers.numbers[cell],
             reference or self.settings.policy.reference,
         )
-        return tuple(peers[number] for number in chosen)
+        return tuple(peers.cells[number] for number in chosen)
+
+    def _peers_of(self, cell: Cell, placement: Placement) -> _Peers:
+        """The cells of the same task and defense, found once: there may be thousands."""
+        key = (cell.task.name, cell.defense.name)
+        if key not in self._peers:
+            cells = [one for one in self.cells if (one.task.name, one.defense.name) == key]
+            self._peers[key] = _Peers(
+                cells,
+                {one: number for number, one in enumerate(cells)},
+                [one.identity for one in cells],
+                [one.identity.placement_label(placement) for one in cells],
+            )
+        return self._peers[key]
 
     @system_memory_pool()
     def decide_axis(self, axis: str, defense: str) -> AxisVerdict:

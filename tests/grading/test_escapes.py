@@ -47,7 +47,8 @@ HONEST = {
     "random bytes": ("import os, uuid\ndef solve(): return 42 if uuid.uuid4() else 0", WANTED),
     "memory within the limit": ("def solve(): return len(bytes(2**28)) // 2**28 * 42", WANTED),
 }
-ORDINARY = 54321
+# A user of each worker's own: the kernel counts the threads of a user, whoever started them.
+ORDINARY = 54321 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 
 def _ordinary_python() -> tuple[str, dict[str, str]] | str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from threading import Event, Thread
 from typing import Any
 
@@ -26,43 +26,43 @@ def connect_proxy(
     """
     heads: list[str] = []
     ports: list[int] = []
+    loops: list[asyncio.AbstractEventLoop] = []
     ready, done = Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
+        with closing(writer), suppress(ConnectionError):
             while data := await reader.read(65536):
                 writer.write(data)
                 await writer.drain()
-        writer.close()
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
-        if target is None:
-            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
-            await writer.drain()
-            writer.close()
-            return
-        writer.write(f"HTTP/1.1 {status}\r\n\r\n".encode())
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target)
-        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+        with closing(writer):
+            heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+            if target is None:
+                writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
+                await writer.drain()
+                return
+            writer.write(f"HTTP/1.1 {status}\r\n\r\n".encode())
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target)
+            await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
 
     async def main() -> None:
         server = await asyncio.start_server(client, "127.0.0.1", 0)
         ports.append(server.sockets[0].getsockname()[1])
+        loops.append(asyncio.get_running_loop())
         ready.set()
         await done.wait()
         server.close()
 
-    thread = Thread(target=lambda: loop.run_until_complete(main()))
+    # What is still open at the end is cancelled by ``run``, and closed on its way out.
+    thread = Thread(target=lambda: asyncio.run(main()))
     thread.start()
     ready.wait(20)
     try:
         yield ports[0], heads
     finally:
-        loop.call_soon_threadsafe(done.set)
+        loops[0].call_soon_threadsafe(done.set)
         thread.join()
-        loop.close()
 
 
 @contextmanager
