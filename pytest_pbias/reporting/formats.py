@@ -504,7 +504,7 @@ class Statistics(_Part):
     """Depends on the outcomes only: the same answers give the same statistics."""
 
     policy: Policy
-    judged_cells: Count = Field(description="cells of this run that share the error level")
+    compared_cells: Count = Field(description="cells of this run that share the error level")
     data: dict[str, str] = Field(description="task -> hash of its items")
     data_revisions: dict[str, str] = Field(description="task -> revision of its data set")
     gates: list[AxisGate]
