@@ -29,7 +29,7 @@ from pytest_pbias.models.chat import (
     Response,
     is_blank,
 )
-from pytest_pbias.models.spec import ModelSpec, without_secrets
+from pytest_pbias.models.spec import ApplicationFacts, ModelSpec, without_secrets
 
 HANDED = ("identity", "cue", "item")
 """What an application gets beside the conversation if it has a parameter of the name."""
@@ -87,6 +87,15 @@ class Application:
             kind="application",
             served_identity=f"app:{self.name}{told}",
             revision=self.version or "",
+        )
+
+    def facts(self, *, stated: bool) -> ApplicationFacts:
+        """What reports say of it; ``stated``: the conversations tell who asks."""
+        handed = bool(self.asks & {"identity", "cue"})
+        return ApplicationFacts(
+            self.version or "",
+            "stated" if not handed else "both" if stated else "handed",
+            tuple(sorted(self.asks)),
         )
 
     def open(self, timeout: float) -> ApplicationClient:
@@ -153,7 +162,7 @@ def _imported(text: str, folder: Path) -> object:
         raise
     except (Exception, SystemExit) as error:
         raise ConfigurationError(
-            f"{quoted(place)} cannot be imported: {_said(error)}", setting="app"
+            f"{quoted(place)} cannot be imported: {raised(error)}", setting="app"
         ) from None
     try:
         return reduce(getattr, path.split("."), module)
@@ -204,8 +213,8 @@ def _asked_for(target: Callable[..., object], name: str) -> frozenset[str]:
     except (TypeError, ValueError):  # of a function in C that does not tell
         return frozenset()
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    asks = [one for one in HANDED
-            if one in signature.parameters and signature.parameters[one].kind in by_name]  # fmt: skip
+    named = [one for one, parameter in signature.parameters.items() if parameter.kind in by_name]
+    asks = [one for one in HANDED if one in named]
     try:
         signature.bind([], **dict.fromkeys(asks))
     except TypeError as error:
@@ -346,12 +355,13 @@ class ApplicationClient:
         return self._loop
 
     def _fault(self, error: BaseException) -> EndpointError:
-        reason = f"{self._application.name} raised {_said(error)}"
+        reason = f"{self._application.name} raised {raised(error)}"
         if getattr(error, "transient", False) is not True:
             return EndpointError("refused", reason)
         after = getattr(error, "retry_after", None)
-        waits = isinstance(after, int | float) and 0 <= after < math.inf
-        return EndpointError("throttled", reason, float(after) if waits else None)
+        if not isinstance(after, int | float) or not 0 <= after < math.inf:
+            after = None
+        return EndpointError("throttled", reason, after)
 
     def _response(self, key: str, returned: object, seconds: float) -> Response:
         try:
@@ -416,7 +426,7 @@ def _reply(returned: object) -> Reply:
     return reply
 
 
-def _said(error: BaseException) -> str:
+def raised(error: BaseException) -> str:
     """What was raised and in which line, without what the environment keeps secret."""
     name = type(error).__name__
     try:

@@ -103,12 +103,26 @@ class ServerFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ApplicationFacts:
+    """What is known of an application that was measured: the version it was given, if any.
+
+    ``identity`` says how it got to know who asks: ``stated`` in the conversation, ``handed`` over
+    beside it, or ``both``. ``asks`` is all that it was handed, by name.
+    """
+
+    version: str = ""
+    identity: Literal["stated", "handed", "both"] = "stated"
+    asks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """A resolved model: where it is asked, under which name, and what identifies it.
 
     ``served_identity`` goes into request keys: the weights hash of the embedded model, address and
-    model name of an endpoint, or name and version of an application. ``api_key_env`` names the variable that holds the key; the key
-    itself is never held here. ``base_url`` is None where the server is yet to be started;
+    model name of an endpoint, or name and version of an application. ``api_key_env`` names the
+    variable that holds the key; the key itself is never held here. ``base_url`` is None where the
+    server is yet to be started, and of an application;
     ``more_urls`` are further endpoints of the same model. Weights that a vLLM server of ours is to
     serve lie in the folder ``path`` or have the ``hub`` id, and may carry an ``adapter``.
     ``usual_key_env`` is read where no variable is named.

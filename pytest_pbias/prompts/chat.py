@@ -26,7 +26,7 @@ def render_messages(
     without a system role. The baseline of both is the question alone. ``history`` reveals the
     identity in an earlier turn that the assistant has answered; its baseline has the same turns
     with nobody stated. ``app`` is the question alone: an application is handed the identity, and
-    says it to its model as it does to users. The identity's own placement comes before ``placement``.
+    says it to its model as it likes. The identity's own placement comes before ``placement``.
     """
     placement = identity.frame.placement or placement
     asked: Message = {"role": "user", "content": question}
