@@ -169,6 +169,13 @@ _MODEL = (
         "URL",
         repeated=True,
     ),
+    Option(
+        "header",
+        "header of every request to the endpoint, its value in an environment variable; repeatable",
+        "text",
+        "'NAME: env:VARIABLE'",
+        repeated=True,
+    ),
     Option("api-key-env", "environment variable that holds the endpoint's API key", "text", "NAME"),
     Option(
         "vllm-args", "arguments for the vLLM server that is started, as one text", "text", "ARGS"

@@ -23,6 +23,7 @@ from pytest_pbias.grading.standing import ProviderRefusals
 from pytest_pbias.models import ModelSpec, resolve_model
 from pytest_pbias.models.application import Application, find_application, raised
 from pytest_pbias.models.chat import Sampling
+from pytest_pbias.models.spec import parse_headers
 from pytest_pbias.models.vllm import VllmSettings
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import LATEST, LATEST_OF, find_run, list_runs
@@ -259,6 +260,7 @@ def _spending_check(
 
 _OF_MODELS = (
     *("base-url", "api-key-env", "vllm-args", "lora", "vllm-command", "deterministic", "aliases"),
+    "header",
     *("ray", "batch", "temperature", "max-tokens", "reasoning-effort", "extra-body"),
 )
 
@@ -414,6 +416,7 @@ def _model(
         api_key_env=values["api-key-env"],
         aliases_file=values["aliases"],
         vllm=vllm,
+        headers=parse_headers(values["header"]) if values["header"] else (),
         require_key=require_key,
         look=look,
     )
