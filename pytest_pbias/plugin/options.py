@@ -449,7 +449,11 @@ _REPORTS = (
     Option("markdown", "write the results as Markdown", "path", "FILE", cli=True),
     Option("html", "write the report as one HTML file", "path", "FILE", cli=True),
     Option(
-        "table", "write the outcome table as Parquet, beside the copy in the store", "path", "FILE"
+        "table",
+        "write the outcome table as Parquet, beside the copy in the store",
+        "path",
+        "FILE",
+        cli=True,
     ),
 )
 _RUNS = (

@@ -503,6 +503,10 @@ class RunEntry(_Part):
         description="paid judge -> tokens behind its verdicts, whenever they were asked"
     )
     notes: list[str] = Field(description="what the endpoint did not take of the requests")
+    imported: Facts = Field(
+        description="of answers from other harnesses' logs: harness, versions, files with their "
+        "SHA-256, dates, how they were read, what was left out, what is unknown"
+    )
 
 
 class Saving(_Part):
