@@ -25,6 +25,7 @@ COMMANDS = {
     "regrade": "grade a run's stored responses again",
     "audit": "check a run's judge against labels of people",
     "verdict": "say in one word how a run ended",
+    "tasks": "list the tasks, or check a task file",
     "store": "list, verify, clean up or export the store of responses",
 }
 """What each command does, in a line."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -18,17 +18,21 @@ from pytest_pbias.grading.standing import ProviderRefusals, standing_grade
 from pytest_pbias.models.chat import no_answer
 from pytest_pbias.outcomes.schema import SCHEMA, grade_to_plain
 from pytest_pbias.outcomes.table import OutcomeTable
-from pytest_pbias.tasks import Item, Task, load_task, resolve_task
+from pytest_pbias.tasks import TASKS, Item, Task, load_task, resolve_task
 
 
 @dataclass(frozen=True, slots=True)
 class DataOptions:
-    """Where the tasks' data is, as in the run; ``shots`` None: as many as the run noted."""
+    """Where the tasks' data is, as in the run; ``shots`` None: as many as the run noted.
+
+    ``tasks`` are those that there are, by name.
+    """
 
     data_dir: Path | None = None
     shots: int | None = None
     seed: int | None = None
     offline: bool = False
+    tasks: Mapping[str, Task] = field(default_factory=lambda: TASKS)
 
 
 def items_of_run(task: Task, part: OutcomeTable, options: DataOptions) -> dict[str, Item]:
@@ -55,7 +59,7 @@ def items_of_run(task: Task, part: OutcomeTable, options: DataOptions) -> dict[s
         raise DataError(
             f"{len(lost)} of {len(asked)} items that the run asked of {task.name!r} are not in "
             f"this data (the first is {lost[0]!r}): give the run's own",
-            setting="data-dir",
+            setting=None if task.source else "data-dir",
         )
     return items
 
@@ -67,7 +71,12 @@ def _protocol(protocol: str) -> Literal["default", "paper"]:
 
 
 def _data_dir(task: Task, part: OutcomeTable, revision: str, options: DataOptions) -> Path | None:
-    """The folder given, that of the embedded model where it was asked, or None for the hub."""
+    """The folder given, that of the embedded model where it was asked, or None for the hub.
+
+    A task of the user's own knows where its data is.
+    """
+    if task.source:
+        return None
     if options.data_dir is not None:
         if not options.data_dir.is_dir():
             raise ConfigurationError(f"there is no folder {options.data_dir}", setting="data-dir")
@@ -127,15 +136,17 @@ def regrade(
     columns: dict[str, list[Any]] = {name: table.text(name) for name in _WRITTEN}
     tasks = np.asarray(table.text("task"), dtype=np.str_)
     changes = []
-    judging.check(resolve_task(name) for name in table.tasks())
+    judging.check(resolve_task(name, options.tasks) for name in table.tasks())
     for name in table.tasks():
-        task = resolve_task(name)
+        task = resolve_task(name, options.tasks)
         reason = cannot_grade(task)
         if reason is not None:
             raise InfrastructureError(f"task {name!r} cannot be graded again here: {reason}")
         rows = np.flatnonzero(tasks == name)
         part = OutcomeTable(table.arrow.take(pa.array(rows)))
-        blind = needs_judge(task) and not any(judge.sees_question for judge in judging.judges)
+        blind = needs_judge(task) and not any(
+            judge.sees_question for judge in judging.judges_of(task)
+        )
         items = (
             {item: Item(item, "", "") for item in part.unique("item_id")}
             if blind

@@ -13,6 +13,7 @@ from pytest_pbias.plugin import options
 if TYPE_CHECKING:
     from pytest_pbias.grading.judges import Judge
     from pytest_pbias.plugin.cell import CellFixture
+    from pytest_pbias.tasks import OwnTask, Task
 
 MARK = "pbias"
 
@@ -23,6 +24,10 @@ class PbiasHooks:
     @pytest.hookspec(firstresult=True)
     def pytest_pbias_default_model(self, config: pytest.Config) -> str | None:
         """Return the model to measure where neither command line nor ini file names one."""
+
+    @pytest.hookspec
+    def pytest_pbias_tasks(self, config: pytest.Config) -> Iterable[OwnTask | Task] | None:
+        """Return tasks of your own; see the documentation of tasks."""
 
     @pytest.hookspec
     def pytest_pbias_judges(self, config: pytest.Config) -> Iterable[Judge] | None:
