@@ -26,6 +26,7 @@ COMMANDS = {
     "audit": "check a run's judge against labels of people",
     "verdict": "say in one word how a run ended",
     "import": "make an outcome table of another harness's logs",
+    "tasks": "list the tasks, or check a task file",
     "store": "list, verify, clean up or export the store of responses",
 }
 """What each command does, in a line."""

@@ -196,6 +196,13 @@ _PROTOCOL = (
         cli=True,
     ),
     Option(
+        "tasks",
+        "folder with task files of your own, beside those that stand with the tests",
+        "path",
+        "DIR",
+        cli=True,
+    ),
+    Option(
         "split", "splits other than the usual ones, as 'mmlu=test gsm8k=train'", "pairs", "PAIRS"
     ),
     Option("shots", "solved examples before each question (0: none)", "whole", "N", cli=True),

@@ -34,9 +34,10 @@ from pytest_pbias.plugin.options import (
     option_folder,
     read_options,
 )
+from pytest_pbias.plugin.tasks import session_tasks
 from pytest_pbias.plugin.xdist import run_name
 from pytest_pbias.prompts import Defense, Placement, resolve_defenses
-from pytest_pbias.tasks import TASKS, PromptProtocol, resolve_task
+from pytest_pbias.tasks import PromptProtocol, Task, resolve_task
 
 # arXiv 2406.11107v3: at most 300 new tokens, top_k 10, default temperature, three repeats.
 _PAPER_SAMPLING = Sampling(max_tokens=300, temperature=1.0, top_k=10)
@@ -47,7 +48,6 @@ _VLLM_CONCURRENCY = 256
 _VLLM_TIMEOUT = 600.0
 _MOST_TAG = 60
 _ADDRESS = re.compile(r"(ray://)?(\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5}")
-SCOPES = ("utility", "safety", *TASKS)
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,15 @@ class SpendingSettings:
 class Settings:
     """Everything the command line and ini files decide, validated.
 
-    ``splits`` is by task name; ``offline`` leaves the network alone for data; ``room_to_think``:
-    models that think first may have more tokens than ``sampling`` says. ``model`` describes the
-    ``application`` where one is measured.
+    ``tasks`` are those that there are, the user's own among them, by name, as are ``splits``.
+    ``offline`` leaves the network alone for data; ``room_to_think``: models that think first may
+    have more tokens than ``sampling`` says. ``model`` describes the ``application`` where one is
+    measured.
     """
 
     model: ModelSpec
     application: Application | None
+    tasks: Mapping[str, Task]
     data_dir: Path | None
     splits: Mapping[str, str]
     shots: int
@@ -138,6 +140,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         ConfigurationError: a value is impossible; the error names the option.
     """
     values = read_options(config)
+    tasks = session_tasks(config)
     _check_together(values, lambda name: is_given(config, name))
     vllm = VllmSettings(
         values["vllm-command"],
@@ -166,8 +169,9 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
     return Settings(
         model=model,
         application=application,
+        tasks=tasks,
         data_dir=_data_dir(values["data-dir"], model),
-        splits=_splits(values["split"] or {}),
+        splits=_splits(values["split"] or {}, tasks),
         shots=values["shots"] or 0,
         offline=values["offline"],
         protocol="paper" if paper else "default",
@@ -186,7 +190,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             margin={
                 axis: values[f"margin-{axis}"] or usual for axis, usual in policy.margin.items()
             },
-            task_margin=_task_margins(values["task-margins"] or {}),
+            task_margin=_task_margins(values["task-margins"] or {}, tasks),
             pb_tolerance={
                 axis: values[f"tolerance-{axis}"] or points
                 for axis, points in policy.pb_tolerance.items()
@@ -201,7 +205,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         markdown_path=values["markdown"],
         html_path=values["html"],
         table_path=values["table"],
-        kept=_kept(values),
+        kept=_kept(values, tasks),
         spending=SpendingSettings(
             rpm=values["rpm"],
             tpm=values["tpm"],
@@ -432,9 +436,9 @@ def _data_dir(given: Path | None, model: ModelSpec) -> Path | None:
     return given
 
 
-def _splits(splits: dict[str, str]) -> dict[str, str]:
+def _splits(splits: dict[str, str], tasks: Mapping[str, Task]) -> dict[str, str]:
     for name, split in splits.items():
-        task = resolve_task(name)
+        task = resolve_task(name, tasks)
         if split not in task.splits:
             raise ConfigurationError(
                 f"task {name!r} has no split {split!r}: choose from {', '.join(task.splits)}",
@@ -443,13 +447,13 @@ def _splits(splits: dict[str, str]) -> dict[str, str]:
     return splits
 
 
-def _task_margins(margins: dict[str, float]) -> dict[str, float]:
+def _task_margins(margins: dict[str, float], tasks: Mapping[str, Task]) -> dict[str, float]:
     for name in margins:
-        resolve_task(name)
+        resolve_task(name, tasks)
     return margins
 
 
-def _kept(values: Mapping[str, Any]) -> RunSettings:
+def _kept(values: Mapping[str, Any], tasks: Mapping[str, Task]) -> RunSettings:
     """How the run is kept; finds the one to compare with.
 
     Raises:
@@ -465,7 +469,7 @@ def _kept(values: Mapping[str, Any]) -> RunSettings:
         )
     if fail is not None:
         try:
-            parse_expression(fail, SCOPES)
+            parse_expression(fail, ("utility", "safety", *tasks))
         except ConfigurationError as error:
             raise ConfigurationError(str(error), setting="compare-fail") from None
     return RunSettings(
