@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_pbias.analysis.comparison import about_run
+from pytest_pbias.analysis.condition import GateOutcome
 from pytest_pbias.analysis.pairing import (
     AXES,
     LEAST_MATCHED,
@@ -240,6 +241,18 @@ class History:
     def drifting(self) -> tuple[str, ...]:
         """The axes whose PB has drifted at the level of the test."""
         return tuple(one.axis for one in self.axes if one.bias_drift and one.bias_drift.shown)
+
+
+@dataclass(frozen=True)
+class OverRuns:
+    """A run and those before it, or ``problem``: why there is no history.
+
+    ``gate`` is the verdict by the expression that was asked for.
+    """
+
+    history: History | None
+    gate: GateOutcome | None = None
+    problem: str = ""
 
 
 def make_history(shared: SharedRuns, policy: GatePolicy) -> History:

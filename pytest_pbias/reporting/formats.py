@@ -314,6 +314,12 @@ class HistoryDocument(_Part):
     )
 
 
+class NoHistory(_Part):
+    """Why there is no history of a run and those before it."""
+
+    problem: str = Field(description="why")
+
+
 class Rate(_Part):
     """A rate with its interval."""
 
@@ -622,6 +628,9 @@ class ReportDocument(_Part):
     statistics: Statistics
     comparison: ComparedRuns | NotCompared | None = Field(
         description="with an earlier run, where one was asked for"
+    )
+    history: HistoryDocument | NoHistory | None = Field(
+        description="up to this run, where that was asked for"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pytest_pbias.analysis.condition import GateOutcome
-from pytest_pbias.analysis.history import AxisHistory, CellHistory, History, RunLabel
+from pytest_pbias.analysis.history import AxisHistory, CellHistory, History, OverRuns, RunLabel
 from pytest_pbias.reporting.comparison import run_title
 from pytest_pbias.reporting.tables import (
     Badge,
@@ -71,6 +71,20 @@ def drift_sentence(history: History) -> str:
 def history_section(history: History, gate: GateOutcome | None = None) -> Section:
     """The history as a section of a report."""
     return Section("Over the runs", tuple(_blocks(history, gate)))
+
+
+def over_runs_section(found: OverRuns) -> Section:
+    """The history up to a run, or why there is none."""
+    if found.history is None:
+        return Section("Over the runs", (Note(f"No history: {found.problem}", "open"),))
+    return history_section(found.history, found.gate)
+
+
+def over_runs_json(found: OverRuns) -> dict[str, Any]:
+    """The history as a part of the JSON report."""
+    if found.history is None:
+        return {"problem": found.problem}
+    return history_json(found.history, found.gate)
 
 
 def _blocks(history: History, gate: GateOutcome | None) -> Iterator[Block]:
