@@ -486,6 +486,17 @@ _RUNS = (
         kind="flag",
     ),
 )
+_HISTORY = (
+    Option(
+        "drift-fail",
+        "fail where a trend or shift over the model's kept runs is beyond this: 'pb_safety>+1.0'",
+        "text",
+        "EXPR",
+    ),
+    Option(
+        "drift-runs", "how many runs that is over, this one included", "whole", "N", "10", least=2
+    ),
+)
 OPTIONS = (
     *_MODEL,
     *_PROTOCOL,
@@ -495,6 +506,7 @@ OPTIONS = (
     *_GATE,
     *_REPORTS,
     *_RUNS,
+    *_HISTORY,
 )
 _BY_NAME = {option.name: option for option in OPTIONS}
 
