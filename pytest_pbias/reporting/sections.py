@@ -336,7 +336,7 @@ def look_section(summary: RunSummary) -> Section:
             Table("Cells by why they were asked no further", head, rows, detail=True),
             Note(limits, detail=True),
         ),
-        lead="what was decided was asked no further (--pbias-stop)",
+        lead="what was decided was asked no further",
     )
 
 
