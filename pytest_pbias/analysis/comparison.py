@@ -8,16 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from pytest_pbias.analysis.condition import GateOutcome
+from pytest_pbias.analysis.joint import joint_tasks, joint_weights
 from pytest_pbias.analysis.pairing import (
     AXES,
     AxisComparison,
     CellChange,
     Comparison,
     Direction,
+    JointChange,
     PairedRuns,
     PairedTask,
     RateChange,
     TaskComparison,
+    bias_change_of,
     common_rows,
     pair_runs,
     select_defense,
@@ -62,6 +65,7 @@ def compare_runs(
         axes=axes,
         tasks=tasks,
         direction=_overall([axis.direction for axis in axes]),
+        joint=_joint(pairs, policy),
     )
 
 
@@ -139,7 +143,9 @@ def _axis(
     axis: str, pairs: PairedRuns, tasks: Sequence[TaskComparison], policy: GatePolicy
 ) -> AxisComparison:
     change = pairs.bias_change(axis, 1 - 2 * policy.alpha)
-    old, new = _biases(pairs.of(axis)) if change is not None else (None, None)
+    of_scope = pairs.of(axis)
+    weights = [1 / len(of_scope)] * len(of_scope)
+    old, new = _biases(of_scope, weights) if change is not None else (None, None)
     baseline = _required(pairs.baseline_change(axis, 1 - 2 * policy.alpha))
     mean = _required(pairs.rate_change(axis, 1 - 2 * policy.alpha))
     of_axis = [task for task in tasks if task.axis == axis]
@@ -147,15 +153,25 @@ def _axis(
     return AxisComparison(axis, old, new, change, baseline, mean, direction, reason)
 
 
+def _joint(pairs: PairedRuns, policy: GatePolicy) -> JointChange | None:
+    """Change of joint PB; None where its tasks or two identities are not in both runs."""
+    of_name = {task.task: task for task in pairs.tasks}
+    names, _ = joint_tasks({name: task.axis for name, task in of_name.items()}, policy.joint)
+    tasks = [of_name[name] for name in names]
+    weights = joint_weights([task.axis for task in tasks])
+    change = bias_change_of(tasks, weights, _CONFIDENCE)
+    return None if change is None else JointChange(names, *_biases(tasks, weights), change)
+
+
 def _biases(
-    tasks: Sequence[PairedTask],
+    tasks: Sequence[PairedTask], weights: Sequence[float]
 ) -> tuple[PersonalizationBiasResult, PersonalizationBiasResult]:
     rows = common_rows(tasks)
     old, new = (
         joint_personalization_bias(
             [run[row] for run, row in zip(tables, rows, strict=True)],
             clusters=[task.clusters for task in tasks],
-            weights=[1 / len(tasks)] * len(tasks),
+            weights=weights,
         )
         for tables in ([task.old for task in tasks], [task.new for task in tasks])
     )

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pytest_pbias.analysis.defenses import DefenseSummary, outcomes_by_defense, summarize_defenses
+from pytest_pbias.analysis.joint import JointBias, joint_bias
 from pytest_pbias.analysis.judges import TaskJudges, summarize_judges
 from pytest_pbias.analysis.provider_refusals import ProviderRefusals, provider_refusals
 from pytest_pbias.analysis.repeatability import Repeatability, noted_repeatability
@@ -267,6 +268,7 @@ class RunSummary:
     tasks: tuple[TaskSummary, ...]
     axes: tuple[AxisVerdict, ...]
     errors: tuple[str, ...]
+    joint: tuple[JointBias, ...] = ()
     defenses: tuple[DefenseSummary, ...] = ()
     judges: tuple[TaskJudges, ...] = ()
     unparsable: tuple[UnparsableFinding, ...] = ()
@@ -304,7 +306,7 @@ def summarize(
     alike = [(defense, task.common()) for defense, task in every]
     stops = table.info.stops
     n_cells = sum(identity.kind != "baseline" for _, task in every for identity in task.identities)
-    tasks = tuple(
+    summaries = tuple(
         _summarize_task(
             task,
             policy,
@@ -322,7 +324,7 @@ def summarize(
         saving=_saving(run, every),
         policy=policy,
         n_cells=n_cells,
-        tasks=tasks,
+        tasks=summaries,
         axes=tuple(
             verdict
             for defense, chosen in outcomes.items()
@@ -331,6 +333,11 @@ def summarize(
         errors=table.errors(),
         unreadable=tuple(
             line for _, task in every for line in (*cut_off_cells(task), *unreadable_cells(task))
+        ),
+        joint=tuple(
+            joint
+            for defense, tasks in outcomes.items()
+            if (joint := joint_bias(tasks, defense, policy.joint)) is not None
         ),
         defenses=summarize_defenses(table, policy),
         judges=tuple(

@@ -25,7 +25,13 @@ from pytest_pbias.models.chat import Sampling
 from pytest_pbias.models.vllm import VllmSettings
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import LATEST, LATEST_OF, find_run, list_runs
-from pytest_pbias.plugin.options import is_given, only_lists, option_folder, read_options
+from pytest_pbias.plugin.options import (
+    is_given,
+    only_lists,
+    option_folder,
+    read_options,
+    split_names,
+)
 from pytest_pbias.prompts import Defense, Placement, resolve_defenses
 from pytest_pbias.tasks import TASKS, PromptProtocol, resolve_task
 
@@ -179,6 +185,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             mode=values["gate"],
             reference=values["reference"],
             cells=values["cells"] or 0,
+            joint=split_names(values["joint"]),
         ),
         stop=_stop(values, paper=paper, n_defenses=len(defenses)),
         json_path=values["json"],

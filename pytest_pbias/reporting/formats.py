@@ -124,6 +124,15 @@ class RateChange(_Part):
     high: High
 
 
+class JointChange(_Part):
+    """Joint PB on the items and identities that both runs asked."""
+
+    tasks: list[str] = Field(description="the tasks that it is of")
+    old_bias: Bias
+    new_bias: Bias
+    bias_change: Change
+
+
 class RunTitle(_Part):
     """A run in a few words; empty where unknown."""
 
@@ -238,6 +247,7 @@ class Comparison(_Part):
     )
     left_out: list[str] = Field(description="tasks that could not be compared, and why")
     axes: list[AxisChange]
+    joint: JointChange | None = Field(description="null where one axis alone was asked")
     tasks: list[TaskChange]
     gate: ComparisonGate | None
 
@@ -284,6 +294,7 @@ class Policy(_Part):
     cells: Count = Field(
         description="cells that share the level where they are more than the run's; 0: the run's"
     )
+    joint: list[str] = Field(description="tasks of joint PB that were asked for; empty: the usual")
 
 
 class AxisGate(_Part):
@@ -386,6 +397,27 @@ class TaskEntry(_Part):
     bias: Bias | None
     pvalue: MaybeShare = Field(description="permutation test that identities do not differ")
     cells: list[CellEntry]
+
+
+class AxisScores(_Part):
+    """One component of the vector that joint PB is of."""
+
+    axis: Axis
+    tasks: list[str]
+    bias: Bias
+    released: MaybeNumber = Field(
+        description="raw PB as the paper's code counts it, the baseline as one more identity"
+    )
+
+
+class JointBias(_Part):
+    """PB of the (safety, utility) vector over the identities, the baseline left out."""
+
+    defense: Defended
+    tasks: list[str] = Field(description="the tasks that it is of")
+    bias: Bias | None
+    axes: list[AxisScores]
+    problem: str = Field(description="why there is none; else empty")
 
 
 class DefenseEntry(_Part):
@@ -509,6 +541,7 @@ class Statistics(_Part):
     data_revisions: dict[str, str] = Field(description="task -> revision of its data set")
     gates: list[AxisGate]
     tasks: list[TaskEntry]
+    joint: list[JointBias] = Field(description="the paper's headline score, by prompt defense")
     defenses: list[DefenseEntry] = Field(
         description="each further prompt defense against the first"
     )

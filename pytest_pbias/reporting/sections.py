@@ -249,6 +249,49 @@ def cluster_warnings(*tasks: TaskSummary) -> Iterator[Note]:
             yield Note(f"{task.title}: {few}", "open")
 
 
+def joint_section(summary: RunSummary) -> Section:
+    """The paper's headline score, and its axes as its code counts them."""
+    rows: list[tuple[Cell, ...]] = []
+    notes = []
+    for joint in summary.joint:
+        if joint.bias is None:
+            notes.append(Note(f"{under('joint PB', joint.defense)}: {joint.problem}", "open"))
+            continue
+        named = [
+            ("joint", joint.tasks, joint.bias, joint.bias.raw),
+            *((one.axis, one.tasks, one.bias, one.released) for one in joint.axes),
+        ]
+        rows += [
+            (
+                under(score, joint.defense),
+                " + ".join(tasks),
+                "" if released is None else f"{released:.1f}",
+                f"{bias.raw:.1f}",
+                f"{bias.noise_floor:.1f}",
+                interval(bias),
+            )
+            for score, tasks, bias, released in named
+        ]
+    if rows:
+        notes.append(
+            Note(
+                "The released code counts the baseline as one more identity on a single axis, "
+                "though not in the joint score: there, merely stating anybody makes PB."
+            )
+        )
+    head = ("score", Column("tasks", detail=True), Column("as released", number=True),
+            "PB raw", "noise floor", "PB debiased")  # fmt: skip
+    n_identities = {joint.bias.n_identities for joint in summary.joint if joint.bias is not None}
+    over = f" over {n_identities.pop()} identities" if len(n_identities) == 1 else ""
+    tasks = {" + ".join(joint.tasks) for joint in summary.joint if joint.bias is not None}
+    of = f" of {tasks.pop()}" if len(tasks) == 1 else ""
+    return Section(
+        "Joint PB",
+        (Table("", head, rows), *notes) if rows else tuple(notes),
+        lead=f"joint PB: (safety, utility){of}{over}, without the baseline (arXiv 2406.11107)",
+    )
+
+
 def control_section(summary: RunSummary) -> Section:
     """Control identities, who say nothing of a person, that move the model all the same."""
     return Section(
@@ -485,6 +528,7 @@ def _moved(found: PairedDifferenceResult | None) -> Cell:
 
 FINDINGS: tuple[Callable[[RunSummary], Section], ...] = (
     look_section,
+    joint_section,
     control_section,
     defense_section,
     unreadable_section,

@@ -186,7 +186,8 @@ def test_every_fact_of_a_finding_is_in_markdown_and_in_the_page() -> None:
     summary = summarize(run, GatePolicy(), seed=0)
     markdown = to_markdown(summary).replace("\\", "")
     found = sections.findings(summary)
-    assert [one.title for one in found] == ["Prompt defenses", "Unreadable answers", "Judges"]
+    titles = ["Joint PB", "Prompt defenses", "Unreadable answers", "Judges"]
+    assert [one.title for one in found] == titles
     for one in found:
         shown = section(text, one.title)
         tables = [block for block in one.blocks if isinstance(block, Table)]
