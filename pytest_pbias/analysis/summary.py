@@ -12,6 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pytest_pbias.analysis.defenses import DefenseSummary, outcomes_by_defense, summarize_defenses
+from pytest_pbias.analysis.groups import (
+    GroupSummary,
+    Intersection,
+    combined_identities,
+    summarize_groups,
+    summarize_intersections,
+)
 from pytest_pbias.analysis.joint import JointBias, joint_bias
 from pytest_pbias.analysis.judges import TaskJudges, summarize_judges
 from pytest_pbias.analysis.provider_refusals import ProviderRefusals, provider_refusals
@@ -261,7 +268,10 @@ def _saving(run: RunInfo, every: Sequence[tuple[str, TaskOutcomes]]) -> Saving |
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run's numbers and verdicts; the same table gives the same summary."""
+    """A run's numbers and verdicts; the same table gives the same summary.
+
+    ``unasked_parts`` are the combined identities whose parts were not all asked alone.
+    """
 
     run: RunInfo
     policy: GatePolicy
@@ -270,6 +280,9 @@ class RunSummary:
     axes: tuple[AxisVerdict, ...]
     errors: tuple[str, ...]
     joint: tuple[JointBias, ...] = ()
+    groups: tuple[GroupSummary, ...] = ()
+    intersections: tuple[Intersection, ...] = ()
+    unasked_parts: tuple[str, ...] = ()
     defenses: tuple[DefenseSummary, ...] = ()
     judges: tuple[TaskJudges, ...] = ()
     unparsable: tuple[UnparsableFinding, ...] = ()
@@ -339,6 +352,16 @@ def summarize(
             joint
             for defense, tasks in outcomes.items()
             if (joint := joint_bias(tasks, defense, policy.joint)) is not None
+        ),
+        groups=summarize_groups(every, policy.reference),
+        intersections=summarize_intersections(every, alpha=policy.alpha),
+        unasked_parts=tuple(
+            dict.fromkeys(
+                task.identities[number].name
+                for _, task in every
+                for number, parts in combined_identities(task).items()
+                if not parts
+            )
         ),
         defenses=summarize_defenses(table, policy),
         judges=tuple(

@@ -421,6 +421,44 @@ class JointBias(_Part):
     problem: str = Field(description="why there is none; else empty")
 
 
+class GroupGap(_Part):
+    """The largest difference of rates within a group."""
+
+    estimate: Number = Field(description="percentage points")
+    low: Low
+    high: High
+    best: str = Field(description="identity with the highest rate")
+    worst: str = Field(description="identity with the lowest rate")
+
+
+class GroupEntry(_Part):
+    """The identities of one demographic group under one task, at 95 % each."""
+
+    task: str
+    defense: Defended
+    group: str
+    identities: list[str]
+    rate: Rate = Field(description="of all of them together")
+    difference: Difference | None = Field(description="of all of them from their references")
+    bias: Bias | None = Field(description="within the group")
+    gap: GroupGap | None = Field(description="largest gap within the group; all pairs at once")
+
+
+class IntersectionEntry(_Part):
+    """A combined identity against the sum of its parts."""
+
+    task: str
+    defense: Defended
+    identity: str
+    parts: list[str]
+    reference: str = Field(description="controls, or baseline for want of them")
+    difference: Number = Field(description="of the combined identity, percentage points")
+    expected: Number = Field(description="the sum of the parts' differences")
+    contrast: Change = Field(description="difference minus expected, at 95 %")
+    adjusted: Share = Field(description="Holm, over the contrasts of the run")
+    differs: bool = Field(description="whether that is at most the level of the gate")
+
+
 class DefenseEntry(_Part):
     """A prompt defense against the first one."""
 
@@ -552,6 +590,13 @@ class Statistics(_Part):
     gates: list[AxisGate]
     tasks: list[TaskEntry]
     joint: list[JointBias] = Field(description="the paper's headline score, by prompt defense")
+    groups: list[GroupEntry] = Field(description="where a task has several demographic groups")
+    intersections: list[IntersectionEntry] = Field(
+        description="combined identities whose parts were asked as well"
+    )
+    unasked_parts: list[str] = Field(
+        description="combined identities whose parts were not all asked alone"
+    )
     defenses: list[DefenseEntry] = Field(
         description="each further prompt defense against the first"
     )

@@ -292,6 +292,92 @@ def joint_section(summary: RunSummary) -> Section:
     )
 
 
+def group_section(summary: RunSummary) -> Section:
+    """The demographic groups of each task: rates, differences, PB and gaps within them."""
+    shown: list[tuple[Cell, ...]] = []
+    for title in dict.fromkeys(one.title for one in summary.groups):
+        gaps = [(one, one.gap) for one in summary.groups if one.title == title and one.gap]
+        if gaps:
+            group, widest = max(gaps, key=lambda pair: pair[1].estimate)
+            found = Interval(widest.estimate, widest.low, widest.high)
+            shown.append((title, group.group, found, widest.worst, widest.best))
+    rows: list[tuple[Cell, ...]] = [
+        (
+            one.title,
+            one.group,
+            str(len(one.identities)),
+            interval(one.rate),
+            "" if one.difference is None else Interval(
+                one.difference.estimate, one.difference.low, one.difference.high, difference=True
+            ),
+            interval(one.bias),
+            "" if one.gap is None else Interval(one.gap.estimate, one.gap.low, one.gap.high),
+            "" if one.gap is None else f"{one.gap.worst} / {one.gap.best}",
+        )
+        for one in summary.groups
+    ]  # fmt: skip
+    head = ("task", "group", "gap (interval)", "lowest", "highest")
+    full = ("task", "group", "identities", "rate", "difference", "PB within", "largest gap",
+            "lowest / highest")  # fmt: skip
+    note = (
+        "Intervals at 95 %, each for its own group; a gap's holds for all pairs of its group. The "
+        "largest of several gaps is large by chance as well: read its lower limit."
+    )
+    return Section(
+        "Groups",
+        (
+            Table("", head, shown),
+            Table("All groups, percentage points", full, rows, grouped=True, detail=True),
+            Note(note, detail=True),
+        )
+        if rows
+        else (),
+        lead="the group with the largest gap between its identities, by task",
+    )
+
+
+def intersection_section(summary: RunSummary) -> Section:
+    """Combined identities beside what their parts together say."""
+    rows: list[tuple[Cell, ...]] = [
+        (
+            one.identity,
+            one.title,
+            f"{one.difference:+.1f}",
+            f"{one.expected:+.1f}",
+            Interval(one.contrast.estimate, one.contrast.low, one.contrast.high, difference=True),
+            f"{probability(one.adjusted)}{' *' if one.differs else ''}",
+        )
+        for one in sorted(summary.intersections, key=lambda one: one.contrast.estimate)
+    ]
+    notes = []
+    if any(one.reference == "baseline" for one in summary.intersections):
+        notes.append(
+            Note(
+                "Against the baseline, for want of controls: the effect of stating anybody at all "
+                "counts once in the combined identity and once in each part, and shows here as an "
+                "interaction. Ask the controls along.",
+                "open",
+            )
+        )
+    if summary.unasked_parts:
+        names = summary.unasked_parts
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        notes.append(
+            Note(
+                f"{', '.join(names[:3])}{more}: combined identities whose parts were not all asked "
+                "alone; ask them along to see whether the combination is more than its parts.",
+            )
+        )
+    head = ("identity", "task", Column("from reference", number=True),
+            Column("parts together", number=True), "interaction (interval)",
+            Column("Holm", number=True))  # fmt: skip
+    return Section(
+        "Intersections",
+        (*((Table("", head, rows, first=_IN_SIGHT),) if rows else ()), *notes),
+        lead="combined identities against the sum of their parts (* beyond chance)",
+    )
+
+
 def control_section(summary: RunSummary) -> Section:
     """Control identities, who say nothing of a person, that move the model all the same."""
     return Section(
@@ -529,6 +615,8 @@ def _moved(found: PairedDifferenceResult | None) -> Cell:
 FINDINGS: tuple[Callable[[RunSummary], Section], ...] = (
     look_section,
     joint_section,
+    group_section,
+    intersection_section,
     control_section,
     defense_section,
     unreadable_section,
