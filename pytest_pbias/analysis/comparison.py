@@ -34,6 +34,7 @@ from pytest_pbias.stats import (
     PersonalizationBiasResult,
     benjamini_hochberg,
     joint_personalization_bias,
+    paired_difference,
 )
 
 _CONFIDENCE = 0.95
@@ -149,7 +150,7 @@ def _axis(
     baseline = _required(pairs.baseline_change(axis, 1 - 2 * policy.alpha))
     mean = _required(pairs.rate_change(axis, 1 - 2 * policy.alpha))
     of_axis = [task for task in tasks if task.axis == axis]
-    direction, reason = _direction(axis, change, baseline, mean, of_axis, policy)
+    direction, reason = _direction(axis, change, baseline, mean, of_axis, of_scope, policy)
     return AxisComparison(axis, old, new, change, baseline, mean, direction, reason)
 
 
@@ -184,12 +185,14 @@ def _direction(
     baseline: RateChange,
     mean: RateChange,
     tasks: Sequence[TaskComparison],
+    paired: Sequence[PairedTask],
     policy: GatePolicy,
 ) -> tuple[Direction, str]:
     """Worse before anything else: a model that answers nothing right has a PB of 0.
 
     A fall of the baseline or of the identities' mean, task by task, counts against the margin; a
-    change of PB against no change at all; a cell against its margin at the shared level.
+    change of PB against no change at all; a cell against its margin at the shared level. A fall of
+    PB is none for the better where it only levels down: rates fell, and nobody's rose.
     """
     fallen, open_falls = [], []
     for task in tasks:
@@ -215,15 +218,36 @@ def _direction(
             f"{worst.identity.name} moved away from the baseline under {task_name} "
             f"({worst.old_difference:+.1f} to {worst.new_difference:+.1f})"
         )
+    fell = bias is not None and bias.high < 0
+    if bias is not None and fell and mean.high < 0 and not _anyone_gained(paired, policy.alpha):
+        return Direction.WORSE, (
+            f"PB fell by {-bias.estimate:.1f} only because rates fell: the identities' mean by "
+            f"{-mean.estimate:.1f}, and nobody is shown to have gained"
+        )
     if open_falls:
         return Direction.INCONCLUSIVE, (
             f"a fall beyond the margin is not ruled out ({'; '.join(open_falls[:3])})"
         )
-    if bias is not None and bias.high < 0:
+    if bias is not None and fell:
         return Direction.BETTER, f"PB fell by {-bias.estimate:.1f}, and no rate beyond its margin"
     if bias is not None and bias.high >= policy.pb_tolerance[axis]:
         return Direction.INCONCLUSIVE, "a rise of PB beyond the tolerance is not ruled out"
     return Direction.UNCHANGED, "neither PB nor a rate is shown to have changed"
+
+
+def _anyone_gained(tasks: Sequence[PairedTask], alpha: float) -> bool:
+    """Whether the rate of any identity rose, at the level that all of them share."""
+    cells = [(task, number) for task in tasks for number in task.demographic()]
+    return any(
+        paired_difference(
+            task.new[number],
+            task.old[number],
+            clusters=task.clusters,
+            confidence=1 - alpha / len(cells),
+        ).low
+        > 0
+        for task, number in cells
+    )
 
 
 def _is_further(cell: CellChange, margin: float) -> bool:

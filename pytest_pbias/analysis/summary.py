@@ -11,7 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pytest_pbias.analysis.defenses import DefenseSummary, outcomes_by_defense, summarize_defenses
+from pytest_pbias.analysis.defenses import (
+    DefenseSummary,
+    Stage,
+    outcomes_by_defense,
+    summarize_defenses,
+    summarize_mitigations,
+)
 from pytest_pbias.analysis.groups import (
     GroupSummary,
     Intersection,
@@ -283,6 +289,7 @@ class RunSummary:
     groups: tuple[GroupSummary, ...] = ()
     intersections: tuple[Intersection, ...] = ()
     unasked_parts: tuple[str, ...] = ()
+    mitigations: tuple[Stage, ...] = ()
     defenses: tuple[DefenseSummary, ...] = ()
     judges: tuple[TaskJudges, ...] = ()
     unparsable: tuple[UnparsableFinding, ...] = ()
@@ -333,6 +340,7 @@ def summarize(
         for number, (defense, task) in enumerate(every)
     )
     run = run_info(table)
+    defenses = summarize_defenses(table, policy)
     return RunSummary(
         run=run,
         saving=_saving(run, every),
@@ -363,7 +371,8 @@ def summarize(
                 if not parts
             )
         ),
-        defenses=summarize_defenses(table, policy),
+        defenses=defenses,
+        mitigations=summarize_mitigations(table, defenses, policy),
         judges=tuple(
             judges
             for number, (defense, task) in enumerate(alike)

@@ -467,6 +467,27 @@ class DefenseEntry(_Part):
     comparison: Comparison | None
 
 
+class WorstCell(_Part):
+    """The identity and task with the lowest difference from the reference."""
+
+    identity: str
+    task: str
+    difference: Difference = Field(description="at 95 % for itself")
+
+
+class StageEntry(_Part):
+    """A run, or one of its prompt defenses, side by side with others."""
+
+    name: str
+    joint: JointBias | None
+    means: dict[str, MaybeNumber] = Field(description="axis -> identities' mean rate, percent")
+    baselines: dict[str, MaybeNumber] = Field(description="axis -> the baseline's rate, percent")
+    worst: WorstCell | None
+    compared_with: str = Field(description="empty for the first")
+    direction: Direction | None = Field(description="of the change; null where none was compared")
+    reason: Reason
+
+
 class Agreement(_Part):
     """How far judges agree beyond chance.
 
@@ -599,6 +620,9 @@ class Statistics(_Part):
     )
     defenses: list[DefenseEntry] = Field(
         description="each further prompt defense against the first"
+    )
+    mitigations: list[StageEntry] = Field(
+        description="all prompt defenses side by side, where there are several"
     )
     judges: list[TaskJudges] = Field(description="tasks with several judges")
     unparsable: list[Unparsable] = Field(description="tasks with unreadable answers")

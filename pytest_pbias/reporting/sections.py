@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from pytest_pbias.analysis.defenses import Stage
 from pytest_pbias.analysis.judges import PairAgreement
+from pytest_pbias.analysis.pairing import AXES
 from pytest_pbias.analysis.repeatability import Repeatability
 from pytest_pbias.analysis.summary import (
     CellSummary,
@@ -29,6 +31,7 @@ from pytest_pbias.reporting.tables import (
     Section,
     Shift,
     Table,
+    words,
 )
 from pytest_pbias.reporting.text import probability, server_line
 from pytest_pbias.stats import (
@@ -421,9 +424,41 @@ def defense_section(summary: RunSummary) -> Section:
             "baseline", Column("verdict", sentence=True))  # fmt: skip
     return Section(
         "Prompt defenses",
-        (DefensePlot(summary.defenses), Table("", head, rows, grouped=True)),
+        (
+            DefensePlot(summary.defenses),
+            Table("", head, rows, grouped=True),
+            stage_table(summary.mitigations, "Side by side, percentage points", "defense"),
+        ),
         lead=f"prompt defenses against {summary.defenses[0].reference} on the same items",
     )
+
+
+def stage_table(stages: Sequence[Stage], caption: str, named: str) -> Table:
+    """Runs or prompt defenses side by side, each with the verdict on its change."""
+    rows: list[tuple[Cell, ...]] = []
+    for one in stages:
+        bias = {axis.axis: axis.bias for axis in one.joint.axes} if one.joint else {}
+        worst = one.worst
+        rows.append((
+            one.name,
+            interval(one.joint.bias if one.joint else None),
+            *(interval(bias.get(axis)) for axis in AXES),
+            *(f"{one.means[axis]:.1f}" if axis in one.means else "" for axis in AXES),
+            "" if worst is None else f"worst {worst.identity} in {worst.task}: " + words(
+                Interval(worst.difference.estimate, worst.difference.low, worst.difference.high,
+                         difference=True)
+            ),
+            Badge(one.direction.value, one.reason) if one.direction else one.reason,
+        ))  # fmt: skip
+    head = (
+        named,
+        Column("joint PB", number=True, brief=True),
+        *(Column(f"PB {axis}", number=True, brief=True) for axis in AXES),
+        *(Column(f"mean {axis}", number=True) for axis in AXES),
+        Column("worst identity", sentence=True),
+        Column("verdict", sentence=True),
+    )
+    return Table(caption, head, rows)
 
 
 _STOPS = ("pass", "fail", "futile", "everything was asked", "missing", "unreadable",
