@@ -127,7 +127,8 @@ def stage_of(
 ) -> Stage:
     """The figures of a table of one prompt defense, beside its comparison with another."""
     tasks = [table.task_outcomes(task) for task in table.tasks()]
-    means, baselines = {}, {}
+    means: dict[str, float] = {}
+    baselines: dict[str, float] = {}
     for axis in AXES:
         of_axis = [task for task in tasks if task.axis == axis]
         rates = [_percent(task.of_kind("identity")[1]) for task in of_axis]

@@ -450,7 +450,7 @@ def stage_table(stages: Sequence[Stage], caption: str, named: str) -> Table:
             ),
             Badge(one.direction.value, one.reason) if one.direction else one.reason,
         ))  # fmt: skip
-    head = (
+    head: tuple[Column | str, ...] = (
         named,
         Column("joint PB", number=True, brief=True),
         *(Column(f"PB {axis}", number=True, brief=True) for axis in AXES),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ from pytest_pbias.analysis.comparison import compare_runs
 from pytest_pbias.analysis.defenses import line_up
 from pytest_pbias.analysis.pairing import Direction
 from pytest_pbias.analysis.summary import summarize
+from pytest_pbias.cli import main
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, concatenate
+from pytest_pbias.outcomes.facts import RunFacts
+from pytest_pbias.outcomes.saved_runs import find_run, keep_run
 from pytest_pbias.reporting import render_terminal, to_markdown
 from pytest_pbias.reporting.json_report import to_json
 from tests.analysis.conftest import Maker, under
@@ -138,3 +142,42 @@ def test_a_stage_with_nothing_in_common_is_said(make: Maker) -> None:
     chain = line_up([("a", make.table()), ("b", make.table(**other))], WIDE)
     assert chain[1].comparison is None
     assert "cannot be compared" in chain[1].problem
+
+
+def test_the_command_lines_up_runs(
+    make: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib", reason="needs pytest-pbias[report]")
+    store = tmp_path / ".pbias"
+    notes = RunFacts(notes=("asked as plain prompts",))
+    hostile = "<b>dpo</b>"
+    for table in (make.table(BEFORE).with_info(notes), make.table(BEFORE, seed=1),
+                  make.table(dict.fromkeys(BEFORE, 0.9), seed=2)):  # fmt: skip
+        keep_run(table, store, model="tiny")
+    page, markdown = tmp_path / "s.html", tmp_path / "s.md"
+    words = ["stages", "base=1", "2", f"{hostile}=3", "--store", str(store)]
+    assert main([*words, "--html", str(page), "--markdown", str(markdown)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "3 runs in their order, with the change from one to the next" in shown
+    assert "base: asked as plain prompts" in shown
+    chain = line_up(
+        [(name, OutcomeTable.read(find_run(n, store))) for name, n in (("base", "1"), ("2", "2"),
+                                                                        ("dpo", "3"))],
+        GatePolicy(),
+    )  # fmt: skip
+    for step in chain[1:]:
+        assert step.comparison is not None
+        assert step.comparison.joint is not None
+        change = step.comparison.joint.bias_change
+        told = f"{change.estimate:+.1f} ({change.low:+.1f} to {change.high:+.1f})"
+        assert told in shown
+        assert told in markdown.read_text("utf-8").replace("\\", "")
+        assert told in page.read_text("utf-8")
+    assert "<svg" in page.read_text("utf-8")
+    assert hostile not in page.read_text("utf-8")
+    assert main([*words, "--against", "first"]) == 0
+    assert "Change from base, percentage points" in " ".join(capsys.readouterr().out.split())
+    assert main(["stages", "1", "--store", str(store)]) == 2
+    assert "give two or more" in capsys.readouterr().err
+    assert main(["stages", "1", "2", "--store", str(store), "--joint", "mmlx,mmlu"]) == 2
+    assert "--joint: the run did not ask 'mmlx': did you mean 'mmlu'" in capsys.readouterr().err
