@@ -562,7 +562,8 @@ class RunEntry(_Part):
     model: str = Field(description="as it was asked for")
     served_identity: str = Field(description="weights hash, or endpoint and name")
     placements: list[str] = Field(
-        description="where the identity was stated: system, user, history"
+        description="where the identity was stated: system, user, history; app where an "
+        "application was handed it"
     )
     judges: list[str] = Field(description="names of the judges")
     sampling: dict[str, MaybeNumber | str] = Field(
@@ -581,6 +582,10 @@ class RunEntry(_Part):
     server: Facts = Field(
         description="of a server that the run started: engine, version, type of the weights, "
         "arguments"
+    )
+    application: Facts = Field(
+        description="of an application that was measured: version, how it got to know the identity "
+        "(stated in the conversation, handed over, both), what it was handed"
     )
     engine_noise: list[Facts] = Field(
         description="the A/A check: each baseline that was asked twice"
