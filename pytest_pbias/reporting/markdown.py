@@ -60,6 +60,11 @@ def titled_markdown(title: str, section: Section) -> str:
     return _bounded(_titled(title, section), MOST_CHARACTERS)
 
 
+def section_markdown(section: Section) -> str:
+    """A section on its own, at most 60,000 characters."""
+    return _bounded(_titled(section.title, section), MOST_CHARACTERS)
+
+
 def compared_markdown(run: ComparedRun) -> str:
     """The comparison as a part of the report of a run."""
     if run.comparison is not None:

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pytest_pbias.analysis.defenses import DefenseSummary, Stage
+from pytest_pbias.analysis.defenses import DefenseSummary
 from pytest_pbias.gate import CellVerdict
 from pytest_pbias.reporting.text import signed, unsigned
-from pytest_pbias.stats import RateResult
+from pytest_pbias.stats import PersonalizationBiasResult, RateResult
 
 Severity = Literal["", "good", "bad", "open", "strong"]
 """How a text is meant: settled well or badly, not settled, or the sentence to read first."""
@@ -185,10 +185,15 @@ class DefensePlot:
 
 
 @dataclass(frozen=True)
-class StagePlot:
-    """PB along several runs in their order."""
+class HistoryPlot:
+    """PB of each axis over ``runs``, oldest first; None where a run has too few identities.
 
-    stages: tuple[Stage, ...]
+    ``on`` says which questions it is on.
+    """
+
+    runs: tuple[str, ...]
+    axes: tuple[tuple[str, tuple[PersonalizationBiasResult | None, ...]], ...]
+    on: str = "the questions that all runs asked"
     detail: bool = True
 
 
@@ -200,7 +205,7 @@ class Samples:
     detail: bool = True
 
 
-Plot = ForestPlot | TradeOffPlot | DefensePlot | StagePlot
+Plot = ForestPlot | TradeOffPlot | DefensePlot | HistoryPlot
 Block = Note | Bullets | Heading | Table | Plot | Samples
 
 
