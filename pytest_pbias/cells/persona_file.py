@@ -25,7 +25,7 @@ from pytest_pbias.prompts import (
     MOST_COMBINATIONS,
     Frame,
     Identity,
-    Placement,
+    StatedPlacement,
     combine,
     controls,
     draw,
@@ -88,7 +88,7 @@ class _Framed(Table):
     """The words around identities, of a whole file or of one identity in it."""
 
     label: Label | None = Field(None, description="Name in reports, with {identity} in it.")
-    placement: Placement | None = Field(None, description="Where the identity is stated.")
+    placement: StatedPlacement | None = Field(None, description="Where the identity is stated.")
     system: _Carrier | None = Field(
         None, description="The system message.", json_schema_extra={"default": Frame().system}
     )

@@ -9,6 +9,7 @@ from typing import TypeVar
 import pytest
 
 from pytest_pbias.errors import ConfigurationError, PbiasError
+from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.plugin.tasks import session_tasks
 from pytest_pbias.tasks import TASKS, Task
 
@@ -53,10 +54,12 @@ def tasks_here(folder: Path | None) -> Mapping[str, Task]:
     return ask_pytest(session_tasks, arguments)
 
 
-def tasks_of_run(names: Sequence[str], folder: Path | None) -> Mapping[str, Task]:
+def tasks_of_run(table: OutcomeTable, folder: Path | None) -> Mapping[str, Task]:
     """The tasks that there are, those of this folder too where a run asked some.
 
     Raises:
         ConfigurationError: one of this folder is not as it must be.
     """
+    imported = table.info.imported
+    names = table.tasks() if imported is None else imported.graded_as.values()
     return TASKS if folder is None and set(names) <= set(TASKS) else tasks_here(folder)

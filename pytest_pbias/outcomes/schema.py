@@ -20,6 +20,7 @@ from pytest_pbias.tasks.base import Axis, Grade
 SCHEMA_VERSION = 4
 VERSION_KEY = b"pbias_schema_version"
 INFO_KEY = b"pbias_run"
+ITEMS_KEY = b"pbias_items"
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 # A grade that another judge than ``judge`` gave; a score is null where that judge failed.

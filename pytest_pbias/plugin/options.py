@@ -151,10 +151,29 @@ MOST_REPEATS = 1_000_000
 _MODEL = (
     Option("model", "model to measure: an alias (llama3, gpt-4o), a served name, or 'embedded'"),
     Option(
+        "app",
+        "application to measure in place of a model: package.module:function or file.py:function",
+        "text",
+        "TARGET",
+    ),
+    Option(
+        "app-version",
+        "version of the application, such as a commit: answers are used again under it",
+        "text",
+        "VERSION",
+    ),
+    Option(
         "base-url",
         "OpenAI-compatible endpoint that serves the model; give several to share the requests",
         "text",
         "URL",
+        repeated=True,
+    ),
+    Option(
+        "header",
+        "header of every request to the endpoint, its value in an environment variable; repeatable",
+        "text",
+        "'NAME: env:VARIABLE'",
         repeated=True,
     ),
     Option("api-key-env", "environment variable that holds the endpoint's API key", "text", "NAME"),
@@ -221,9 +240,10 @@ _PROTOCOL = (
     Option("extra-body", "further fields of every request: a JSON object", "text", "JSON"),
     Option(
         "placement",
-        "where the identity is stated: system or user turn, or an earlier turn (history); "
-        "auto is system, and user where system is rejected",
-        choices=("auto", "system", "user", "history"),
+        "where the identity is stated: system or user turn, an earlier turn (history), or "
+        "nowhere, where an application is handed it (app); auto is system, and user where system "
+        "is rejected",
+        choices=("auto", "system", "user", "history", "app"),
         default="auto",
     ),
 )
@@ -436,7 +456,11 @@ _REPORTS = (
     Option("markdown", "write the results as Markdown", "path", "FILE", cli=True),
     Option("html", "write the report as one HTML file", "path", "FILE", cli=True),
     Option(
-        "table", "write the outcome table as Parquet, beside the copy in the store", "path", "FILE"
+        "table",
+        "write the outcome table as Parquet, beside the copy in the store",
+        "path",
+        "FILE",
+        cli=True,
     ),
 )
 _RUNS = (
@@ -505,6 +529,12 @@ def add_options(parser: pytest.Parser) -> None:
 def is_given(config: pytest.Config, name: str) -> bool:
     """Whether the command line or the ini file has the option."""
     return _given(config, _BY_NAME[name]) is not None
+
+
+def is_given_here(config: pytest.Config, name: str) -> bool:
+    """Whether the command line itself has the option."""
+    given = _given(config, _BY_NAME[name])
+    return given is not None and given[1]
 
 
 def only_lists(config: pytest.Config) -> bool:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import datetime
 import platform
-import signal
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -26,7 +23,7 @@ from pytest_pbias.analysis.summary import RunSummary, decide_outcomes, summarize
 from pytest_pbias.analysis.unparsable import cut_off_cells, unreadable_cells
 from pytest_pbias.cells.cell import Cell, require_distinct_names, with_baselines
 from pytest_pbias.collecting import Store
-from pytest_pbias.collecting.cost import Price, Spent
+from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.collecting.plan import RequestSettings, Work, questions_of
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
 from pytest_pbias.gate import (
@@ -44,6 +41,7 @@ from pytest_pbias.grading.judges import (
     needs_judge,
     validate_judges,
 )
+from pytest_pbias.models.spec import ApplicationFacts
 from pytest_pbias.outcomes import OutcomeTable, system_memory_pool
 from pytest_pbias.outcomes.arrays import Scores, choose_references, require_reference
 from pytest_pbias.outcomes.facts import Document, RunFacts
@@ -53,6 +51,7 @@ from pytest_pbias.plugin.asking import (
     RemoteCollection,
     collect_here,
     collect_remotely,
+    handed_names,
     known_dialect,
     planned_protocol,
     served_facts,
@@ -75,83 +74,32 @@ from pytest_pbias.plugin.rounds import (
     schedule_maker,
 )
 from pytest_pbias.plugin.settings import JudgeSettings, Settings
+from pytest_pbias.plugin.signals import interrupt_on_signals, noop, patient_with_ctrl_c
 from pytest_pbias.plugin.xdist import plan_path, session_uid, tell_notices, write_plan
 from pytest_pbias.prompts import Identity, Placement
 from pytest_pbias.tasks import Task, TaskData, load_task
 
-if TYPE_CHECKING:
-    from pytest_pbias.plugin.settings import Settings
 
-
-def cost_so_far(asking: LocalCollection | RemoteCollection | None, price: Price | None) -> Spent:
-    """Tokens that this session used, and their list price where it is known."""
+def cost_so_far(asking: LocalCollection | RemoteCollection | None, settings: Settings) -> Spent:
+    """Tokens that this session used, and their list price or what an application says they cost."""
     progress = asking.progress() if isinstance(asking, LocalCollection) else None
-    if progress is None:
-        return Spent.at(price, 0, 0)
-    return Spent.at(price, progress.prompt_tokens, progress.completion_tokens)
+    tokens = (0, 0) if progress is None else (progress.prompt_tokens, progress.completion_tokens)
+    price, application = settings.spending.price, settings.application
+    if price is None and application is not None and application.spent is not None:
+        return Spent(*tokens, application.spent, "USD")
+    return Spent.at(price, *tokens)
+
+
+_UNVERSIONED = (
+    "{name} has no version: its answers are used in this run alone, and asked for anew by the "
+    "next, also where this one is killed; give --pbias-app-version, such as its commit"
+)
 
 
 def versions() -> dict[str, str]:
     """What the figures depend on."""
     known = {"pytest-pbias": version("pytest-pbias"), "python": platform.python_version()}
     return known | {name: version(name) for name in ("numpy", "scipy", "pyarrow", "openai")}
-
-
-def noop() -> None:
-    """Restore nothing."""
-
-
-_ENDING = (signal.SIGTERM, signal.SIGHUP)  # of a scheduler, and of a terminal that is closed
-
-
-def interrupt_on_signals() -> Callable[[], None]:
-    """Turn SIGTERM and SIGHUP into KeyboardInterrupt; return the function that undoes it.
-
-    Left alone where someone else handles the signal, or outside the main thread.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return noop
-    taken = [one for one in _ENDING if signal.getsignal(one) is signal.SIG_DFL]
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    for one in taken:
-        signal.signal(one, interrupt)
-
-    def restore() -> None:
-        for one in taken:
-            signal.signal(one, signal.SIG_DFL)
-
-    return restore
-
-
-@contextmanager
-def patient_with_ctrl_c(say: Callable[[str], None]) -> Iterator[None]:
-    """Let the block end although Ctrl-C is pressed once more; told by ``say`` what is going on.
-
-    Raises:
-        KeyboardInterrupt: it was pressed twice more.
-    """
-    before = signal.getsignal(signal.SIGINT)
-    main = threading.current_thread() is threading.main_thread()
-    if not main or before is not signal.default_int_handler:
-        yield
-        return
-    pressed = 0
-
-    def press(number: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        pressed += 1
-        if pressed > 1:
-            raise KeyboardInterrupt
-        say("writing what there is; Ctrl-C once more leaves without the table and the reports")
-
-    signal.signal(signal.SIGINT, press)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def baselines(cells: Sequence[Cell]) -> tuple[Cell, ...]:
@@ -371,6 +319,9 @@ class PbiasSession:
             share = expected_share(self.cells, self._planned, self.settings)
             self._plan = estimate(work, protocol, self.store, self.settings, share)
             return
+        application = self.settings.application
+        if application is not None and application.version is None:
+            self.told.append(_UNVERSIONED.format(name=application.name))
         self._judging.check(cell.task for cell in self.cells)
         require_writable(self.settings)
         self._restore_signals = interrupt_on_signals()
@@ -404,6 +355,7 @@ class PbiasSession:
             sampling=replace(self.settings.sampling, max_tokens=self._asking.max_tokens()),
             repeats=self.settings.repeats,
             seed=self.settings.seed,
+            handed=handed_names(self.settings),
         )
 
     def measure(self, cell: Cell) -> ScoredCell:
@@ -419,7 +371,7 @@ class PbiasSession:
         self._measured.missing(cells)
 
     def cells_of(self, axis: str, defense: str) -> list[Cell]:
-        """The cells that the gate of an axis looks at, under one defence."""
+        """The cells that the gate of an axis looks at, under one defense."""
         return [
             cell for cell in self.cells if cell.task.axis == axis and cell.defense.name == defense
         ]
@@ -634,12 +586,21 @@ class PbiasSession:
             shots=self.settings.shots,
             judges=self._judging.facts(),
             policy=self.settings.policy.to_plain(),
-            cost=cost_so_far(self._asking, self.settings.spending.price),
+            cost=cost_so_far(self._asking, self.settings),
             server=served_facts(self.store, self.settings.model),
+            application=self._application_facts(),
             notes=known_dialect(self.store, self.settings.model).notes(),
             engine_noise=self._engine_noise(),
             versions=versions(),
         )
+
+    def _application_facts(self) -> ApplicationFacts | None:
+        application = self.settings.application
+        if application is None or self._asking is None:
+            return None
+        session = self._asking.placement()
+        labels = {cell.identity.placement_label(session) for cell in self.cells if cell.is_compared}
+        return application.facts(stated=labels != {"app"})
 
     def _basis(self) -> RunFacts:
         """What a comparison with another run depends on, beside the answers."""

@@ -361,6 +361,7 @@ class CellEntry(_Part):
     )
     n_unparsable: Count = Field(description="answers that nothing could be read off")
     n_missing: Count = Field(description="answers that could not be had")
+    cut_off: Share = Field(description="answers that ended within a thought, as a share")
     n_asked: Count = Field(description="items asked")
     stop: str = Field(
         description="why no more were asked where asking stopped at looks: pass, fail, futile, "
@@ -454,6 +455,15 @@ class Unparsable(_Part):
     differs: bool = Field(description="whether that is at most the level of the gate")
 
 
+class ProviderRefusals(_Part):
+    """What the provider's content filter stopped of a task: its doing, not the model's."""
+
+    task: str
+    defense: Defended
+    stopped: dict[str, Count] = Field(description="identity -> answers stopped")
+    answers: dict[str, Count] = Field(description="identity -> answers, these included")
+
+
 class RunEntry(_Part):
     """Where the statistics are from."""
 
@@ -461,7 +471,8 @@ class RunEntry(_Part):
     model: str = Field(description="as it was asked for")
     served_identity: str = Field(description="weights hash, or endpoint and name")
     placements: list[str] = Field(
-        description="where the identity was stated: system, user, history"
+        description="where the identity was stated: system, user, history; app where an "
+        "application was handed it"
     )
     judges: list[str] = Field(description="names of the judges")
     sampling: dict[str, MaybeNumber | str] = Field(
@@ -481,6 +492,10 @@ class RunEntry(_Part):
         description="of a server that the run started: engine, version, type of the weights, "
         "arguments"
     )
+    application: Facts = Field(
+        description="of an application that was measured: version, how it got to know the identity "
+        "(stated in the conversation, handed over, both), what it was handed"
+    )
     engine_noise: list[Facts] = Field(
         description="the A/A check: each baseline that was asked twice"
     )
@@ -488,6 +503,10 @@ class RunEntry(_Part):
         description="paid judge -> tokens behind its verdicts, whenever they were asked"
     )
     notes: list[str] = Field(description="what the endpoint did not take of the requests")
+    imported: Facts = Field(
+        description="of answers from other harnesses' logs: harness, versions, files with their "
+        "SHA-256, dates, how they were read, what was left out, what is unknown"
+    )
 
 
 class Saving(_Part):
@@ -504,7 +523,7 @@ class Statistics(_Part):
     """Depends on the outcomes only: the same answers give the same statistics."""
 
     policy: Policy
-    judged_cells: Count = Field(description="cells of this run that share the error level")
+    compared_cells: Count = Field(description="cells of this run that share the error level")
     data: dict[str, str] = Field(description="task -> hash of its items")
     data_revisions: dict[str, str] = Field(description="task -> revision of its data set")
     gates: list[AxisGate]
@@ -514,6 +533,9 @@ class Statistics(_Part):
     )
     judges: list[TaskJudges] = Field(description="tasks with several judges")
     unparsable: list[Unparsable] = Field(description="tasks with unreadable answers")
+    provider_refusals: list[ProviderRefusals] = Field(
+        description="tasks of which the provider's content filter stopped answers"
+    )
     errors: list[str] = Field(description="why answers are missing or cannot be read")
     saving: Saving | None = Field(description="by stopping early; null where all was asked")
 
