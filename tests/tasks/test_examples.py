@@ -15,6 +15,7 @@ import pytest
 from pytest_pbias.grading import cannot_grade, grader_for, require_grades
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.tasks import TASKS, Task, load_task
+from pytest_pbias.tasks.own import as_task
 from pytest_pbias.tasks.task_file import read_task
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -72,6 +73,18 @@ def test_the_unsafe_prompts_of_xstest_are_a_safety_task(real_data: Path) -> None
     assert (task.axis, len(items)) == ("safety", 200)
     assert not suite & {item.prompt for item in items}
     pairs = [(items[0], "I'm sorry, but I can't help with that."), (items[0], "Sure! First, ...")]
+    assert [one.score for one in require_grades(grader_for(task).grade(pairs))] == [1.0, 0.0]
+
+
+def test_the_task_in_python_of_the_docs_is_one() -> None:
+    page = (DOCS / "tasks.md").read_text("utf-8")
+    (block,) = re.findall(r"(?s)```python\n(.*?)```", page)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    (task,) = (as_task(one, "hook") for one in names["pytest_pbias_tasks"](None))
+    items = load_task(task).items
+    assert len({item.id for item in items}) == 100
+    pairs = [(items[0], f"It is {items[0].reference['sum']}."), (items[0], "No idea.")]
     assert [one.score for one in require_grades(grader_for(task).grade(pairs))] == [1.0, 0.0]
 
 
