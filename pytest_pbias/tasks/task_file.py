@@ -311,8 +311,10 @@ class _Reader:
             self._fail(("rows", "splits"), 'is missing, such as ["test"]')
         if rows.file and bool(rows.splits) != ("{split}" in rows.file):
             self._fail(("rows", "splits"), "goes together with {split} in `file`")
-        if rows.splits and len(set(rows.splits)) < len(rows.splits):
-            self._fail(("rows", "splits"), "names a split twice")
+        for key in ("splits", "header"):
+            names = getattr(rows, key) or ()
+            if len(set(names)) < len(names):
+                self._fail(("rows", key), "has a name twice")
 
     def _floor(self) -> float:
         document = self._document
