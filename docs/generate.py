@@ -141,7 +141,7 @@ def catalogue_page() -> str:
 
 
 def _schemas() -> dict[str, dict[str, Any]]:
-    names: tuple[SchemaName, ...] = ("comparison", "report")
+    names: tuple[SchemaName, ...] = ("comparison", "history", "report")
     written = {f"{name}.schema.json": json.loads(schema_text(name)) for name in names}
     own = {"persona.schema.json": persona_schema(), "task.schema.json": task_schema()}
     return written | own

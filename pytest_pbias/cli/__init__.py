@@ -19,14 +19,16 @@ from pytest_pbias.plugin.options import OPTIONS
 COMMANDS = {
     "report": "report a stored outcome table again",
     "compare": "compare two kept runs",
+    "history": "personalization bias over many kept runs, and whether it drifts",
+    "stages": "line up several runs: stages of a family, or mitigations",
     "power": "how many items a run needs to be decided",
     "train": "train a model against its bias (DPO)",
     "runs": "list the kept runs",
     "regrade": "grade a run's stored responses again",
     "audit": "check a run's judge against labels of people",
     "verdict": "say in one word how a run ended",
-    "tasks": "list the tasks, or check a task file",
     "import": "make an outcome table of another harness's logs",
+    "tasks": "list the tasks, or check a task file",
     "store": "list, verify, clean up or export the store of responses",
 }
 """What each command does, in a line."""

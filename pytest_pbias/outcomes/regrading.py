@@ -71,7 +71,7 @@ def _loaded_items(task: Task, part: OutcomeTable, options: DataOptions) -> dict[
 def task_of_run(name: str, table: OutcomeTable, known: Mapping[str, Task]) -> Task:
     """The task by which a run's answers are graded: of imported ones that which was said.
 
-    It is one of those ``known``.
+    ``known`` are the tasks that there are.
 
     Raises:
         PbiasError: there is none, or imported answers have their log's scores.
@@ -81,8 +81,8 @@ def task_of_run(name: str, table: OutcomeTable, known: Mapping[str, Task]) -> Ta
         return resolve_task(name, known)
     if name not in imported.graded_as:
         raise DataError(
-            f"{quoted(name)} was imported with the scores of its log: import it again with "
-            "--grade-as to grade its responses"
+            f"{quoted(name)} was imported with the scores of its log: import it "
+            "again to be graded, to have its responses graded"
         )
     return replace(resolve_task(imported.graded_as[name], known), name=name)
 
