@@ -18,7 +18,7 @@ from pytest_pbias.cli.arguments import (
     add_option,
     data_options,
 )
-from pytest_pbias.cli.judging import chosen_judging
+from pytest_pbias.cli.plugins import chosen_judging
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable

@@ -18,7 +18,8 @@ import pytest
 from pytest_pbias.errors import ConfigurationError, DataError, PbiasError
 from pytest_pbias.tasks import TASKS, TaskData, load_task
 from pytest_pbias.tasks.own import as_task, find_task_files, known_tasks
-from pytest_pbias.tasks.task_file import read_task, read_template, task_schema
+from pytest_pbias.tasks.row_values import read_template
+from pytest_pbias.tasks.task_file import read_task, task_schema
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("task_*.pbias.toml"))
 
