@@ -143,13 +143,13 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "offline")
 
 
-def data_options(options: argparse.Namespace, tasks: Sequence[str] = ()) -> DataOptions:
-    """What was given; ``tasks`` are those of the run.
+def data_options(options: argparse.Namespace, table: OutcomeTable) -> DataOptions:
+    """What was given, and the tasks that there are for the run's.
 
     Raises:
         ConfigurationError: a task of this folder is not as it must be.
     """
-    known = tasks_of_run(tasks, options.tasks)
+    known = tasks_of_run(table, options.tasks)
     return DataOptions(options.data_dir, options.shots, options.data_seed, options.offline, known)
 
 

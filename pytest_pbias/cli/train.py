@@ -151,7 +151,7 @@ def _job(options: argparse.Namespace) -> TrainingJob:
     given = None if options.pairs is None else read_pairs(options.pairs, _say)
     leave_out = _left_out(options, table, given)
     split = Split(options.held_out, options.seed, options.split_by)
-    known = TASKS if table is None else tasks_of_run(table.tasks(), options.tasks)
+    known = TASKS if table is None else tasks_of_run(table, options.tasks)
     data = {} if table is None else _data(options, table, known)
     heldout = None
     if table is not None and options.check_items > 0:
