@@ -123,6 +123,11 @@ def _text(_: Option, text: str) -> str:
     return text
 
 
+def split_names(text: str | None) -> tuple[str, ...]:
+    """The names in a text with commas between them; none where nothing was given."""
+    return tuple(name for part in (text or "").split(",") if (name := part.strip()))
+
+
 def _path(_: Option, text: str) -> Path:
     return Path(text).expanduser()
 
@@ -387,6 +392,14 @@ _GATE = (
         cli=True,
     ),
     Option(
+        "joint",
+        "tasks of joint PB, of both axes, with commas between (default: do_not_answer,mmlu, the "
+        "paper's; where these were not asked, all)",
+        "names",
+        "TASKS",
+        cli=True,
+    ),
+    Option(
         "alpha",
         "error level of the gate, for all cells together",
         "number",
@@ -486,6 +499,17 @@ _RUNS = (
         kind="flag",
     ),
 )
+_HISTORY = (
+    Option(
+        "drift-fail",
+        "fail where a trend or shift over the model's kept runs is beyond this: 'pb_safety>+1.0'",
+        "text",
+        "EXPR",
+    ),
+    Option(
+        "drift-runs", "how many runs that is over, this one included", "whole", "N", "10", least=2
+    ),
+)
 OPTIONS = (
     *_MODEL,
     *_PROTOCOL,
@@ -495,6 +519,7 @@ OPTIONS = (
     *_GATE,
     *_REPORTS,
     *_RUNS,
+    *_HISTORY,
 )
 _BY_NAME = {option.name: option for option in OPTIONS}
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from pytest_pbias.analysis.comparison import ComparedRun
+from pytest_pbias.analysis.history import OverRuns
 from pytest_pbias.analysis.repeatability import Repeatability, repeatability
 from pytest_pbias.analysis.samples import sampled_questions
 from pytest_pbias.analysis.stopping import Score
@@ -61,6 +62,7 @@ from pytest_pbias.plugin.estimate import Estimate, estimate, estimate_lines
 from pytest_pbias.plugin.options import described, is_given
 from pytest_pbias.plugin.output import (
     BackgroundProgress,
+    Beside,
     ProgressLine,
     keep_results,
     print_results,
@@ -243,7 +245,7 @@ class PbiasSession:
         self.decisions = Decisions()
         self.table_path: Path | None = None
         self.summary: RunSummary | None = None
-        self.compared: ComparedRun | None = None
+        self.beside = Beside()
         self.problem: str | None = None
         self.interrupted = self.cut_short = False
         self.told: list[str] = []  # notices of xdist workers
@@ -517,6 +519,18 @@ class PbiasSession:
         assert compared is not None
         return compared
 
+    @system_memory_pool()
+    def over_runs(self) -> OverRuns:
+        """Join the session with the kept runs of its model, and decide by the expression.
+
+        Raises:
+            InfrastructureError: responses are missing.
+        """
+        table = self._measured.complete_table(self.cells)
+        found = self.decisions.over_runs(table.with_info(self._basis()), self.settings)
+        assert found is not None
+        return found
+
     def finish(self) -> None:
         """Stop asking; in the asking process, write the table and the reports."""
         try:
@@ -567,8 +581,10 @@ class PbiasSession:
         self.summary = summary
         table = table.with_info(replace(table.info, questions=self._sampled_questions(table)))
         self.table_path = keep_results(table, summary, settings, self.config.rootpath)
-        self.compared = self.decisions.compare(table, settings)
-        write_reports(table, summary, self.compared, settings)
+        self.beside = Beside(
+            self.decisions.compare(table, settings), self.decisions.over_runs(table, settings)
+        )
+        write_reports(table, summary, self.beside, settings)
 
     def _sampled_questions(self, table: OutcomeTable) -> dict[str, dict[str, str]]:
         """The questions that a report shows answers to; the table itself has none."""
@@ -636,7 +652,7 @@ class PbiasSession:
             return
         if self.summary is not None:
             verbosity = self.config.get_verbosity()
-            print_results(reporter, self.summary, self.compared, self.table_path, verbosity)
+            print_results(reporter, self.summary, self.beside, self.table_path, verbosity)
         elif self.problem is not None:
             reporter.section("personalization bias", sep="=")
         if self.problem is not None:

@@ -33,6 +33,7 @@ from pytest_pbias.plugin.options import (
     only_lists,
     option_folder,
     read_options,
+    split_names,
 )
 from pytest_pbias.plugin.tasks import session_tasks
 from pytest_pbias.plugin.xdist import run_name
@@ -68,7 +69,9 @@ class RunSettings:
     """How this run is kept, and what it is compared with.
 
     ``compare`` is the name given, ``earlier`` the file it stands for: None where no run is kept
-    yet and the newest was asked for. ``fail`` is the expression to decide by, or None.
+    yet and the newest was asked for. ``fail`` is the expression to decide by, or None;
+    ``drift`` the one for the kept runs ``of_model``, newest first, of which as many count as make
+    ``drift_runs`` with this one.
     """
 
     tag: str = ""
@@ -76,6 +79,9 @@ class RunSettings:
     earlier: Path | None = None
     fail: str | None = None
     anyway: bool = False
+    drift: str | None = None
+    of_model: tuple[Path, ...] = ()
+    drift_runs: int = 10
 
 
 @dataclass(frozen=True)
@@ -199,13 +205,14 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             mode=values["gate"],
             reference=values["reference"],
             cells=values["cells"] or 0,
+            joint=split_names(values["joint"]),
         ),
         stop=_stop(values, paper=paper, n_defenses=len(defenses)),
         json_path=values["json"],
         markdown_path=values["markdown"],
         html_path=values["html"],
         table_path=values["table"],
-        kept=_kept(values, tasks),
+        kept=_kept(values, model.name, tasks),
         spending=SpendingSettings(
             rpm=values["rpm"],
             tpm=values["tpm"],
@@ -449,8 +456,8 @@ def _task_margins(margins: dict[str, float], tasks: Mapping[str, Task]) -> dict[
     return margins
 
 
-def _kept(values: Mapping[str, Any], tasks: Mapping[str, Task]) -> RunSettings:
-    """How the run is kept; finds the one to compare with.
+def _kept(values: Mapping[str, Any], model: str, tasks: Mapping[str, Task]) -> RunSettings:
+    """How the run is kept; finds the one to compare with, and those of the same model.
 
     Raises:
         ConfigurationError: a value is impossible, or there is no such run.
@@ -463,17 +470,22 @@ def _kept(values: Mapping[str, Any], tasks: Mapping[str, Task]) -> RunSettings:
             "characters that is neither a number nor 'latest'",
             setting="tag",
         )
-    if fail is not None:
+    for name in ("compare-fail", "drift-fail"):
         try:
-            parse_expression(fail, ("utility", "safety", *tasks))
+            parse_expression(values[name] or "pb_safety>0", ("utility", "safety", *tasks))
         except ConfigurationError as error:
-            raise ConfigurationError(str(error), setting="compare-fail") from None
+            raise ConfigurationError(str(error), setting=name) from None
+    drift = values["drift-fail"]
+    kept = list_runs(values["store"]) if drift is not None else ()
     return RunSettings(
         tag=tag,
         compare=compare,
         earlier=None if compare is None else _earlier(compare, values["store"]),
         fail=fail,
         anyway=values["compare-anyway"],
+        drift=drift,
+        of_model=tuple(run.path for run in reversed(kept) if run.model == model),
+        drift_runs=values["drift-runs"],
     )
 
 

@@ -13,8 +13,18 @@ from pytest_pbias.stats.compare import (
     ItemMatch,
     bias_change,
     difference_in_differences,
+    interaction_contrast,
     match_items,
     paired_bias_change,
+)
+from pytest_pbias.stats.drift import (
+    Contrast,
+    DriftResult,
+    bias_drift,
+    cell_drift,
+    contrast_level,
+    contrasts,
+    value_drift,
 )
 from pytest_pbias.stats.gaps import GapResult, contributions, gap
 from pytest_pbias.stats.hypothesis_tests import (
@@ -63,8 +73,10 @@ __all__ = [
     "AxisLook",
     "BiasPowerPlan",
     "ChangeResult",
+    "Contrast",
     "CorrectedRate",
     "CorrelationResult",
+    "DriftResult",
     "Ellipse",
     "GapResult",
     "Interval",
@@ -80,9 +92,13 @@ __all__ = [
     "axis_looks",
     "benjamini_hochberg",
     "bias_change",
+    "bias_drift",
+    "cell_drift",
     "cell_looks",
     "cohen_kappa",
     "confidence_ellipse",
+    "contrast_level",
+    "contrasts",
     "contributions",
     "corrected_bias",
     "corrected_rate",
@@ -90,6 +106,7 @@ __all__ = [
     "difference_in_differences",
     "gap",
     "holm",
+    "interaction_contrast",
     "is_futile",
     "item_means",
     "items_to_fail",
@@ -112,5 +129,6 @@ __all__ = [
     "required_items",
     "tango_interval",
     "unparsable_difference",
+    "value_drift",
     "wilson_interval",
 ]
