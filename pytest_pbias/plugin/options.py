@@ -195,7 +195,7 @@ _MODEL = (
 _PROTOCOL = (
     Option(
         "data-dir",
-        "folder with the data sets; without it they come from the hub",
+        "folder with the data sets, 'embedded' for the embedded model's; else they are the hub's",
         "path",
         "DIR",
         cli=True,

@@ -434,13 +434,9 @@ def _model(
 
 
 def _data_dir(given: Path | None, model: ModelSpec) -> Path | None:
-    if given is not None and not given.is_dir():
-        raise ConfigurationError(f"there is no folder {given}", setting="data-dir")
-    if given is None and model.kind == "embedded":
-        from pytest_pbias.models.embedded import data_dir
+    from pytest_pbias.models.embedded import find_data
 
-        return data_dir()
-    return given
+    return find_data(given, embedded=model.kind == "embedded")
 
 
 def _splits(splits: dict[str, str], tasks: Mapping[str, Task]) -> dict[str, str]:
