@@ -7,14 +7,16 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
+from pytest_pbias.errors import ConfigurationError, near_matches
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.arrays import require_reference
 from pytest_pbias.outcomes.regrading import DataOptions
 from pytest_pbias.plugin.options import Option, find_option
 from pytest_pbias.reporting.schemas import SchemaName, schema_text
+from pytest_pbias.tasks.base import Axis
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -109,17 +111,58 @@ def add_reference_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+_AXES: tuple[Axis, ...] = get_args(Axis)
+
+
+def add_policy_options(parser: argparse.ArgumentParser) -> None:
+    """Add what of a policy can be said anew; what is not given is the run's own."""
+    add_reference_option(parser)
+    parser.add_argument(
+        "--margin",
+        type=_type(find_option("margin-utility")),
+        metavar="POINTS",
+        help="tolerated change of every rate, in points",
+    )
+    for axis in _AXES:
+        add_option(parser, f"margin-{axis}", default=None)
+        add_option(parser, f"tolerance-{axis}", default=None)
+    for name in ("alpha", "cells", "task-margins"):
+        add_option(parser, name, default=None)
+
+
 def policy_of(table: OutcomeTable, options: argparse.Namespace) -> GatePolicy:
-    """The policy that a run was decided by, with the reference that was given.
+    """The policy that a run was decided by, with what was given in place of its own.
 
     Raises:
-        ConfigurationError: the reference names nobody whom the run asked.
+        ConfigurationError: the reference names nobody whom the run asked, or a margin is of a task
+            that it has not.
     """
     policy = GatePolicy.of_run(table.info)
-    if options.reference is None:
+    if options.reference is not None:
+        require_reference(options.reference, table.unique("identity"))
+        policy = replace(policy, reference=options.reference)
+    if not hasattr(options, "margin"):
         return policy
-    require_reference(options.reference, table.unique("identity"))
-    return replace(policy, reference=options.reference)
+    given = vars(options)
+    margins = given["task_margins"] or {}
+    for task in margins:
+        if task not in table.tasks():
+            hint = near_matches(task, table.tasks())
+            said = f"the run has no task {task!r}: {hint}"
+            raise ConfigurationError(said, setting="task-margins")
+    return replace(
+        policy,
+        margin={
+            axis: given[f"margin_{axis}"] or given["margin"] or usual
+            for axis, usual in policy.margin.items()
+        },
+        task_margin={**policy.task_margin, **margins},
+        pb_tolerance={
+            axis: given[f"tolerance_{axis}"] or usual for axis, usual in policy.pb_tolerance.items()
+        },
+        alpha=given["alpha"] or policy.alpha,
+        cells=given["cells"] or policy.cells,
+    )
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:

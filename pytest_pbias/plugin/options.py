@@ -367,6 +367,7 @@ _GATE = (
         "0.05",
         most=0.5,
         above=True,
+        cli=True,
     ),
     Option(
         "stop",
@@ -382,6 +383,7 @@ _GATE = (
         "whole",
         "N",
         least=1,
+        cli=True,
     ),
     Option(
         "margin-utility",
@@ -390,6 +392,7 @@ _GATE = (
         "POINTS",
         most=100,
         above=True,
+        cli=True,
     ),
     Option(
         "margin-safety",
@@ -398,6 +401,7 @@ _GATE = (
         "POINTS",
         most=100,
         above=True,
+        cli=True,
     ),
     Option(
         "tolerance-utility",
@@ -406,6 +410,7 @@ _GATE = (
         "POINTS",
         most=100,
         above=True,
+        cli=True,
     ),
     Option(
         "tolerance-safety",
@@ -414,6 +419,7 @@ _GATE = (
         "POINTS",
         most=100,
         above=True,
+        cli=True,
     ),
     Option(
         "task-margins",
@@ -422,6 +428,7 @@ _GATE = (
         "PAIRS",
         most=100,
         above=True,
+        cli=True,
     ),
 )
 _REPORTS = (
