@@ -36,7 +36,7 @@ from pytest_pbias.gate import (
     decide_baseline,
     decide_by_policy,
 )
-from pytest_pbias.models.spec import ServerFacts
+from pytest_pbias.models.spec import ApplicationFacts, ServerFacts
 from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes, scalar
 from pytest_pbias.outcomes.facts import ImportedFrom, plain_facts
 from pytest_pbias.outcomes.schema import SAMPLING_COLUMNS
@@ -78,6 +78,7 @@ class RunInfo:
     partial: str | None = None
     cost: Spent | None = None
     server: ServerFacts | None = None
+    application: ApplicationFacts | None = None
     engine_noise: tuple[Repeatability, ...] = ()
     judge_costs: Mapping[str, Spent] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -88,7 +89,7 @@ class RunInfo:
         fields = {field: getattr(self, field) for field in self.__dataclass_fields__}
         noise = [one.to_plain() for one in self.engine_noise]
         plain = {name: plain_facts(value) for name, value in fields.items()}
-        plain |= {name: plain[name] or {} for name in ("cost", "server", "imported")}
+        plain |= {name: plain[name] or {} for name in ("cost", "server", "application", "imported")}
         return plain | {"engine_noise": noise}
 
 
@@ -129,6 +130,7 @@ def run_info(table: OutcomeTable) -> RunInfo:
         cost=info.cost,
         judge_costs=info.judges.cost,
         server=info.server,
+        application=info.application,
         notes=info.notes,
         imported=info.imported,
         engine_noise=noted_repeatability(info),
@@ -142,8 +144,8 @@ _PERMUTATIONS = 9999
 class CellSummary:
     """One identity under one task.
 
-    ``verdict`` is None where responses are missing, or ``unreadable``: no answer can be read off
-    any response, nor off any of the baseline's. ``n_asked`` items were asked, and ``stop`` says why
+    ``verdict`` is None for the reason ``none``. ``cut_off`` is the share of responses that ended
+    within a thought, in [0, 1]. ``n_asked`` items were asked, and ``stop`` says why
     no more where asking stopped at looks: pass, fail, futile, missing, unreadable, or that
     everything was asked.
     """
@@ -153,8 +155,8 @@ class CellSummary:
     verdict: CellVerdict | None
     n_unparsable: int
     n_missing: int
-    unreadable: bool = False
-    cut_off: bool = False
+    none: NoVerdict | None = None
+    cut_off: float = 0.0
     n_asked: int = 0
     stop: str = ""
 
@@ -165,9 +167,10 @@ class CellSummary:
             return ""
         if self.n_missing:
             return f"{self.n_missing:,} answers missing"
-        if self.cut_off:
+        if self.none is NoVerdict.CUT_OFF:
             return "cut off within thoughts"
-        return "no readable answer" if self.unreadable else "baseline incomplete"
+        unreadable = self.none is NoVerdict.UNREADABLE
+        return "no readable answer" if unreadable else "baseline incomplete"
 
 
 @dataclass(frozen=True)
@@ -486,10 +489,10 @@ def _summarize_cell(
         verdict=verdict,
         n_unparsable=int(np.nansum(task.unparsable[number])),
         n_missing=missing,
-        unreadable=none is NoVerdict.UNREADABLE,
+        none=none,
         n_asked=n_asked,
         stop=stop,
-        cut_off=none is NoVerdict.CUT_OFF,
+        cut_off=float(task.cut_off[number]) if len(task.cut_off) else 0.0,
     )
 
 

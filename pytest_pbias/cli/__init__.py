@@ -19,6 +19,7 @@ from pytest_pbias.plugin.options import OPTIONS
 COMMANDS = {
     "report": "report a stored outcome table again",
     "compare": "compare two kept runs",
+    "history": "personalization bias over many kept runs, and whether it drifts",
     "power": "how many items a run needs to be decided",
     "train": "train a model against its bias (DPO)",
     "runs": "list the kept runs",
@@ -27,6 +28,7 @@ COMMANDS = {
     "verdict": "say in one word how a run ended",
     "import": "make an outcome table of another harness's logs",
     "gate": "decide on a kept run, with the exit codes of a run",
+    "tasks": "list the tasks, or check a task file",
     "store": "list, verify, clean up or export the store of responses",
 }
 """What each command does, in a line."""
