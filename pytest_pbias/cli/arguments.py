@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn, get_args
 
 from pytest_pbias.cli.plugins import tasks_of_run
-from pytest_pbias.errors import ConfigurationError, near_matches
+from pytest_pbias.errors import ConfigurationError, near_matches, quoted
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.arrays import require_reference
 from pytest_pbias.outcomes.regrading import DataOptions
-from pytest_pbias.plugin.options import Option, find_option
+from pytest_pbias.plugin.options import Option, find_option, split_names
 from pytest_pbias.reporting.schemas import SchemaName, schema_text
 from pytest_pbias.tasks.base import Axis
 
@@ -118,6 +118,7 @@ _AXES: tuple[Axis, ...] = get_args(Axis)
 def add_policy_options(parser: argparse.ArgumentParser) -> None:
     """Add what of a policy can be said anew; what is not given is the run's own."""
     add_reference_option(parser)
+    add_option(parser, "joint")
     parser.add_argument(
         "--margin",
         type=_type(find_option("margin-utility")),
@@ -135,10 +136,12 @@ def policy_of(table: OutcomeTable, options: argparse.Namespace) -> GatePolicy:
     """The policy that a run was decided by, with what was given in place of its own.
 
     Raises:
-        ConfigurationError: the reference names nobody whom the run asked, or a margin is of a task
-            that it has not.
+        ConfigurationError: the reference names nobody whom the run asked, or a task was not asked.
     """
     policy = GatePolicy.of_run(table.info)
+    if joint := split_names(options.joint):
+        _require_asked(joint, table, "joint")
+        policy = replace(policy, joint=joint)
     if options.reference is not None:
         require_reference(options.reference, table.unique("identity"))
         policy = replace(policy, reference=options.reference)
@@ -146,11 +149,7 @@ def policy_of(table: OutcomeTable, options: argparse.Namespace) -> GatePolicy:
         return policy
     given = vars(options)
     margins = given["task_margins"] or {}
-    for task in margins:
-        if task not in table.tasks():
-            hint = near_matches(task, table.tasks())
-            said = f"the run has no task {task!r}: {hint}"
-            raise ConfigurationError(said, setting="task-margins")
+    _require_asked(margins, table, "task-margins")
     return replace(
         policy,
         margin={
@@ -164,6 +163,13 @@ def policy_of(table: OutcomeTable, options: argparse.Namespace) -> GatePolicy:
         alpha=given["alpha"] or policy.alpha,
         cells=given["cells"] or policy.cells,
     )
+
+
+def _require_asked(names: Iterable[str], table: OutcomeTable, setting: str) -> None:
+    for name in names:
+        if name not in table.tasks():
+            hint = near_matches(name, table.tasks())
+            raise ConfigurationError(f"the run did not ask {quoted(name)}: {hint}", setting=setting)
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:

@@ -62,7 +62,8 @@ def run(options: argparse.Namespace) -> int:
         )
     sample = draw_sample(population, options.sample, np.random.default_rng(options.seed))
     tasks = () if options.no_questions else tuple(dict.fromkeys(one.task for one in sample))
-    text = to_csv(sample, questions_of(table, tasks, data_options(options, tasks)))
+    known = () if table.info.imported else tasks  # imported tables have their questions
+    text = to_csv(sample, questions_of(table, tasks, data_options(options, known)))
     try:
         write_whole(options.out, text)
     except OSError as error:

@@ -68,6 +68,12 @@ def _loaded_items(task: Task, part: OutcomeTable, options: DataOptions) -> dict[
     return {item.id: item for item in data.items}
 
 
+def grading_tasks(table: OutcomeTable) -> tuple[str, ...]:
+    """The names of the tasks by which a run's answers are graded."""
+    imported = table.info.imported
+    return table.tasks() if imported is None else tuple(imported.graded_as.values())
+
+
 def task_of_run(name: str, table: OutcomeTable, known: Mapping[str, Task]) -> Task:
     """The task by which a run's answers are graded: of imported ones that which was said.
 
@@ -81,8 +87,8 @@ def task_of_run(name: str, table: OutcomeTable, known: Mapping[str, Task]) -> Ta
         return resolve_task(name, known)
     if name not in imported.graded_as:
         raise DataError(
-            f"{quoted(name)} was imported with the scores of its log: import it again with "
-            "--grade-as to grade its responses"
+            f"{quoted(name)} was imported with the scores of its log: import it "
+            "again to be graded, to have its responses graded"
         )
     return replace(resolve_task(imported.graded_as[name], known), name=name)
 
