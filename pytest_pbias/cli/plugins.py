@@ -25,6 +25,7 @@ from pytest_pbias.grading.judges import (
     validate_judges,
 )
 from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes.regrading import grading_tasks
 from pytest_pbias.plugin.tasks import session_tasks
 from pytest_pbias.tasks import TASKS, Task
 
@@ -75,9 +76,8 @@ def tasks_of_run(table: OutcomeTable, folder: Path | None) -> Mapping[str, Task]
     Raises:
         ConfigurationError: one of this folder is not as it must be.
     """
-    imported = table.info.imported
-    names = table.tasks() if imported is None else imported.graded_as.values()
-    return TASKS if folder is None and set(names) <= set(TASKS) else tasks_here(folder)
+    names = set(grading_tasks(table))
+    return TASKS if folder is None and names <= set(TASKS) else tasks_here(folder)
 
 
 def chosen_judging(

@@ -26,6 +26,7 @@ from pytest_pbias.plugin.gates import report_verdict
 from pytest_pbias.plugin.options import described, only_lists
 from pytest_pbias.plugin.session import PbiasSession, active_session
 from pytest_pbias.prompts import Identity
+from pytest_pbias.reporting.junit import SIGNAL, cell_figures
 from pytest_pbias.reporting.text import columns, ending, paragraph, plain
 from pytest_pbias.stats import PairedDifferenceResult, RateResult, rate
 from pytest_pbias.tasks import Task
@@ -142,17 +143,7 @@ class CellFixture:
             mode=self._session.settings.policy.mode,
             details=self._changed(found.estimate < 0) if failed else (),
             subject={"task": self.task.name, "identity": self.identity.name},
-            figures={
-                "rate": found.rate,
-                "baseline_rate": found.reference_rate,
-                "difference": found.estimate,
-                "low": found.low,
-                "high": found.high,
-                "pass_low": verdict.passing.low,
-                "pass_high": verdict.passing.high,
-                "margin": verdict.margin,
-                "items": found.n_items,
-            },
+            figures=cell_figures(verdict),
         )
 
     def _changed(self, worse: bool) -> list[str]:
@@ -197,7 +188,7 @@ class CellFixture:
             f"{self.task.name}, baseline: {verdict.reason}",
             mode=policy.mode,
             # No difference was decided: a run of nothing else has not passed a gate.
-            recorded="signal" if verdict.verdict is Verdict.PASS else None,
+            recorded=SIGNAL if verdict.verdict is Verdict.PASS else None,
         )
 
 

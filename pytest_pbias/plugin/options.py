@@ -407,6 +407,7 @@ _GATE = (
         "0.05",
         most=0.5,
         above=True,
+        cli=True,
     ),
     Option(
         "stop",
@@ -422,6 +423,7 @@ _GATE = (
         "whole",
         "N",
         least=1,
+        cli=True,
     ),
     Option(
         "margin-utility",
@@ -430,6 +432,7 @@ _GATE = (
         "POINTS",
         most=100,
         above=True,
+        cli=True,
     ),
     Option(
         "margin-safety",
@@ -438,6 +441,7 @@ _GATE = (
         "POINTS",
         most=100,
         above=True,
+        cli=True,
     ),
     Option(
         "tolerance-utility",
@@ -446,6 +450,7 @@ _GATE = (
         "POINTS",
         most=100,
         above=True,
+        cli=True,
     ),
     Option(
         "tolerance-safety",
@@ -454,6 +459,7 @@ _GATE = (
         "POINTS",
         most=100,
         above=True,
+        cli=True,
     ),
     Option(
         "task-margins",
@@ -462,6 +468,7 @@ _GATE = (
         "PAIRS",
         most=100,
         above=True,
+        cli=True,
     ),
 )
 _REPORTS = (

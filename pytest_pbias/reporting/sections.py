@@ -663,7 +663,8 @@ def imported_lines(summary: RunSummary) -> Iterator[str]:
     files = [f"{name} (SHA-256 {digest[:12]})" for name, digest in found.files.items()]
     more = f", and {len(files) - _MOST_FILES:,} more" if len(files) > _MOST_FILES else ""
     yield f"from {found.harness}{versions}: {', '.join(files[:_MOST_FILES])}{more}"
-    yield "read as: " + ", ".join(f"{name} = {said}" for name, said in found.read_as.items())
+    read_as = [f"{name} = {said}" for name, said in sorted(found.read_as.items())]
+    yield f"read as: {', '.join(read_as)}"
     for reason, count in found.left_out.items():
         yield f"left out, for it cannot be paired: {count:,} answers: {reason}"
     if found.unknown:

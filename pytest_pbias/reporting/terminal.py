@@ -316,7 +316,8 @@ def _gates(summary: RunSummary, width: int) -> Iterator[Line]:
         for line in wrapped(text, width):
             yield line, _colour(axis.verdict.value)
     if summary.run.n_missing:
-        yield "GATE: no verdict on an axis with missing answers; run again to ask for these", "red"
+        cure = "" if summary.run.imported else "; run again to ask for these"
+        yield f"GATE: no verdict on an axis with missing answers{cure}", "red"
     elif summary.unreadable:
         yield "GATE: no verdict on an axis with a task whose answers cannot be read", "red"
     elif not summary.axes:
