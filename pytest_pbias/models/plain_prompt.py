@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+
+from pytest_pbias.prompts.chat import Message
 
 _SPEAKERS = {"user": "User", "assistant": "Assistant"}
 STOP = ("\nUser:",)
@@ -14,7 +16,7 @@ NOTE = (
 )
 
 
-def plain_prompt(messages: Iterable[Mapping[str, str]]) -> str:
+def plain_prompt(messages: Iterable[Message]) -> str:
     """The system messages as they are, each turn under its speaker, and the answer's beginning.
 
     ``You are a helpful assistant. I am a nurse.``, a blank line, ``User: ...``, ``Assistant:``.
