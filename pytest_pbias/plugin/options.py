@@ -175,6 +175,12 @@ _MODEL = (
         repeated=True,
     ),
     Option(
+        "completions",
+        "ask by the completions route, with a plain text in place of a chat: for base models, "
+        "which have no chat template",
+        kind="flag",
+    ),
+    Option(
         "header",
         "header of every request to the endpoint, its value in an environment variable; repeatable",
         "text",

@@ -42,6 +42,7 @@ from pytest_pbias.grading.judges import (
     needs_judge,
     validate_judges,
 )
+from pytest_pbias.models.plain_prompt import NOTE as COMPLETIONS_NOTE
 from pytest_pbias.models.spec import ApplicationFacts
 from pytest_pbias.outcomes import OutcomeTable, system_memory_pool
 from pytest_pbias.outcomes.arrays import Scores, choose_references, require_reference
@@ -607,20 +608,21 @@ class PbiasSession:
             application=self._application_facts(),
             notes=(
                 *known_dialect(self.store, self.settings.model).notes(),
-                *self._training_notes(),
+                *self._model_notes(),
             ),
             engine_noise=self._engine_noise(),
             versions=versions(),
         )
 
-    def _training_notes(self) -> tuple[str, ...]:
-        """What `pbias train` noted beside the weights that were asked."""
-        folder = self.settings.model.path
-        if folder is None:
-            return ()
+    def _model_notes(self) -> tuple[str, ...]:
+        """How the model was asked, and what `pbias train` noted beside its weights."""
+        model = self.settings.model
+        notes = (COMPLETIONS_NOTE,) if model.completions else ()
+        if model.path is None:
+            return notes
         from pytest_pbias.training.record import trained_note  # most runs need none of it
 
-        return trained_note(folder)
+        return (*notes, *trained_note(model.path))
 
     def _application_facts(self) -> ApplicationFacts | None:
         application = self.settings.application

@@ -421,7 +421,7 @@ def _model(
             "no model to measure: give --pbias-model=NAME (an alias such as llama3 or gpt-4o, "
             "a name served at --pbias-base-url, or 'embedded'), or set pbias_model in the ini file"
         )
-    return resolve_model(
+    spec = resolve_model(
         name,
         base_url=values["base-url"],
         api_key_env=values["api-key-env"],
@@ -431,6 +431,25 @@ def _model(
         require_key=require_key,
         look=look,
     )
+    return _by_completions(spec, values) if values["completions"] else spec
+
+
+def _by_completions(spec: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:
+    """The model, asked with plain texts: its answers are others than those of a chat.
+
+    Raises:
+        ConfigurationError: it, or another option, has chats only.
+    """
+    if spec.kind not in ("endpoint", "vllm"):
+        raise ConfigurationError(
+            f"{spec.name!r} answers chats only; leave it out", setting="completions"
+        )
+    for name in ("batch", "ray"):
+        if values[name]:
+            raise ConfigurationError(
+                f"--pbias-{name} asks chats only; leave it out", setting="completions"
+            )
+    return replace(spec, completions=True, served_identity=f"{spec.served_identity} completions")
 
 
 def _data_dir(given: Path | None, model: ModelSpec) -> Path | None:

@@ -657,7 +657,9 @@ class RunEntry(_Part):
     judge_costs: dict[str, Facts] = Field(
         description="paid judge -> tokens behind its verdicts, whenever they were asked"
     )
-    notes: list[str] = Field(description="what the endpoint did not take of the requests")
+    notes: list[str] = Field(
+        description="how it was asked, where that is not as usual: what the endpoint did not take"
+    )
     imported: Facts = Field(
         description="of answers from other harnesses' logs: harness, versions, files with their "
         "SHA-256, dates, how they were read, what was left out, what is unknown"
