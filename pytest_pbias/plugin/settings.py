@@ -35,6 +35,7 @@ from pytest_pbias.plugin.options import (
 )
 from pytest_pbias.plugin.xdist import run_name
 from pytest_pbias.prompts import Defense, Placement, resolve_defenses
+from pytest_pbias.reporting.trackers import require_trackers
 from pytest_pbias.tasks import TASKS, PromptProtocol, resolve_task
 
 # arXiv 2406.11107v3: at most 300 new tokens, top_k 10, default temperature, three repeats.
@@ -127,6 +128,7 @@ class Settings:
     markdown_path: Path | None
     html_path: Path | None
     table_path: Path | None
+    trackers: tuple[str, ...]
     kept: RunSettings
     spending: SpendingSettings
     vllm: VllmSettings
@@ -205,6 +207,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         markdown_path=values["markdown"],
         html_path=values["html"],
         table_path=values["table"],
+        trackers=_trackers(values["tracker"]),
         kept=_kept(values, model.name),
         spending=SpendingSettings(
             rpm=values["rpm"],
@@ -449,6 +452,22 @@ def _task_margins(margins: dict[str, float]) -> dict[str, float]:
     for name in margins:
         resolve_task(name)
     return margins
+
+
+def _trackers(text: str | None) -> tuple[str, ...]:
+    """The trackers that are to be told of the run.
+
+    Raises:
+        ConfigurationError: one is unknown, or its package is not installed.
+    """
+    names = tuple(dict.fromkeys((text or "").replace(",", " ").split()))
+    try:
+        if text is not None and not names:
+            raise ConfigurationError(f"{text!r} names no tracker")
+        require_trackers(names)
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error), setting="tracker") from None
+    return names
 
 
 def _kept(values: Mapping[str, Any], model: str) -> RunSettings:
