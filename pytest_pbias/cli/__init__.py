@@ -25,6 +25,7 @@ COMMANDS = {
     "runs": "list the kept runs",
     "regrade": "grade a run's stored responses again",
     "audit": "check a run's judge against labels of people",
+    "evidence": "pack a run as evidence, or verify such a bundle",
     "verdict": "say in one word how a run ended",
     "store": "list, verify, clean up or export the store of responses",
 }
