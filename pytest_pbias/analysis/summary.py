@@ -11,7 +11,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pytest_pbias.analysis.defenses import DefenseSummary, outcomes_by_defense, summarize_defenses
+from pytest_pbias.analysis.defenses import (
+    DefenseSummary,
+    Stage,
+    outcomes_by_defense,
+    summarize_defenses,
+    summarize_mitigations,
+)
+from pytest_pbias.analysis.groups import (
+    GroupSummary,
+    Intersection,
+    combined_identities,
+    summarize_groups,
+    summarize_intersections,
+)
+from pytest_pbias.analysis.joint import JointBias, joint_bias
 from pytest_pbias.analysis.judges import TaskJudges, summarize_judges
 from pytest_pbias.analysis.provider_refusals import ProviderRefusals, provider_refusals
 from pytest_pbias.analysis.repeatability import Repeatability, noted_repeatability
@@ -38,7 +52,7 @@ from pytest_pbias.gate import (
 )
 from pytest_pbias.models.spec import ApplicationFacts, ServerFacts
 from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes, scalar
-from pytest_pbias.outcomes.facts import plain_facts
+from pytest_pbias.outcomes.facts import ImportedFrom, plain_facts
 from pytest_pbias.outcomes.schema import SAMPLING_COLUMNS
 from pytest_pbias.prompts import Identity
 from pytest_pbias.stats import (
@@ -59,7 +73,8 @@ class RunInfo:
     says why the run ended early. ``server`` is what is known of a server that the run started:
     engine, version, type of the weights, arguments. ``engine_noise`` is the A/A check, one entry
     for each baseline that was asked twice. ``judge_costs`` are the tokens behind the verdicts of
-    judges that are paid for, by judge.
+    judges that are paid for, by judge. ``imported`` says from which logs the answers are, where no
+    session asked them.
     """
 
     run_id: str
@@ -81,13 +96,14 @@ class RunInfo:
     engine_noise: tuple[Repeatability, ...] = ()
     judge_costs: Mapping[str, Spent] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    imported: ImportedFrom | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Every field as JSON; of facts those that are known."""
         fields = {field: getattr(self, field) for field in self.__dataclass_fields__}
         noise = [one.to_plain() for one in self.engine_noise]
         plain = {name: plain_facts(value) for name, value in fields.items()}
-        plain |= {name: plain[name] or {} for name in ("cost", "server", "application")}
+        plain |= {name: plain[name] or {} for name in ("cost", "server", "application", "imported")}
         return plain | {"engine_noise": noise}
 
 
@@ -130,6 +146,7 @@ def run_info(table: OutcomeTable) -> RunInfo:
         server=info.server,
         application=info.application,
         notes=info.notes,
+        imported=info.imported,
         engine_noise=noted_repeatability(info),
     )
 
@@ -262,7 +279,10 @@ def _saving(run: RunInfo, every: Sequence[tuple[str, TaskOutcomes]]) -> Saving |
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run's numbers and verdicts; the same table gives the same summary."""
+    """A run's numbers and verdicts; the same table gives the same summary.
+
+    ``unasked_parts`` are the combined identities whose parts were not all asked alone.
+    """
 
     run: RunInfo
     policy: GatePolicy
@@ -270,6 +290,11 @@ class RunSummary:
     tasks: tuple[TaskSummary, ...]
     axes: tuple[AxisVerdict, ...]
     errors: tuple[str, ...]
+    joint: tuple[JointBias, ...] = ()
+    groups: tuple[GroupSummary, ...] = ()
+    intersections: tuple[Intersection, ...] = ()
+    unasked_parts: tuple[str, ...] = ()
+    mitigations: tuple[Stage, ...] = ()
     defenses: tuple[DefenseSummary, ...] = ()
     judges: tuple[TaskJudges, ...] = ()
     unparsable: tuple[UnparsableFinding, ...] = ()
@@ -307,7 +332,7 @@ def summarize(
     alike = [(defense, task.common()) for defense, task in every]
     stops = table.info.stops
     n_cells = sum(identity.kind != "baseline" for _, task in every for identity in task.identities)
-    tasks = tuple(
+    summaries = tuple(
         _summarize_task(
             task,
             policy,
@@ -320,12 +345,13 @@ def summarize(
         for number, (defense, task) in enumerate(every)
     )
     run = run_info(table)
+    defenses = summarize_defenses(table, policy)
     return RunSummary(
         run=run,
         saving=_saving(run, every),
         policy=policy,
         n_cells=n_cells,
-        tasks=tasks,
+        tasks=summaries,
         axes=tuple(
             verdict
             for defense, chosen in outcomes.items()
@@ -335,7 +361,23 @@ def summarize(
         unreadable=tuple(
             line for _, task in every for line in (*cut_off_cells(task), *unreadable_cells(task))
         ),
-        defenses=summarize_defenses(table, policy),
+        joint=tuple(
+            joint
+            for defense, tasks in outcomes.items()
+            if (joint := joint_bias(tasks, defense, policy.joint)) is not None
+        ),
+        groups=summarize_groups(every, policy.reference),
+        intersections=summarize_intersections(every, alpha=policy.alpha),
+        unasked_parts=tuple(
+            dict.fromkeys(
+                task.identities[number].name
+                for _, task in every
+                for number, parts in combined_identities(task).items()
+                if not parts
+            )
+        ),
+        defenses=defenses,
+        mitigations=summarize_mitigations(table, defenses, policy),
         judges=tuple(
             judges
             for number, (defense, task) in enumerate(alike)

@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
+from pytest_pbias.cli.plugins import tasks_of_run
+from pytest_pbias.errors import ConfigurationError, near_matches, quoted
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.arrays import require_reference
 from pytest_pbias.outcomes.regrading import DataOptions
-from pytest_pbias.plugin.options import Option, find_option
+from pytest_pbias.plugin.options import Option, find_option, split_names
 from pytest_pbias.reporting.schemas import SchemaName, schema_text
 
 
@@ -110,12 +112,20 @@ def add_reference_option(parser: argparse.ArgumentParser) -> None:
 
 
 def policy_of(table: OutcomeTable, options: argparse.Namespace) -> GatePolicy:
-    """The policy that a run was decided by, with the reference that was given.
+    """The policy that a run was decided by, with what was given: reference, tasks of joint PB.
 
     Raises:
-        ConfigurationError: the reference names nobody whom the run asked.
+        ConfigurationError: the reference names nobody whom the run asked, or a task was not asked.
     """
     policy = GatePolicy.of_run(table.info)
+    if joint := split_names(options.joint):
+        for name in joint:
+            if name not in table.tasks():
+                hint = near_matches(name, table.tasks())
+                raise ConfigurationError(
+                    f"the run did not ask {quoted(name)}: {hint}", setting="joint"
+                )
+        policy = replace(policy, joint=joint)
     if options.reference is None:
         return policy
     require_reference(options.reference, table.unique("identity"))
@@ -125,6 +135,7 @@ def policy_of(table: OutcomeTable, options: argparse.Namespace) -> GatePolicy:
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare where the data is and how it was asked."""
     add_option(parser, "data-dir", help="folder of the data sets that the run asked")
+    add_option(parser, "tasks")
     add_option(parser, "shots", help="solved examples, if not noted")
     parser.add_argument(
         "--data-seed", type=whole(0), metavar="N", help="the run's seed, if not noted"
@@ -132,9 +143,14 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "offline")
 
 
-def data_options(options: argparse.Namespace) -> DataOptions:
-    """What was given."""
-    return DataOptions(options.data_dir, options.shots, options.data_seed, options.offline)
+def data_options(options: argparse.Namespace, tasks: Sequence[str] = ()) -> DataOptions:
+    """What was given; ``tasks`` are those of the run.
+
+    Raises:
+        ConfigurationError: a task of this folder is not as it must be.
+    """
+    known = tasks_of_run(tasks, options.tasks)
+    return DataOptions(options.data_dir, options.shots, options.data_seed, options.offline, known)
 
 
 def add_judge_arguments(parser: argparse.ArgumentParser) -> None:

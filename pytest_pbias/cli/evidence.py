@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", nargs="?", type=Path, metavar="OUT.zip", help="the bundle")
     add_option(parser, "store", help="folder of the runs")
     add_reference_option(parser)
+    add_option(parser, "joint")
     add_option(parser, "seed", help="seed of the permutation tests")
     parser.add_argument("--answers", action="store_true", help="include what the model answered")
     parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -52,8 +52,9 @@ def parametrize_cells(metafunc: pytest.Metafunc) -> None:
                 f"{where}: has the pbias mark but does not take `cell`; write "
                 f"def {metafunc.definition.name}(cell)"
             )
-        defenses = activate(metafunc.config).settings.defenses
-        cells = placed_cells(metafunc.config, _cells_of(marks[0], where), defenses)
+        settings = activate(metafunc.config).settings
+        asked = _cells_of(marks[0], where, settings.tasks)
+        cells = placed_cells(metafunc.config, asked, settings.defenses)
     except PbiasError as error:
         refuse(metafunc.config, described(error))
         cells = []
@@ -67,7 +68,7 @@ def refuse(config: pytest.Config, reason: str) -> None:
         config.pluginmanager.register(SessionHooks(config), _PLUGIN_NAME)
 
 
-def _cells_of(mark: pytest.Mark, where: str) -> list[Cell]:
+def _cells_of(mark: pytest.Mark, where: str, known: Mapping[str, Task]) -> list[Cell]:
     unknown = sorted(set(mark.kwargs) - {"tasks", "identities"})
     if unknown or mark.args:
         raise ConfigurationError(
@@ -77,7 +78,7 @@ def _cells_of(mark: pytest.Mark, where: str) -> list[Cell]:
     tasks = _names(mark.kwargs.get("tasks"), "tasks", where)
     names = _names(mark.kwargs.get("identities"), "identities", where)
     try:
-        chosen: Iterable[Task] = TASKS.values() if tasks is None else map(resolve_task, tasks)
+        chosen = TASKS.values() if tasks is None else [resolve_task(one, known) for one in tasks]
         identities: Sequence[Identity] = (
             default_identities() if names is None else resolve_identities(names)
         )
@@ -290,8 +291,8 @@ def start_on_controller(node: Any) -> None:
     if active_session(config) is not None:
         return
     plan = json.loads(path.read_text(encoding="utf-8"))
-    cells = [cell_from_plain(cell) for cell in plan["cells"]]
     try:
-        activate(config, default_model=plan["default_model"]).plan(cells)
+        pbias = activate(config, default_model=plan["default_model"])
+        pbias.plan([cell_from_plain(cell, pbias.settings.tasks) for cell in plan["cells"]])
     except PbiasError as error:
         raise _end_of_planning(error) from None

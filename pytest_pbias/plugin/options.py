@@ -123,6 +123,11 @@ def _text(_: Option, text: str) -> str:
     return text
 
 
+def split_names(text: str | None) -> tuple[str, ...]:
+    """The names in a text with commas between them; none where nothing was given."""
+    return tuple(name for part in (text or "").split(",") if (name := part.strip()))
+
+
 def _path(_: Option, text: str) -> Path:
     return Path(text).expanduser()
 
@@ -169,6 +174,13 @@ _MODEL = (
         "URL",
         repeated=True,
     ),
+    Option(
+        "header",
+        "header of every request to the endpoint, its value in an environment variable; repeatable",
+        "text",
+        "'NAME: env:VARIABLE'",
+        repeated=True,
+    ),
     Option("api-key-env", "environment variable that holds the endpoint's API key", "text", "NAME"),
     Option(
         "vllm-args", "arguments for the vLLM server that is started, as one text", "text", "ARGS"
@@ -184,6 +196,13 @@ _PROTOCOL = (
     Option(
         "data-dir",
         "folder with the data sets; without it they come from the hub",
+        "path",
+        "DIR",
+        cli=True,
+    ),
+    Option(
+        "tasks",
+        "folder with task files of your own, beside those that stand with the tests",
         "path",
         "DIR",
         cli=True,
@@ -373,6 +392,14 @@ _GATE = (
         cli=True,
     ),
     Option(
+        "joint",
+        "tasks of joint PB, of both axes, with commas between (default: do_not_answer,mmlu, the "
+        "paper's; where these were not asked, all)",
+        "names",
+        "TASKS",
+        cli=True,
+    ),
+    Option(
         "alpha",
         "error level of the gate, for all cells together",
         "number",
@@ -448,7 +475,11 @@ _REPORTS = (
         "NAMES",
     ),
     Option(
-        "table", "write the outcome table as Parquet, beside the copy in the store", "path", "FILE"
+        "table",
+        "write the outcome table as Parquet, beside the copy in the store",
+        "path",
+        "FILE",
+        cli=True,
     ),
 )
 _RUNS = (

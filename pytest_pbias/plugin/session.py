@@ -81,7 +81,7 @@ from pytest_pbias.plugin.signals import interrupt_on_signals, noop, patient_with
 from pytest_pbias.plugin.xdist import plan_path, session_uid, tell_notices, write_plan
 from pytest_pbias.prompts import Identity, Placement
 from pytest_pbias.reporting.trackers import tell_tracker
-from pytest_pbias.tasks import TaskData, load_task, resolve_task
+from pytest_pbias.tasks import Task, TaskData, load_task
 
 
 def cost_so_far(asking: LocalCollection | RemoteCollection | None, settings: Settings) -> Spent:
@@ -163,19 +163,28 @@ def session_judging(
         judges = make_judges(settings.wanted, settings.model, _of_plugins(config))
     except ConfigurationError as error:
         raise ConfigurationError(str(error), setting=error.setting or "judge") from None
-    if not settings.mask or not any(judge.masks_identity for judge in judges):
-        return Judging(judges, provider_refusals=settings.provider_refusals)
-    words = identity_terms(cell.identity for cell in cells)
-    return Judging(judges, identity_mask(words), words, settings.provider_refusals)
+    judging = Judging(judges, provider_refusals=settings.provider_refusals, model=settings.model)
+    asked = list(cells)
+    for task in {cell.task.name: cell.task for cell in asked}.values():
+        judging.judges_of(task)
+    if not settings.mask or not any(judge.masks_identity for judge in judging.everyone):
+        return judging
+    words = identity_terms(cell.identity for cell in asked)
+    return replace(judging, mask=identity_mask(words), hidden=words)
 
 
-def planned_verdicts(judging: Judging, n_answers: Mapping[str, int]) -> list[str]:
+def planned_verdicts(
+    judging: Judging, n_answers: Mapping[str, int], tasks: Mapping[str, Task]
+) -> list[str]:
     """What judges that are paid for would be asked besides; ``n_answers`` by task."""
-    count = sum(n for name, n in n_answers.items() if needs_judge(resolve_task(name)))
+    counts: Counter[str] = Counter()
+    for name, count in n_answers.items():
+        if needs_judge(tasks[name]):
+            counts.update({judge.name: count for judge in judging.judges_of(tasks[name])
+                           if judge.cost()})  # fmt: skip
     return [
-        f"judge {judge.name}: at most {count:,} verdicts besides, not in these figures"
-        for judge in judging.judges
-        if count and judge.cost()
+        f"judge {name}: at most {count:,} verdicts besides, not in these figures"
+        for name, count in counts.items()
     ]
 
 
@@ -686,7 +695,10 @@ class PbiasSession:
         for cell in self.cells:
             counts[cell.task.name] += self.settings.repeats * len(self.data(cell).items)
         reporter.section("personalization bias: plan", sep="=")
-        lines = (*estimate_lines(plan, self.settings), *planned_verdicts(self._judging, counts))
+        lines = (
+            *estimate_lines(plan, self.settings),
+            *planned_verdicts(self._judging, counts, self.settings.tasks),
+        )
         for line in lines:
             reporter.line(line)
 

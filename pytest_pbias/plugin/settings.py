@@ -23,6 +23,7 @@ from pytest_pbias.grading.standing import ProviderRefusals
 from pytest_pbias.models import ModelSpec, resolve_model
 from pytest_pbias.models.application import Application, find_application, raised
 from pytest_pbias.models.chat import Sampling
+from pytest_pbias.models.spec import parse_headers
 from pytest_pbias.models.vllm import VllmSettings
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import LATEST, LATEST_OF, find_run, list_runs
@@ -32,11 +33,13 @@ from pytest_pbias.plugin.options import (
     only_lists,
     option_folder,
     read_options,
+    split_names,
 )
+from pytest_pbias.plugin.tasks import session_tasks
 from pytest_pbias.plugin.xdist import run_name
 from pytest_pbias.prompts import Defense, Placement, resolve_defenses
 from pytest_pbias.reporting.trackers import require_trackers
-from pytest_pbias.tasks import TASKS, PromptProtocol, resolve_task
+from pytest_pbias.tasks import PromptProtocol, Task, resolve_task
 
 # arXiv 2406.11107v3: at most 300 new tokens, top_k 10, default temperature, three repeats.
 _PAPER_SAMPLING = Sampling(max_tokens=300, temperature=1.0, top_k=10)
@@ -47,7 +50,6 @@ _VLLM_CONCURRENCY = 256
 _VLLM_TIMEOUT = 600.0
 _MOST_TAG = 60
 _ADDRESS = re.compile(r"(ray://)?(\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5}")
-SCOPES = ("utility", "safety", *TASKS)
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,15 @@ class SpendingSettings:
 class Settings:
     """Everything the command line and ini files decide, validated.
 
-    ``splits`` is by task name; ``offline`` leaves the network alone for data; ``room_to_think``:
-    models that think first may have more tokens than ``sampling`` says. ``model`` describes the
-    ``application`` where one is measured.
+    ``tasks`` are those that there are, the user's own among them, by name, as are ``splits``.
+    ``offline`` leaves the network alone for data; ``room_to_think``: models that think first may
+    have more tokens than ``sampling`` says. ``model`` describes the ``application`` where one is
+    measured.
     """
 
     model: ModelSpec
     application: Application | None
+    tasks: Mapping[str, Task]
     data_dir: Path | None
     splits: Mapping[str, str]
     shots: int
@@ -144,6 +148,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         ConfigurationError: a value is impossible; the error names the option.
     """
     values = read_options(config)
+    tasks = session_tasks(config)
     _check_together(values, lambda name: is_given(config, name))
     vllm = VllmSettings(
         values["vllm-command"],
@@ -172,8 +177,9 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
     return Settings(
         model=model,
         application=application,
+        tasks=tasks,
         data_dir=_data_dir(values["data-dir"], model),
-        splits=_splits(values["split"] or {}),
+        splits=_splits(values["split"] or {}, tasks),
         shots=values["shots"] or 0,
         offline=values["offline"],
         protocol="paper" if paper else "default",
@@ -192,7 +198,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             margin={
                 axis: values[f"margin-{axis}"] or usual for axis, usual in policy.margin.items()
             },
-            task_margin=_task_margins(values["task-margins"] or {}),
+            task_margin=_task_margins(values["task-margins"] or {}, tasks),
             pb_tolerance={
                 axis: values[f"tolerance-{axis}"] or points
                 for axis, points in policy.pb_tolerance.items()
@@ -201,6 +207,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             mode=values["gate"],
             reference=values["reference"],
             cells=values["cells"] or 0,
+            joint=split_names(values["joint"]),
         ),
         stop=_stop(values, paper=paper, n_defenses=len(defenses)),
         json_path=values["json"],
@@ -208,7 +215,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         html_path=values["html"],
         table_path=values["table"],
         trackers=_trackers(values["tracker"]),
-        kept=_kept(values, model.name),
+        kept=_kept(values, model.name, tasks),
         spending=SpendingSettings(
             rpm=values["rpm"],
             tpm=values["tpm"],
@@ -267,6 +274,7 @@ def _spending_check(
 
 _OF_MODELS = (
     *("base-url", "api-key-env", "vllm-args", "lora", "vllm-command", "deterministic", "aliases"),
+    "header",
     *("ray", "batch", "temperature", "max-tokens", "reasoning-effort", "extra-body"),
 )
 
@@ -422,6 +430,7 @@ def _model(
         api_key_env=values["api-key-env"],
         aliases_file=values["aliases"],
         vllm=vllm,
+        headers=parse_headers(values["header"]) if values["header"] else (),
         require_key=require_key,
         look=look,
     )
@@ -437,9 +446,9 @@ def _data_dir(given: Path | None, model: ModelSpec) -> Path | None:
     return given
 
 
-def _splits(splits: dict[str, str]) -> dict[str, str]:
+def _splits(splits: dict[str, str], tasks: Mapping[str, Task]) -> dict[str, str]:
     for name, split in splits.items():
-        task = resolve_task(name)
+        task = resolve_task(name, tasks)
         if split not in task.splits:
             raise ConfigurationError(
                 f"task {name!r} has no split {split!r}: choose from {', '.join(task.splits)}",
@@ -448,9 +457,9 @@ def _splits(splits: dict[str, str]) -> dict[str, str]:
     return splits
 
 
-def _task_margins(margins: dict[str, float]) -> dict[str, float]:
+def _task_margins(margins: dict[str, float], tasks: Mapping[str, Task]) -> dict[str, float]:
     for name in margins:
-        resolve_task(name)
+        resolve_task(name, tasks)
     return margins
 
 
@@ -460,7 +469,7 @@ def _trackers(text: str | None) -> tuple[str, ...]:
     Raises:
         ConfigurationError: one is unknown, or its package is not installed.
     """
-    names = tuple(dict.fromkeys((text or "").replace(",", " ").split()))
+    names = tuple(dict.fromkeys(split_names(text)))
     try:
         if text is not None and not names:
             raise ConfigurationError(f"{text!r} names no tracker")
@@ -470,7 +479,7 @@ def _trackers(text: str | None) -> tuple[str, ...]:
     return names
 
 
-def _kept(values: Mapping[str, Any], model: str) -> RunSettings:
+def _kept(values: Mapping[str, Any], model: str, tasks: Mapping[str, Task]) -> RunSettings:
     """How the run is kept; finds the one to compare with, and those of the same model.
 
     Raises:
@@ -486,7 +495,7 @@ def _kept(values: Mapping[str, Any], model: str) -> RunSettings:
         )
     for name in ("compare-fail", "drift-fail"):
         try:
-            parse_expression(values[name] or "pb_safety>0", SCOPES)
+            parse_expression(values[name] or "pb_safety>0", ("utility", "safety", *tasks))
         except ConfigurationError as error:
             raise ConfigurationError(str(error), setting=name) from None
     drift = values["drift-fail"]

@@ -131,7 +131,10 @@ def test_a_password_in_an_address_is_refused_and_not_shown() -> None:
         "ftp://me:hun/hunter2@host/v1",
         "https://me:hun/hunter2@host/v1",
         "me:hunter2@host:8000/v1",
-        "https://h/v1?key=hunter2",
+        "https://h/v1?key=hunter2#top",
+        "htp://h/v1?key=hunter2",
+        "https://h/v1?key=hunter2&key=hunter2",
+        "https://h/v1/models?key=hunter2",
     ):
         with pytest.raises(ConfigurationError) as got:
             normalize_base_url(url)
@@ -147,6 +150,18 @@ def test_any_text_gives_a_spec_or_one_line(name: str) -> None:
     except ConfigurationError as error:
         message = str(error)
     assert len(message.splitlines()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "served"),
+    [
+        ("llama2-13b", "meta-llama/Llama-2-13b-chat-hf"),
+        ("openhermes-2.5", "teknium/OpenHermes-2.5-Mistral-7B"),
+        ("gpt-3.5-turbo-0125", "gpt-3.5-turbo-0125"),
+    ],
+)
+def test_the_models_of_the_paper_have_their_alias(name: str, served: str) -> None:
+    assert load_aliases(None)[name].served_name == served
 
 
 def test_aliases_of_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,7 +191,12 @@ def _check_figures(files: Mapping[str, bytes], path: Path) -> str:
 
 
 def _given(statistics: Mapping[str, Any]) -> dict[str, Any]:
-    """The reference of the report, which may be another than the run's own."""
+    """What of the report's policy may be another than the run's own."""
     policy = statistics.get("policy")
-    reference = policy.get("reference") if isinstance(policy, Mapping) else None
-    return {"reference": reference} if isinstance(reference, str) else {}
+    if not isinstance(policy, Mapping):
+        return {}
+    reference, joint = policy.get("reference"), policy.get("joint")
+    found: dict[str, Any] = {"reference": reference} if isinstance(reference, str) else {}
+    if isinstance(joint, list) and all(isinstance(name, str) for name in joint):
+        found["joint"] = tuple(joint)
+    return found
