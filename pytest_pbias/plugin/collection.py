@@ -256,7 +256,7 @@ class SessionHooks:
             pbias.interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
             pbias.cut_short = bool(session.shouldfail or session.shouldstop)
             pbias.finish()
-            if pbias.problem is not None and exitstatus in (
+            if (pbias.problem is not None or pbias.untold) and exitstatus in (
                 pytest.ExitCode.OK,
                 pytest.ExitCode.NO_TESTS_COLLECTED,
             ):

@@ -482,6 +482,12 @@ _REPORTS = (
     Option("markdown", "write the results as Markdown", "path", "FILE", cli=True),
     Option("html", "write the report as one HTML file", "path", "FILE", cli=True),
     Option(
+        "tracker",
+        "send the finished run to these trackers, with commas between: mlflow, wandb, otel",
+        "names",
+        "NAMES",
+    ),
+    Option(
         "table",
         "write the outcome table as Parquet, beside the copy in the store",
         "path",

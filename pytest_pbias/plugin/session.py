@@ -65,6 +65,7 @@ from pytest_pbias.plugin.output import (
     BackgroundProgress,
     Beside,
     ProgressLine,
+    finished_report,
     keep_results,
     print_results,
     require_writable,
@@ -80,6 +81,7 @@ from pytest_pbias.plugin.settings import JudgeSettings, Settings
 from pytest_pbias.plugin.signals import interrupt_on_signals, noop, patient_with_ctrl_c
 from pytest_pbias.plugin.xdist import plan_path, session_uid, tell_notices, write_plan
 from pytest_pbias.prompts import Identity, Placement
+from pytest_pbias.reporting.trackers import tell_tracker
 from pytest_pbias.tasks import Task, TaskData, load_task
 
 
@@ -250,6 +252,7 @@ class PbiasSession:
         self.problem: str | None = None
         self.interrupted = self.cut_short = False
         self.told: list[str] = []  # notices of xdist workers
+        self.untold: list[str] = []  # why the finished report did not get somewhere
         self._plan: Estimate | None = None
         self._restore_signals: Callable[[], None] = noop
 
@@ -586,6 +589,23 @@ class PbiasSession:
             self.decisions.compare(table, settings), self.decisions.over_runs(table, settings)
         )
         write_reports(table, summary, self.beside, settings)
+        self._tell(summary, self.table_path)
+
+    def _tell(self, summary: RunSummary, kept: Path) -> None:
+        """Give the finished report to the trackers and to the hook; the run is kept by now."""
+        hook = self.config.hook.pytest_pbias_report
+        if not self.settings.trackers and not hook.get_hookimpls():
+            return
+        report = finished_report(summary, self.beside, kept, self.settings, self.config.rootpath)
+        for name in self.settings.trackers:
+            try:
+                tell_tracker(name, report)
+            except PbiasError as error:
+                self.untold.append(str(error))
+        try:
+            hook(report=report, config=self.config)
+        except Exception as error:
+            self.untold.append(f"the hook pytest_pbias_report broke: {_line(error)}")
 
     def _sampled_questions(self, table: OutcomeTable) -> dict[str, dict[str, str]]:
         """The questions that a report shows answers to; the table itself has none."""
@@ -671,6 +691,8 @@ class PbiasSession:
             reporter.section("personalization bias", sep="=")
         if self.problem is not None:
             reporter.line(f"no report: {self.problem}", red=True)
+        for line in self.untold:
+            reporter.line(line, red=True)
         self._print_notices(reporter)
 
     def _print_notices(self, reporter: pytest.TerminalReporter) -> None:

@@ -38,6 +38,7 @@ from pytest_pbias.plugin.options import (
 from pytest_pbias.plugin.tasks import session_tasks
 from pytest_pbias.plugin.xdist import run_name
 from pytest_pbias.prompts import Defense, Placement, resolve_defenses
+from pytest_pbias.reporting.trackers import require_trackers
 from pytest_pbias.tasks import PromptProtocol, Task, resolve_task
 
 # arXiv 2406.11107v3: at most 300 new tokens, top_k 10, default temperature, three repeats.
@@ -131,6 +132,7 @@ class Settings:
     markdown_path: Path | None
     html_path: Path | None
     table_path: Path | None
+    trackers: tuple[str, ...]
     kept: RunSettings
     spending: SpendingSettings
     vllm: VllmSettings
@@ -212,6 +214,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         markdown_path=values["markdown"],
         html_path=values["html"],
         table_path=values["table"],
+        trackers=_trackers(values["tracker"]),
         kept=_kept(values, model.name, tasks),
         spending=SpendingSettings(
             rpm=values["rpm"],
@@ -473,6 +476,22 @@ def _task_margins(margins: dict[str, float], tasks: Mapping[str, Task]) -> dict[
     for name in margins:
         resolve_task(name, tasks)
     return margins
+
+
+def _trackers(text: str | None) -> tuple[str, ...]:
+    """The trackers that are to be told of the run.
+
+    Raises:
+        ConfigurationError: one is unknown, or its package is not installed.
+    """
+    names = tuple(dict.fromkeys(split_names(text)))
+    try:
+        if text is not None and not names:
+            raise ConfigurationError(f"{text!r} names no tracker")
+        require_trackers(names)
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error), setting="tracker") from None
+    return names
 
 
 def _kept(values: Mapping[str, Any], model: str, tasks: Mapping[str, Task]) -> RunSettings:
