@@ -15,6 +15,7 @@ from pytest_pbias.analysis.defenses import DefenseSummary, outcomes_by_defense, 
 from pytest_pbias.analysis.judges import TaskJudges, summarize_judges
 from pytest_pbias.analysis.provider_refusals import ProviderRefusals, provider_refusals
 from pytest_pbias.analysis.repeatability import Repeatability, noted_repeatability
+from pytest_pbias.analysis.traits import TraitsSummary, summarize_traits
 from pytest_pbias.analysis.unparsable import (
     UnparsableFinding,
     cell_without_verdict,
@@ -274,6 +275,7 @@ class RunSummary:
     unreadable: tuple[str, ...] = ()
     saving: Saving | None = None
     provider_refusals: tuple[ProviderRefusals, ...] = ()
+    traits: TraitsSummary = field(default_factory=TraitsSummary)
 
     def count(self, verdict: str) -> int:
         """How many cells have this verdict, over all tasks."""
@@ -341,6 +343,7 @@ def summarize(
         ),
         unparsable=summarize_unparsable(alike, alpha=policy.alpha, seed=seed),
         provider_refusals=provider_refusals(table),
+        traits=summarize_traits(table, policy),
     )
 
 

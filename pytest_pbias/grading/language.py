@@ -15,10 +15,12 @@ _WORD = re.compile(r"[^\W\d_]+")
 _CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _READ = 4_000  # characters
 _FEWEST_WORDS = 8
+_FEWEST_ENGLISH = 3  # words of a short question
 _SURE = 0.6  # probability below which a language is not told
+# Without those that other languages write alike (a, in, on, so, was, ...).
 _COMMONEST = (
-    "the of and to a in is it that you for i as with be are on this not or can have from by "
-    "your an my they at but if what so will how do their"
+    "the of and to it that you for i with be are this not can have from by your my they but if "
+    "what how their when where who why which were has does did there these should would could"
 )
 _ENGLISH = frozenset(_COMMONEST.split())
 _ENGLISH_SHARE = 0.15
@@ -63,10 +65,11 @@ def language_of(text: str) -> str | None:
     is asked about other texts only.
     """
     words = [word.lower() for word in _WORD.findall(_CODE.sub(" ", text[:_READ]))]
+    english = sum(word in _ENGLISH for word in words)
+    if english >= _ENGLISH_SHARE * len(words) and len(words) >= _FEWEST_ENGLISH:
+        return "en"
     if len(words) < _FEWEST_WORDS:
         return None
-    if sum(word in _ENGLISH for word in words) >= _ENGLISH_SHARE * len(words):
-        return "en"
     language, probability = _identifier().classify(" ".join(words))
     return str(language) if probability >= _SURE else None
 

@@ -70,7 +70,7 @@ def no_answer(question: str, answer: str) -> Kind | None:
 
 @lru_cache(maxsize=4096)
 def _kind(question: str, answer: str) -> Kind | None:
-    if repeated_share(answer) > _REPEATED and len(_words(answer)) >= _FEWEST_WORDS:
+    if repeated_share(answer) > _REPEATED and len(_runs(answer)) > _FEWEST_WORDS - _RUN:
         return "repetition"
     if in_another_language(question, answer):
         return "language"
@@ -89,12 +89,9 @@ def repeated_share(text: str) -> float:
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
-def _words(text: str) -> list[str]:
-    return _WORD.findall(_ENUMERATOR.sub("", text[:_READ]).lower())
-
-
+@lru_cache(maxsize=256)
 def _runs(text: str) -> list[tuple[str, ...]]:
-    words = _words(text)
+    words = _WORD.findall(_ENUMERATOR.sub("", text[:_READ]).lower())
     return list(zip(*(words[start:] for start in range(_RUN)), strict=False))
 
 

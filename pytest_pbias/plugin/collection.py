@@ -14,7 +14,14 @@ import pytest
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import ConfigurationError, PbiasError, UnansweredError
 from pytest_pbias.plugin.decisions import attach_decisions
-from pytest_pbias.plugin.gates import CompareItem, GateItem, append_comparison, append_gates
+from pytest_pbias.plugin.gates import (
+    CompareItem,
+    GateItem,
+    TraitItem,
+    append_comparison,
+    append_gates,
+    append_trait_gates,
+)
 from pytest_pbias.plugin.options import described, only_lists, read_option
 from pytest_pbias.plugin.session import SESSION, PbiasSession, active_session
 from pytest_pbias.plugin.settings import Settings, read_settings
@@ -150,6 +157,8 @@ def _awaited(item: pytest.Item, pbias: PbiasSession) -> Iterable[Cell]:
     """The cells whose answers a test looks at."""
     if isinstance(item, GateItem):
         return pbias.cells_of(item.axis, item.defense)
+    if isinstance(item, TraitItem):
+        return [cell for cell in pbias.cells if cell.defense.name == item.defense]
     if isinstance(item, CompareItem):
         return pbias.cells
     return [one for cell in selected_cells([item]) for one in (cell, cell.baseline)]
@@ -187,6 +196,7 @@ class SessionHooks:
         append_gates(session, items, cells)
         pbias = active_session(config)
         if pbias is not None and cells:
+            append_trait_gates(session, items, cells, pbias.settings.policy.trait_margin)
             append_comparison(session, items, pbias.settings.kept)
 
     @pytest.hookimpl(wrapper=True)
