@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +16,10 @@ from pytest_pbias.errors import ConfigurationError, PbiasError, UnansweredError
 from pytest_pbias.plugin.decisions import attach_decisions
 from pytest_pbias.plugin.gates import (
     CompareItem,
+    DriftItem,
     GateItem,
     TraitItem,
-    append_comparison,
+    append_comparisons,
     append_gates,
     append_trait_gates,
 )
@@ -53,8 +54,9 @@ def parametrize_cells(metafunc: pytest.Metafunc) -> None:
                 f"{where}: has the pbias mark but does not take `cell`; write "
                 f"def {metafunc.definition.name}(cell)"
             )
-        defenses = activate(metafunc.config).settings.defenses
-        cells = placed_cells(metafunc.config, _cells_of(marks[0], where), defenses)
+        settings = activate(metafunc.config).settings
+        asked = _cells_of(marks[0], where, settings.tasks)
+        cells = placed_cells(metafunc.config, asked, settings.defenses)
     except PbiasError as error:
         refuse(metafunc.config, described(error))
         cells = []
@@ -68,7 +70,7 @@ def refuse(config: pytest.Config, reason: str) -> None:
         config.pluginmanager.register(SessionHooks(config), _PLUGIN_NAME)
 
 
-def _cells_of(mark: pytest.Mark, where: str) -> list[Cell]:
+def _cells_of(mark: pytest.Mark, where: str, known: Mapping[str, Task]) -> list[Cell]:
     unknown = sorted(set(mark.kwargs) - {"tasks", "identities"})
     if unknown or mark.args:
         raise ConfigurationError(
@@ -78,7 +80,7 @@ def _cells_of(mark: pytest.Mark, where: str) -> list[Cell]:
     tasks = _names(mark.kwargs.get("tasks"), "tasks", where)
     names = _names(mark.kwargs.get("identities"), "identities", where)
     try:
-        chosen: Iterable[Task] = TASKS.values() if tasks is None else map(resolve_task, tasks)
+        chosen = TASKS.values() if tasks is None else [resolve_task(one, known) for one in tasks]
         identities: Sequence[Identity] = (
             default_identities() if names is None else resolve_identities(names)
         )
@@ -159,7 +161,7 @@ def _awaited(item: pytest.Item, pbias: PbiasSession) -> Iterable[Cell]:
         return pbias.cells_of(item.axis, item.defense)
     if isinstance(item, TraitItem):
         return [cell for cell in pbias.cells if cell.defense.name == item.defense]
-    if isinstance(item, CompareItem):
+    if isinstance(item, CompareItem | DriftItem):
         return pbias.cells
     return [one for cell in selected_cells([item]) for one in (cell, cell.baseline)]
 
@@ -197,7 +199,7 @@ class SessionHooks:
         pbias = active_session(config)
         if pbias is not None and cells:
             append_trait_gates(session, items, cells, pbias.settings.policy.trait_margin)
-            append_comparison(session, items, pbias.settings.kept)
+            append_comparisons(session, items, pbias.settings.kept)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection_finish(self, session: pytest.Session) -> Generator[None, None, None]:
@@ -294,8 +296,8 @@ def start_on_controller(node: Any) -> None:
     if active_session(config) is not None:
         return
     plan = json.loads(path.read_text(encoding="utf-8"))
-    cells = [cell_from_plain(cell) for cell in plan["cells"]]
     try:
-        activate(config, default_model=plan["default_model"]).plan(cells)
+        pbias = activate(config, default_model=plan["default_model"])
+        pbias.plan([cell_from_plain(cell, pbias.settings.tasks) for cell in plan["cells"]])
     except PbiasError as error:
         raise _end_of_planning(error) from None

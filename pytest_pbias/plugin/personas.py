@@ -14,6 +14,7 @@ from pytest_pbias.errors import PbiasError
 from pytest_pbias.plugin.cell import CellFixture, obtain_cell
 from pytest_pbias.plugin.collection import PLANNED, activate, cell_id, placed_cells, refuse
 from pytest_pbias.plugin.options import described
+from pytest_pbias.plugin.tasks import shown_path
 
 
 class PersonaTests(pytest.File):
@@ -22,18 +23,16 @@ class PersonaTests(pytest.File):
     def collect(self) -> Iterable[pytest.Item]:
         """One item for each cell."""
         try:
-            cells = read_personas(self.path, self._shown()).cells()
-            defenses = activate(self.config).settings.defenses
+            settings = activate(self.config).settings
+            cells = read_personas(self.path, self._shown(), settings.tasks).cells()
         except PbiasError as error:
             refuse(self.config, described(error))
             return
-        for cell in placed_cells(self.config, cells, defenses):
+        for cell in placed_cells(self.config, cells, settings.defenses):
             yield PersonaTest.from_parent(self, name=cell_id(cell), planned=cell)
 
     def _shown(self) -> str:
-        invoked = self.config.invocation_params.dir
-        inside = self.path.is_relative_to(invoked)
-        return str(self.path.relative_to(invoked) if inside else self.path)
+        return shown_path(self.config, self.path)
 
 
 class PersonaTest(pytest.Item):

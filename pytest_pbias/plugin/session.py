@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from pytest_pbias.analysis.comparison import ComparedRun
+from pytest_pbias.analysis.history import OverRuns
 from pytest_pbias.analysis.repeatability import Repeatability, repeatability
 from pytest_pbias.analysis.samples import sampled_questions
 from pytest_pbias.analysis.stopping import Score
@@ -24,7 +25,7 @@ from pytest_pbias.analysis.traits import TraitVerdict, decide_trait
 from pytest_pbias.analysis.unparsable import cut_off_cells, unreadable_cells
 from pytest_pbias.cells.cell import Cell, require_distinct_names, with_baselines
 from pytest_pbias.collecting import Store
-from pytest_pbias.collecting.cost import Price, Spent
+from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.collecting.plan import RequestSettings, Work, questions_of
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError, near_matches
 from pytest_pbias.gate import (
@@ -43,6 +44,7 @@ from pytest_pbias.grading.judges import (
     validate_judges,
 )
 from pytest_pbias.grading.traits import NO_TRAITS, Traits, choose_traits
+from pytest_pbias.models.spec import ApplicationFacts
 from pytest_pbias.outcomes import OutcomeTable, system_memory_pool
 from pytest_pbias.outcomes.arrays import Scores, choose_references, require_reference
 from pytest_pbias.outcomes.facts import Document, RunFacts
@@ -52,6 +54,7 @@ from pytest_pbias.plugin.asking import (
     RemoteCollection,
     collect_here,
     collect_remotely,
+    handed_names,
     known_dialect,
     planned_protocol,
     served_facts,
@@ -61,6 +64,7 @@ from pytest_pbias.plugin.estimate import Estimate, estimate, estimate_lines
 from pytest_pbias.plugin.options import described, is_given
 from pytest_pbias.plugin.output import (
     BackgroundProgress,
+    Beside,
     ProgressLine,
     keep_results,
     print_results,
@@ -77,15 +81,23 @@ from pytest_pbias.plugin.settings import JudgeSettings, Settings
 from pytest_pbias.plugin.signals import interrupt_on_signals, noop, patient_with_ctrl_c
 from pytest_pbias.plugin.xdist import plan_path, session_uid, tell_notices, write_plan
 from pytest_pbias.prompts import Identity, Placement
-from pytest_pbias.tasks import TaskData, load_task, resolve_task
+from pytest_pbias.tasks import Task, TaskData, load_task
 
 
-def cost_so_far(asking: LocalCollection | RemoteCollection | None, price: Price | None) -> Spent:
-    """Tokens that this session used, and their list price where it is known."""
+def cost_so_far(asking: LocalCollection | RemoteCollection | None, settings: Settings) -> Spent:
+    """Tokens that this session used, and their list price or what an application says they cost."""
     progress = asking.progress() if isinstance(asking, LocalCollection) else None
-    if progress is None:
-        return Spent.at(price, 0, 0)
-    return Spent.at(price, progress.prompt_tokens, progress.completion_tokens)
+    tokens = (0, 0) if progress is None else (progress.prompt_tokens, progress.completion_tokens)
+    price, application = settings.spending.price, settings.application
+    if price is None and application is not None and application.spent is not None:
+        return Spent(*tokens, application.spent, "USD")
+    return Spent.at(price, *tokens)
+
+
+_UNVERSIONED = (
+    "{name} has no version: its answers are used in this run alone, and asked for anew by the "
+    "next, also where this one is killed; give --pbias-app-version, such as its commit"
+)
 
 
 def versions() -> dict[str, str]:
@@ -151,19 +163,28 @@ def session_judging(
         judges = make_judges(settings.wanted, settings.model, _of_plugins(config))
     except ConfigurationError as error:
         raise ConfigurationError(str(error), setting=error.setting or "judge") from None
-    if not settings.mask or not any(judge.masks_identity for judge in judges):
-        return Judging(judges, provider_refusals=settings.provider_refusals)
-    words = identity_terms(cell.identity for cell in cells)
-    return Judging(judges, identity_mask(words), words, settings.provider_refusals)
+    judging = Judging(judges, provider_refusals=settings.provider_refusals, model=settings.model)
+    asked = list(cells)
+    for task in {cell.task.name: cell.task for cell in asked}.values():
+        judging.judges_of(task)
+    if not settings.mask or not any(judge.masks_identity for judge in judging.everyone):
+        return judging
+    words = identity_terms(cell.identity for cell in asked)
+    return replace(judging, mask=identity_mask(words), hidden=words)
 
 
-def planned_verdicts(judging: Judging, n_answers: Mapping[str, int]) -> list[str]:
+def planned_verdicts(
+    judging: Judging, n_answers: Mapping[str, int], tasks: Mapping[str, Task]
+) -> list[str]:
     """What judges that are paid for would be asked besides; ``n_answers`` by task."""
-    count = sum(n for name, n in n_answers.items() if needs_judge(resolve_task(name)))
+    counts: Counter[str] = Counter()
+    for name, count in n_answers.items():
+        if needs_judge(tasks[name]):
+            counts.update({judge.name: count for judge in judging.judges_of(tasks[name])
+                           if judge.cost()})  # fmt: skip
     return [
-        f"judge {judge.name}: at most {count:,} verdicts besides, not in these figures"
-        for judge in judging.judges
-        if count and judge.cost()
+        f"judge {name}: at most {count:,} verdicts besides, not in these figures"
+        for name, count in counts.items()
     ]
 
 
@@ -250,7 +271,7 @@ class PbiasSession:
         self.decisions = Decisions()
         self.table_path: Path | None = None
         self.summary: RunSummary | None = None
-        self.compared: ComparedRun | None = None
+        self.beside = Beside()
         self.problem: str | None = None
         self.interrupted = self.cut_short = False
         self.told: list[str] = []  # notices of xdist workers
@@ -327,6 +348,9 @@ class PbiasSession:
             share = expected_share(self.cells, self._planned, self.settings)
             self._plan = estimate(work, protocol, self.store, self.settings, share)
             return
+        application = self.settings.application
+        if application is not None and application.version is None:
+            self.told.append(_UNVERSIONED.format(name=application.name))
         self._judging.check(cell.task for cell in self.cells)
         require_writable(self.settings)
         self._restore_signals = interrupt_on_signals()
@@ -360,6 +384,7 @@ class PbiasSession:
             sampling=replace(self.settings.sampling, max_tokens=self._asking.max_tokens()),
             repeats=self.settings.repeats,
             seed=self.settings.seed,
+            handed=handed_names(self.settings),
         )
 
     def measure(self, cell: Cell) -> ScoredCell:
@@ -535,6 +560,18 @@ class PbiasSession:
         assert compared is not None
         return compared
 
+    @system_memory_pool()
+    def over_runs(self) -> OverRuns:
+        """Join the session with the kept runs of its model, and decide by the expression.
+
+        Raises:
+            InfrastructureError: responses are missing.
+        """
+        table = self._measured.complete_table(self.cells)
+        found = self.decisions.over_runs(table.with_info(self._basis()), self.settings)
+        assert found is not None
+        return found
+
     def finish(self) -> None:
         """Stop asking; in the asking process, write the table and the reports."""
         try:
@@ -585,8 +622,10 @@ class PbiasSession:
         self.summary = summary
         table = table.with_info(replace(table.info, questions=self._sampled_questions(table)))
         self.table_path = keep_results(table, summary, settings, self.config.rootpath)
-        self.compared = self.decisions.compare(table, settings)
-        write_reports(table, summary, self.compared, settings)
+        self.beside = Beside(
+            self.decisions.compare(table, settings), self.decisions.over_runs(table, settings)
+        )
+        write_reports(table, summary, self.beside, settings)
 
     def _sampled_questions(self, table: OutcomeTable) -> dict[str, dict[str, str]]:
         """The questions that a report shows answers to; the table itself has none."""
@@ -605,12 +644,21 @@ class PbiasSession:
             judges=self._judging.facts(),
             traits=self.traits.facts(),
             policy=self.settings.policy.to_plain(),
-            cost=cost_so_far(self._asking, self.settings.spending.price),
+            cost=cost_so_far(self._asking, self.settings),
             server=served_facts(self.store, self.settings.model),
+            application=self._application_facts(),
             notes=known_dialect(self.store, self.settings.model).notes(),
             engine_noise=self._engine_noise(),
             versions=versions(),
         )
+
+    def _application_facts(self) -> ApplicationFacts | None:
+        application = self.settings.application
+        if application is None or self._asking is None:
+            return None
+        session = self._asking.placement()
+        labels = {cell.identity.placement_label(session) for cell in self.cells if cell.is_compared}
+        return application.facts(stated=labels != {"app"})
 
     def _basis(self) -> RunFacts:
         """What a comparison with another run depends on, beside the answers."""
@@ -646,7 +694,7 @@ class PbiasSession:
             return
         if self.summary is not None:
             verbosity = self.config.get_verbosity()
-            print_results(reporter, self.summary, self.compared, self.table_path, verbosity)
+            print_results(reporter, self.summary, self.beside, self.table_path, verbosity)
         elif self.problem is not None:
             reporter.section("personalization bias", sep="=")
         if self.problem is not None:
@@ -667,7 +715,10 @@ class PbiasSession:
         for cell in self.cells:
             counts[cell.task.name] += self.settings.repeats * len(self.data(cell).items)
         reporter.section("personalization bias: plan", sep="=")
-        lines = (*estimate_lines(plan, self.settings), *planned_verdicts(self._judging, counts))
+        lines = (
+            *estimate_lines(plan, self.settings),
+            *planned_verdicts(self._judging, counts, self.settings.tasks),
+        )
         for line in lines:
             reporter.line(line)
 

@@ -20,8 +20,7 @@ from pydantic import (
 )
 from pydantic.json_schema import GenerateJsonSchema
 
-from pytest_pbias.analysis.condition import Family
-from pytest_pbias.analysis.pairing import Direction, Kind
+from pytest_pbias.analysis.pairing import Direction, Family, Kind
 from pytest_pbias.errors import DataError
 from pytest_pbias.gate import Mode, Verdict
 from pytest_pbias.reporting.schemas import SchemaName
@@ -256,6 +255,71 @@ class ComparisonDocument(Comparison):
     )
 
 
+class HistoryRun(RunTitle):
+    """A run of a history."""
+
+    name: str = Field(description="its name among the saved runs, or its file's")
+
+
+class Drift(_Part):
+    """The clearest change over the runs: the trend, or a shift of level."""
+
+    shown: bool = Field(description="whether the change is beyond noise, at the level of the test")
+    trend: bool = Field(description="later runs against earlier ones; else there is since")
+    since: str | None = Field(description="the run from which on the level is another")
+    change: Change = Field(description="limits hold for the trend and all shifts at once")
+
+
+class AxisHistory(_Part):
+    """An axis over the runs, oldest first."""
+
+    axis: Axis
+    bias: list[Bias | None]
+    baseline: list[Number] = Field(description="rate of the baseline, percentage points")
+    mean: list[Number] = Field(description="identities' mean rate, percentage points")
+    bias_drift: Drift | None
+    mean_drift: Drift | None
+
+
+class CellHistory(_Part):
+    """A cell over the runs, oldest first."""
+
+    task: str
+    identity: str
+    differences: list[Number] = Field(description="from its reference, percentage points")
+    verdicts: list[str] = Field(description="of each run on the shared items; error: none")
+    drift: Drift = Field(description="at a level that all cells share")
+
+
+class HistoryDocument(_Part):
+    """Many runs on the items that all of them asked, oldest first."""
+
+    format: Literal["pytest-pbias-history"] = "pytest-pbias-history"
+    version: Literal[1] = 1
+    runs: list[HistoryRun]
+    set_apart: dict[str, str] = Field(description="runs that cannot be compared, with the reason")
+    left_out: list[str] = Field(description="tasks and identities that not all runs asked")
+    n_items: dict[str, Count] = Field(description="items of each task that all runs asked")
+    axes: list[AxisHistory]
+    cells: list[CellHistory]
+    gate: ComparisonGate | None = Field(description="by the expression that was asked for")
+
+    model_config = ConfigDict(
+        title="History of runs by pytest-pbias, version 1",
+        json_schema_extra={
+            "$schema": _DRAFT,
+            "$id": f"{_ADDRESS}/history.schema.json",
+            "description": f"What `pbias history` writes as JSON. {_IGNORE}",
+        },
+    )
+
+
+class NoHistory(_Part):
+    """Why there is no history of a run and those before it."""
+
+    problem: str = Field(description="why")
+
+
 class Rate(_Part):
     """A rate with its interval."""
 
@@ -478,38 +542,38 @@ class Trait(_Part):
 class TraitDifference(_Part):
     """A trait under an identity less that under its reference, over the items of all tasks."""
 
-    trait: str
+    trait: str = Field(description="its name, as in measured")
     defense: Defended
     identity: str
     group: str
     kind: str = Field(description="identity or control")
-    mean: Number
-    reference_mean: Number
-    estimate: Number
+    mean: Number = Field(description="percent where the unit is share")
+    reference_mean: Number = Field(description="likewise")
+    estimate: Number = Field(description="mean less reference_mean")
     low: Low
     high: High
     pvalue: Share = Field(description="that there is no difference")
     qvalue: Share = Field(description="Benjamini-Hochberg over all traits and identities")
     differs: bool = Field(description="whether that is at most the level")
-    n_items: Count
+    n_items: Count = Field(description="with a value under both")
 
 
 class TraitGate(_Part):
     """A trait against its margin."""
 
-    trait: str
+    trait: str = Field(description="its name, as in measured")
     defense: Defended
-    verdict: Verdict
-    margin: Number
+    verdict: Verdict = Field(description="pass, fail or inconclusive")
+    margin: Number = Field(description="in the unit of the trait")
     reason: Reason
 
 
 class Traits(_Part):
     """What else changes with the identity."""
 
-    measured: list[Trait]
+    measured: list[Trait] = Field(description="the traits that answers have values of")
     skipped: dict[str, str] = Field(description="trait -> why it has no values")
-    differences: list[TraitDifference]
+    differences: list[TraitDifference] = Field(description="of every identity and control")
     verdicts: list[TraitGate] = Field(description="of the traits with a margin")
 
 
@@ -520,7 +584,8 @@ class RunEntry(_Part):
     model: str = Field(description="as it was asked for")
     served_identity: str = Field(description="weights hash, or endpoint and name")
     placements: list[str] = Field(
-        description="where the identity was stated: system, user, history"
+        description="where the identity was stated: system, user, history; app where an "
+        "application was handed it"
     )
     judges: list[str] = Field(description="names of the judges")
     sampling: dict[str, MaybeNumber | str] = Field(
@@ -540,6 +605,10 @@ class RunEntry(_Part):
         description="of a server that the run started: engine, version, type of the weights, "
         "arguments"
     )
+    application: Facts = Field(
+        description="of an application that was measured: version, how it got to know the identity "
+        "(stated in the conversation, handed over, both), what it was handed"
+    )
     engine_noise: list[Facts] = Field(
         description="the A/A check: each baseline that was asked twice"
     )
@@ -547,6 +616,10 @@ class RunEntry(_Part):
         description="paid judge -> tokens behind its verdicts, whenever they were asked"
     )
     notes: list[str] = Field(description="what the endpoint did not take of the requests")
+    imported: Facts = Field(
+        description="of answers from other harnesses' logs: harness, versions, files with their "
+        "SHA-256, dates, how they were read, what was left out, what is unknown"
+    )
 
 
 class Saving(_Part):
@@ -576,7 +649,7 @@ class Statistics(_Part):
     provider_refusals: list[ProviderRefusals] = Field(
         description="tasks of which the provider's content filter stopped answers"
     )
-    traits: Traits
+    traits: Traits = Field(description="what else changes: compared, never scored")
     errors: list[str] = Field(description="why answers are missing or cannot be read")
     saving: Saving | None = Field(description="by stopping early; null where all was asked")
 
@@ -615,6 +688,9 @@ class ReportDocument(_Part):
     comparison: ComparedRuns | NotCompared | None = Field(
         description="with an earlier run, where one was asked for"
     )
+    history: HistoryDocument | NoHistory | None = Field(
+        description="up to this run, where that was asked for"
+    )
 
 
 def document(model: type[_Part], content: dict[str, Any]) -> dict[str, Any]:
@@ -646,5 +722,9 @@ class _WithoutTitles(GenerateJsonSchema):
 
 def make_schema(name: SchemaName) -> dict[str, Any]:
     """The JSON Schema of a document, made from its model."""
-    model = ReportDocument if name == "report" else ComparisonDocument
-    return model.model_json_schema(schema_generator=_WithoutTitles, mode="serialization")
+    models: dict[SchemaName, type[BaseModel]] = {
+        "report": ReportDocument,
+        "comparison": ComparisonDocument,
+        "history": HistoryDocument,
+    }
+    return models[name].model_json_schema(schema_generator=_WithoutTitles, mode="serialization")
