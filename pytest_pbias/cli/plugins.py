@@ -24,8 +24,6 @@ from pytest_pbias.grading.judges import (
     make_judges,
     validate_judges,
 )
-from pytest_pbias.outcomes import OutcomeTable
-from pytest_pbias.outcomes.regrading import grading_tasks
 from pytest_pbias.plugin.tasks import session_tasks
 from pytest_pbias.tasks import TASKS, Task
 
@@ -70,14 +68,13 @@ def tasks_here(folder: Path | None) -> Mapping[str, Task]:
     return ask_pytest(session_tasks, arguments)
 
 
-def tasks_of_run(table: OutcomeTable, folder: Path | None) -> Mapping[str, Task]:
-    """The tasks that there are, those of this folder too where a run asked some.
+def tasks_for(names: Iterable[str], folder: Path | None) -> Mapping[str, Task]:
+    """The tasks that there are, those of this folder too where one of ``names`` is none of ours.
 
     Raises:
         ConfigurationError: one of this folder is not as it must be.
     """
-    names = set(grading_tasks(table))
-    return TASKS if folder is None and names <= set(TASKS) else tasks_here(folder)
+    return TASKS if folder is None and set(names) <= set(TASKS) else tasks_here(folder)
 
 
 def chosen_judging(

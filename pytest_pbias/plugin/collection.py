@@ -18,8 +18,10 @@ from pytest_pbias.plugin.gates import (
     CompareItem,
     DriftItem,
     GateItem,
+    TraitItem,
     append_comparisons,
     append_gates,
+    append_trait_gates,
 )
 from pytest_pbias.plugin.options import described, only_lists, read_option
 from pytest_pbias.plugin.session import SESSION, PbiasSession, active_session
@@ -157,6 +159,8 @@ def _awaited(item: pytest.Item, pbias: PbiasSession) -> Iterable[Cell]:
     """The cells whose answers a test looks at."""
     if isinstance(item, GateItem):
         return pbias.cells_of(item.axis, item.defense)
+    if isinstance(item, TraitItem):
+        return [cell for cell in pbias.cells if cell.defense.name == item.defense]
     if isinstance(item, CompareItem | DriftItem):
         return pbias.cells
     return [one for cell in selected_cells([item]) for one in (cell, cell.baseline)]
@@ -194,6 +198,7 @@ class SessionHooks:
         append_gates(session, items, cells)
         pbias = active_session(config)
         if pbias is not None and cells:
+            append_trait_gates(session, items, cells, pbias.settings.policy.trait_margin)
             append_comparisons(session, items, pbias.settings.kept)
 
     @pytest.hookimpl(wrapper=True)

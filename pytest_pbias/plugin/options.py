@@ -476,6 +476,14 @@ _GATE = (
         above=True,
         cli=True,
     ),
+    Option(
+        "trait-margin",
+        "make traits gates of their own, each with its margin: 'adopted=5 words=20'",
+        "numbers",
+        "PAIRS",
+        most=10_000,
+        above=True,
+    ),
 )
 _REPORTS = (
     Option("json", "write the results as JSON", "path", "FILE", cli=True),

@@ -21,12 +21,13 @@ from pytest_pbias.analysis.repeatability import Repeatability, repeatability
 from pytest_pbias.analysis.samples import sampled_questions
 from pytest_pbias.analysis.stopping import Score
 from pytest_pbias.analysis.summary import RunSummary, decide_outcomes, summarize
+from pytest_pbias.analysis.traits import TraitVerdict, decide_trait
 from pytest_pbias.analysis.unparsable import cut_off_cells, unreadable_cells
 from pytest_pbias.cells.cell import Cell, require_distinct_names, with_baselines
 from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.collecting.plan import RequestSettings, Work, questions_of
-from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
+from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError, near_matches
 from pytest_pbias.gate import (
     AxisVerdict,
     CellVerdict,
@@ -42,6 +43,7 @@ from pytest_pbias.grading.judges import (
     needs_judge,
     validate_judges,
 )
+from pytest_pbias.grading.traits import NO_TRAITS, Traits, choose_traits
 from pytest_pbias.models.plain_prompt import NOTE as COMPLETIONS_NOTE
 from pytest_pbias.models.spec import ApplicationFacts
 from pytest_pbias.outcomes import OutcomeTable, system_memory_pool
@@ -199,6 +201,29 @@ def _of_plugins(config: pytest.Config) -> tuple[Judge, ...]:
         raise ConfigurationError(f"the hook pytest_pbias_judges broke: {_line(error)}") from error
 
 
+def session_traits(config: pytest.Config, wanted: Iterable[str]) -> Traits:
+    """The traits of this package and of plug-ins; ``wanted`` are those with a margin.
+
+    Raises:
+        ConfigurationError: a plug-in failed, or a trait that is wanted is unknown or left out.
+    """
+    try:
+        offered = config.hook.pytest_pbias_traits(config=config)
+        traits = choose_traits(one for several in offered for one in several or ())
+    except PbiasError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(f"the hook pytest_pbias_traits broke: {_line(error)}") from error
+    known = [trait.name for trait in traits.chosen]
+    for name in wanted:
+        if name in traits.skipped:
+            raise ConfigurationError(f"{name}: {traits.skipped[name]}", setting="trait-margin")
+        if name not in known:
+            hint = near_matches(name, known)
+            raise ConfigurationError(f"no trait is called {name!r}: {hint}", setting="trait-margin")
+    return traits
+
+
 def _line(error: Exception) -> str:
     """What was raised, and in which line."""
     frame: Any = error.__traceback__
@@ -243,6 +268,7 @@ class PbiasSession:
         self._background: BackgroundProgress | None = None
         self._store: Store | None = None
         self._judging = Judging()
+        self.traits = NO_TRAITS
         self._grading = threading.Lock()  # looks are graded in the thread that asks
         self._planned: dict[str, int] = {}  # items of each task, where asking may stop early
         self.decisions = Decisions()
@@ -307,6 +333,7 @@ class PbiasSession:
         if not self.cells:
             return
         self._judging = session_judging(self.config, self.settings.judging, self.cells)
+        self.traits = session_traits(self.config, self.settings.policy.trait_margin)
         for cell in self.cells:
             self.data(cell)
         self._planned = self._measured.planned = planned_items(
@@ -404,6 +431,7 @@ class PbiasSession:
                 graders,
                 questions,
                 provider_refusals=self._judging.provider_refusals,
+                traits=self.traits,
             )
 
     def _asked_data(self, cell: Cell) -> TaskData:
@@ -510,6 +538,19 @@ class PbiasSession:
         if unreadable := [line for task in outcomes for line in unreadable_cells(task)]:
             raise InfrastructureError("; ".join(unreadable))
         return decide_outcomes(axis, outcomes, self.settings.policy, defense=defense)
+
+    @system_memory_pool()
+    def decide_trait(self, name: str, defense: str) -> TraitVerdict:
+        """Decide on a trait's differences under a defense, over the items of all tasks.
+
+        Raises:
+            PbiasError: responses are missing, or no answer has a value of the trait.
+        """
+        cells = [cell for cell in self.cells if cell.defense.name == defense]
+        table = self._measured.complete_table(cells)
+        table = table.with_info(replace(table.info, traits=self.traits.facts()))
+        policy = self.settings.policy
+        return decide_trait(table, name, policy.trait_margin[name], policy, defense)
 
     @system_memory_pool()
     def compare(self) -> ComparedRun:
@@ -622,6 +663,7 @@ class PbiasSession:
             seed=self.settings.seed,
             shots=self.settings.shots,
             judges=self._judging.facts(),
+            traits=self.traits.facts(),
             policy=self.settings.policy.to_plain(),
             cost=cost_so_far(self._asking, self.settings),
             server=served_facts(self.store, self.settings.model),

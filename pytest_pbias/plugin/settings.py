@@ -199,6 +199,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
                 axis: values[f"margin-{axis}"] or usual for axis, usual in policy.margin.items()
             },
             task_margin=_task_margins(values["task-margins"] or {}, tasks),
+            trait_margin=values["trait-margin"] or {},
             pb_tolerance={
                 axis: values[f"tolerance-{axis}"] or points
                 for axis, points in policy.pb_tolerance.items()

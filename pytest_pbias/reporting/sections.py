@@ -17,6 +17,7 @@ from pytest_pbias.analysis.summary import (
     reference_note,
     verdict_counts,
 )
+from pytest_pbias.analysis.traits import TraitDifference
 from pytest_pbias.analysis.unparsable import UnparsableFinding
 from pytest_pbias.gate import AxisVerdict, CellVerdict, Verdict
 from pytest_pbias.reporting.tables import (
@@ -31,6 +32,7 @@ from pytest_pbias.reporting.tables import (
     Section,
     Shift,
     Table,
+    severity,
     words,
 )
 from pytest_pbias.reporting.text import application_line, probability, server_line
@@ -549,6 +551,54 @@ def provider_section(summary: RunSummary) -> Section:
     )
 
 
+_MOST_TRAITS = 8
+_TRAIT_UNITS = {"share": "points", "%": "points"}
+
+
+def trait_section(summary: RunSummary) -> Section:
+    """Traits of answers that differ from the reference's: the few that stand out."""
+    traits = summary.traits
+    units = {one.name: _TRAIT_UNITS.get(one.unit, one.unit) for one in traits.measured}
+    gates = [
+        Note(
+            f"{under(one.trait, one.defense)}: {one.verdict.value}: {one.reason}",
+            severity(one.verdict.value),
+        )
+        for one in traits.verdicts
+    ]
+    found: dict[tuple[str, str], list[TraitDifference]] = {}
+    for one in traits.standing_out:
+        found.setdefault((one.trait, one.defense), []).append(one)
+    rows: list[tuple[Cell, ...]] = []
+    for first, *others in found.values():
+        controls = traits.of_controls(first.trait, first.defense)
+        rows.append((
+            " ".join(dict.fromkeys((first.trait, units[first.trait]))),
+            under(first.identity.name, first.defense),
+            Interval(first.estimate, first.low, first.high, difference=True),
+            "" if controls is None else f"{controls:+.1f}",
+            f"{len(others)} more",
+            Shift(first.reference_mean, first.mean),
+            probability(first.qvalue),
+        ))  # fmt: skip
+    blocks: list[Block] = [*gates]
+    if rows:
+        head = ("trait", "clearest under", "difference (interval)", "controls", "identities",
+                Column("reference to identity", detail=True), Column("q", detail=True))  # fmt: skip
+        says = {one.name: one.says for one in traits.measured}
+        named = dict.fromkeys(name for name, _ in found)
+        blocks.append(Table("", head, rows, first=_MOST_TRAITS))
+        blocks.append(Note("; ".join(f"{name}: {says[name]}" for name in named if says[name])))
+    if traits.skipped:
+        skipped = "; ".join(f"{name}: {why}" for name, why in traits.skipped.items())
+        blocks.append(Note(f"Not measured: {skipped}.", detail=True))
+    return Section(
+        "What else changes",
+        tuple(blocks),
+        lead="traits of answers that differ from the reference (compared, never scored)",
+    )
+
+
 _LOW_KAPPA = 0.6  # below it Landis & Koch (1977) call agreement moderate at best
 
 
@@ -677,6 +727,7 @@ FINDINGS: tuple[Callable[[RunSummary], Section], ...] = (
     group_section,
     intersection_section,
     control_section,
+    trait_section,
     defense_section,
     unreadable_section,
     provider_section,
