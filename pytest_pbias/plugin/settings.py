@@ -177,7 +177,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             },
             alpha=values["alpha"],
             mode=values["gate"],
-            reference=values["reference"],
+            reference=values["reference"] or ("baseline" if paper else "control"),
             cells=values["cells"] or 0,
         ),
         stop=_stop(values, paper=paper, n_defenses=len(defenses)),

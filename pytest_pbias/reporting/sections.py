@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -39,6 +39,7 @@ from pytest_pbias.stats import (
 )
 
 _OPEN = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NO_SIGNAL)
+_URGENT = (*_OPEN, Verdict.PASS)
 _IN_SIGHT = 12  # cells before a click
 _FEASIBLE = 1_000_000
 _MOST_REASONS = 5
@@ -50,9 +51,18 @@ def interval(found: RateResult | PersonalizationBiasResult | None) -> Cell:
 
 
 def difference(verdict: CellVerdict) -> Interval:
-    """A cell's difference from baseline with the limits that its verdict is read off."""
+    """A cell's difference with the limits that its verdict is read off."""
     found = verdict.shown
     return Interval(found.estimate, found.low, found.high, difference=True)
+
+
+def compared_with(verdicts: Iterable[CellVerdict]) -> str:
+    """What cells were compared with, in words, for the title of their differences."""
+    found = dict.fromkeys(verdict.reference for verdict in verdicts)
+    others = [words for words in found if words != "baseline"]
+    if not others:
+        return "the baseline"
+    return " or ".join(others) + (", else the baseline" if "baseline" in found else "")
 
 
 def under(name: str, defense: str) -> str:
@@ -115,6 +125,7 @@ def verdict_section(summary: RunSummary) -> Section:
         (
             Note(verdict_sentence(summary), "strong", name="verdict"),
             *_broken(summary),
+            *control_section(summary).blocks,
             *_gates(summary),
             *_open_cells(summary),
         ),
@@ -173,7 +184,7 @@ def _gates(summary: RunSummary) -> Iterator[Block]:
 
 
 def _open_cells(summary: RunSummary) -> Iterator[Block]:
-    """The cells that do not pass, those that fail first, the furthest from baseline first."""
+    """The cells that do not pass, those that fail first, the largest difference first."""
     counts = ", ".join(f"{n} {name}" for name, n in sorted(verdict_counts(summary).items()))
     yield Note(f"Cells: {counts or 'none'}.")
     if note := reference_note(summary):
@@ -207,7 +218,7 @@ def _open_cells(summary: RunSummary) -> Iterator[Block]:
     )
     head = ("identity", "task", "axis", "verdict", "difference (interval)", "margin",
             "items to settle")  # fmt: skip
-    caption = "Cells that do not pass, furthest from baseline first"
+    caption = "Cells that do not pass, the largest difference first"
     yield Table(caption, head, rows, first=_IN_SIGHT)
 
 
@@ -250,21 +261,40 @@ def cluster_warnings(*tasks: TaskSummary) -> Iterator[Note]:
 
 
 def control_section(summary: RunSummary) -> Section:
-    """Control identities, who say nothing of a person, that move the model all the same."""
-    return Section(
-        "Controls",
-        tuple(
-            Note(
-                f"{task.title}: any persona prompt moves this model "
-                f"(control: {cell.identity.name})",
-                "open",
-            )
-            for task, cell in _cells_of(summary)
-            if cell.identity.kind == "control"
-            and cell.verdict is not None
-            and cell.verdict.verdict is Verdict.FAIL
-        ),
+    """What stating anybody does: the controls, who say nothing of a person, against the baseline.
+
+    It stands before everything that is said of identities, those that do not pass first.
+    """
+    found = [
+        (cell.verdict, task, cell)
+        for task, cell in _cells_of(summary)
+        if cell.identity.kind == "control" and cell.verdict is not None
+    ]
+    found.sort(key=lambda row: (_URGENT.index(row[0].verdict), -abs(row[0].difference.estimate)))
+    moved = tuple(
+        Note(
+            f"{task.title}: any persona prompt moves this model (control: {cell.identity.name})",
+            "open",
+        )
+        for verdict, task, cell in found
+        if verdict.verdict is Verdict.FAIL
     )
+    rows = [
+        (
+            cell.identity.name,
+            task.title,
+            Badge(verdict.verdict.value),
+            difference(verdict),
+            f"{verdict.margin:g}",
+            items_to_settle(verdict),
+        )
+        for verdict, task, cell in found
+    ]
+    head = ("control", "task", "verdict", "difference (interval)",
+            Column("margin", detail=True), Column("items to settle", detail=True))  # fmt: skip
+    caption = "Stating anybody: the controls against the baseline"
+    table = Table(caption, head, rows, first=_IN_SIGHT)
+    return Section("Stating anybody", (table, *moved) if rows else ())
 
 
 def _cells_of(summary: RunSummary) -> Iterator[tuple[TaskSummary, CellSummary]]:
@@ -334,7 +364,7 @@ def look_section(summary: RunSummary) -> Section:
             Table("Cells by why they were asked no further", head, rows, detail=True),
             Note(limits, detail=True),
         ),
-        lead="what was decided was asked no further (--pbias-stop)",
+        lead="what was decided was asked no further",
     )
 
 
@@ -485,7 +515,6 @@ def _moved(found: PairedDifferenceResult | None) -> Cell:
 
 FINDINGS: tuple[Callable[[RunSummary], Section], ...] = (
     look_section,
-    control_section,
     defense_section,
     unreadable_section,
     provider_section,
