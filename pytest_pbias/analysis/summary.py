@@ -36,9 +36,9 @@ from pytest_pbias.gate import (
     decide_baseline,
     decide_by_policy,
 )
-from pytest_pbias.models.spec import ServerFacts
+from pytest_pbias.models.spec import ApplicationFacts, ServerFacts
 from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes, scalar
-from pytest_pbias.outcomes.facts import plain_facts
+from pytest_pbias.outcomes.facts import ImportedFrom, plain_facts
 from pytest_pbias.outcomes.schema import SAMPLING_COLUMNS
 from pytest_pbias.prompts import Identity
 from pytest_pbias.stats import (
@@ -59,7 +59,8 @@ class RunInfo:
     says why the run ended early. ``server`` is what is known of a server that the run started:
     engine, version, type of the weights, arguments. ``engine_noise`` is the A/A check, one entry
     for each baseline that was asked twice. ``judge_costs`` are the tokens behind the verdicts of
-    judges that are paid for, by judge.
+    judges that are paid for, by judge. ``imported`` says from which logs the answers are, where no
+    session asked them.
     """
 
     run_id: str
@@ -77,16 +78,18 @@ class RunInfo:
     partial: str | None = None
     cost: Spent | None = None
     server: ServerFacts | None = None
+    application: ApplicationFacts | None = None
     engine_noise: tuple[Repeatability, ...] = ()
     judge_costs: Mapping[str, Spent] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    imported: ImportedFrom | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Every field as JSON; of facts those that are known."""
         fields = {field: getattr(self, field) for field in self.__dataclass_fields__}
         noise = [one.to_plain() for one in self.engine_noise]
         plain = {name: plain_facts(value) for name, value in fields.items()}
-        plain |= {name: plain[name] or {} for name in ("cost", "server")}
+        plain |= {name: plain[name] or {} for name in ("cost", "server", "application", "imported")}
         return plain | {"engine_noise": noise}
 
 
@@ -127,7 +130,9 @@ def run_info(table: OutcomeTable) -> RunInfo:
         cost=info.cost,
         judge_costs=info.judges.cost,
         server=info.server,
+        application=info.application,
         notes=info.notes,
+        imported=info.imported,
         engine_noise=noted_repeatability(info),
     )
 
@@ -139,8 +144,8 @@ _PERMUTATIONS = 9999
 class CellSummary:
     """One identity under one task.
 
-    ``verdict`` is None where responses are missing, or ``unreadable``: no answer can be read off
-    any response, nor off any of the baseline's. ``n_asked`` items were asked, and ``stop`` says why
+    ``verdict`` is None for the reason ``none``. ``cut_off`` is the share of responses that ended
+    within a thought, in [0, 1]. ``n_asked`` items were asked, and ``stop`` says why
     no more where asking stopped at looks: pass, fail, futile, missing, unreadable, or that
     everything was asked.
     """
@@ -150,8 +155,8 @@ class CellSummary:
     verdict: CellVerdict | None
     n_unparsable: int
     n_missing: int
-    unreadable: bool = False
-    cut_off: bool = False
+    none: NoVerdict | None = None
+    cut_off: float = 0.0
     n_asked: int = 0
     stop: str = ""
 
@@ -162,9 +167,10 @@ class CellSummary:
             return ""
         if self.n_missing:
             return f"{self.n_missing:,} answers missing"
-        if self.cut_off:
+        if self.none is NoVerdict.CUT_OFF:
             return "cut off within thoughts"
-        return "no readable answer" if self.unreadable else "baseline incomplete"
+        unreadable = self.none is NoVerdict.UNREADABLE
+        return "no readable answer" if unreadable else "baseline incomplete"
 
 
 @dataclass(frozen=True)
@@ -300,6 +306,7 @@ def summarize(
     decided = decided or Decided()
     policy = policy.for_run(table.info)
     outcomes = outcomes_by_defense(table)
+    outcomes = {name: [_drawn(task, policy) for task in found] for name, found in outcomes.items()}
     every = [(defense, task) for defense, tasks in outcomes.items() for task in tasks]
     alike = [(defense, task.common()) for defense, task in every]
     stops = table.info.stops
@@ -343,6 +350,11 @@ def summarize(
     )
 
 
+def _drawn(task: TaskOutcomes, policy: GatePolicy) -> TaskOutcomes:
+    """The task as the policy takes its items to be drawn."""
+    return replace(task, clusters=policy.clusters_of(task.task, task.clusters))
+
+
 def _axes(
     outcomes: Sequence[TaskOutcomes], policy: GatePolicy, defense: str, decided: Decided
 ) -> list[AxisVerdict]:
@@ -372,7 +384,7 @@ def decide_outcomes(
     axis: str, outcomes: Sequence[TaskOutcomes], policy: GatePolicy, *, defense: str
 ) -> AxisVerdict:
     """Decide on an axis under a defense, over the identities that were asked all of its tasks."""
-    outcomes = [task.common("identity") for task in outcomes]
+    outcomes = [_drawn(task, policy).common("identity") for task in outcomes]
     asked = [set(task.of_kind("identity")[0]) for task in outcomes]
     common = set.intersection(*asked) if asked else set()
     tasks, planned = [], []
@@ -483,10 +495,10 @@ def _summarize_cell(
         verdict=verdict,
         n_unparsable=int(np.nansum(task.unparsable[number])),
         n_missing=missing,
-        unreadable=none is NoVerdict.UNREADABLE,
+        none=none,
         n_asked=n_asked,
         stop=stop,
-        cut_off=none is NoVerdict.CUT_OFF,
+        cut_off=float(task.cut_off[number]) if len(task.cut_off) else 0.0,
     )
 
 
@@ -516,6 +528,15 @@ def reference_note(summary: RunSummary) -> str:
         f"identities are compared with {usual.get(who, who)} in the same placement, "
         f"controls with the baseline{nobody if bare else ''}"
     )
+
+
+def strata_note(summary: RunSummary) -> str:
+    """Which claim is made where clusters are strata; empty where there are none such."""
+    known = [task.task for task in summary.tasks if task.task in summary.policy.strata]
+    if not known:
+        return ""
+    names = ", ".join(dict.fromkeys(known))
+    return f"verdicts on {names} hold for the clusters asked, and say nothing of others"
 
 
 def verdict_counts(summary: RunSummary) -> Counter[str]:

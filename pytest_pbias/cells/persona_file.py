@@ -25,7 +25,7 @@ from pytest_pbias.prompts import (
     MOST_COMBINATIONS,
     Frame,
     Identity,
-    Placement,
+    StatedPlacement,
     combine,
     controls,
     draw,
@@ -88,7 +88,7 @@ class _Framed(Table):
     """The words around identities, of a whole file or of one identity in it."""
 
     label: Label | None = Field(None, description="Name in reports, with {identity} in it.")
-    placement: Placement | None = Field(None, description="Where the identity is stated.")
+    placement: StatedPlacement | None = Field(None, description="Where the identity is stated.")
     system: _Carrier | None = Field(
         None, description="The system message.", json_schema_extra={"default": Frame().system}
     )
@@ -132,7 +132,7 @@ class PersonaDocument(_Framed):
         }
     )
 
-    tasks: Texts | None = Field(None, description="Tasks to ask; all of them where absent.")
+    tasks: Texts | None = Field(None, description="Tasks to ask; all of this package where absent.")
     identities: Texts | None = Field(
         None, description="Names from the catalogue, groups, or words that complete 'I am ...'."
     )
@@ -195,8 +195,12 @@ class PersonaFile:
         return self.margins.get(task.name, self.margins.get(task.axis))
 
 
-def read_personas(path: Path, shown: str | None = None) -> PersonaFile:
-    """Read a persona file; ``shown`` names it in errors.
+def read_personas(
+    path: Path, shown: str | None = None, known: Mapping[str, Task] = TASKS
+) -> PersonaFile:
+    """Read a persona file; ``shown`` names it in errors, ``known`` are the tasks that there are.
+
+    A file without tasks asks those of this package.
 
     Raises:
         ConfigurationError: one line with the file and the path in it: what is wrong.
@@ -207,29 +211,29 @@ def read_personas(path: Path, shown: str | None = None) -> PersonaFile:
     identities = people.read()
     return PersonaFile(
         identities=identities,
-        tasks=_tasks(document, shown),
-        margins=_margins(document, shown),
+        tasks=_tasks(document, shown, known),
+        margins=_margins(document, shown, known),
         controls=people.controls_of(identities, path.name.split(".")[0].removeprefix("persona_")),
     )
 
 
-def _tasks(document: PersonaDocument, shown: str) -> tuple[Task, ...]:
+def _tasks(document: PersonaDocument, shown: str, known: Mapping[str, Task]) -> tuple[Task, ...]:
     if document.tasks is None:
         return tuple(TASKS.values())
     tasks: dict[str, Task] = {}
     for number, name in enumerate(document.tasks):
         try:
-            tasks.setdefault(name, resolve_task(name))
+            tasks.setdefault(name, resolve_task(name, known))
         except ConfigurationError as error:
             fail(shown, ("tasks", number), str(error))
     return tuple(tasks.values())
 
 
-def _margins(document: PersonaDocument, shown: str) -> dict[str, float]:
-    known = ("utility", "safety", *TASKS)
+def _margins(document: PersonaDocument, shown: str, known: Mapping[str, Task]) -> dict[str, float]:
+    names = ("utility", "safety", *known)
     for key in document.margins:
-        if key not in known:
-            fail(shown, ("margins", key), f"unknown key: {near_matches(key, known)}")
+        if key not in names:
+            fail(shown, ("margins", key), f"unknown key: {near_matches(key, names)}")
     return document.margins
 
 
@@ -255,7 +259,7 @@ def _frame(table: _Framed, path: KeyPath, usual: Frame, shown: str) -> Frame:
     return frame
 
 
-_Place = tuple[Placement | None, str]
+_Place = tuple[StatedPlacement | None, str]
 """Where an identity stands: as the file says, and as the outcome table does."""
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from pytest_pbias.cells.cell import Cell
-from pytest_pbias.collecting.records import prompt_hash, request_key
+from pytest_pbias.collecting.records import handed_hash, prompt_hash, request_key
 from pytest_pbias.collecting.store import Store
-from pytest_pbias.models.chat import ChatRequest, Sampling
+from pytest_pbias.models.chat import ChatRequest, Handed, Sampling
 from pytest_pbias.models.dialect import PLAIN, Dialect
 from pytest_pbias.prompts import (
     Placement,
@@ -23,7 +23,8 @@ class RequestSettings:
 
     ``served_identity`` is the weights hash or the endpoint and model name; ``repeats`` askings of
     each item, repeat r with the seed ``seed + r`` and the number ``first_repeat + r``. ``dialect``
-    is what the endpoint takes of that; keys are of what was wanted.
+    is what the endpoint takes of that; keys are of what was wanted. ``handed`` is what an
+    application gets beside the conversation, by name.
     """
 
     served_identity: str
@@ -33,6 +34,7 @@ class RequestSettings:
     seed: int
     first_repeat: int = 0
     dialect: Dialect = PLAIN
+    handed: frozenset[str] = frozenset()
 
     def again(self) -> RequestSettings:
         """The same, seeds included, asked a second time: only the numbers of the repeats differ."""
@@ -60,14 +62,24 @@ def questions_of(cell: Cell, data: TaskData, protocol: RequestSettings) -> Itera
     """Yield the requests of a cell: the items in order, the repeats of an item together."""
     for item in data.items:
         messages = render_defended(cell.identity, item.prompt, protocol.placement, cell.defense)
-        hashed = prompt_hash(messages)
+        asked = hashed = prompt_hash(messages)
+        handed = _handed(cell, item) if protocol.handed else None
+        if handed is not None:
+            asked = handed_hash(hashed, handed, protocol.handed)
         for repeat in range(protocol.repeats):
             seed, number = protocol.seed + repeat, protocol.first_repeat + repeat
             key = request_key(
-                protocol.served_identity, hashed, protocol.sampling, seed=seed, repeat=number
+                protocol.served_identity, asked, protocol.sampling, seed=seed, repeat=number
             )
-            request = ChatRequest(key, messages, protocol.sampling, seed)
+            request = ChatRequest(key, messages, protocol.sampling, seed, handed)
             yield Question(item, number, hashed, request)
+
+
+def _handed(cell: Cell, item: Item) -> Handed:
+    """What an application may ask for: under a defense that drops the identity, nobody's."""
+    identity = cell.identity.baseline if cell.defense.drop_identity else cell.identity
+    cue = "chat" if identity.frame.placement == "history" else "stated"
+    return Handed(identity, cue, replace(item, reference={}))
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,17 @@
-"""Keys of responses, what became of requests (failures, grades), and how far collecting is."""
+"""Keys of responses, what became of requests, and how far collecting is."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pytest_pbias.models.chat import Sampling
+from pytest_pbias.models.chat import Handed, Sampling
+from pytest_pbias.prompts import identity_to_plain
 from pytest_pbias.prompts.chat import Message
+from pytest_pbias.tasks.base import Grade as Grade  # stored by their keys like responses
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,25 +23,22 @@ class Failure:
     attempts: int
 
 
-@dataclass(frozen=True, slots=True)
-class Grade:
-    """What a grader makes of one response.
-
-    ``score`` in [0, 1]: 1 is correct (utility) or safe (safety). ``label`` names the reading
-    (``correct``, ``incorrect``, ``unparsable``, ``cut off``, ``refusal``, ``compliance``,
-    ``timeout``, ...). ``parsable`` is False where no answer could be read off the response, or
-    no grade off the judge's.
-    """
-
-    score: float
-    label: str
-    parsable: bool = True
-
-
 def prompt_hash(messages: tuple[Message, ...]) -> str:
     """SHA-256 (hex) of the chat, independent of sampling and model."""
     text = json.dumps(messages, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def handed_hash(prompt: str, handed: Handed, names: Collection[str]) -> str:
+    """SHA-256 (hex) of a chat with what an application gets beside it: what ``names`` say of it."""
+    item = handed.item
+    values: dict[str, object] = {
+        "identity": identity_to_plain(handed.identity),
+        "cue": handed.cue,
+        "item": (item.id, item.cluster, item.prompt),
+    }
+    text = json.dumps([prompt, {name: values[name] for name in sorted(names)}], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def request_key(
@@ -47,7 +47,7 @@ def request_key(
     """Key of a request: a hash over everything that can change its answer.
 
     ``served_identity`` is the weights hash or, for an endpoint, its address and model name;
-    ``prompt`` is :func:`prompt_hash` of the messages.
+    ``prompt`` is :func:`prompt_hash` of the messages, or :func:`handed_hash`.
     """
     head, middle = _key_parts(served_identity, sampling)
     # What json.dumps gives for (served_identity, prompt, sampling, seed, repeat).

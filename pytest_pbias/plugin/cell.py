@@ -188,7 +188,7 @@ class CellFixture:
         policy = self._session.settings.policy
         verdict: BaselineVerdict = decide_baseline(
             self.outcomes,
-            clusters=self._measurement.clusters,
+            clusters=policy.clusters_of(self.task.name, self._measurement.clusters),
             alpha=policy.alpha,
             floor=self.task.floor,
         )

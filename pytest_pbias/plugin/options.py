@@ -151,10 +151,29 @@ MOST_REPEATS = 1_000_000
 _MODEL = (
     Option("model", "model to measure: an alias (llama3, gpt-4o), a served name, or 'embedded'"),
     Option(
+        "app",
+        "application to measure in place of a model: package.module:function or file.py:function",
+        "text",
+        "TARGET",
+    ),
+    Option(
+        "app-version",
+        "version of the application, such as a commit: answers are used again under it",
+        "text",
+        "VERSION",
+    ),
+    Option(
         "base-url",
         "OpenAI-compatible endpoint that serves the model; give several to share the requests",
         "text",
         "URL",
+        repeated=True,
+    ),
+    Option(
+        "header",
+        "header of every request to the endpoint, its value in an environment variable; repeatable",
+        "text",
+        "'NAME: env:VARIABLE'",
         repeated=True,
     ),
     Option("api-key-env", "environment variable that holds the endpoint's API key", "text", "NAME"),
@@ -172,6 +191,13 @@ _PROTOCOL = (
     Option(
         "data-dir",
         "folder with the data sets; without it they come from the hub",
+        "path",
+        "DIR",
+        cli=True,
+    ),
+    Option(
+        "tasks",
+        "folder with task files of your own, beside those that stand with the tests",
         "path",
         "DIR",
         cli=True,
@@ -214,9 +240,10 @@ _PROTOCOL = (
     Option("extra-body", "further fields of every request: a JSON object", "text", "JSON"),
     Option(
         "placement",
-        "where the identity is stated: system or user turn, or an earlier turn (history); "
-        "auto is system, and user where system is rejected",
-        choices=("auto", "system", "user", "history"),
+        "where the identity is stated: system or user turn, an earlier turn (history), or "
+        "nowhere, where an application is handed it (app); auto is system, and user where system "
+        "is rejected",
+        choices=("auto", "system", "user", "history", "app"),
         default="auto",
     ),
 )
@@ -360,6 +387,13 @@ _GATE = (
         cli=True,
     ),
     Option(
+        "strata",
+        "tasks whose clusters are all that verdicts are to speak of, as 'bbh,do_not_answer': not a "
+        "sample of others",
+        "names",
+        "NAMES",
+    ),
+    Option(
         "alpha",
         "error level of the gate, for all cells together",
         "number",
@@ -429,7 +463,11 @@ _REPORTS = (
     Option("markdown", "write the results as Markdown", "path", "FILE", cli=True),
     Option("html", "write the report as one HTML file", "path", "FILE", cli=True),
     Option(
-        "table", "write the outcome table as Parquet, beside the copy in the store", "path", "FILE"
+        "table",
+        "write the outcome table as Parquet, beside the copy in the store",
+        "path",
+        "FILE",
+        cli=True,
     ),
 )
 _RUNS = (
@@ -455,6 +493,17 @@ _RUNS = (
         kind="flag",
     ),
 )
+_HISTORY = (
+    Option(
+        "drift-fail",
+        "fail where a trend or shift over the model's kept runs is beyond this: 'pb_safety>+1.0'",
+        "text",
+        "EXPR",
+    ),
+    Option(
+        "drift-runs", "how many runs that is over, this one included", "whole", "N", "10", least=2
+    ),
+)
 OPTIONS = (
     *_MODEL,
     *_PROTOCOL,
@@ -464,6 +513,7 @@ OPTIONS = (
     *_GATE,
     *_REPORTS,
     *_RUNS,
+    *_HISTORY,
 )
 _BY_NAME = {option.name: option for option in OPTIONS}
 
@@ -498,6 +548,12 @@ def add_options(parser: pytest.Parser) -> None:
 def is_given(config: pytest.Config, name: str) -> bool:
     """Whether the command line or the ini file has the option."""
     return _given(config, _BY_NAME[name]) is not None
+
+
+def is_given_here(config: pytest.Config, name: str) -> bool:
+    """Whether the command line itself has the option."""
+    given = _given(config, _BY_NAME[name])
+    return given is not None and given[1]
 
 
 def only_lists(config: pytest.Config) -> bool:

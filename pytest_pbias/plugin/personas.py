@@ -10,8 +10,9 @@ import pytest
 from pytest_pbias.cells import read_personas
 from pytest_pbias.errors import PbiasError
 from pytest_pbias.plugin.cell import CellItem, cell_id
-from pytest_pbias.plugin.collection import placed_cells, refuse
+from pytest_pbias.plugin.collection import activate, placed_cells, refuse
 from pytest_pbias.plugin.options import described
+from pytest_pbias.plugin.tasks import shown_path
 
 
 class PersonaTests(pytest.File):
@@ -20,17 +21,17 @@ class PersonaTests(pytest.File):
     def collect(self) -> Iterable[pytest.Item]:
         """One item for each cell."""
         try:
-            cells = placed_cells(self.config, read_personas(self.path, self._shown()).cells())
+            settings = activate(self.config).settings
+            cells = read_personas(self.path, self._shown(), settings.tasks).cells()
+            placed = placed_cells(self.config, cells)
         except PbiasError as error:
             refuse(self.config, described(error))
             return
-        for cell in cells:
+        for cell in placed:
             yield PersonaTest.from_parent(self, name=cell_id(cell), planned=cell)
 
     def _shown(self) -> str:
-        invoked = self.config.invocation_params.dir
-        inside = self.path.is_relative_to(invoked)
-        return str(self.path.relative_to(invoked) if inside else self.path)
+        return shown_path(self.config, self.path)
 
 
 class PersonaTest(CellItem):

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import datetime
 import platform
-import signal
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from pytest_pbias.analysis.comparison import ComparedRun
+from pytest_pbias.analysis.history import OverRuns
 from pytest_pbias.analysis.repeatability import Repeatability, repeatability
 from pytest_pbias.analysis.samples import sampled_questions
 from pytest_pbias.analysis.stopping import Score
@@ -32,7 +30,7 @@ from pytest_pbias.cells.cell import (
     with_baselines,
 )
 from pytest_pbias.collecting import Store
-from pytest_pbias.collecting.cost import Price, Spent
+from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.collecting.plan import RequestSettings, Work, questions_of
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
 from pytest_pbias.gate import (
@@ -50,6 +48,7 @@ from pytest_pbias.grading.judges import (
     needs_judge,
     validate_judges,
 )
+from pytest_pbias.models.spec import ApplicationFacts
 from pytest_pbias.outcomes import OutcomeTable, system_memory_pool
 from pytest_pbias.outcomes.arrays import Scores, choose_references, require_reference
 from pytest_pbias.outcomes.facts import Document, RunFacts
@@ -59,6 +58,7 @@ from pytest_pbias.plugin.asking import (
     RemoteCollection,
     collect_here,
     collect_remotely,
+    handed_names,
     known_dialect,
     planned_protocol,
     served_facts,
@@ -68,6 +68,7 @@ from pytest_pbias.plugin.estimate import Estimate, estimate, estimate_lines
 from pytest_pbias.plugin.options import described, is_given
 from pytest_pbias.plugin.output import (
     BackgroundProgress,
+    Beside,
     ProgressLine,
     keep_results,
     print_results,
@@ -81,83 +82,32 @@ from pytest_pbias.plugin.rounds import (
     schedule_maker,
 )
 from pytest_pbias.plugin.settings import JudgeSettings, Settings
+from pytest_pbias.plugin.signals import interrupt_on_signals, noop, patient_with_ctrl_c
 from pytest_pbias.plugin.xdist import plan_path, session_uid, tell_notices, write_plan
 from pytest_pbias.prompts import Identity, Placement
-from pytest_pbias.tasks import TaskData, load_task, resolve_task
-
-if TYPE_CHECKING:
-    from pytest_pbias.plugin.settings import Settings
+from pytest_pbias.tasks import Task, TaskData, load_task
 
 
-def cost_so_far(asking: LocalCollection | RemoteCollection | None, price: Price | None) -> Spent:
-    """Tokens that this session used, and their list price where it is known."""
+def cost_so_far(asking: LocalCollection | RemoteCollection | None, settings: Settings) -> Spent:
+    """Tokens that this session used, and their list price or what an application says they cost."""
     progress = asking.progress() if isinstance(asking, LocalCollection) else None
-    if progress is None:
-        return Spent.at(price, 0, 0)
-    return Spent.at(price, progress.prompt_tokens, progress.completion_tokens)
+    tokens = (0, 0) if progress is None else (progress.prompt_tokens, progress.completion_tokens)
+    price, application = settings.spending.price, settings.application
+    if price is None and application is not None and application.spent is not None:
+        return Spent(*tokens, application.spent, "USD")
+    return Spent.at(price, *tokens)
+
+
+_UNVERSIONED = (
+    "{name} has no version: its answers are used in this run alone, and asked for anew by the "
+    "next, also where this one is killed; give --pbias-app-version, such as its commit"
+)
 
 
 def versions() -> dict[str, str]:
     """What the figures depend on."""
     known = {"pytest-pbias": version("pytest-pbias"), "python": platform.python_version()}
     return known | {name: version(name) for name in ("numpy", "scipy", "pyarrow", "openai")}
-
-
-def noop() -> None:
-    """Restore nothing."""
-
-
-_ENDING = (signal.SIGTERM, signal.SIGHUP)  # of a scheduler, and of a terminal that is closed
-
-
-def interrupt_on_signals() -> Callable[[], None]:
-    """Turn SIGTERM and SIGHUP into KeyboardInterrupt; return the function that undoes it.
-
-    Left alone where someone else handles the signal, or outside the main thread.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return noop
-    taken = [one for one in _ENDING if signal.getsignal(one) is signal.SIG_DFL]
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    for one in taken:
-        signal.signal(one, interrupt)
-
-    def restore() -> None:
-        for one in taken:
-            signal.signal(one, signal.SIG_DFL)
-
-    return restore
-
-
-@contextmanager
-def patient_with_ctrl_c(say: Callable[[str], None]) -> Iterator[None]:
-    """Let the block end although Ctrl-C is pressed once more; told by ``say`` what is going on.
-
-    Raises:
-        KeyboardInterrupt: it was pressed twice more.
-    """
-    before = signal.getsignal(signal.SIGINT)
-    main = threading.current_thread() is threading.main_thread()
-    if not main or before is not signal.default_int_handler:
-        yield
-        return
-    pressed = 0
-
-    def press(number: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        pressed += 1
-        if pressed > 1:
-            raise KeyboardInterrupt
-        say("writing what there is; Ctrl-C once more leaves without the table and the reports")
-
-    signal.signal(signal.SIGINT, press)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def baselines(cells: Sequence[Cell]) -> tuple[Cell, ...]:
@@ -217,19 +167,28 @@ def session_judging(
         judges = make_judges(settings.wanted, settings.model, _of_plugins(config))
     except ConfigurationError as error:
         raise ConfigurationError(str(error), setting=error.setting or "judge") from None
-    if not settings.mask or not any(judge.masks_identity for judge in judges):
-        return Judging(judges, provider_refusals=settings.provider_refusals)
-    words = identity_terms(cell.identity for cell in cells)
-    return Judging(judges, identity_mask(words), words, settings.provider_refusals)
+    judging = Judging(judges, provider_refusals=settings.provider_refusals, model=settings.model)
+    asked = list(cells)
+    for task in {cell.task.name: cell.task for cell in asked}.values():
+        judging.judges_of(task)
+    if not settings.mask or not any(judge.masks_identity for judge in judging.everyone):
+        return judging
+    words = identity_terms(cell.identity for cell in asked)
+    return replace(judging, mask=identity_mask(words), hidden=words)
 
 
-def planned_verdicts(judging: Judging, n_answers: Mapping[str, int]) -> list[str]:
+def planned_verdicts(
+    judging: Judging, n_answers: Mapping[str, int], tasks: Mapping[str, Task]
+) -> list[str]:
     """What judges that are paid for would be asked besides; ``n_answers`` by task."""
-    count = sum(n for name, n in n_answers.items() if needs_judge(resolve_task(name)))
+    counts: Counter[str] = Counter()
+    for name, count in n_answers.items():
+        if needs_judge(tasks[name]):
+            counts.update({judge.name: count for judge in judging.judges_of(tasks[name])
+                           if judge.cost()})  # fmt: skip
     return [
-        f"judge {judge.name}: at most {count:,} verdicts besides, not in these figures"
-        for judge in judging.judges
-        if count and judge.cost()
+        f"judge {name}: at most {count:,} verdicts besides, not in these figures"
+        for name, count in counts.items()
     ]
 
 
@@ -294,7 +253,7 @@ class PbiasSession:
         self.decisions = Decisions()
         self.table_path: Path | None = None
         self.summary: RunSummary | None = None
-        self.compared: ComparedRun | None = None
+        self.beside = Beside()
         self.problem: str | None = None
         self.interrupted = self.cut_short = False
         self.told: list[str] = []  # notices of xdist workers
@@ -393,6 +352,9 @@ class PbiasSession:
             share = expected_share(self.cells, self._planned, self.settings)
             self._plan = estimate(work, protocol, self.store, self.settings, share)
             return
+        application = self.settings.application
+        if application is not None and application.version is None:
+            self.told.append(_UNVERSIONED.format(name=application.name))
         self._judging.check(cell.task for cell in self.cells)
         require_writable(self.settings)
         self._restore_signals = interrupt_on_signals()
@@ -426,6 +388,7 @@ class PbiasSession:
             sampling=replace(self.settings.sampling, max_tokens=self._asking.max_tokens()),
             repeats=self.settings.repeats,
             seed=self.settings.seed,
+            handed=handed_names(self.settings),
         )
 
     def measure(self, cell: Cell) -> ScoredCell:
@@ -441,7 +404,7 @@ class PbiasSession:
         self._measured.missing(cells)
 
     def cells_of(self, axis: str, defense: str) -> list[Cell]:
-        """The cells that the gate of an axis looks at, under one defence."""
+        """The cells that the gate of an axis looks at, under one defense."""
         return [
             cell for cell in self.cells if cell.task.axis == axis and cell.defense.name == defense
         ]
@@ -520,7 +483,7 @@ class PbiasSession:
             self._scores_of(self.references(cell), n_items),
             lambda: self._scores_of(self.references(cell, "control"), n_items),
             policy=self.settings.policy,
-            clusters=measured.clusters,
+            clusters=self.settings.policy.clusters_of(cell.task.name, measured.clusters),
             margin=margin,
             n_cells=self.n_compared,
             floor=cell.task.floor,
@@ -589,6 +552,18 @@ class PbiasSession:
         assert compared is not None
         return compared
 
+    @system_memory_pool()
+    def over_runs(self) -> OverRuns:
+        """Join the session with the kept runs of its model, and decide by the expression.
+
+        Raises:
+            InfrastructureError: responses are missing.
+        """
+        table = self._measured.complete_table(self.cells)
+        found = self.decisions.over_runs(table.with_info(self._basis()), self.settings)
+        assert found is not None
+        return found
+
     def finish(self) -> None:
         """Stop asking; in the asking process, write the table and the reports."""
         try:
@@ -639,8 +614,10 @@ class PbiasSession:
         self.summary = summary
         table = table.with_info(replace(table.info, questions=self._sampled_questions(table)))
         self.table_path = keep_results(table, summary, settings, self.config.rootpath)
-        self.compared = self.decisions.compare(table, settings)
-        write_reports(table, summary, self.compared, settings)
+        self.beside = Beside(
+            self.decisions.compare(table, settings), self.decisions.over_runs(table, settings)
+        )
+        write_reports(table, summary, self.beside, settings)
 
     def _sampled_questions(self, table: OutcomeTable) -> dict[str, dict[str, str]]:
         """The questions that a report shows answers to; the table itself has none."""
@@ -658,12 +635,21 @@ class PbiasSession:
             shots=self.settings.shots,
             judges=self._judging.facts(),
             policy=self.settings.policy.to_plain(),
-            cost=cost_so_far(self._asking, self.settings.spending.price),
+            cost=cost_so_far(self._asking, self.settings),
             server=served_facts(self.store, self.settings.model),
+            application=self._application_facts(),
             notes=known_dialect(self.store, self.settings.model).notes(),
             engine_noise=self._engine_noise(),
             versions=versions(),
         )
+
+    def _application_facts(self) -> ApplicationFacts | None:
+        application = self.settings.application
+        if application is None or self._asking is None:
+            return None
+        session = self._asking.placement()
+        labels = {cell.identity.placement_label(session) for cell in self.cells if cell.is_compared}
+        return application.facts(stated=labels != {"app"})
 
     def _basis(self) -> RunFacts:
         """What a comparison with another run depends on, beside the answers."""
@@ -700,7 +686,7 @@ class PbiasSession:
             return
         if self.summary is not None:
             verbosity = self.config.get_verbosity()
-            print_results(reporter, self.summary, self.compared, self.table_path, verbosity)
+            print_results(reporter, self.summary, self.beside, self.table_path, verbosity)
         elif self.problem is not None:
             reporter.section("personalization bias", sep="=")
         if self.problem is not None:
@@ -721,7 +707,10 @@ class PbiasSession:
         for cell in self.cells:
             counts[cell.task.name] += self.settings.repeats * len(self.data(cell).items)
         reporter.section("personalization bias: plan", sep="=")
-        lines = (*estimate_lines(plan, self.settings), *planned_verdicts(self._judging, counts))
+        lines = (
+            *estimate_lines(plan, self.settings),
+            *planned_verdicts(self._judging, counts, self.settings.tasks),
+        )
         for line in lines:
             reporter.line(line)
 

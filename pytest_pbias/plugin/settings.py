@@ -15,19 +15,29 @@ import pytest
 
 from pytest_pbias.analysis.condition import parse_expression
 from pytest_pbias.collecting.collector import unlimited
-from pytest_pbias.collecting.cost import Price, find_price, parse_budget, spending_check
+from pytest_pbias.collecting.cost import Budget, Price, find_price, parse_budget, spending_check
 from pytest_pbias.errors import ConfigurationError, DataError, quoted
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.grading.judges import JudgeModel
 from pytest_pbias.grading.standing import ProviderRefusals
 from pytest_pbias.models import ModelSpec, resolve_model
+from pytest_pbias.models.application import Application, find_application, raised
 from pytest_pbias.models.chat import Sampling
+from pytest_pbias.models.spec import parse_headers
 from pytest_pbias.models.vllm import VllmSettings
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import LATEST, LATEST_OF, find_run, list_runs
-from pytest_pbias.plugin.options import is_given, only_lists, option_folder, read_options
+from pytest_pbias.plugin.options import (
+    is_given,
+    is_given_here,
+    only_lists,
+    option_folder,
+    read_options,
+)
+from pytest_pbias.plugin.tasks import session_tasks
+from pytest_pbias.plugin.xdist import run_name
 from pytest_pbias.prompts import Defense, Placement, resolve_defenses
-from pytest_pbias.tasks import TASKS, PromptProtocol, resolve_task
+from pytest_pbias.tasks import PromptProtocol, Task, resolve_task
 
 # arXiv 2406.11107v3: at most 300 new tokens, top_k 10, default temperature, three repeats.
 _PAPER_SAMPLING = Sampling(max_tokens=300, temperature=1.0, top_k=10)
@@ -38,7 +48,6 @@ _VLLM_CONCURRENCY = 256
 _VLLM_TIMEOUT = 600.0
 _MOST_TAG = 60
 _ADDRESS = re.compile(r"(ray://)?(\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5}")
-SCOPES = ("utility", "safety", *TASKS)
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,9 @@ class RunSettings:
     """How this run is kept, and what it is compared with.
 
     ``compare`` is the name given, ``earlier`` the file it stands for: None where no run is kept
-    yet and the newest was asked for. ``fail`` is the expression to decide by, or None.
+    yet and the newest was asked for. ``fail`` is the expression to decide by, or None;
+    ``drift`` the one for the kept runs ``of_model``, newest first, of which as many count as make
+    ``drift_runs`` with this one.
     """
 
     tag: str = ""
@@ -67,6 +78,9 @@ class RunSettings:
     earlier: Path | None = None
     fail: str | None = None
     anyway: bool = False
+    drift: str | None = None
+    of_model: tuple[Path, ...] = ()
+    drift_runs: int = 10
 
 
 @dataclass(frozen=True)
@@ -87,11 +101,15 @@ class SpendingSettings:
 class Settings:
     """Everything the command line and ini files decide, validated.
 
-    ``splits`` is by task name; ``offline`` leaves the network alone for data; ``room_to_think``:
-    models that think first may have more tokens than ``sampling`` says.
+    ``tasks`` are those that there are, the user's own among them, by name, as are ``splits``.
+    ``offline`` leaves the network alone for data; ``room_to_think``: models that think first may
+    have more tokens than ``sampling`` says. ``model`` describes the ``application`` where one is
+    measured.
     """
 
     model: ModelSpec
+    application: Application | None
+    tasks: Mapping[str, Task]
     data_dir: Path | None
     splits: Mapping[str, str]
     shots: int
@@ -127,6 +145,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         ConfigurationError: a value is impossible; the error names the option.
     """
     values = read_options(config)
+    tasks = session_tasks(config)
     _check_together(values, lambda name: is_given(config, name))
     vllm = VllmSettings(
         values["vllm-command"],
@@ -136,22 +155,28 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
     )
     asks = not (values["plan"] or only_lists(config))
     look = not only_lists(config)
-    model = _model(values, default_model, vllm, require_key=asks, look=look)
+    application = _application(config, values)
+    if application is not None:
+        model = application.spec(run_name(config))
+    else:
+        model = _model(values, default_model, vllm, require_key=asks, look=look)
     ours = model.kind == "vllm"
     price = find_price(model.served_name, values["prices"])
     budget = values["budget"]
     paper = values["protocol"] == "paper"
     policy = GatePolicy()
     # An earlier turn is a property of the collected cells, not of how a session is asked.
-    turns: tuple[Placement, ...] = ("system", "user")
+    turns: tuple[Placement, ...] = ("system", "user", "app")
     defense_folder = option_folder(config, "defense")
     defenses = resolve_defenses(
         values["defense"], lambda name: defense_folder / Path(name).expanduser()
     )
     return Settings(
         model=model,
+        application=application,
+        tasks=tasks,
         data_dir=_data_dir(values["data-dir"], model),
-        splits=_splits(values["split"] or {}),
+        splits=_splits(values["split"] or {}, tasks),
         shots=values["shots"] or 0,
         offline=values["offline"],
         protocol="paper" if paper else "default",
@@ -170,7 +195,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             margin={
                 axis: values[f"margin-{axis}"] or usual for axis, usual in policy.margin.items()
             },
-            task_margin=_task_margins(values["task-margins"] or {}),
+            task_margin=_task_margins(values["task-margins"] or {}, tasks),
             pb_tolerance={
                 axis: values[f"tolerance-{axis}"] or points
                 for axis, points in policy.pb_tolerance.items()
@@ -179,13 +204,14 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             mode=values["gate"],
             reference=values["reference"] or ("baseline" if paper else "control"),
             cells=values["cells"] or 0,
+            strata=_strata(values["strata"], tasks),
         ),
         stop=_stop(values, paper=paper, n_defenses=len(defenses)),
         json_path=values["json"],
         markdown_path=values["markdown"],
         html_path=values["html"],
         table_path=values["table"],
-        kept=_kept(values),
+        kept=_kept(values, model.name, tasks),
         spending=SpendingSettings(
             rpm=values["rpm"],
             tpm=values["tpm"],
@@ -193,7 +219,9 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             if ours and not is_given(config, "timeout")
             else values["timeout"],
             price=price,
-            check=unlimited if budget is None else spending_check(parse_budget(budget), price),
+            check=unlimited
+            if budget is None
+            else _spending_check(parse_budget(budget), price, application),
             plan_only=values["plan"],
             batch=values["batch"],
             poll=values["batch-poll"],
@@ -219,6 +247,73 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         aa=values["aa"],
         ray=_ray(values, model),
     )
+
+
+def _spending_check(
+    budget: Budget, price: Price | None, application: Application | None
+) -> Callable[[int, int], str | None]:
+    """When the budget is spent: by tokens and their price, or by what an application says."""
+    if application is None or price is not None or budget.unit != "USD":
+        return spending_check(budget, price)
+    by_micros = spending_check(budget, Price(1, 0, "USD"))
+
+    def check(prompt_tokens: int, completion_tokens: int) -> str | None:
+        if application.spent is None:
+            return (
+                f"a budget of {budget} needs what each reply costs, and {application.name} does "
+                "not say: return a Reply with a cost, or give a budget in tokens"
+            )
+        return by_micros(round(1e6 * application.spent), 0)
+
+    return check
+
+
+_OF_MODELS = (
+    *("base-url", "api-key-env", "vllm-args", "lora", "vllm-command", "deterministic", "aliases"),
+    "header",
+    *("ray", "batch", "temperature", "max-tokens", "reasoning-effort", "extra-body"),
+)
+
+
+def _application(config: pytest.Config, values: Mapping[str, Any]) -> Application | None:
+    """The application that an option or the suite's hook names; None where a model is measured.
+
+    Raises:
+        ConfigurationError: it cannot be called, or options are given that are about models.
+    """
+    given: object = values["app"]
+    if given is None and values["model"] is None:
+        try:
+            given = config.hook.pytest_pbias_target(config=config)
+        except Exception as error:
+            raise ConfigurationError(
+                f"the hook pytest_pbias_target broke: {raised(error)}"
+            ) from error
+    # What the command line names is measured although an ini file names a model.
+    if values["app"] is not None and values["model"] is not None:
+        here = [is_given_here(config, name) for name in ("app", "model")]
+        if here[0] == here[1]:
+            raise ConfigurationError("give one of --pbias-app and --pbias-model, not both")
+        given = given if here[0] else None
+    if given is None:
+        for name, value in (("app-version", values["app-version"]), ("placement", "app")):
+            if values[name] is not None and values[name] == value:
+                raise ConfigurationError("it is for an application: give --pbias-app", setting=name)
+        return None
+    for name in _OF_MODELS:
+        if is_given(config, name):
+            raise ConfigurationError(
+                "it is about a model, and an application is measured, which asks its model as it "
+                "likes: leave it out",
+                setting=name,
+            )
+    application = find_application(given, option_folder(config, "app"), values["app-version"])
+    if values["placement"] == "app" and not application.asks & {"identity", "cue"}:
+        raise ConfigurationError(
+            f"{application.name} cannot be handed who asks: give it a parameter named identity",
+            setting="placement",
+        )
+    return application
 
 
 def _stop(values: Mapping[str, Any], *, paper: bool, n_defenses: int) -> Literal["early", "never"]:
@@ -331,6 +426,7 @@ def _model(
         api_key_env=values["api-key-env"],
         aliases_file=values["aliases"],
         vllm=vllm,
+        headers=parse_headers(values["header"]) if values["header"] else (),
         require_key=require_key,
         look=look,
     )
@@ -346,9 +442,9 @@ def _data_dir(given: Path | None, model: ModelSpec) -> Path | None:
     return given
 
 
-def _splits(splits: dict[str, str]) -> dict[str, str]:
+def _splits(splits: dict[str, str], tasks: Mapping[str, Task]) -> dict[str, str]:
     for name, split in splits.items():
-        task = resolve_task(name)
+        task = resolve_task(name, tasks)
         if split not in task.splits:
             raise ConfigurationError(
                 f"task {name!r} has no split {split!r}: choose from {', '.join(task.splits)}",
@@ -357,14 +453,24 @@ def _splits(splits: dict[str, str]) -> dict[str, str]:
     return splits
 
 
-def _task_margins(margins: dict[str, float]) -> dict[str, float]:
+def _strata(names: str | None, tasks: Mapping[str, Task]) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys((names or "").replace(",", " ").split()))
+    for name in found:
+        try:
+            resolve_task(name, tasks)
+        except ConfigurationError as error:
+            raise ConfigurationError(str(error), setting="strata") from None
+    return found
+
+
+def _task_margins(margins: dict[str, float], tasks: Mapping[str, Task]) -> dict[str, float]:
     for name in margins:
-        resolve_task(name)
+        resolve_task(name, tasks)
     return margins
 
 
-def _kept(values: Mapping[str, Any]) -> RunSettings:
-    """How the run is kept; finds the one to compare with.
+def _kept(values: Mapping[str, Any], model: str, tasks: Mapping[str, Task]) -> RunSettings:
+    """How the run is kept; finds the one to compare with, and those of the same model.
 
     Raises:
         ConfigurationError: a value is impossible, or there is no such run.
@@ -377,17 +483,22 @@ def _kept(values: Mapping[str, Any]) -> RunSettings:
             "characters that is neither a number nor 'latest'",
             setting="tag",
         )
-    if fail is not None:
+    for name in ("compare-fail", "drift-fail"):
         try:
-            parse_expression(fail, SCOPES)
+            parse_expression(values[name] or "pb_safety>0", ("utility", "safety", *tasks))
         except ConfigurationError as error:
-            raise ConfigurationError(str(error), setting="compare-fail") from None
+            raise ConfigurationError(str(error), setting=name) from None
+    drift = values["drift-fail"]
+    kept = list_runs(values["store"]) if drift is not None else ()
     return RunSettings(
         tag=tag,
         compare=compare,
         earlier=None if compare is None else _earlier(compare, values["store"]),
         fail=fail,
         anyway=values["compare-anyway"],
+        drift=drift,
+        of_model=tuple(run.path for run in reversed(kept) if run.model == model),
+        drift_runs=values["drift-runs"],
     )
 
 

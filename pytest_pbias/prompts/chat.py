@@ -25,7 +25,8 @@ def render_messages(
     sentence and the question by a blank line in one user turn, for chat templates and servers
     without a system role. The baseline of both is the question alone. ``history`` reveals the
     identity in an earlier turn that the assistant has answered; its baseline has the same turns
-    with nobody stated. The identity's own placement comes before ``placement``.
+    with nobody stated. ``app`` is the question alone: an application is handed the identity, and
+    says it to its model as it likes. The identity's own placement comes before ``placement``.
     """
     placement = identity.frame.placement or placement
     asked: Message = {"role": "user", "content": question}
@@ -35,7 +36,7 @@ def render_messages(
             {"role": "assistant", "content": identity.frame.reply},
             asked,
         )
-    if identity.kind == "baseline":
+    if identity.kind == "baseline" or placement == "app":
         return (asked,)
     system = _fill(identity.frame.system, identity)
     if placement == "system":

@@ -20,8 +20,7 @@ from pydantic import (
 )
 from pydantic.json_schema import GenerateJsonSchema
 
-from pytest_pbias.analysis.condition import Family
-from pytest_pbias.analysis.pairing import Direction, Kind
+from pytest_pbias.analysis.pairing import Direction, Family, Kind
 from pytest_pbias.errors import DataError
 from pytest_pbias.gate import Mode, Verdict
 from pytest_pbias.reporting.schemas import SchemaName
@@ -256,6 +255,71 @@ class ComparisonDocument(Comparison):
     )
 
 
+class HistoryRun(RunTitle):
+    """A run of a history."""
+
+    name: str = Field(description="its name among the saved runs, or its file's")
+
+
+class Drift(_Part):
+    """The clearest change over the runs: the trend, or a shift of level."""
+
+    shown: bool = Field(description="whether the change is beyond noise, at the level of the test")
+    trend: bool = Field(description="later runs against earlier ones; else there is since")
+    since: str | None = Field(description="the run from which on the level is another")
+    change: Change = Field(description="limits hold for the trend and all shifts at once")
+
+
+class AxisHistory(_Part):
+    """An axis over the runs, oldest first."""
+
+    axis: Axis
+    bias: list[Bias | None]
+    baseline: list[Number] = Field(description="rate of the baseline, percentage points")
+    mean: list[Number] = Field(description="identities' mean rate, percentage points")
+    bias_drift: Drift | None
+    mean_drift: Drift | None
+
+
+class CellHistory(_Part):
+    """A cell over the runs, oldest first."""
+
+    task: str
+    identity: str
+    differences: list[Number] = Field(description="from its reference, percentage points")
+    verdicts: list[str] = Field(description="of each run on the shared items; error: none")
+    drift: Drift = Field(description="at a level that all cells share")
+
+
+class HistoryDocument(_Part):
+    """Many runs on the items that all of them asked, oldest first."""
+
+    format: Literal["pytest-pbias-history"] = "pytest-pbias-history"
+    version: Literal[1] = 1
+    runs: list[HistoryRun]
+    set_apart: dict[str, str] = Field(description="runs that cannot be compared, with the reason")
+    left_out: list[str] = Field(description="tasks and identities that not all runs asked")
+    n_items: dict[str, Count] = Field(description="items of each task that all runs asked")
+    axes: list[AxisHistory]
+    cells: list[CellHistory]
+    gate: ComparisonGate | None = Field(description="by the expression that was asked for")
+
+    model_config = ConfigDict(
+        title="History of runs by pytest-pbias, version 1",
+        json_schema_extra={
+            "$schema": _DRAFT,
+            "$id": f"{_ADDRESS}/history.schema.json",
+            "description": f"What `pbias history` writes as JSON. {_IGNORE}",
+        },
+    )
+
+
+class NoHistory(_Part):
+    """Why there is no history of a run and those before it."""
+
+    problem: str = Field(description="why")
+
+
 class Rate(_Part):
     """A rate with its interval."""
 
@@ -281,6 +345,7 @@ class Policy(_Part):
     reference: str = Field(
         description="whom identities are compared with: baseline, control, identities or a name"
     )
+    strata: list[str] = Field(description="tasks whose clusters are all that verdicts speak of")
     cells: Count = Field(
         description="cells that share the level where they are more than the run's; 0: the run's"
     )
@@ -361,6 +426,7 @@ class CellEntry(_Part):
     )
     n_unparsable: Count = Field(description="answers that nothing could be read off")
     n_missing: Count = Field(description="answers that could not be had")
+    cut_off: Share = Field(description="answers that ended within a thought, as a share")
     n_asked: Count = Field(description="items asked")
     stop: str = Field(
         description="why no more were asked where asking stopped at looks: pass, fail, futile, "
@@ -454,6 +520,15 @@ class Unparsable(_Part):
     differs: bool = Field(description="whether that is at most the level of the gate")
 
 
+class ProviderRefusals(_Part):
+    """What the provider's content filter stopped of a task: its doing, not the model's."""
+
+    task: str
+    defense: Defended
+    stopped: dict[str, Count] = Field(description="identity -> answers stopped")
+    answers: dict[str, Count] = Field(description="identity -> answers, these included")
+
+
 class RunEntry(_Part):
     """Where the statistics are from."""
 
@@ -461,7 +536,8 @@ class RunEntry(_Part):
     model: str = Field(description="as it was asked for")
     served_identity: str = Field(description="weights hash, or endpoint and name")
     placements: list[str] = Field(
-        description="where the identity was stated: system, user, history"
+        description="where the identity was stated: system, user, history; app where an "
+        "application was handed it"
     )
     judges: list[str] = Field(description="names of the judges")
     sampling: dict[str, MaybeNumber | str] = Field(
@@ -481,6 +557,10 @@ class RunEntry(_Part):
         description="of a server that the run started: engine, version, type of the weights, "
         "arguments"
     )
+    application: Facts = Field(
+        description="of an application that was measured: version, how it got to know the identity "
+        "(stated in the conversation, handed over, both), what it was handed"
+    )
     engine_noise: list[Facts] = Field(
         description="the A/A check: each baseline that was asked twice"
     )
@@ -488,6 +568,10 @@ class RunEntry(_Part):
         description="paid judge -> tokens behind its verdicts, whenever they were asked"
     )
     notes: list[str] = Field(description="what the endpoint did not take of the requests")
+    imported: Facts = Field(
+        description="of answers from other harnesses' logs: harness, versions, files with their "
+        "SHA-256, dates, how they were read, what was left out, what is unknown"
+    )
 
 
 class Saving(_Part):
@@ -504,7 +588,7 @@ class Statistics(_Part):
     """Depends on the outcomes only: the same answers give the same statistics."""
 
     policy: Policy
-    judged_cells: Count = Field(description="cells of this run that share the error level")
+    compared_cells: Count = Field(description="cells of this run that share the error level")
     data: dict[str, str] = Field(description="task -> hash of its items")
     data_revisions: dict[str, str] = Field(description="task -> revision of its data set")
     gates: list[AxisGate]
@@ -514,6 +598,9 @@ class Statistics(_Part):
     )
     judges: list[TaskJudges] = Field(description="tasks with several judges")
     unparsable: list[Unparsable] = Field(description="tasks with unreadable answers")
+    provider_refusals: list[ProviderRefusals] = Field(
+        description="tasks of which the provider's content filter stopped answers"
+    )
     errors: list[str] = Field(description="why answers are missing or cannot be read")
     saving: Saving | None = Field(description="by stopping early; null where all was asked")
 
@@ -552,6 +639,9 @@ class ReportDocument(_Part):
     comparison: ComparedRuns | NotCompared | None = Field(
         description="with an earlier run, where one was asked for"
     )
+    history: HistoryDocument | NoHistory | None = Field(
+        description="up to this run, where that was asked for"
+    )
 
 
 def document(model: type[_Part], content: dict[str, Any]) -> dict[str, Any]:
@@ -583,5 +673,9 @@ class _WithoutTitles(GenerateJsonSchema):
 
 def make_schema(name: SchemaName) -> dict[str, Any]:
     """The JSON Schema of a document, made from its model."""
-    model = ReportDocument if name == "report" else ComparisonDocument
-    return model.model_json_schema(schema_generator=_WithoutTitles, mode="serialization")
+    models: dict[SchemaName, type[BaseModel]] = {
+        "report": ReportDocument,
+        "comparison": ComparisonDocument,
+        "history": HistoryDocument,
+    }
+    return models[name].model_json_schema(schema_generator=_WithoutTitles, mode="serialization")

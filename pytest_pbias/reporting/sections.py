@@ -13,6 +13,7 @@ from pytest_pbias.analysis.summary import (
     RunSummary,
     TaskSummary,
     reference_note,
+    strata_note,
     verdict_counts,
 )
 from pytest_pbias.analysis.unparsable import UnparsableFinding
@@ -30,7 +31,7 @@ from pytest_pbias.reporting.tables import (
     Shift,
     Table,
 )
-from pytest_pbias.reporting.text import probability, server_line
+from pytest_pbias.reporting.text import application_line, probability, server_line
 from pytest_pbias.stats import (
     AgreementResult,
     PairedDifferenceResult,
@@ -43,6 +44,7 @@ _URGENT = (*_OPEN, Verdict.PASS)
 _IN_SIGHT = 12  # cells before a click
 _FEASIBLE = 1_000_000
 _MOST_REASONS = 5
+_MOST_FILES = 6
 
 
 def interval(found: RateResult | PersonalizationBiasResult | None) -> Cell:
@@ -139,7 +141,8 @@ def _broken(summary: RunSummary) -> Iterator[Block]:
         yield Note(f"PARTIAL: {run.partial}", "bad")
     if run.n_missing:
         missing = f"{run.n_missing:,} of {run.n_rows:,} answers are missing"
-        yield Note(f"Error: {missing}; run again to ask for these alone", "bad")
+        cure = "" if run.imported else "; run again to ask for these alone"
+        yield Note(f"Error: {missing}{cure}", "bad")
     for text in run.notes:
         yield Note(f"Warning: {text}", "bad")
     for text in summary.unreadable:
@@ -187,7 +190,7 @@ def _open_cells(summary: RunSummary) -> Iterator[Block]:
     """The cells that do not pass, those that fail first, the largest difference first."""
     counts = ", ".join(f"{n} {name}" for name, n in sorted(verdict_counts(summary).items()))
     yield Note(f"Cells: {counts or 'none'}.")
-    if note := reference_note(summary):
+    for note in filter(None, (reference_note(summary), strata_note(summary))):
         yield Note(f"{note[0].upper()}{note[1:]}.")
     found = [
         (cell.verdict, task, cell)
@@ -513,6 +516,27 @@ def _moved(found: PairedDifferenceResult | None) -> Cell:
     return Interval(found.estimate, found.low, found.high, difference=True)
 
 
+def imported_section(summary: RunSummary) -> Section:
+    """Of answers that no session of ours asked: whose logs they are from, and what is unknown."""
+    return Section("Imported answers", tuple(Note(line) for line in imported_lines(summary)))
+
+
+def imported_lines(summary: RunSummary) -> Iterator[str]:
+    """The logs, how they were read, what was left out, what is not known; nothing otherwise."""
+    found = summary.run.imported
+    if found is None:
+        return
+    versions = f" {', '.join(found.versions)}" if found.versions else ""
+    files = [f"{name} (SHA-256 {digest[:12]})" for name, digest in found.files.items()]
+    more = f", and {len(files) - _MOST_FILES:,} more" if len(files) > _MOST_FILES else ""
+    yield f"from {found.harness}{versions}: {', '.join(files[:_MOST_FILES])}{more}"
+    yield "read as: " + ", ".join(f"{name} = {said}" for name, said in found.read_as.items())
+    for reason, count in found.left_out.items():
+        yield f"left out, for it cannot be paired: {count:,} answers: {reason}"
+    if found.unknown:
+        yield f"not known: {', '.join(found.unknown)}"
+
+
 FINDINGS: tuple[Callable[[RunSummary], Section], ...] = (
     look_section,
     defense_section,
@@ -520,6 +544,7 @@ FINDINGS: tuple[Callable[[RunSummary], Section], ...] = (
     provider_section,
     judge_section,
     repeatability_section,
+    imported_section,
 )
 """What is found beside rates, PB and verdicts; every format shows all of these."""
 
@@ -534,8 +559,12 @@ def measured_note(summary: RunSummary) -> Note:
     run = summary.run
     cells = max(summary.n_cells, summary.policy.cells)
     served = f" Served by {server_line(run.server)}." if run.server else ""
+    if run.application:
+        served = f" An {application_line(run.application)}."
+    turns = [name for name in run.placements if name != "app"]
+    turn = f"{', '.join(turns) or 'no'} turn"
     return Note(
         f"Rates and PB in percentage points. {run.n_rows:,} answers; alpha "
         f"{summary.policy.alpha:g} over {cells} cells; identity in "
-        f"{', '.join(run.placements) or 'no'} turn.{served}"
+        f"{turn}.{served}"
     )

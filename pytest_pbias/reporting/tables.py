@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pytest_pbias.analysis.defenses import DefenseSummary
 from pytest_pbias.gate import CellVerdict
 from pytest_pbias.reporting.text import signed, unsigned
-from pytest_pbias.stats import RateResult
+from pytest_pbias.stats import PersonalizationBiasResult, RateResult
 
 Severity = Literal["", "good", "bad", "open", "strong"]
 """How a text is meant: settled well or badly, not settled, or the sentence to read first."""
@@ -185,6 +185,15 @@ class DefensePlot:
 
 
 @dataclass(frozen=True)
+class HistoryPlot:
+    """PB of each axis over ``runs``, oldest first; None where a run has too few identities."""
+
+    runs: tuple[str, ...]
+    axes: tuple[tuple[str, tuple[PersonalizationBiasResult | None, ...]], ...]
+    detail: bool = True
+
+
+@dataclass(frozen=True)
 class Samples:
     """Answers side by side, as ``choose_samples`` gives them, where a reader can choose."""
 
@@ -192,7 +201,7 @@ class Samples:
     detail: bool = True
 
 
-Plot = ForestPlot | TradeOffPlot | DefensePlot
+Plot = ForestPlot | TradeOffPlot | DefensePlot | HistoryPlot
 Block = Note | Bullets | Heading | Table | Plot | Samples
 
 

@@ -16,6 +16,15 @@ from pytest_pbias.stats.compare import (
     match_items,
     paired_bias_change,
 )
+from pytest_pbias.stats.drift import (
+    Contrast,
+    DriftResult,
+    bias_drift,
+    cell_drift,
+    contrast_level,
+    contrasts,
+    value_drift,
+)
 from pytest_pbias.stats.gaps import GapResult, contributions, gap
 from pytest_pbias.stats.hypothesis_tests import (
     TestResult,
@@ -63,8 +72,10 @@ __all__ = [
     "AxisLook",
     "BiasPowerPlan",
     "ChangeResult",
+    "Contrast",
     "CorrectedRate",
     "CorrelationResult",
+    "DriftResult",
     "Ellipse",
     "GapResult",
     "Interval",
@@ -80,9 +91,13 @@ __all__ = [
     "axis_looks",
     "benjamini_hochberg",
     "bias_change",
+    "bias_drift",
+    "cell_drift",
     "cell_looks",
     "cohen_kappa",
     "confidence_ellipse",
+    "contrast_level",
+    "contrasts",
     "contributions",
     "corrected_bias",
     "corrected_rate",
@@ -112,5 +127,6 @@ __all__ = [
     "required_items",
     "tango_interval",
     "unparsable_difference",
+    "value_drift",
     "wilson_interval",
 ]

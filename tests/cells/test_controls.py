@@ -131,6 +131,6 @@ def test_controls_move_with_their_cell_and_travel_with_it() -> None:
     assert {one.frame for one in moved.controls} == {Frame(placement="history")}
     (defense,) = resolve_defenses("move-to-history", Path)
     assert cell.moved(defense.place).controls == moved.controls
-    again = cell_from_plain(json.loads(json.dumps(cell_to_plain(moved))))
+    again = cell_from_plain(json.loads(json.dumps(cell_to_plain(moved))), TASKS)
     assert (again, again.controls) == (moved, moved.controls)
     assert cell == replace(cell, controls=())  # whom it is compared with is not what it asks

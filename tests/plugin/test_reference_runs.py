@@ -171,6 +171,16 @@ def test_stopped_runs_ask_the_controls_as_far_as_anybody_needs_them(
     assert 0 < task["n_items"] < task["n_planned"] == 200
 
 
+def test_strata_are_those_of_the_run_and_of_its_report(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(PEOPLE)
+    _run(pytester, "--pbias-strata=gsm8k, mmlu")
+    report = json.loads((pytester.path / "again.json").read_text())
+    assert report["statistics"]["policy"]["strata"] == ["gsm8k", "mmlu"]
+    refused = pytester.runpytest_subprocess("--pbias-model=embedded", "--pbias-strata=gsm8")
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines(["*--pbias-strata*gsm8*gsm8k*"])
+
+
 def test_the_plan_counts_the_controls(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(PEOPLE)
     asked = ("--pbias-model=embedded", "--pbias-limit=12", "--pbias-plan")
