@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import pytest
 
-from pytest_pbias.errors import ConfigurationError, PbiasError
+from pytest_pbias.errors import ConfigurationError, PbiasError, near_matches, quoted
 from pytest_pbias.grading.judges import (
     BUILT_IN,
     DEFAULT_JUDGE,
@@ -73,11 +73,21 @@ def tasks_of_run(table: OutcomeTable, folder: Path | None) -> Mapping[str, Task]
     """The tasks that there are, those of this folder too where a run asked some.
 
     Raises:
-        ConfigurationError: one of this folder is not as it must be.
+        ConfigurationError: one of this folder is not as it must be, or one of the run is not here.
     """
     imported = table.info.imported
-    names = table.tasks() if imported is None else imported.graded_as.values()
-    return TASKS if folder is None and set(names) <= set(TASKS) else tasks_here(folder)
+    names = table.tasks() if imported is None else tuple(imported.graded_as.values())
+    if folder is None and set(names) <= set(TASKS):
+        return TASKS
+    known = tasks_here(folder)
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(
+                f"the run asked {quoted(name)}, which is no task here: say where its task file "
+                f"is ({near_matches(name, known)})",
+                setting="tasks",
+            )
+    return known
 
 
 def chosen_judging(
