@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import pytest
 
-from pytest_pbias.errors import ConfigurationError, PbiasError
+from pytest_pbias.errors import ConfigurationError, PbiasError, near_matches, quoted
 from pytest_pbias.grading.judges import (
     BUILT_IN,
     DEFAULT_JUDGE,
@@ -72,9 +72,20 @@ def tasks_for(names: Iterable[str], folder: Path | None) -> Mapping[str, Task]:
     """The tasks that there are, those of this folder too where one of ``names`` is none of ours.
 
     Raises:
-        ConfigurationError: one of this folder is not as it must be.
+        ConfigurationError: one of this folder is not as it must be, or one of the run is not here.
     """
-    return TASKS if folder is None and set(names) <= set(TASKS) else tasks_here(folder)
+    wanted = tuple(names)
+    if folder is None and set(wanted) <= set(TASKS):
+        return TASKS
+    known = tasks_here(folder)
+    for name in wanted:
+        if name not in known:
+            raise ConfigurationError(
+                f"there is no task {quoted(name)} here: say where its task file is "
+                f"({near_matches(name, known)})",
+                setting="tasks",
+            )
+    return known
 
 
 def chosen_judging(
