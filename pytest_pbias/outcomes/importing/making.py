@@ -33,6 +33,7 @@ from pytest_pbias.tasks.base import Axis, Item, Task
 from pytest_pbias.tasks.registry import TASKS, resolve_task
 
 _LONGEST_REASON = 200
+_MOST_SEED = 2**63
 _NOT_TOLD = "where the identity stands in the conversation"
 
 
@@ -249,10 +250,10 @@ def _sampling(log: AnswerLog) -> dict[str, Any]:
             found[name] = value
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        if kind is float:
+        if kind is float and abs(value) < _MOST_SEED:
             found[name] = float(value)
-        elif kind is int and float(value).is_integer() and abs(value) < TOO_MANY_TOKENS:
-            found[name] = int(value)
+        elif kind is int and abs(value) < (_MOST_SEED if name == "seed" else TOO_MANY_TOKENS):
+            found[name] = int(value) if value == int(value) else None
     return found
 
 

@@ -95,7 +95,7 @@ def _number(value: object, score: str, place: str) -> tuple[float, bool]:
         if isinstance(number, bool):
             return float(number), True
         raise DataError(f"{said}, which is no number")
-    if math.isnan(number):
+    if isinstance(number, float) and math.isnan(number):
         raise DataError(f"{said}: leave it empty where there is no score")
     if not 0 <= number <= 1:
         raise DataError(f"{said}, which is not from 0 to 1")
