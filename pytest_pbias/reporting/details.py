@@ -12,7 +12,6 @@ from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.reporting.sections import (
     cluster_warnings,
     difference,
-    interval,
     items_to_settle,
     measured_note,
     task_table,
@@ -29,6 +28,7 @@ from pytest_pbias.reporting.tables import (
     Section,
     Table,
     TradeOffPlot,
+    interval,
 )
 
 _FEWEST = 3  # identities that make a plot of
