@@ -16,11 +16,9 @@ from pytest_pbias.reporting.sections import (
     cluster_warnings,
     compared_with,
     difference,
-    interval,
     items_to_settle,
     measured_note,
     task_table,
-    under,
 )
 from pytest_pbias.reporting.tables import (
     Badge,
@@ -35,6 +33,8 @@ from pytest_pbias.reporting.tables import (
     Section,
     Table,
     TradeOffPlot,
+    interval,
+    under,
 )
 
 _FEWEST = 3  # identities that make a plot of

@@ -99,6 +99,16 @@ def words(cell: Cell) -> str:
             return text
 
 
+def interval(found: RateResult | PersonalizationBiasResult | None) -> Cell:
+    """A rate or PB with its limits; an empty cell where there is none."""
+    return Interval(found.estimate, found.low, found.high) if found is not None else ""
+
+
+def under(name: str, defense: str) -> str:
+    """The name, and the prompt defense it is of where there is one."""
+    return name if defense == "none" else f"{name} under {defense}"
+
+
 @dataclass(frozen=True)
 class Column:
     """A column, and what becomes of it where there is little room.

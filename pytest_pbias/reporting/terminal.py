@@ -19,7 +19,7 @@ from pytest_pbias.analysis.summary import (
 from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.gate import GatePolicy, Verdict
 from pytest_pbias.reporting.comparison import ranked_cells, run_title
-from pytest_pbias.reporting.sections import control_section, findings, under, verdict_sentence
+from pytest_pbias.reporting.sections import control_section, findings, verdict_sentence
 from pytest_pbias.reporting.tables import (
     Badge,
     Bullets,
@@ -33,6 +33,7 @@ from pytest_pbias.reporting.tables import (
     Shift,
     Table,
     severity,
+    under,
     words,
 )
 from pytest_pbias.reporting.text import (
