@@ -30,7 +30,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
             n_items=120,
             model=HOSTILE if number == 1 else f"model-{number}",
             info={"created": f"2026-11-0{number + 1}T10:00:00"},
-            **({"temperature": 1.0} if number == 2 else {}),
+            temperature=1.0 if number == 2 else 0.0,
         )
         name = NAMED if number == 1 else f"model-{number}"
         keep_run(table, folder, model=name, tag=HOSTILE if number == 1 else f"v{number}")
@@ -94,8 +94,8 @@ def test_fifty_runs_of_the_whole_suite_are_under_three_megabytes(tmp_path: Path)
     out = tmp_path / "site"
     assert main(["site", str(out), "--store", str(tmp_path / "store")]) == 0
     (page,) = out.glob("runs/*.html")
-    row = len((out / "index.html").read_text().split("<tr>")[-1])
-    assert 50 * (page.stat().st_size + row) + 20_000 < 3_000_000
+    entry = len((out / "index.html").read_text().split("<tr>")[-1])
+    assert 50 * (page.stat().st_size + entry) + 20_000 < 3_000_000
 
 
 def test_a_site_is_replaced_and_nothing_else_is(
