@@ -24,7 +24,6 @@ from pytest_pbias.grading.judges import (
     make_judges,
     validate_judges,
 )
-from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.plugin.tasks import session_tasks
 from pytest_pbias.tasks import TASKS, Task
 
@@ -69,22 +68,21 @@ def tasks_here(folder: Path | None) -> Mapping[str, Task]:
     return ask_pytest(session_tasks, arguments)
 
 
-def tasks_of_run(table: OutcomeTable, folder: Path | None) -> Mapping[str, Task]:
-    """The tasks that there are, those of this folder too where a run asked some.
+def tasks_for(names: Iterable[str], folder: Path | None) -> Mapping[str, Task]:
+    """The tasks that there are, those of this folder too where one of ``names`` is none of ours.
 
     Raises:
         ConfigurationError: one of this folder is not as it must be, or one of the run is not here.
     """
-    imported = table.info.imported
-    names = table.tasks() if imported is None else tuple(imported.graded_as.values())
-    if folder is None and set(names) <= set(TASKS):
+    wanted = tuple(names)
+    if folder is None and set(wanted) <= set(TASKS):
         return TASKS
     known = tasks_here(folder)
-    for name in names:
+    for name in wanted:
         if name not in known:
             raise ConfigurationError(
-                f"the run asked {quoted(name)}, which is no task here: say where its task file "
-                f"is ({near_matches(name, known)})",
+                f"there is no task {quoted(name)} here: say where its task file is "
+                f"({near_matches(name, known)})",
                 setting="tasks",
             )
     return known

@@ -110,7 +110,7 @@ def test_a_file_is_asked_reported_compared_and_graded_again(
             assert "towns" in _said(result)
         result = _pbias(project, "regrade", "1")
         assert result.ret == 2
-        assert "--tasks: the run asked 'towns', which is no task here: say where" in _said(result)
+        assert "--tasks: there is no task 'towns' here: say where" in _said(result)
         result = _pbias(project, "regrade", "1", "--tasks", str(project.path))
         assert "towns: 0 of 120 verdicts changed" in _said(result)
     finally:
