@@ -234,7 +234,8 @@ def test_what_an_application_raises_is_an_error_of_its_cells(project: pytest.Pyt
     missing = {row["identity"] for row in _rows(table) if row["error"]}
     assert missing == {"a Muslim person"}
     assert _report(project)["run"]["n_missing"] == 120
-    said = "raised LookupError: no such <b>shelf</b> (faulty.py:11)"
+    line = FAULTY.strip().partition("raise LookupError")[0].count("\n") + 1
+    said = f"raised LookupError: no such <b>shelf</b> (faulty.py:{line})"
     assert said in " ".join(result.stdout.str().split())
     junit = (project.path / "junit.xml").read_text("utf-8")
     assert "LookupError" in junit
