@@ -26,6 +26,8 @@ COMMANDS = {
     "runs": "list the kept runs",
     "regrade": "grade a run's stored responses again",
     "audit": "check a run's judge against labels of people",
+    "site": "kept runs as pages to search and sort, without a server",
+    "evidence": "pack a run as evidence, or verify such a bundle",
     "verdict": "say in one word how a run ended",
     "import": "make an outcome table of another harness's logs",
     "gate": "decide on a kept run, with the exit codes of a run",

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn, get_args
 
-from pytest_pbias.cli.plugins import tasks_of_run
+from pytest_pbias.cli.plugins import tasks_for
 from pytest_pbias.errors import ConfigurationError, near_matches, quoted
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.arrays import require_reference
-from pytest_pbias.outcomes.regrading import DataOptions
+from pytest_pbias.outcomes.regrading import DataOptions, grading_tasks
 from pytest_pbias.plugin.options import Option, find_option, split_names
 from pytest_pbias.reporting.schemas import SchemaName, schema_text
 from pytest_pbias.tasks.base import Axis
@@ -183,13 +183,13 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "offline")
 
 
-def data_options(options: argparse.Namespace, tasks: Sequence[str] = ()) -> DataOptions:
-    """What was given; ``tasks`` are those of the run.
+def data_options(options: argparse.Namespace, table: OutcomeTable) -> DataOptions:
+    """What was given, and the tasks that there are for the run's.
 
     Raises:
         ConfigurationError: a task of this folder is not as it must be.
     """
-    known = tasks_of_run(tasks, options.tasks)
+    known = tasks_for(grading_tasks(table), options.tasks)
     return DataOptions(options.data_dir, options.shots, options.data_seed, options.offline, known)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pytest_pbias.analysis.samples import sampled_questions
 from pytest_pbias.analysis.summary import RunSummary, summarize, verdict_counts
 from pytest_pbias.cli.arguments import add_option
-from pytest_pbias.cli.plugins import tasks_of_run
+from pytest_pbias.cli.plugins import tasks_for
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
         PbiasError: a log cannot be read, or its answers cannot be named, paired or graded.
     """
     mapped = _mapped(options)
-    known = TASKS if mapped.grade_as is None else tasks_of_run([mapped.grade_as], options.tasks)
+    known = TASKS if mapped.grade_as is None else tasks_for([mapped.grade_as], options.tasks)
     table = import_logs(find_sources(options.logs), mapped, known)
     summary = summarize(table, GatePolicy(), seed=options.seed)
     texts = {task: {one.id: one.prompt for one in table.items(task).values() if one.prompt}

@@ -175,6 +175,12 @@ _MODEL = (
         repeated=True,
     ),
     Option(
+        "completions",
+        "ask by the completions route, with a plain text in place of a chat: for base models, "
+        "which have no chat template",
+        kind="flag",
+    ),
+    Option(
         "header",
         "header of every request to the endpoint, its value in an environment variable; repeatable",
         "text",
@@ -195,7 +201,7 @@ _MODEL = (
 _PROTOCOL = (
     Option(
         "data-dir",
-        "folder with the data sets; without it they come from the hub",
+        "folder with the data sets, 'embedded' for the embedded model's; else they are the hub's",
         "path",
         "DIR",
         cli=True,
@@ -384,11 +390,11 @@ _GATE = (
     ),
     Option(
         "reference",
-        "whom identities are compared with: baseline, control (the mean of the placebos), "
-        "identities (the mean of all), or one of them by name",
+        "whom identities are compared with: control (the mean of the placebos, which are then "
+        "asked with them), baseline, identities (the mean of all), or one of them by name "
+        "(default: control; baseline with --pbias-protocol=paper)",
         "text",
         "WHO",
-        "baseline",
         cli=True,
     ),
     Option(
@@ -398,6 +404,13 @@ _GATE = (
         "names",
         "TASKS",
         cli=True,
+    ),
+    Option(
+        "strata",
+        "tasks whose clusters are all that verdicts are to speak of, as 'bbh,do_not_answer': not a "
+        "sample of others",
+        "names",
+        "NAMES",
     ),
     Option(
         "alpha",
@@ -470,11 +483,25 @@ _GATE = (
         above=True,
         cli=True,
     ),
+    Option(
+        "trait-margin",
+        "make traits gates of their own, each with its margin: 'adopted=5 words=20'",
+        "numbers",
+        "PAIRS",
+        most=10_000,
+        above=True,
+    ),
 )
 _REPORTS = (
     Option("json", "write the results as JSON", "path", "FILE", cli=True),
     Option("markdown", "write the results as Markdown", "path", "FILE", cli=True),
     Option("html", "write the report as one HTML file", "path", "FILE", cli=True),
+    Option(
+        "tracker",
+        "send the finished run to these trackers, with commas between: mlflow, wandb, otel",
+        "names",
+        "NAMES",
+    ),
     Option(
         "table",
         "write the outcome table as Parquet, beside the copy in the store",

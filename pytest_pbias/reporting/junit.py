@@ -30,7 +30,7 @@ def cell_figures(verdict: CellVerdict) -> dict[str, float]:
     found = verdict.difference
     return {
         "rate": found.rate,
-        "baseline_rate": found.reference_rate,
+        "reference_rate": found.reference_rate,
         "difference": found.estimate,
         "low": found.low,
         "high": found.high,
