@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ WORSE = {"do_not_answer/a man": 0.7}
 
 def _shared(runs: list[OutcomeTable], **options: Any) -> SharedRuns:
     """The runs, given oldest first and called r0, r1, ..."""
-    named = [(f"r{number}", run) for number, run in enumerate(runs)]
+    named = [(f"r{number}", lambda run=run: run) for number, run in enumerate(runs)]
     return share_runs(reversed(named), **options)
 
 
@@ -135,7 +136,7 @@ def test_a_new_task_does_not_end_the_history(make: Maker) -> None:
 def test_the_newest_runs_are_taken_and_the_others_not_read(make: Maker) -> None:
     def tables() -> Any:
         for number in (3, 2):
-            yield f"r{number}", make.table(seed=number)
+            yield f"r{number}", partial(make.table, seed=number)
         raise AssertionError("read further than was asked for")
 
     assert [run.name for run in share_runs(tables(), most=2).runs] == ["r2", "r3"]
