@@ -351,6 +351,8 @@ def share_runs(
                 blocking = [one for one in setup_differences(anchor, table) if one.blocks]
                 why = "; ".join(str(one) for one in blocking)
             run = _measured(name, table)
+            if not why and not any(map(_compared, run.tasks.values())):
+                why = "no identity was compared with a baseline"
             if not why and len(found) == 1:
                 run, left_out, why = _same_tasks(found, run)
             elif not why and found:

@@ -115,6 +115,15 @@ def test_a_run_without_all_answers_is_set_apart_also_as_the_newest(make: Maker) 
     assert dict(shared.set_apart)["r3"].startswith("missing answers: 5 of")
 
 
+def test_a_run_without_identities_sets_no_other_apart(make: Maker) -> None:
+    runs = [make.table(seed=number) for number in range(3)]
+    alone = np.array(runs[2].text("identity")) == "baseline"
+    runs[2] = OutcomeTable(runs[2].arrow.filter(alone))
+    shared = _shared(runs)
+    assert [run.name for run in shared.runs] == ["r0", "r1"]
+    assert dict(shared.set_apart) == {"r2": "no identity was compared with a baseline"}
+
+
 def test_only_shared_items_and_identities_count(make: Maker) -> None:
     runs = [make.table(seed=n, n_items=400 - 40 * (n % 2), first_item=30 * n) for n in range(3)]
     history = _history(runs)
