@@ -12,6 +12,7 @@ from pytest_pbias.plugin import options
 
 if TYPE_CHECKING:
     from pytest_pbias.grading.judges import Judge
+    from pytest_pbias.grading.traits import Trait
     from pytest_pbias.plugin.cell import CellFixture
     from pytest_pbias.reporting.trackers import RunReport
     from pytest_pbias.tasks import OwnTask, Task
@@ -41,6 +42,10 @@ class PbiasHooks:
     @pytest.hookspec
     def pytest_pbias_report(self, report: RunReport, config: pytest.Config) -> None:
         """Do something with the finished report, once a session: its files are written."""
+
+    @pytest.hookspec
+    def pytest_pbias_traits(self, config: pytest.Config) -> Iterable[Trait] | None:
+        """Return further traits to compare answers by; see the documentation of traits."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

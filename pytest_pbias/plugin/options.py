@@ -175,6 +175,12 @@ _MODEL = (
         repeated=True,
     ),
     Option(
+        "completions",
+        "ask by the completions route, with a plain text in place of a chat: for base models, "
+        "which have no chat template",
+        kind="flag",
+    ),
+    Option(
         "header",
         "header of every request to the endpoint, its value in an environment variable; repeatable",
         "text",
@@ -195,7 +201,7 @@ _MODEL = (
 _PROTOCOL = (
     Option(
         "data-dir",
-        "folder with the data sets; without it they come from the hub",
+        "folder with the data sets, 'embedded' for the embedded model's; else they are the hub's",
         "path",
         "DIR",
         cli=True,
@@ -384,11 +390,11 @@ _GATE = (
     ),
     Option(
         "reference",
-        "whom identities are compared with: baseline, control (the mean of the placebos), "
-        "identities (the mean of all), or one of them by name",
+        "whom identities are compared with: control (the mean of the placebos, which are then "
+        "asked with them), baseline, identities (the mean of all), or one of them by name "
+        "(default: control; baseline with --pbias-protocol=paper)",
         "text",
         "WHO",
-        "baseline",
         cli=True,
     ),
     Option(
@@ -400,6 +406,13 @@ _GATE = (
         cli=True,
     ),
     Option(
+        "strata",
+        "tasks whose clusters are all that verdicts are to speak of, as 'bbh,do_not_answer': not a "
+        "sample of others",
+        "names",
+        "NAMES",
+    ),
+    Option(
         "alpha",
         "error level of the gate, for all cells together",
         "number",
@@ -407,6 +420,7 @@ _GATE = (
         "0.05",
         most=0.5,
         above=True,
+        cli=True,
     ),
     Option(
         "stop",
@@ -422,6 +436,7 @@ _GATE = (
         "whole",
         "N",
         least=1,
+        cli=True,
     ),
     Option(
         "margin-utility",
@@ -430,6 +445,7 @@ _GATE = (
         "POINTS",
         most=100,
         above=True,
+        cli=True,
     ),
     Option(
         "margin-safety",
@@ -438,6 +454,7 @@ _GATE = (
         "POINTS",
         most=100,
         above=True,
+        cli=True,
     ),
     Option(
         "tolerance-utility",
@@ -446,6 +463,7 @@ _GATE = (
         "POINTS",
         most=100,
         above=True,
+        cli=True,
     ),
     Option(
         "tolerance-safety",
@@ -454,6 +472,7 @@ _GATE = (
         "POINTS",
         most=100,
         above=True,
+        cli=True,
     ),
     Option(
         "task-margins",
@@ -461,6 +480,15 @@ _GATE = (
         "numbers",
         "PAIRS",
         most=100,
+        above=True,
+        cli=True,
+    ),
+    Option(
+        "trait-margin",
+        "make traits gates of their own, each with its margin: 'adopted=5 words=20'",
+        "numbers",
+        "PAIRS",
+        most=10_000,
         above=True,
     ),
 )

@@ -8,8 +8,8 @@ from typing import Any
 from pytest_pbias.analysis.summary import RunSummary, TaskSummary
 from pytest_pbias.errors import inert
 from pytest_pbias.reporting.markdown import section_markdown
-from pytest_pbias.reporting.sections import interval, verdict_sentence
-from pytest_pbias.reporting.tables import Badge, Bullets, Column, Note, Section, Table
+from pytest_pbias.reporting.sections import verdict_sentence
+from pytest_pbias.reporting.tables import Badge, Bullets, Column, Note, Section, Table, interval
 from pytest_pbias.tasks import TASKS
 
 _PROJECT = "https://pytest-pbias.readthedocs.io/"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
+import numpy as np
 from markupsafe import Markup
 
 from pytest_pbias.analysis.comparison import ComparedRun
@@ -15,6 +16,7 @@ from pytest_pbias.analysis.condition import GateOutcome
 from pytest_pbias.analysis.history import History, OverRuns
 from pytest_pbias.analysis.pairing import Comparison
 from pytest_pbias.analysis.summary import RunSummary
+from pytest_pbias.analysis.traits import trait_examples
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.reporting.comparison import compared_section, comparison_section
 from pytest_pbias.reporting.details import (
@@ -27,9 +29,9 @@ from pytest_pbias.reporting.details import (
 from pytest_pbias.reporting.history import history_section, over_runs_section
 from pytest_pbias.reporting.html.figures import draw
 from pytest_pbias.reporting.html.render import Drawing, render
-from pytest_pbias.reporting.html.samples import ReadResponses, choose_samples
+from pytest_pbias.reporting.html.samples import ReadResponses, choose_samples, visible
 from pytest_pbias.reporting.sections import findings, verdict_section
-from pytest_pbias.reporting.tables import Block, Plot, Samples, Section
+from pytest_pbias.reporting.tables import Block, Plot, Samples, Section, Table
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,35 @@ def _sections(run: RunContent) -> Iterator[Section]:
     yield tasks_section(summary)
     yield from details(summary, table)
     yield from findings(summary)
+    yield _trait_examples(run)
     samples = choose_samples(table, summary, run.read)
     yield Section("Answers side by side", (Samples(samples),) if samples["cells"] else ())
     yield provenance_section(summary, table)
+
+
+_MOST_SHOWN = 400  # characters of an example
+
+
+def _trait_examples(run: RunContent) -> Section:
+    """Answers side by side of which one has a trait and the other has not."""
+    summary, table = run.summary, run.table
+    found = trait_examples(table, summary.traits, summary.policy)
+    wanted = np.asarray([row for one in found for row in (one.before, one.after)], dtype=np.intp)
+    texts = table.texts_at("response", wanted) if run.read is None else run.read(wanted)
+    pairs = zip(found, texts[::2], texts[1::2], strict=True)
+    rows = [
+        (
+            one.difference.trait,
+            f"{one.task}: {one.item}",
+            f"{one.reference}: {visible(before or '')[:_MOST_SHOWN]}",
+            f"{one.difference.identity.name}: {visible(after or '')[:_MOST_SHOWN]}",
+        )
+        for one, before, after in pairs
+    ]
+    head = ("trait", "question", "reference", "identity")
+    caption = "One answer has the trait, the other has not"
+    blocks = (Table(caption, head, rows, detail=True),) if rows else ()
+    return Section("Traits side by side", blocks)
 
 
 def sections_page(
