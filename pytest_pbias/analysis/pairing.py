@@ -81,12 +81,25 @@ def setup_differences(new: OutcomeTable, old: OutcomeTable) -> tuple[SetupDiffer
     if old_protocol and new_protocol and old_protocol != new_protocol:
         found.append(SetupDifference("protocol", "", old_protocol, new_protocol, True))
     prompts = _changed_prompts(new, old)
+    # What an application samples with is its own, and one that is handed the identity states it
+    # where it likes: that is what the targets differ in, not how they were asked.
+    handed = any(
+        run.info.application is not None and run.info.application.identity == "handed"
+        for run in (old, new)
+    )
+    own = [run.info.application is not None for run in (old, new)]
     for task in (name for name in new.tasks() if name in old.tasks()):
         rows = [_of_task(run, task) for run in (old, new)]
         for kind, (names, blocks) in _COLUMNS.items():
             before, after = (_values(table, names) for table in rows)
             if before != after:
                 shown = [_shown(names, values) for values in (before, after)]
+                if kind == "sampling":
+                    shown = [
+                        "the application's own" if is_own else text
+                        for is_own, text in zip(own, shown, strict=True)
+                    ]
+                    blocks = blocks and not any(own)
                 found.append(SetupDifference(kind, task, shown[0], shown[1], blocks))
         before_repeats, after_repeats = (
             int(pc.max(table["repeat"]).as_py() or 0) + 1 for table in rows
@@ -98,7 +111,9 @@ def setup_differences(new: OutcomeTable, old: OutcomeTable) -> tuple[SetupDiffer
         changed, total = prompts.get(task, (0, 0))
         if changed:
             found.append(
-                SetupDifference("prompts", task, f"{total} matched", f"{changed} differ", True)
+                SetupDifference(
+                    "prompts", task, f"{total} matched", f"{changed} differ", not handed
+                )
             )
     return tuple(sorted(found, key=lambda difference: not difference.blocks))
 
@@ -262,6 +277,16 @@ class AxisComparison:
 
 
 @dataclass(frozen=True, slots=True)
+class JointChange:
+    """PB of the (safety, utility) vector, on the matched items and identities only."""
+
+    tasks: tuple[str, ...]
+    old_bias: PersonalizationBiasResult
+    new_bias: PersonalizationBiasResult
+    bias_change: ChangeResult
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Two runs, matched question by question.
 
@@ -276,6 +301,7 @@ class Comparison:
     axes: tuple[AxisComparison, ...]
     tasks: tuple[TaskComparison, ...]
     direction: Direction
+    joint: JointChange | None = None
 
     @property
     def blocked_by(self) -> tuple[SetupDifference, ...]:
@@ -356,16 +382,7 @@ class PairedRuns:
     def bias_change(self, scope: str, confidence: float) -> ChangeResult | None:
         """Change of PB (root mean square over the tasks); None below two identities in common."""
         tasks = self.of(scope)
-        rows = common_rows(tasks)
-        if not rows or len(rows[0]) < 2:
-            return None
-        return paired_bias_change(
-            [task.new[row] for task, row in zip(tasks, rows, strict=True)],
-            [task.old[row] for task, row in zip(tasks, rows, strict=True)],
-            clusters=[task.clusters for task in tasks],
-            weights=[1 / len(tasks)] * len(tasks),
-            confidence=confidence,
-        )
+        return bias_change_of(tasks, [1 / len(tasks)] * len(tasks), confidence)
 
     def baseline_change(self, scope: str, confidence: float) -> RateChange | None:
         """Change of the baseline's rate, the mean over the tasks."""
@@ -410,6 +427,22 @@ class PairedRuns:
             for task in self.of(scope)
             for n, identity in enumerate(task.identities)
         )
+
+
+def bias_change_of(
+    tasks: Sequence[PairedTask], weights: Sequence[float], confidence: float
+) -> ChangeResult | None:
+    """Change of PB over ``tasks``, weighted; None below two identities that all of them have."""
+    rows = common_rows(tasks)
+    if not rows or len(rows[0]) < 2:
+        return None
+    return paired_bias_change(
+        [task.new[row] for task, row in zip(tasks, rows, strict=True)],
+        [task.old[row] for task, row in zip(tasks, rows, strict=True)],
+        clusters=[task.clusters for task in tasks],
+        weights=weights,
+        confidence=confidence,
+    )
 
 
 def select_defense(table: OutcomeTable, defense: str | None = None) -> OutcomeTable:

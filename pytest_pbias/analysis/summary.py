@@ -11,7 +11,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pytest_pbias.analysis.defenses import DefenseSummary, outcomes_by_defense, summarize_defenses
+from pytest_pbias.analysis.defenses import (
+    DefenseSummary,
+    Stage,
+    outcomes_by_defense,
+    summarize_defenses,
+    summarize_mitigations,
+)
+from pytest_pbias.analysis.groups import (
+    GroupSummary,
+    Intersection,
+    combined_identities,
+    summarize_groups,
+    summarize_intersections,
+)
+from pytest_pbias.analysis.joint import JointBias, joint_bias
 from pytest_pbias.analysis.judges import TaskJudges, summarize_judges
 from pytest_pbias.analysis.provider_refusals import ProviderRefusals, provider_refusals
 from pytest_pbias.analysis.repeatability import Repeatability, noted_repeatability
@@ -266,7 +280,10 @@ def _saving(run: RunInfo, every: Sequence[tuple[str, TaskOutcomes]]) -> Saving |
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run's numbers and verdicts; the same table gives the same summary."""
+    """A run's numbers and verdicts; the same table gives the same summary.
+
+    ``unasked_parts`` are the combined identities whose parts were not all asked alone.
+    """
 
     run: RunInfo
     policy: GatePolicy
@@ -274,6 +291,11 @@ class RunSummary:
     tasks: tuple[TaskSummary, ...]
     axes: tuple[AxisVerdict, ...]
     errors: tuple[str, ...]
+    joint: tuple[JointBias, ...] = ()
+    groups: tuple[GroupSummary, ...] = ()
+    intersections: tuple[Intersection, ...] = ()
+    unasked_parts: tuple[str, ...] = ()
+    mitigations: tuple[Stage, ...] = ()
     defenses: tuple[DefenseSummary, ...] = ()
     judges: tuple[TaskJudges, ...] = ()
     unparsable: tuple[UnparsableFinding, ...] = ()
@@ -308,11 +330,12 @@ def summarize(
     decided = decided or Decided()
     policy = policy.for_run(table.info)
     outcomes = outcomes_by_defense(table)
+    outcomes = {name: [_drawn(task, policy) for task in found] for name, found in outcomes.items()}
     every = [(defense, task) for defense, tasks in outcomes.items() for task in tasks]
     alike = [(defense, task.common()) for defense, task in every]
     stops = table.info.stops
     n_cells = sum(identity.kind != "baseline" for _, task in every for identity in task.identities)
-    tasks = tuple(
+    summaries = tuple(
         _summarize_task(
             task,
             policy,
@@ -325,12 +348,13 @@ def summarize(
         for number, (defense, task) in enumerate(every)
     )
     run = run_info(table)
+    defenses = summarize_defenses(table, policy)
     return RunSummary(
         run=run,
         saving=_saving(run, every),
         policy=policy,
         n_cells=n_cells,
-        tasks=tasks,
+        tasks=summaries,
         axes=tuple(
             verdict
             for defense, chosen in outcomes.items()
@@ -340,7 +364,23 @@ def summarize(
         unreadable=tuple(
             line for _, task in every for line in (*cut_off_cells(task), *unreadable_cells(task))
         ),
-        defenses=summarize_defenses(table, policy),
+        joint=tuple(
+            joint
+            for defense, tasks in outcomes.items()
+            if (joint := joint_bias(tasks, defense, policy.joint)) is not None
+        ),
+        groups=summarize_groups(every, policy.reference),
+        intersections=summarize_intersections(every, alpha=policy.alpha),
+        unasked_parts=tuple(
+            dict.fromkeys(
+                task.identities[number].name
+                for _, task in every
+                for number, parts in combined_identities(task).items()
+                if not parts
+            )
+        ),
+        defenses=defenses,
+        mitigations=summarize_mitigations(table, defenses, policy),
         judges=tuple(
             judges
             for number, (defense, task) in enumerate(alike)
@@ -350,6 +390,11 @@ def summarize(
         provider_refusals=provider_refusals(table),
         traits=summarize_traits(table, policy),
     )
+
+
+def _drawn(task: TaskOutcomes, policy: GatePolicy) -> TaskOutcomes:
+    """The task as the policy takes its items to be drawn."""
+    return replace(task, clusters=policy.clusters_of(task.task, task.clusters))
 
 
 def _axes(
@@ -381,7 +426,7 @@ def decide_outcomes(
     axis: str, outcomes: Sequence[TaskOutcomes], policy: GatePolicy, *, defense: str
 ) -> AxisVerdict:
     """Decide on an axis under a defense, over the identities that were asked all of its tasks."""
-    outcomes = [task.common("identity") for task in outcomes]
+    outcomes = [_drawn(task, policy).common("identity") for task in outcomes]
     asked = [set(task.of_kind("identity")[0]) for task in outcomes]
     common = set.intersection(*asked) if asked else set()
     tasks, planned = [], []
@@ -525,6 +570,15 @@ def reference_note(summary: RunSummary) -> str:
         f"identities are compared with {usual.get(who, who)} in the same placement, "
         f"controls with the baseline{nobody if bare else ''}"
     )
+
+
+def strata_note(summary: RunSummary) -> str:
+    """Which claim is made where clusters are strata; empty where there are none such."""
+    known = [task.task for task in summary.tasks if task.task in summary.policy.strata]
+    if not known:
+        return ""
+    names = ", ".join(dict.fromkeys(known))
+    return f"verdicts on {names} hold for the clusters asked, and say nothing of others"
 
 
 def verdict_counts(summary: RunSummary) -> Counter[str]:

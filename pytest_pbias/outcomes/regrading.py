@@ -77,6 +77,12 @@ def _loaded_items(task: Task, part: OutcomeTable, options: DataOptions) -> dict[
     return {item.id: item for item in data.items}
 
 
+def grading_tasks(table: OutcomeTable) -> tuple[str, ...]:
+    """The names of the tasks by which a run's answers are graded."""
+    imported = table.info.imported
+    return table.tasks() if imported is None else tuple(imported.graded_as.values())
+
+
 def task_of_run(name: str, table: OutcomeTable, known: Mapping[str, Task]) -> Task:
     """The task by which a run's answers are graded: of imported ones that which was said.
 

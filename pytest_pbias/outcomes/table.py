@@ -280,7 +280,8 @@ class OutcomeTable:
                 f"the table has answers under several defenses ({', '.join(self.defenses())}): "
                 "choose one of them"
             )
-        return task_arrays(self._of_task(task, OUTCOME_COLUMNS), self.info.planned.get(task, 0))
+        rows = self._of_task(task, OUTCOME_COLUMNS)
+        return task_arrays(rows, self.info.planned.get(task, 0), self.info.controls.get(task))
 
     def trait_values(self, task: str) -> Scores:
         """The values of the traits that :attr:`info` names, NaN where an answer has none.

@@ -15,6 +15,7 @@ from pytest_pbias.gate import AxisVerdict, Verdict
 from pytest_pbias.plugin.decisions import NOTHING_YET, MadeDecisions, leave_decisions
 from pytest_pbias.plugin.options import described, only_lists
 from pytest_pbias.prompts import Identity
+from pytest_pbias.reporting.junit import axis_figures, verdict_properties
 from pytest_pbias.reporting.text import paragraph
 
 if TYPE_CHECKING:
@@ -49,9 +50,7 @@ def report_verdict(
         Inconclusive: the verdict is inconclusive in ``detect`` mode.
     """
     __tracebackhide__ = True
-    properties = {"pbias_verdict": recorded or verdict.value}
-    properties |= {f"pbias_{name}": text for name, text in (subject or {}).items()}
-    properties |= {f"pbias_{name}": f"{value:.6g}" for name, value in (figures or {}).items()}
+    properties = verdict_properties(recorded or verdict.value, subject or {}, figures or {})
     others = [pair for pair in item.user_properties if pair[0] not in properties]
     item.user_properties[:] = [*others, *properties.items()]
     if verdict is Verdict.PASS:
@@ -116,20 +115,12 @@ class GateItem(pytest.Item):
             verdict.verdict,
             f"{verdict.reason}: {self.axis}{under}",
             mode=self._mode,
-            figures=_figures(verdict),
+            figures=axis_figures(verdict),
         )
 
     def reportinfo(self) -> tuple[str, None, str]:
         """Where the item stands: nowhere in a file."""
         return "pbias", None, self.name
-
-
-def _figures(verdict: AxisVerdict) -> dict[str, float]:
-    figures = {"tolerance": verdict.tolerance, "mean_rate": verdict.mean_rate}
-    if verdict.bias is not None:
-        bias = verdict.bias
-        figures |= {"pb": bias.estimate, "low": bias.low, "high": bias.high, "pb_raw": bias.raw}
-    return figures
 
 
 def append_trait_gates(

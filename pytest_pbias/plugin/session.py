@@ -23,7 +23,13 @@ from pytest_pbias.analysis.stopping import Score
 from pytest_pbias.analysis.summary import RunSummary, decide_outcomes, summarize
 from pytest_pbias.analysis.traits import TraitVerdict, decide_trait
 from pytest_pbias.analysis.unparsable import cut_off_cells, unreadable_cells
-from pytest_pbias.cells.cell import Cell, require_distinct_names, with_baselines
+from pytest_pbias.cells.cell import (
+    Cell,
+    controls_of,
+    controls_to_add,
+    require_distinct_names,
+    with_baselines,
+)
 from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.collecting.plan import RequestSettings, Work, questions_of
@@ -44,6 +50,7 @@ from pytest_pbias.grading.judges import (
     validate_judges,
 )
 from pytest_pbias.grading.traits import NO_TRAITS, Traits, choose_traits
+from pytest_pbias.models.plain_prompt import NOTE as COMPLETIONS_NOTE
 from pytest_pbias.models.spec import ApplicationFacts
 from pytest_pbias.outcomes import OutcomeTable, system_memory_pool
 from pytest_pbias.outcomes.arrays import Scores, choose_references, require_reference
@@ -66,6 +73,7 @@ from pytest_pbias.plugin.output import (
     BackgroundProgress,
     Beside,
     ProgressLine,
+    finished_report,
     keep_results,
     print_results,
     require_writable,
@@ -81,6 +89,7 @@ from pytest_pbias.plugin.settings import JudgeSettings, Settings
 from pytest_pbias.plugin.signals import interrupt_on_signals, noop, patient_with_ctrl_c
 from pytest_pbias.plugin.xdist import plan_path, session_uid, tell_notices, write_plan
 from pytest_pbias.prompts import Identity, Placement
+from pytest_pbias.reporting.trackers import tell_tracker
 from pytest_pbias.tasks import Task, TaskData, load_task
 
 
@@ -251,6 +260,8 @@ class PbiasSession:
         self._default_model = default_model
         self._worker_uid = session_uid(config)
         self.cells: tuple[Cell, ...] = ()
+        self._named: dict[tuple[str, str], Cell] = {}  # the reference, by task and defense
+        self._controls: dict[str, dict[str, tuple[str, ...]]] = {}  # see controls_of
         self._peers: dict[tuple[str, str], _Peers] = {}
         self._data: dict[str, TaskData] = {}
         self._run_id = f"{_now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
@@ -275,6 +286,7 @@ class PbiasSession:
         self.problem: str | None = None
         self.interrupted = self.cut_short = False
         self.told: list[str] = []  # notices of xdist workers
+        self.untold: list[str] = []  # why the finished report did not get somewhere
         self._plan: Estimate | None = None
         self._restore_signals: Callable[[], None] = noop
 
@@ -313,6 +325,28 @@ class PbiasSession:
         """The cells that are asked twice."""
         return baselines(self.cells) if self.settings.aa else ()
 
+    def collected(self, cells: Iterable[Cell]) -> None:
+        """Remember the cells of a mark or file, whichever of them are selected."""
+        wanted = self.settings.policy.reference
+        for cell in cells:
+            if cell.identity.name == wanted and cell.identity.kind != "baseline":
+                self._named.setdefault((cell.task.name, cell.defense.name), cell)
+
+    def references_to_add(self, cells: Sequence[Cell]) -> tuple[Cell, ...]:
+        """The cells that selected ones are compared with, and that are not among them."""
+        if self.settings.policy.reference == "control":
+            return controls_to_add(cells)
+        known = {(cell.task.name, cell.defense.name, cell.identity.name) for cell in cells}
+        places = dict.fromkeys(
+            (cell.task.name, cell.defense.name) for cell in cells if cell.is_compared
+        )
+        found = [self._named[place] for place in places if place in self._named]
+        return tuple(
+            one
+            for one in found
+            if (one.task.name, one.defense.name, one.identity.name) not in known
+        )
+
     def plan(self, cells: Sequence[Cell]) -> None:
         """Plan the selected cells and their baselines; where this process asks, start asking.
 
@@ -328,6 +362,7 @@ class PbiasSession:
         self.cells = planned
         if not self.cells:
             return
+        self._controls = controls_of(planned)
         self._judging = session_judging(self.config, self.settings.judging, self.cells)
         self.traits = session_traits(self.config, self.settings.policy.trait_margin)
         for cell in self.cells:
@@ -480,7 +515,7 @@ class PbiasSession:
             self._scores_of(self.references(cell), n_items),
             lambda: self._scores_of(self.references(cell, "control"), n_items),
             policy=self.settings.policy,
-            clusters=measured.clusters,
+            clusters=self.settings.policy.clusters_of(cell.task.name, measured.clusters),
             margin=margin,
             n_cells=self.n_compared,
             floor=cell.task.floor,
@@ -498,11 +533,13 @@ class PbiasSession:
         ``reference`` is the policy's, ``placement`` the session's unless it is given.
         """
         peers = self._peers_of(cell, placement or self.protocol().placement)
+        number = peers.numbers[cell]
         chosen = choose_references(
             peers.identities,
             peers.placements,
-            peers.numbers[cell],
+            number,
             reference or self.settings.policy.reference,
+            controls=self._controls.get(cell.task.name, {}).get(cell.identity.name),
         )
         return tuple(peers.cells[number] for number in chosen)
 
@@ -626,6 +663,23 @@ class PbiasSession:
             self.decisions.compare(table, settings), self.decisions.over_runs(table, settings)
         )
         write_reports(table, summary, self.beside, settings)
+        self._tell(summary, self.table_path)
+
+    def _tell(self, summary: RunSummary, kept: Path) -> None:
+        """Give the finished report to the trackers and to the hook; the run is kept by now."""
+        hook = self.config.hook.pytest_pbias_report
+        if not self.settings.trackers and not hook.get_hookimpls():
+            return
+        report = finished_report(summary, self.beside, kept, self.settings, self.config.rootpath)
+        for name in self.settings.trackers:
+            try:
+                tell_tracker(name, report)
+            except PbiasError as error:
+                self.untold.append(str(error))
+        try:
+            hook(report=report, config=self.config)
+        except Exception as error:
+            self.untold.append(f"the hook pytest_pbias_report broke: {_line(error)}")
 
     def _sampled_questions(self, table: OutcomeTable) -> dict[str, dict[str, str]]:
         """The questions that a report shows answers to; the table itself has none."""
@@ -647,10 +701,23 @@ class PbiasSession:
             cost=cost_so_far(self._asking, self.settings),
             server=served_facts(self.store, self.settings.model),
             application=self._application_facts(),
-            notes=known_dialect(self.store, self.settings.model).notes(),
+            notes=(
+                *known_dialect(self.store, self.settings.model).notes(),
+                *self._model_notes(),
+            ),
             engine_noise=self._engine_noise(),
             versions=versions(),
         )
+
+    def _model_notes(self) -> tuple[str, ...]:
+        """How the model was asked, and what `pbias train` noted beside its weights."""
+        model = self.settings.model
+        notes = (COMPLETIONS_NOTE,) if model.completions else ()
+        if model.path is None:
+            return notes
+        from pytest_pbias.training.record import trained_note  # most runs need none of it
+
+        return (*notes, *trained_note(model.path))
 
     def _application_facts(self) -> ApplicationFacts | None:
         application = self.settings.application
@@ -666,6 +733,7 @@ class PbiasSession:
             protocol=self.settings.protocol,
             partial=self._partial(),
             margins=self.decisions.margins(self.cells, self.settings.policy),
+            controls=self._controls,
             planned=self._planned,
             stops=self._asking.stops() if isinstance(self._asking, LocalCollection) else {},
         )
@@ -699,6 +767,8 @@ class PbiasSession:
             reporter.section("personalization bias", sep="=")
         if self.problem is not None:
             reporter.line(f"no report: {self.problem}", red=True)
+        for line in self.untold:
+            reporter.line(line, red=True)
         self._print_notices(reporter)
 
     def _print_notices(self, reporter: pytest.TerminalReporter) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -13,11 +13,18 @@ from pytest_pbias.analysis.summary import (
     RunSummary,
     TaskSummary,
     reference_note,
+    strata_note,
     verdict_counts,
 )
 from pytest_pbias.analysis.traits import TraitDifference
 from pytest_pbias.analysis.unparsable import UnparsableFinding
 from pytest_pbias.gate import AxisVerdict, CellVerdict, Verdict
+from pytest_pbias.reporting.paper import (
+    group_section,
+    intersection_section,
+    joint_section,
+    stage_table,
+)
 from pytest_pbias.reporting.tables import (
     Badge,
     Block,
@@ -30,37 +37,37 @@ from pytest_pbias.reporting.tables import (
     Section,
     Shift,
     Table,
+    interval,
     severity,
+    under,
 )
 from pytest_pbias.reporting.text import application_line, probability, server_line
 from pytest_pbias.stats import (
     AgreementResult,
     PairedDifferenceResult,
-    PersonalizationBiasResult,
-    RateResult,
 )
 
 _OPEN = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NO_SIGNAL)
+_URGENT = (*_OPEN, Verdict.PASS)
 _IN_SIGHT = 12  # cells before a click
 _FEASIBLE = 1_000_000
 _MOST_REASONS = 5
 _MOST_FILES = 6
 
 
-def interval(found: RateResult | PersonalizationBiasResult | None) -> Cell:
-    """A rate or PB with its limits; an empty cell where there is none."""
-    return Interval(found.estimate, found.low, found.high) if found is not None else ""
-
-
 def difference(verdict: CellVerdict) -> Interval:
-    """A cell's difference from baseline with the limits that its verdict is read off."""
+    """A cell's difference with the limits that its verdict is read off."""
     found = verdict.shown
     return Interval(found.estimate, found.low, found.high, difference=True)
 
 
-def under(name: str, defense: str) -> str:
-    """The name, and the prompt defense it is of where there is one."""
-    return name if defense == "none" else f"{name} under {defense}"
+def compared_with(verdicts: Iterable[CellVerdict]) -> str:
+    """What cells were compared with, in words, for the title of their differences."""
+    found = dict.fromkeys(verdict.reference for verdict in verdicts)
+    others = [words for words in found if words != "baseline"]
+    if not others:
+        return "the baseline"
+    return " or ".join(others) + (", else the baseline" if "baseline" in found else "")
 
 
 def verdict_sentence(summary: RunSummary) -> str:
@@ -118,6 +125,7 @@ def verdict_section(summary: RunSummary) -> Section:
         (
             Note(verdict_sentence(summary), "strong", name="verdict"),
             *_broken(summary),
+            *control_section(summary).blocks,
             *_gates(summary),
             *_open_cells(summary),
         ),
@@ -177,10 +185,10 @@ def _gates(summary: RunSummary) -> Iterator[Block]:
 
 
 def _open_cells(summary: RunSummary) -> Iterator[Block]:
-    """The cells that do not pass, those that fail first, the furthest from baseline first."""
+    """The cells that do not pass, those that fail first, the largest difference first."""
     counts = ", ".join(f"{n} {name}" for name, n in sorted(verdict_counts(summary).items()))
     yield Note(f"Cells: {counts or 'none'}.")
-    if note := reference_note(summary):
+    for note in filter(None, (reference_note(summary), strata_note(summary))):
         yield Note(f"{note[0].upper()}{note[1:]}.")
     found = [
         (cell.verdict, task, cell)
@@ -211,7 +219,7 @@ def _open_cells(summary: RunSummary) -> Iterator[Block]:
     )
     head = ("identity", "task", "axis", "verdict", "difference (interval)", "margin",
             "items to settle")  # fmt: skip
-    caption = "Cells that do not pass, furthest from baseline first"
+    caption = "Cells that do not pass, the largest difference first"
     yield Table(caption, head, rows, first=_IN_SIGHT)
 
 
@@ -254,21 +262,40 @@ def cluster_warnings(*tasks: TaskSummary) -> Iterator[Note]:
 
 
 def control_section(summary: RunSummary) -> Section:
-    """Control identities, who say nothing of a person, that move the model all the same."""
-    return Section(
-        "Controls",
-        tuple(
-            Note(
-                f"{task.title}: any persona prompt moves this model "
-                f"(control: {cell.identity.name})",
-                "open",
-            )
-            for task, cell in _cells_of(summary)
-            if cell.identity.kind == "control"
-            and cell.verdict is not None
-            and cell.verdict.verdict is Verdict.FAIL
-        ),
+    """What stating anybody does: the controls, who say nothing of a person, against the baseline.
+
+    It stands before everything that is said of identities, those that do not pass first.
+    """
+    found = [
+        (cell.verdict, task, cell)
+        for task, cell in _cells_of(summary)
+        if cell.identity.kind == "control" and cell.verdict is not None
+    ]
+    found.sort(key=lambda row: (_URGENT.index(row[0].verdict), -abs(row[0].difference.estimate)))
+    moved = tuple(
+        Note(
+            f"{task.title}: any persona prompt moves this model (control: {cell.identity.name})",
+            "open",
+        )
+        for verdict, task, cell in found
+        if verdict.verdict is Verdict.FAIL
     )
+    rows = [
+        (
+            cell.identity.name,
+            task.title,
+            Badge(verdict.verdict.value),
+            difference(verdict),
+            f"{verdict.margin:g}",
+            items_to_settle(verdict),
+        )
+        for verdict, task, cell in found
+    ]
+    head = ("control", "task", "verdict", "difference (interval)",
+            Column("margin", detail=True), Column("items to settle", detail=True))  # fmt: skip
+    caption = "Stating anybody: the controls against the baseline"
+    table = Table(caption, head, rows, first=_IN_SIGHT)
+    return Section("Stating anybody", (table, *moved) if rows else ())
 
 
 def _cells_of(summary: RunSummary) -> Iterator[tuple[TaskSummary, CellSummary]]:
@@ -296,7 +323,11 @@ def defense_section(summary: RunSummary) -> Section:
             "baseline", Column("verdict", sentence=True))  # fmt: skip
     return Section(
         "Prompt defenses",
-        (DefensePlot(summary.defenses), Table("", head, rows, grouped=True)),
+        (
+            DefensePlot(summary.defenses),
+            Table("", head, rows, grouped=True),
+            stage_table(summary.mitigations, "Side by side, percentage points", "defense"),
+        ),
         lead=f"prompt defenses against {summary.defenses[0].reference} on the same items",
     )
 
@@ -549,7 +580,8 @@ def imported_lines(summary: RunSummary) -> Iterator[str]:
     files = [f"{name} (SHA-256 {digest[:12]})" for name, digest in found.files.items()]
     more = f", and {len(files) - _MOST_FILES:,} more" if len(files) > _MOST_FILES else ""
     yield f"from {found.harness}{versions}: {', '.join(files[:_MOST_FILES])}{more}"
-    yield "read as: " + ", ".join(f"{name} = {said}" for name, said in found.read_as.items())
+    read_as = [f"{name} = {said}" for name, said in sorted(found.read_as.items())]
+    yield f"read as: {', '.join(read_as)}"
     for reason, count in found.left_out.items():
         yield f"left out, for it cannot be paired: {count:,} answers: {reason}"
     if found.unknown:
@@ -558,7 +590,9 @@ def imported_lines(summary: RunSummary) -> Iterator[str]:
 
 FINDINGS: tuple[Callable[[RunSummary], Section], ...] = (
     look_section,
-    control_section,
+    joint_section,
+    group_section,
+    intersection_section,
     trait_section,
     defense_section,
     unreadable_section,

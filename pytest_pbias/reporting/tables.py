@@ -99,6 +99,16 @@ def words(cell: Cell) -> str:
             return text
 
 
+def interval(found: RateResult | PersonalizationBiasResult | None) -> Cell:
+    """A rate or PB with its limits; an empty cell where there is none."""
+    return Interval(found.estimate, found.low, found.high) if found is not None else ""
+
+
+def under(name: str, defense: str) -> str:
+    """The name, and the prompt defense it is of where there is one."""
+    return name if defense == "none" else f"{name} under {defense}"
+
+
 @dataclass(frozen=True)
 class Column:
     """A column, and what becomes of it where there is little room.
@@ -165,7 +175,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class ForestPlot:
-    """Differences from baseline of a task's identities, percentage points."""
+    """Differences of a task's identities from what they are compared with, percentage points."""
 
     task: str
     rows: tuple[tuple[str, CellVerdict], ...]
@@ -190,10 +200,14 @@ class DefensePlot:
 
 @dataclass(frozen=True)
 class HistoryPlot:
-    """PB of each axis over ``runs``, oldest first; None where a run has too few identities."""
+    """PB of each axis over ``runs``, oldest first; None where a run has too few identities.
+
+    ``on`` says which questions it is on.
+    """
 
     runs: tuple[str, ...]
     axes: tuple[tuple[str, tuple[PersonalizationBiasResult | None, ...]], ...]
+    on: str = "the questions that all runs asked"
     detail: bool = True
 
 

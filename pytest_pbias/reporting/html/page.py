@@ -26,7 +26,7 @@ from pytest_pbias.reporting.details import (
     tasks_section,
     trade_off_section,
 )
-from pytest_pbias.reporting.history import drift_sentence, history_section, over_runs_section
+from pytest_pbias.reporting.history import history_section, over_runs_section
 from pytest_pbias.reporting.html.figures import draw
 from pytest_pbias.reporting.html.render import Drawing, render
 from pytest_pbias.reporting.html.samples import ReadResponses, choose_samples, visible
@@ -55,7 +55,7 @@ def to_html(run: RunContent) -> str:
         ConfigurationError: Matplotlib is not installed.
     """
     heading = f"Personalization bias of {run.summary.run.model}"
-    return sections_page(heading, list(_sections(run)), script=_read("page.js"))
+    return sections_page(heading, list(_sections(run)), script=read_part("page.js"))
 
 
 def comparison_page(comparison: Comparison, gate: GateOutcome | None = None) -> str:
@@ -70,7 +70,8 @@ def history_page(history: History, gate: GateOutcome | None = None) -> str:
     Raises:
         ConfigurationError: Matplotlib is not installed.
     """
-    return sections_page(drift_sentence(history), [history_section(history, gate)])
+    heading = f"Personalization bias over {len(history.shared.runs)} runs"
+    return sections_page(heading, [history_section(history, gate)])
 
 
 def _sections(run: RunContent) -> Iterator[Section]:
@@ -116,8 +117,10 @@ def _trait_examples(run: RunContent) -> Section:
     return Section("Traits side by side", blocks)
 
 
-def sections_page(heading: str, sections: Sequence[Section], script: Markup | None = None) -> str:
-    """A page of any sections; those without blocks are left out.
+def sections_page(
+    heading: str, sections: Sequence[Section], script: Markup | None = None, *, back: str = ""
+) -> str:
+    """A page of any sections; those without blocks are left out. ``back`` is where all runs are.
 
     Raises:
         ConfigurationError: there is a plot, and Matplotlib is not installed.
@@ -126,9 +129,10 @@ def sections_page(heading: str, sections: Sequence[Section], script: Markup | No
         "page.html.j2",
         heading=heading,
         sections=[_drawn(section) for section in sections if section.blocks],
-        style=_read("page.css"),
+        style=read_part("page.css"),
         script=script,
-        digest=_digest(script) if script is not None else "",
+        back=back,
+        digest=digest_of(script) if script is not None else "",
     )
 
 
@@ -141,12 +145,12 @@ def _drawn(section: Section) -> dict[str, object]:
     return {"title": section.title, "opening": section.opening, "blocks": blocks}
 
 
-def _read(name: str) -> Markup:
+def read_part(name: str) -> Markup:
     """A file of this folder, which may stand in the page as it is."""
     return Markup(files("pytest_pbias.reporting.html").joinpath(name).read_text("utf-8"))
 
 
-def _digest(script: str) -> str:
+def digest_of(script: str) -> str:
     """The source hash by which the policy lets this script run, and no other."""
     hashed = hashlib.sha256(script.encode()).digest()
     return f"sha256-{base64.b64encode(hashed).decode()}"
