@@ -58,7 +58,9 @@ def values(
     return np.asarray(centre + spread + shift)
 
 
-def compare(kind: str, own: Array, reference: Array, clusters: Array, level: float) -> Found:
+def compare(
+    kind: str, own: Array, reference: Array, clusters: npt.NDArray[np.intp], level: float
+) -> Found:
     """The difference as a report makes it."""
     difference = paired_difference if kind in ("rare", "common") else mean_difference
     return difference(own, reference, clusters=clusters.astype(np.str_), confidence=1 - level)
@@ -76,7 +78,7 @@ def beyond(found: Found, level: float) -> bool:
 def row(items: int, size: int, references: int, replicates: int) -> dict[str, float]:
     """Error rates of one setting, over all kinds of traits at once."""
     rng = np.random.default_rng([SEED, items, size, references])
-    clusters = np.arange(items) // size
+    clusters = np.arange(items, dtype=np.intp) // size
     any_found, false_share, failed, passed = [], [], [], []
     covered = dict.fromkeys(KINDS, 0)
     for _ in range(replicates):
