@@ -107,10 +107,10 @@ class GatePolicy:
     mode: Mode = "detect"
     cell_margin: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     reference: str = "baseline"
-    strata: tuple[str, ...] = ()
     cells: int = 0
     joint: tuple[str, ...] = ()
     trait_margin: Mapping[str, float] = field(default_factory=dict)
+    strata: tuple[str, ...] = ()
 
     def sharing(self, n_cells: int) -> int:
         """How many cells share the level, where ``n_cells`` are decided here: at least one."""
