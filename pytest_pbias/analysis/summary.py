@@ -29,6 +29,7 @@ from pytest_pbias.analysis.joint import JointBias, joint_bias
 from pytest_pbias.analysis.judges import TaskJudges, summarize_judges
 from pytest_pbias.analysis.provider_refusals import ProviderRefusals, provider_refusals
 from pytest_pbias.analysis.repeatability import Repeatability, noted_repeatability
+from pytest_pbias.analysis.traits import TraitsSummary, summarize_traits
 from pytest_pbias.analysis.unparsable import (
     UnparsableFinding,
     cell_without_verdict,
@@ -301,6 +302,7 @@ class RunSummary:
     unreadable: tuple[str, ...] = ()
     saving: Saving | None = None
     provider_refusals: tuple[ProviderRefusals, ...] = ()
+    traits: TraitsSummary = field(default_factory=TraitsSummary)
 
     def count(self, verdict: str) -> int:
         """How many cells have this verdict, over all tasks."""
@@ -328,6 +330,7 @@ def summarize(
     decided = decided or Decided()
     policy = policy.for_run(table.info)
     outcomes = outcomes_by_defense(table)
+    outcomes = {name: [_drawn(task, policy) for task in found] for name, found in outcomes.items()}
     every = [(defense, task) for defense, tasks in outcomes.items() for task in tasks]
     alike = [(defense, task.common()) for defense, task in every]
     stops = table.info.stops
@@ -385,7 +388,13 @@ def summarize(
         ),
         unparsable=summarize_unparsable(alike, alpha=policy.alpha, seed=seed),
         provider_refusals=provider_refusals(table),
+        traits=summarize_traits(table, policy),
     )
+
+
+def _drawn(task: TaskOutcomes, policy: GatePolicy) -> TaskOutcomes:
+    """The task as the policy takes its items to be drawn."""
+    return replace(task, clusters=policy.clusters_of(task.task, task.clusters))
 
 
 def _axes(
@@ -417,7 +426,7 @@ def decide_outcomes(
     axis: str, outcomes: Sequence[TaskOutcomes], policy: GatePolicy, *, defense: str
 ) -> AxisVerdict:
     """Decide on an axis under a defense, over the identities that were asked all of its tasks."""
-    outcomes = [task.common("identity") for task in outcomes]
+    outcomes = [_drawn(task, policy).common("identity") for task in outcomes]
     asked = [set(task.of_kind("identity")[0]) for task in outcomes]
     common = set.intersection(*asked) if asked else set()
     tasks, planned = [], []
@@ -561,6 +570,15 @@ def reference_note(summary: RunSummary) -> str:
         f"identities are compared with {usual.get(who, who)} in the same placement, "
         f"controls with the baseline{nobody if bare else ''}"
     )
+
+
+def strata_note(summary: RunSummary) -> str:
+    """Which claim is made where clusters are strata; empty where there are none such."""
+    known = [task.task for task in summary.tasks if task.task in summary.policy.strata]
+    if not known:
+        return ""
+    names = ", ".join(dict.fromkeys(known))
+    return f"verdicts on {names} hold for the clusters asked, and say nothing of others"
 
 
 def verdict_counts(summary: RunSummary) -> Counter[str]:

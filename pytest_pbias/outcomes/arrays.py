@@ -41,7 +41,8 @@ class TaskOutcomes:
     ``scores``; ``others`` has the scores of further judges, of the same shape, NaN where that judge
     gave no readable verdict. Where asking stopped at looks, ``planned`` items were to be asked (0:
     there were no looks), in the order of ``items``, and ``asked`` says how many of them each
-    identity was: the scores behind them are NaN as well.
+    identity was: the scores behind them are NaN as well. ``controls`` names those of an identity
+    where not all that stand where it stands are its own.
     """
 
     task: str
@@ -59,6 +60,7 @@ class TaskOutcomes:
     others: Mapping[str, Scores] = field(default_factory=dict)
     planned: int = 0
     asked: tuple[int, ...] = ()
+    controls: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def n_asked(self, number: int) -> int:
         """How many items identity ``number`` was asked."""
@@ -119,7 +121,13 @@ class TaskOutcomes:
 
     def chosen(self, number: int, reference: str) -> tuple[int, ...]:
         """The numbers of those that ``reference`` chooses: see :func:`choose_references`."""
-        return choose_references(self.identities, self.placements, number, reference)
+        return choose_references(
+            self.identities,
+            self.placements,
+            number,
+            reference,
+            controls=self.controls.get(self.identities[number].name),
+        )
 
 
 def choose_references(
@@ -127,16 +135,21 @@ def choose_references(
     placements: Sequence[str | None],
     number: int,
     reference: str,
+    *,
+    controls: Sequence[str] | None = None,
 ) -> tuple[int, ...]:
     """Those of a task's ``identities`` whose mean identity ``number`` is compared with.
 
-    ``control``: the controls that stand where it stands; ``identities``: all identities there, it
-    included; a name: that identity. Empty for ``baseline``, where none of them is there, and for
-    the controls, which are compared with the baseline whatever the reference is: that is the
-    effect of stating anybody.
+    ``control``: the ``controls`` so named, or all that stand where it stands if None;
+    ``identities``: all identities there, it included; a name: that identity. Empty for
+    ``baseline``, where none of them is there, and for the controls, which are compared with the
+    baseline whatever the reference is: that is the effect of stating anybody.
     """
     if identities[number].kind != "identity" or reference == "baseline":
         return ()
+    if reference == "control" and controls is not None:
+        return tuple(n for n, one in enumerate(identities)
+                     if one.kind == "control" and one.name in controls)  # fmt: skip
     there = [n for n, placement in enumerate(placements) if placement == placements[number]]
     if reference in ("control", "identities"):
         kind = "control" if reference == "control" else "identity"
@@ -161,10 +174,13 @@ def mean_scores(scores: Scores) -> Scores:
     return np.asarray(scores.mean(axis=0), dtype=np.float64)
 
 
-def task_arrays(rows: pa.Table, planned: int = 0) -> TaskOutcomes:
+def task_arrays(
+    rows: pa.Table, planned: int = 0, controls: Mapping[str, tuple[str, ...]] | None = None
+) -> TaskOutcomes:
     """The rows of one task, with :data:`OUTCOME_COLUMNS`, as arrays.
 
-    ``planned`` items were to be asked where asking stopped at looks, else 0.
+    ``planned`` items were to be asked where asking stopped at looks, else 0; for ``controls`` see
+    :class:`TaskOutcomes`.
 
     Raises:
         DataError: the task's floor is not known, or two rows contradict each other.
@@ -217,7 +233,25 @@ def task_arrays(rows: pa.Table, planned: int = 0) -> TaskOutcomes:
         others=_other_scores(rows, index, shape),
         planned=planned,
         asked=tuple(present.sum(axis=1).tolist()) if planned else (),
+        controls=controls or {},
     )
+
+
+def trait_arrays(rows: pa.Table, count: int) -> Scores:
+    """The values of ``count`` traits in the rows of one task, NaN where there is none.
+
+    Of shape (traits, identities, items, repeats), the last three as in :func:`task_arrays`.
+    """
+    identity_codes, identity_names = _codes(rows, "identity")
+    item_codes, items = _codes(rows, "item_id")
+    repeats = numbers(rows.column("repeat"))
+    found = np.full((count, len(identity_names), len(items), int(repeats.max()) + 1), np.nan)
+    column = rows.column("traits").combine_chunks()
+    whole = np.flatnonzero(numbers(pc.list_value_length(column)) == count)
+    values = numbers(column.take(row_numbers(whole)).flatten()).reshape(-1, count)
+    places = [part[whole] for part in (identity_codes, item_codes, repeats)]
+    found[:, *places] = values.T
+    return found
 
 
 def _distinct(rows: pa.Table, name: str) -> list[str]:

@@ -17,6 +17,7 @@ from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.errors import DataError, quoted
 from pytest_pbias.files.toml_file import KeyPath, shown_path
 from pytest_pbias.grading.judges.judging import JudgingFacts
+from pytest_pbias.grading.traits import TraitFacts
 from pytest_pbias.models.spec import ApplicationFacts, ServerFacts
 
 T = TypeVar("T")
@@ -78,9 +79,11 @@ class RunFacts:
     by task and item. ``notes``: what of the sampling the endpoint would not take, one line each.
     ``policy`` is read by :class:`pytest_pbias.gate.GatePolicy`, ``engine_noise``
     by :mod:`pytest_pbias.analysis.repeatability`. ``more`` is what other versions noted, kept.
+    ``controls`` names those of an identity, by task, where not all of the task's are its own.
     ``planned`` are the items of each task where asking stopped at looks, and ``stops`` why each
     cell was asked no further, by defense, task and identity.
-    ``notes`` are on what the endpoint did not take of the requests.
+    ``notes`` are on what the endpoint did not take of the requests. ``traits`` names the values in
+    the column of that name.
     ``source`` is the file that the facts were read from, for errors; it is not written.
     """
 
@@ -89,6 +92,7 @@ class RunFacts:
     seed: int | None = None
     shots: int | None = None
     judges: JudgingFacts = field(default_factory=JudgingFacts)
+    traits: TraitFacts = field(default_factory=TraitFacts)
     policy: Document = field(default_factory=dict)
     cost: Spent | None = None
     partial: str | None = None
@@ -98,6 +102,7 @@ class RunFacts:
     engine_noise: tuple[Document, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     margins: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    controls: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     planned: Mapping[str, int] = field(default_factory=dict)
     stops: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
     kept: SavedAs = field(default_factory=SavedAs)

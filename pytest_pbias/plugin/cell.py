@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,18 +23,41 @@ from pytest_pbias.gate import (
     why_no_verdict,
 )
 from pytest_pbias.grading import cannot_grade, needs_judge
+from pytest_pbias.grading.traits import Values
 from pytest_pbias.outcomes.scoring import ScoredCell
 from pytest_pbias.plugin.decisions import CellDecision, MadeDecisions, leave_decisions
 from pytest_pbias.plugin.gates import report_verdict
 from pytest_pbias.plugin.options import described, only_lists
 from pytest_pbias.plugin.session import PbiasSession, active_session
-from pytest_pbias.prompts import Identity
+from pytest_pbias.prompts import NO_DEFENSE, Identity
+from pytest_pbias.reporting.junit import SIGNAL, cell_figures
 from pytest_pbias.reporting.text import columns, ending, paragraph, plain
 from pytest_pbias.stats import PairedDifferenceResult, RateResult, rate
 from pytest_pbias.tasks import Task
 
 _EXAMPLES = 3  # changed answers that a failed cell shows
 _WIDTH = 80  # columns of a message
+
+
+@dataclass(frozen=True, slots=True)
+class TraitMeans:
+    """A trait's mean over a cell's answers and the baseline's; NaN where no answer has it."""
+
+    unit: str
+    mean: float
+    baseline: float
+
+    @property
+    def difference(self) -> float:
+        """The mean less the baseline's."""
+        return self.mean - self.baseline
+
+
+def _trait_mean(values: Sequence[Values | None], number: int, unit: str) -> float:
+    known = [one[number] for one in values if one is not None]
+    found = [value for value in known if value is not None]
+    mean = sum(found) / len(found) if found else math.nan
+    return 100 * mean if unit == "share" else mean
 
 
 class CellFixture:
@@ -95,6 +121,20 @@ class CellFixture:
         """How many responses no answer could be read off."""
         return self._measurement.unparsable
 
+    @cached_property
+    def traits(self) -> dict[str, TraitMeans]:
+        """What the answers are like beside their scores: each trait here and in the baseline.
+
+        Means over the answers that have the trait, percent where its unit is *share*.
+        """
+        own, baseline = self._measurement.traits, self._baseline.traits
+        return {
+            trait.name: TraitMeans(
+                trait.unit, _trait_mean(own, n, trait.unit), _trait_mean(baseline, n, trait.unit)
+            )
+            for n, trait in enumerate(self._session.traits.chosen)
+        }
+
     def verdict(self, margin: float | None = None) -> CellVerdict:
         """Decide on the difference from the reference against ``margin`` (percentage points).
 
@@ -142,17 +182,7 @@ class CellFixture:
             mode=self._session.settings.policy.mode,
             details=self._changed(found.estimate < 0) if failed else (),
             subject={"task": self.task.name, "identity": self.identity.name},
-            figures={
-                "rate": found.rate,
-                "baseline_rate": found.reference_rate,
-                "difference": found.estimate,
-                "low": found.low,
-                "high": found.high,
-                "pass_low": verdict.passing.low,
-                "pass_high": verdict.passing.high,
-                "margin": verdict.margin,
-                "items": found.n_items,
-            },
+            figures=cell_figures(verdict),
         )
 
     def _changed(self, worse: bool) -> list[str]:
@@ -187,7 +217,7 @@ class CellFixture:
         policy = self._session.settings.policy
         verdict: BaselineVerdict = decide_baseline(
             self.outcomes,
-            clusters=self._measurement.clusters,
+            clusters=policy.clusters_of(self.task.name, self._measurement.clusters),
             alpha=policy.alpha,
             floor=self.task.floor,
         )
@@ -197,7 +227,7 @@ class CellFixture:
             f"{self.task.name}, baseline: {verdict.reason}",
             mode=policy.mode,
             # No difference was decided: a run of nothing else has not passed a gate.
-            recorded="signal" if verdict.verdict is Verdict.PASS else None,
+            recorded=SIGNAL if verdict.verdict is Verdict.PASS else None,
         )
 
 
@@ -210,6 +240,52 @@ def _ending(who: str, text: str) -> str:
     """The last words of an answer, where its conclusion is, made inert and quoted in one line."""
     head = f"    {plain(who, 30)}: "
     return f'{head}"{ending(plain(text), _WIDTH - columns(head) - 2)}"'
+
+
+PLANNED = pytest.StashKey[Cell]()
+"""The cell of an item that is no test function."""
+
+
+class CellItem(pytest.Item):
+    """A test of one cell that ends with its verdict."""
+
+    def __init__(self, *, planned: Cell, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stash[PLANNED] = planned
+        self.add_marker(pytest.mark.pbias)
+        self._cell: CellFixture | None = None
+
+    def setup(self) -> None:
+        """Wait for the answers; one that cannot be had is an error, not a failure."""
+        self._cell = obtain_cell(self, self.stash[PLANNED])
+
+    def runtest(self) -> None:
+        """End with the cell's verdict."""
+        assert self._cell is not None
+        self._cell.check()
+
+
+class ReferenceItem(CellItem):
+    """A cell that others are compared with, where no selected test is about it."""
+
+    @classmethod
+    def of(cls, cell: Cell, session: pytest.Session) -> ReferenceItem:
+        """The item of a cell; it belongs to the session, as the gates do."""
+        name = f"reference[{cell_id(cell)}]"
+        made: ReferenceItem = cls.from_parent(
+            session, name=name, nodeid=f"pbias::{name}", planned=cell
+        )
+        return made
+
+    def reportinfo(self) -> tuple[str, None, str]:
+        """Where the item stands: nowhere in a file."""
+        return "pbias", None, self.name
+
+
+def cell_id(cell: Cell) -> str:
+    """The test id of a cell: ``mmlu-a_Muslim_person``, and the defense where there is one."""
+    defense = "" if cell.defense == NO_DEFENSE else f"-{cell.defense.name}"
+    return f"{cell.task.name}-{cell.identity.name.replace(' ', '_')}{defense}"
 
 
 def make_cell(request: pytest.FixtureRequest) -> CellFixture:

@@ -13,28 +13,28 @@ import pytest
 
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import ConfigurationError, PbiasError, UnansweredError
+from pytest_pbias.plugin.cell import PLANNED, ReferenceItem, cell_id
 from pytest_pbias.plugin.decisions import attach_decisions
 from pytest_pbias.plugin.gates import (
     CompareItem,
     DriftItem,
     GateItem,
+    TraitItem,
     append_comparisons,
     append_gates,
+    append_trait_gates,
 )
 from pytest_pbias.plugin.options import described, only_lists, read_option
 from pytest_pbias.plugin.session import SESSION, PbiasSession, active_session
 from pytest_pbias.plugin.settings import Settings, read_settings
 from pytest_pbias.plugin.xdist import notices_of, plan_path, stop_session
 from pytest_pbias.prompts import (
-    NO_DEFENSE,
-    Defense,
     Identity,
+    controls,
     default_identities,
     resolve_identities,
 )
 from pytest_pbias.tasks import TASKS, Task, resolve_task
-
-PLANNED = pytest.StashKey[Cell]()
 
 _REFUSED = pytest.StashKey[str]()
 
@@ -52,9 +52,8 @@ def parametrize_cells(metafunc: pytest.Metafunc) -> None:
                 f"{where}: has the pbias mark but does not take `cell`; write "
                 f"def {metafunc.definition.name}(cell)"
             )
-        settings = activate(metafunc.config).settings
-        asked = _cells_of(marks[0], where, settings.tasks)
-        cells = placed_cells(metafunc.config, asked, settings.defenses)
+        asked = _cells_of(marks[0], where, activate(metafunc.config).settings.tasks)
+        cells = placed_cells(metafunc.config, asked)
     except PbiasError as error:
         refuse(metafunc.config, described(error))
         cells = []
@@ -82,7 +81,11 @@ def _cells_of(mark: pytest.Mark, where: str, known: Mapping[str, Task]) -> list[
         identities: Sequence[Identity] = (
             default_identities() if names is None else resolve_identities(names)
         )
-        return [Cell(task, identity) for task in chosen for identity in identities]
+        return [
+            Cell(task, one, controls=controls() if one.kind == "identity" else ())
+            for task in chosen
+            for one in identities
+        ]
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {error}") from None
 
@@ -98,27 +101,22 @@ def _names(value: Any, name: str, where: str) -> list[str] | None:
     return names
 
 
-def placed_cells(
-    config: pytest.Config, cells: Sequence[Cell], defenses: Iterable[Defense]
-) -> list[Cell]:
+def placed_cells(config: pytest.Config, cells: Sequence[Cell]) -> list[Cell]:
     """The cells under each defense in turn, in the session's placement if it is an earlier turn.
 
     System or user turn is decided later, when it is known whether the endpoint takes system
     messages, and leaves the baseline as it is.
     """
+    session = activate(config)
     if read_option(config, "placement") == "history":
-        cells = [replace(cell, identity=cell.identity.placed("history")) for cell in cells]
-    return [
-        replace(cell, identity=defense.place(cell.identity), defense=defense)
-        for defense in defenses
+        cells = [cell.moved(lambda identity: identity.placed("history")) for cell in cells]
+    placed = [
+        replace(cell.moved(defense.place), defense=defense)
+        for defense in session.settings.defenses
         for cell in cells
     ]
-
-
-def cell_id(cell: Cell) -> str:
-    """The test id of a cell: ``mmlu-a_Muslim_person``, and the defense where there is one."""
-    defense = "" if cell.defense == NO_DEFENSE else f"-{cell.defense.name}"
-    return f"{cell.task.name}-{cell.identity.name.replace(' ', '_')}{defense}"
+    session.collected(placed)
+    return placed
 
 
 def activate(config: pytest.Config, default_model: str | None = None) -> PbiasSession:
@@ -157,9 +155,15 @@ def _awaited(item: pytest.Item, pbias: PbiasSession) -> Iterable[Cell]:
     """The cells whose answers a test looks at."""
     if isinstance(item, GateItem):
         return pbias.cells_of(item.axis, item.defense)
+    if isinstance(item, TraitItem):
+        return [cell for cell in pbias.cells if cell.defense.name == item.defense]
     if isinstance(item, CompareItem | DriftItem):
         return pbias.cells
-    return [one for cell in selected_cells([item]) for one in (cell, cell.baseline)]
+    return [
+        one
+        for cell in selected_cells([item])
+        for one in (cell, cell.baseline, *pbias.references(cell))
+    ]
 
 
 _PLUGIN_NAME = "pbias-session"
@@ -184,16 +188,19 @@ class SessionHooks:
     def pytest_collection_modifyitems(
         self, session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
     ) -> Generator[None, None, None]:
-        """Append the session gates once other plugins have deselected what they will."""
+        """Append what was deselected or not listed, but cells are compared with, and the gates."""
         yield
         refused = config.stash.get(_REFUSED, None)
         if refused is not None:
             stop_session(config, refused, items)
             return
         cells = selected_cells(items)
-        append_gates(session, items, cells)
         pbias = active_session(config)
+        if pbias is not None:
+            items += [ReferenceItem.of(cell, session) for cell in pbias.references_to_add(cells)]
+        append_gates(session, items, selected_cells(items))
         if pbias is not None and cells:
+            append_trait_gates(session, items, cells, pbias.settings.policy.trait_margin)
             append_comparisons(session, items, pbias.settings.kept)
 
     @pytest.hookimpl(wrapper=True)
@@ -256,7 +263,7 @@ class SessionHooks:
             pbias.interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
             pbias.cut_short = bool(session.shouldfail or session.shouldstop)
             pbias.finish()
-            if pbias.problem is not None and exitstatus in (
+            if (pbias.problem is not None or pbias.untold) and exitstatus in (
                 pytest.ExitCode.OK,
                 pytest.ExitCode.NO_TESTS_COLLECTED,
             ):

@@ -201,7 +201,7 @@ _MODEL = (
 _PROTOCOL = (
     Option(
         "data-dir",
-        "folder with the data sets; without it they come from the hub",
+        "folder with the data sets, 'embedded' for the embedded model's; else they are the hub's",
         "path",
         "DIR",
         cli=True,
@@ -390,11 +390,11 @@ _GATE = (
     ),
     Option(
         "reference",
-        "whom identities are compared with: baseline, control (the mean of the placebos), "
-        "identities (the mean of all), or one of them by name",
+        "whom identities are compared with: control (the mean of the placebos, which are then "
+        "asked with them), baseline, identities (the mean of all), or one of them by name "
+        "(default: control; baseline with --pbias-protocol=paper)",
         "text",
         "WHO",
-        "baseline",
         cli=True,
     ),
     Option(
@@ -406,6 +406,13 @@ _GATE = (
         cli=True,
     ),
     Option(
+        "strata",
+        "tasks whose clusters are all that verdicts are to speak of, as 'bbh,do_not_answer': not a "
+        "sample of others",
+        "names",
+        "NAMES",
+    ),
+    Option(
         "alpha",
         "error level of the gate, for all cells together",
         "number",
@@ -413,6 +420,7 @@ _GATE = (
         "0.05",
         most=0.5,
         above=True,
+        cli=True,
     ),
     Option(
         "stop",
@@ -428,6 +436,7 @@ _GATE = (
         "whole",
         "N",
         least=1,
+        cli=True,
     ),
     Option(
         "margin-utility",
@@ -436,6 +445,7 @@ _GATE = (
         "POINTS",
         most=100,
         above=True,
+        cli=True,
     ),
     Option(
         "margin-safety",
@@ -444,6 +454,7 @@ _GATE = (
         "POINTS",
         most=100,
         above=True,
+        cli=True,
     ),
     Option(
         "tolerance-utility",
@@ -452,6 +463,7 @@ _GATE = (
         "POINTS",
         most=100,
         above=True,
+        cli=True,
     ),
     Option(
         "tolerance-safety",
@@ -460,6 +472,7 @@ _GATE = (
         "POINTS",
         most=100,
         above=True,
+        cli=True,
     ),
     Option(
         "task-margins",
@@ -468,12 +481,27 @@ _GATE = (
         "PAIRS",
         most=100,
         above=True,
+        cli=True,
+    ),
+    Option(
+        "trait-margin",
+        "make traits gates of their own, each with its margin: 'adopted=5 words=20'",
+        "numbers",
+        "PAIRS",
+        most=10_000,
+        above=True,
     ),
 )
 _REPORTS = (
     Option("json", "write the results as JSON", "path", "FILE", cli=True),
     Option("markdown", "write the results as Markdown", "path", "FILE", cli=True),
     Option("html", "write the report as one HTML file", "path", "FILE", cli=True),
+    Option(
+        "tracker",
+        "send the finished run to these trackers, with commas between: mlflow, wandb, otel",
+        "names",
+        "NAMES",
+    ),
     Option(
         "table",
         "write the outcome table as Parquet, beside the copy in the store",

@@ -21,12 +21,19 @@ from pytest_pbias.analysis.repeatability import Repeatability, repeatability
 from pytest_pbias.analysis.samples import sampled_questions
 from pytest_pbias.analysis.stopping import Score
 from pytest_pbias.analysis.summary import RunSummary, decide_outcomes, summarize
+from pytest_pbias.analysis.traits import TraitVerdict, decide_trait
 from pytest_pbias.analysis.unparsable import cut_off_cells, unreadable_cells
-from pytest_pbias.cells.cell import Cell, require_distinct_names, with_baselines
+from pytest_pbias.cells.cell import (
+    Cell,
+    controls_of,
+    controls_to_add,
+    require_distinct_names,
+    with_baselines,
+)
 from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.collecting.plan import RequestSettings, Work, questions_of
-from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
+from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError, near_matches
 from pytest_pbias.gate import (
     AxisVerdict,
     CellVerdict,
@@ -42,6 +49,7 @@ from pytest_pbias.grading.judges import (
     needs_judge,
     validate_judges,
 )
+from pytest_pbias.grading.traits import NO_TRAITS, Traits, choose_traits
 from pytest_pbias.models.plain_prompt import NOTE as COMPLETIONS_NOTE
 from pytest_pbias.models.spec import ApplicationFacts
 from pytest_pbias.outcomes import OutcomeTable, system_memory_pool
@@ -65,6 +73,7 @@ from pytest_pbias.plugin.output import (
     BackgroundProgress,
     Beside,
     ProgressLine,
+    finished_report,
     keep_results,
     print_results,
     require_writable,
@@ -80,6 +89,7 @@ from pytest_pbias.plugin.settings import JudgeSettings, Settings
 from pytest_pbias.plugin.signals import interrupt_on_signals, noop, patient_with_ctrl_c
 from pytest_pbias.plugin.xdist import plan_path, session_uid, tell_notices, write_plan
 from pytest_pbias.prompts import Identity, Placement
+from pytest_pbias.reporting.trackers import tell_tracker
 from pytest_pbias.tasks import Task, TaskData, load_task
 
 
@@ -197,6 +207,29 @@ def _of_plugins(config: pytest.Config) -> tuple[Judge, ...]:
         raise ConfigurationError(f"the hook pytest_pbias_judges broke: {_line(error)}") from error
 
 
+def session_traits(config: pytest.Config, wanted: Iterable[str]) -> Traits:
+    """The traits of this package and of plug-ins; ``wanted`` are those with a margin.
+
+    Raises:
+        ConfigurationError: a plug-in failed, or a trait that is wanted is unknown or left out.
+    """
+    try:
+        offered = config.hook.pytest_pbias_traits(config=config)
+        traits = choose_traits(one for several in offered for one in several or ())
+    except PbiasError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(f"the hook pytest_pbias_traits broke: {_line(error)}") from error
+    known = [trait.name for trait in traits.chosen]
+    for name in wanted:
+        if name in traits.skipped:
+            raise ConfigurationError(f"{name}: {traits.skipped[name]}", setting="trait-margin")
+        if name not in known:
+            hint = near_matches(name, known)
+            raise ConfigurationError(f"no trait is called {name!r}: {hint}", setting="trait-margin")
+    return traits
+
+
 def _line(error: Exception) -> str:
     """What was raised, and in which line."""
     frame: Any = error.__traceback__
@@ -227,6 +260,8 @@ class PbiasSession:
         self._default_model = default_model
         self._worker_uid = session_uid(config)
         self.cells: tuple[Cell, ...] = ()
+        self._named: dict[tuple[str, str], Cell] = {}  # the reference, by task and defense
+        self._controls: dict[str, dict[str, tuple[str, ...]]] = {}  # see controls_of
         self._peers: dict[tuple[str, str], _Peers] = {}
         self._data: dict[str, TaskData] = {}
         self._run_id = f"{_now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
@@ -241,6 +276,7 @@ class PbiasSession:
         self._background: BackgroundProgress | None = None
         self._store: Store | None = None
         self._judging = Judging()
+        self.traits = NO_TRAITS
         self._grading = threading.Lock()  # looks are graded in the thread that asks
         self._planned: dict[str, int] = {}  # items of each task, where asking may stop early
         self.decisions = Decisions()
@@ -250,6 +286,7 @@ class PbiasSession:
         self.problem: str | None = None
         self.interrupted = self.cut_short = False
         self.told: list[str] = []  # notices of xdist workers
+        self.untold: list[str] = []  # why the finished report did not get somewhere
         self._plan: Estimate | None = None
         self._restore_signals: Callable[[], None] = noop
 
@@ -288,6 +325,28 @@ class PbiasSession:
         """The cells that are asked twice."""
         return baselines(self.cells) if self.settings.aa else ()
 
+    def collected(self, cells: Iterable[Cell]) -> None:
+        """Remember the cells of a mark or file, whichever of them are selected."""
+        wanted = self.settings.policy.reference
+        for cell in cells:
+            if cell.identity.name == wanted and cell.identity.kind != "baseline":
+                self._named.setdefault((cell.task.name, cell.defense.name), cell)
+
+    def references_to_add(self, cells: Sequence[Cell]) -> tuple[Cell, ...]:
+        """The cells that selected ones are compared with, and that are not among them."""
+        if self.settings.policy.reference == "control":
+            return controls_to_add(cells)
+        known = {(cell.task.name, cell.defense.name, cell.identity.name) for cell in cells}
+        places = dict.fromkeys(
+            (cell.task.name, cell.defense.name) for cell in cells if cell.is_compared
+        )
+        found = [self._named[place] for place in places if place in self._named]
+        return tuple(
+            one
+            for one in found
+            if (one.task.name, one.defense.name, one.identity.name) not in known
+        )
+
     def plan(self, cells: Sequence[Cell]) -> None:
         """Plan the selected cells and their baselines; where this process asks, start asking.
 
@@ -303,7 +362,9 @@ class PbiasSession:
         self.cells = planned
         if not self.cells:
             return
+        self._controls = controls_of(planned)
         self._judging = session_judging(self.config, self.settings.judging, self.cells)
+        self.traits = session_traits(self.config, self.settings.policy.trait_margin)
         for cell in self.cells:
             self.data(cell)
         self._planned = self._measured.planned = planned_items(
@@ -401,6 +462,7 @@ class PbiasSession:
                 graders,
                 questions,
                 provider_refusals=self._judging.provider_refusals,
+                traits=self.traits,
             )
 
     def _asked_data(self, cell: Cell) -> TaskData:
@@ -453,7 +515,7 @@ class PbiasSession:
             self._scores_of(self.references(cell), n_items),
             lambda: self._scores_of(self.references(cell, "control"), n_items),
             policy=self.settings.policy,
-            clusters=measured.clusters,
+            clusters=self.settings.policy.clusters_of(cell.task.name, measured.clusters),
             margin=margin,
             n_cells=self.n_compared,
             floor=cell.task.floor,
@@ -471,11 +533,13 @@ class PbiasSession:
         ``reference`` is the policy's, ``placement`` the session's unless it is given.
         """
         peers = self._peers_of(cell, placement or self.protocol().placement)
+        number = peers.numbers[cell]
         chosen = choose_references(
             peers.identities,
             peers.placements,
-            peers.numbers[cell],
+            number,
             reference or self.settings.policy.reference,
+            controls=self._controls.get(cell.task.name, {}).get(cell.identity.name),
         )
         return tuple(peers.cells[number] for number in chosen)
 
@@ -507,6 +571,19 @@ class PbiasSession:
         if unreadable := [line for task in outcomes for line in unreadable_cells(task)]:
             raise InfrastructureError("; ".join(unreadable))
         return decide_outcomes(axis, outcomes, self.settings.policy, defense=defense)
+
+    @system_memory_pool()
+    def decide_trait(self, name: str, defense: str) -> TraitVerdict:
+        """Decide on a trait's differences under a defense, over the items of all tasks.
+
+        Raises:
+            PbiasError: responses are missing, or no answer has a value of the trait.
+        """
+        cells = [cell for cell in self.cells if cell.defense.name == defense]
+        table = self._measured.complete_table(cells)
+        table = table.with_info(replace(table.info, traits=self.traits.facts()))
+        policy = self.settings.policy
+        return decide_trait(table, name, policy.trait_margin[name], policy, defense)
 
     @system_memory_pool()
     def compare(self) -> ComparedRun:
@@ -586,6 +663,23 @@ class PbiasSession:
             self.decisions.compare(table, settings), self.decisions.over_runs(table, settings)
         )
         write_reports(table, summary, self.beside, settings)
+        self._tell(summary, self.table_path)
+
+    def _tell(self, summary: RunSummary, kept: Path) -> None:
+        """Give the finished report to the trackers and to the hook; the run is kept by now."""
+        hook = self.config.hook.pytest_pbias_report
+        if not self.settings.trackers and not hook.get_hookimpls():
+            return
+        report = finished_report(summary, self.beside, kept, self.settings, self.config.rootpath)
+        for name in self.settings.trackers:
+            try:
+                tell_tracker(name, report)
+            except PbiasError as error:
+                self.untold.append(str(error))
+        try:
+            hook(report=report, config=self.config)
+        except Exception as error:
+            self.untold.append(f"the hook pytest_pbias_report broke: {_line(error)}")
 
     def _sampled_questions(self, table: OutcomeTable) -> dict[str, dict[str, str]]:
         """The questions that a report shows answers to; the table itself has none."""
@@ -602,6 +696,7 @@ class PbiasSession:
             seed=self.settings.seed,
             shots=self.settings.shots,
             judges=self._judging.facts(),
+            traits=self.traits.facts(),
             policy=self.settings.policy.to_plain(),
             cost=cost_so_far(self._asking, self.settings),
             server=served_facts(self.store, self.settings.model),
@@ -638,6 +733,7 @@ class PbiasSession:
             protocol=self.settings.protocol,
             partial=self._partial(),
             margins=self.decisions.margins(self.cells, self.settings.policy),
+            controls=self._controls,
             planned=self._planned,
             stops=self._asking.stops() if isinstance(self._asking, LocalCollection) else {},
         )
@@ -671,6 +767,8 @@ class PbiasSession:
             reporter.section("personalization bias", sep="=")
         if self.problem is not None:
             reporter.line(f"no report: {self.problem}", red=True)
+        for line in self.untold:
+            reporter.line(line, red=True)
         self._print_notices(reporter)
 
     def _print_notices(self, reporter: pytest.TerminalReporter) -> None:

@@ -182,8 +182,8 @@ class CellChange(_Part):
     identity: ComparedIdentity
     old_rate: Number = Field(description="percentage points")
     new_rate: Number = Field(description="percentage points")
-    old_difference: Number = Field(description="from baseline, before")
-    new_difference: Number = Field(description="from baseline, now")
+    old_difference: Number = Field(description="from the reference, before")
+    new_difference: Number = Field(description="from the reference, now")
     change: Change = Field(description="of the difference, at 95 % for this cell alone")
     at_level: Change = Field(description="the same at the level shared by all cells")
     qvalue: MaybeShare = Field(description="Benjamini and Hochberg's, over all cells")
@@ -343,7 +343,7 @@ class Policy(_Part):
     """Margins, tolerances and levels of the gate."""
 
     margin: dict[str, Number] = Field(
-        description="axis -> tolerated difference of a cell from baseline, percentage points"
+        description="axis -> tolerated difference of a cell, percentage points"
     )
     task_margin: dict[str, Number] = Field(description="task -> the same, in place of its axis's")
     pb_tolerance: dict[str, Number] = Field(description="axis -> tolerated PB, percentage points")
@@ -355,10 +355,14 @@ class Policy(_Part):
     reference: str = Field(
         description="whom identities are compared with: baseline, control, identities or a name"
     )
+    strata: list[str] = Field(description="tasks whose clusters are all that verdicts speak of")
     cells: Count = Field(
         description="cells that share the level where they are more than the run's; 0: the run's"
     )
     joint: list[str] = Field(description="tasks of joint PB that were asked for; empty: the usual")
+    trait_margin: dict[str, Number] = Field(
+        description="trait -> tolerated difference, in its unit, where it has a gate"
+    )
 
 
 class AxisGate(_Part):
@@ -390,16 +394,16 @@ class Baseline(_Part):
 
 
 class Difference(_Part):
-    """A cell's difference from its baseline, percentage points."""
+    """A cell's difference from what it was compared with, percentage points."""
 
-    estimate: Number = Field(description="rate minus the baseline's, paired by item")
+    estimate: Number = Field(description="rate minus the reference's, paired by item")
     low: MaybeNumber = Field(description="lower limit of the interval at this confidence")
     high: High
     pvalue: MaybeShare = Field(description="two-sided, of no difference")
     n_items: Count = Field(description="items")
     n_clusters: Count = Field(description="clusters of items")
     rate: Number = Field(description="percentage points")
-    reference_rate: Number = Field(description="the baseline's")
+    reference_rate: Number = Field(description="of what the cell was compared with")
     method: str = Field(description="of the interval: score (Tango) or cluster-robust")
     confidence: Number = Field(description="of the interval, as a share")
 
@@ -620,6 +624,52 @@ class ProviderRefusals(_Part):
     answers: dict[str, Count] = Field(description="identity -> answers, these included")
 
 
+class Trait(_Part):
+    """A property of answers that is compared, never scored."""
+
+    name: str
+    says: str = Field(description="what it is, in a few words")
+    unit: str = Field(description="share: differences are in percentage points; else the unit")
+
+
+class TraitDifference(_Part):
+    """A trait under an identity less that under its reference, over the items of all tasks."""
+
+    trait: str = Field(description="its name, as in measured")
+    defense: Defended
+    identity: str
+    group: str
+    kind: str = Field(description="identity or control")
+    mean: Number = Field(description="percent where the unit is share")
+    reference_mean: Number = Field(description="likewise")
+    estimate: Number = Field(description="mean less reference_mean")
+    low: Low
+    high: High
+    pvalue: Share = Field(description="that there is no difference")
+    qvalue: Share = Field(description="Benjamini-Hochberg over all traits and identities")
+    differs: bool = Field(description="whether that is at most the level")
+    n_items: Count = Field(description="with a value under both")
+
+
+class TraitGate(_Part):
+    """A trait against its margin."""
+
+    trait: str = Field(description="its name, as in measured")
+    defense: Defended
+    verdict: Verdict = Field(description="pass, fail or inconclusive")
+    margin: Number = Field(description="in the unit of the trait")
+    reason: Reason
+
+
+class Traits(_Part):
+    """What else changes with the identity."""
+
+    measured: list[Trait] = Field(description="the traits that answers have values of")
+    skipped: dict[str, str] = Field(description="trait -> why it has no values")
+    differences: list[TraitDifference] = Field(description="of every identity and control")
+    verdicts: list[TraitGate] = Field(description="of the traits with a margin")
+
+
 class RunEntry(_Part):
     """Where the statistics are from."""
 
@@ -705,6 +755,7 @@ class Statistics(_Part):
     provider_refusals: list[ProviderRefusals] = Field(
         description="tasks of which the provider's content filter stopped answers"
     )
+    traits: Traits = Field(description="what else changes: compared, never scored")
     errors: list[str] = Field(description="why answers are missing or cannot be read")
     saving: Saving | None = Field(description="by stopping early; null where all was asked")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -13,8 +13,10 @@ from pytest_pbias.analysis.summary import (
     RunSummary,
     TaskSummary,
     reference_note,
+    strata_note,
     verdict_counts,
 )
+from pytest_pbias.analysis.traits import TraitDifference
 from pytest_pbias.analysis.unparsable import UnparsableFinding
 from pytest_pbias.gate import AxisVerdict, CellVerdict, Verdict
 from pytest_pbias.reporting.paper import (
@@ -36,6 +38,7 @@ from pytest_pbias.reporting.tables import (
     Shift,
     Table,
     interval,
+    severity,
     under,
 )
 from pytest_pbias.reporting.text import application_line, probability, server_line
@@ -45,6 +48,7 @@ from pytest_pbias.stats import (
 )
 
 _OPEN = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NO_SIGNAL)
+_URGENT = (*_OPEN, Verdict.PASS)
 _IN_SIGHT = 12  # cells before a click
 _FEASIBLE = 1_000_000
 _MOST_REASONS = 5
@@ -52,9 +56,18 @@ _MOST_FILES = 6
 
 
 def difference(verdict: CellVerdict) -> Interval:
-    """A cell's difference from baseline with the limits that its verdict is read off."""
+    """A cell's difference with the limits that its verdict is read off."""
     found = verdict.shown
     return Interval(found.estimate, found.low, found.high, difference=True)
+
+
+def compared_with(verdicts: Iterable[CellVerdict]) -> str:
+    """What cells were compared with, in words, for the title of their differences."""
+    found = dict.fromkeys(verdict.reference for verdict in verdicts)
+    others = [words for words in found if words != "baseline"]
+    if not others:
+        return "the baseline"
+    return " or ".join(others) + (", else the baseline" if "baseline" in found else "")
 
 
 def verdict_sentence(summary: RunSummary) -> str:
@@ -112,6 +125,7 @@ def verdict_section(summary: RunSummary) -> Section:
         (
             Note(verdict_sentence(summary), "strong", name="verdict"),
             *_broken(summary),
+            *control_section(summary).blocks,
             *_gates(summary),
             *_open_cells(summary),
         ),
@@ -171,10 +185,10 @@ def _gates(summary: RunSummary) -> Iterator[Block]:
 
 
 def _open_cells(summary: RunSummary) -> Iterator[Block]:
-    """The cells that do not pass, those that fail first, the furthest from baseline first."""
+    """The cells that do not pass, those that fail first, the largest difference first."""
     counts = ", ".join(f"{n} {name}" for name, n in sorted(verdict_counts(summary).items()))
     yield Note(f"Cells: {counts or 'none'}.")
-    if note := reference_note(summary):
+    for note in filter(None, (reference_note(summary), strata_note(summary))):
         yield Note(f"{note[0].upper()}{note[1:]}.")
     found = [
         (cell.verdict, task, cell)
@@ -205,7 +219,7 @@ def _open_cells(summary: RunSummary) -> Iterator[Block]:
     )
     head = ("identity", "task", "axis", "verdict", "difference (interval)", "margin",
             "items to settle")  # fmt: skip
-    caption = "Cells that do not pass, furthest from baseline first"
+    caption = "Cells that do not pass, the largest difference first"
     yield Table(caption, head, rows, first=_IN_SIGHT)
 
 
@@ -248,21 +262,40 @@ def cluster_warnings(*tasks: TaskSummary) -> Iterator[Note]:
 
 
 def control_section(summary: RunSummary) -> Section:
-    """Control identities, who say nothing of a person, that move the model all the same."""
-    return Section(
-        "Controls",
-        tuple(
-            Note(
-                f"{task.title}: any persona prompt moves this model "
-                f"(control: {cell.identity.name})",
-                "open",
-            )
-            for task, cell in _cells_of(summary)
-            if cell.identity.kind == "control"
-            and cell.verdict is not None
-            and cell.verdict.verdict is Verdict.FAIL
-        ),
+    """What stating anybody does: the controls, who say nothing of a person, against the baseline.
+
+    It stands before everything that is said of identities, those that do not pass first.
+    """
+    found = [
+        (cell.verdict, task, cell)
+        for task, cell in _cells_of(summary)
+        if cell.identity.kind == "control" and cell.verdict is not None
+    ]
+    found.sort(key=lambda row: (_URGENT.index(row[0].verdict), -abs(row[0].difference.estimate)))
+    moved = tuple(
+        Note(
+            f"{task.title}: any persona prompt moves this model (control: {cell.identity.name})",
+            "open",
+        )
+        for verdict, task, cell in found
+        if verdict.verdict is Verdict.FAIL
     )
+    rows = [
+        (
+            cell.identity.name,
+            task.title,
+            Badge(verdict.verdict.value),
+            difference(verdict),
+            f"{verdict.margin:g}",
+            items_to_settle(verdict),
+        )
+        for verdict, task, cell in found
+    ]
+    head = ("control", "task", "verdict", "difference (interval)",
+            Column("margin", detail=True), Column("items to settle", detail=True))  # fmt: skip
+    caption = "Stating anybody: the controls against the baseline"
+    table = Table(caption, head, rows, first=_IN_SIGHT)
+    return Section("Stating anybody", (table, *moved) if rows else ())
 
 
 def _cells_of(summary: RunSummary) -> Iterator[tuple[TaskSummary, CellSummary]]:
@@ -385,6 +418,54 @@ def provider_section(summary: RunSummary) -> Section:
     )
 
 
+_MOST_TRAITS = 8
+_TRAIT_UNITS = {"share": "points", "%": "points"}
+
+
+def trait_section(summary: RunSummary) -> Section:
+    """Traits of answers that differ from the reference's: the few that stand out."""
+    traits = summary.traits
+    units = {one.name: _TRAIT_UNITS.get(one.unit, one.unit) for one in traits.measured}
+    gates = [
+        Note(
+            f"{under(one.trait, one.defense)}: {one.verdict.value}: {one.reason}",
+            severity(one.verdict.value),
+        )
+        for one in traits.verdicts
+    ]
+    found: dict[tuple[str, str], list[TraitDifference]] = {}
+    for one in traits.standing_out:
+        found.setdefault((one.trait, one.defense), []).append(one)
+    rows: list[tuple[Cell, ...]] = []
+    for first, *others in found.values():
+        controls = traits.of_controls(first.trait, first.defense)
+        rows.append((
+            " ".join(dict.fromkeys((first.trait, units[first.trait]))),
+            under(first.identity.name, first.defense),
+            Interval(first.estimate, first.low, first.high, difference=True),
+            "" if controls is None else f"{controls:+.1f}",
+            f"{len(others)} more",
+            Shift(first.reference_mean, first.mean),
+            probability(first.qvalue),
+        ))  # fmt: skip
+    blocks: list[Block] = [*gates]
+    if rows:
+        head = ("trait", "clearest under", "difference (interval)", "controls", "identities",
+                Column("reference to identity", detail=True), Column("q", detail=True))  # fmt: skip
+        says = {one.name: one.says for one in traits.measured}
+        named = dict.fromkeys(name for name, _ in found)
+        blocks.append(Table("", head, rows, first=_MOST_TRAITS))
+        blocks.append(Note("; ".join(f"{name}: {says[name]}" for name in named if says[name])))
+    if traits.skipped:
+        skipped = "; ".join(f"{name}: {why}" for name, why in traits.skipped.items())
+        blocks.append(Note(f"Not measured: {skipped}.", detail=True))
+    return Section(
+        "What else changes",
+        tuple(blocks),
+        lead="traits of answers that differ from the reference (compared, never scored)",
+    )
+
+
 _LOW_KAPPA = 0.6  # below it Landis & Koch (1977) call agreement moderate at best
 
 
@@ -499,7 +580,8 @@ def imported_lines(summary: RunSummary) -> Iterator[str]:
     files = [f"{name} (SHA-256 {digest[:12]})" for name, digest in found.files.items()]
     more = f", and {len(files) - _MOST_FILES:,} more" if len(files) > _MOST_FILES else ""
     yield f"from {found.harness}{versions}: {', '.join(files[:_MOST_FILES])}{more}"
-    yield "read as: " + ", ".join(f"{name} = {said}" for name, said in found.read_as.items())
+    read_as = [f"{name} = {said}" for name, said in sorted(found.read_as.items())]
+    yield f"read as: {', '.join(read_as)}"
     for reason, count in found.left_out.items():
         yield f"left out, for it cannot be paired: {count:,} answers: {reason}"
     if found.unknown:
@@ -511,7 +593,7 @@ FINDINGS: tuple[Callable[[RunSummary], Section], ...] = (
     joint_section,
     group_section,
     intersection_section,
-    control_section,
+    trait_section,
     defense_section,
     unreadable_section,
     provider_section,

@@ -63,9 +63,13 @@ class Shift:
 
 @dataclass(frozen=True)
 class Heat:
-    """A difference that is seen before it is read, percentage points."""
+    """A difference that is seen before it is read, percentage points.
+
+    One in another unit is written as ``shown``, and seen as so many points.
+    """
 
     points: float
+    shown: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,8 +93,8 @@ def words(cell: Cell) -> str:
             return (signed if difference else unsigned)(estimate, low, high)
         case Shift(before, after):
             return f"{before:.1f} → {after:.1f}"
-        case Heat(points):
-            return f"{round(points, 1) + 0.0:+.1f}"  # no -0.0
+        case Heat(points, shown):
+            return shown or f"{round(points, 1) + 0.0:+.1f}"  # no -0.0
         case Code(text):
             return text
 
@@ -171,7 +175,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class ForestPlot:
-    """Differences from baseline of a task's identities, percentage points."""
+    """Differences of a task's identities from what they are compared with, percentage points."""
 
     task: str
     rows: tuple[tuple[str, CellVerdict], ...]
