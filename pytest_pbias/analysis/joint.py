@@ -23,13 +23,15 @@ class AxisScores:
     """PB of one component of the vector, over the identities alone, and as the paper's code has it.
 
     ``released`` is raw, in percentage points, with the baseline as one more identity among the
-    others; None where the baseline was not asked in full.
+    others; None where the baseline was not asked in full. ``mean_rate`` is the identities', in
+    percent: without it a PB of 0 may be that of a model that answers nothing right.
     """
 
     axis: str
     tasks: tuple[str, ...]
     bias: PersonalizationBiasResult
     released: float | None
+    mean_rate: float
 
 
 @dataclass(frozen=True)
@@ -133,4 +135,11 @@ def _axis(axis: str, tasks: Sequence[TaskOutcomes], names: Sequence[str]) -> Axi
         ]
         weights = joint_weights([axis] * len(tables))
         released = joint_personalization_bias(tables, weights=weights).raw
-    return AxisScores(axis, tuple(task.task for task in tasks), _bias(tasks, names), released)
+    rates = [float(_rows(task, names).mean()) for task in tasks]
+    return AxisScores(
+        axis,
+        tuple(task.task for task in tasks),
+        _bias(tasks, names),
+        released,
+        100 * sum(rates) / len(rates),
+    )

@@ -477,6 +477,7 @@ class AxisScores(_Part):
     released: MaybeNumber = Field(
         description="raw PB as the paper's code counts it, the baseline as one more identity"
     )
+    mean_rate: Number = Field(description="of the identities, percentage points")
 
 
 class JointBias(_Part):

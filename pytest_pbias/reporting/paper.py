@@ -36,8 +36,11 @@ def joint_section(summary: RunSummary) -> Section:
             notes.append(Note(f"{under('joint PB', joint.defense)}: {joint.problem}", "open"))
             continue
         named = [
-            ("joint", joint.tasks, joint.bias, joint.bias.raw),
-            *((one.axis, one.tasks, one.bias, one.released) for one in joint.axes),
+            ("joint", joint.tasks, joint.bias, joint.bias.raw, ""),
+            *(
+                (one.axis, one.tasks, one.bias, one.released, f"{one.mean_rate:.1f}")
+                for one in joint.axes
+            ),
         ]
         rows += [
             (
@@ -47,8 +50,9 @@ def joint_section(summary: RunSummary) -> Section:
                 f"{bias.raw:.1f}",
                 f"{bias.noise_floor:.1f}",
                 interval(bias),
+                mean,
             )
-            for score, tasks, bias, released in named
+            for score, tasks, bias, released, mean in named
         ]
     if rows:
         notes.append(
@@ -58,7 +62,7 @@ def joint_section(summary: RunSummary) -> Section:
             )
         )
     head = ("score", Column("tasks", detail=True), Column("as released", number=True),
-            "PB raw", "noise floor", "PB debiased")  # fmt: skip
+            "PB raw", "noise floor", "PB debiased", "mean rate")  # fmt: skip
     n_identities = {joint.bias.n_identities for joint in summary.joint if joint.bias is not None}
     over = f" over {n_identities.pop()} identities" if len(n_identities) == 1 else ""
     tasks = {" + ".join(joint.tasks) for joint in summary.joint if joint.bias is not None}

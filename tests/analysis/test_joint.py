@@ -62,6 +62,7 @@ def test_the_joint_score_is_the_papers_and_leaves_the_baseline_out(make: Maker) 
         assert one.released == pytest.approx(
             spread([[rates[name]] for name in ("baseline", *PEOPLE)])
         )
+        assert one.mean_rate == pytest.approx(sum(rates[name] for name in PEOPLE) / 3)
     assert joint.bias.raw**2 == pytest.approx(sum(one.bias.raw**2 for one in joint.axes))
 
 
