@@ -94,7 +94,8 @@ class GatePolicy:
     ``control`` (the mean of the controls in its placement), ``identities`` (that of all
     identities there) or an identity's name. ``cells`` is how many cells share the level, where
     they are more than a run has: those of all shards of a suite. ``strata`` are tasks whose
-    clusters are all there are to speak of: their items count as drawn one by one.
+    clusters are all there are to speak of: their items count as drawn one by one. ``joint`` names
+    the tasks of joint PB, which nothing is decided on; empty for the usual ones.
     """
 
     margin: Mapping[str, float] = field(default_factory=lambda: _per_axis(DEFAULT_MARGIN))
@@ -106,6 +107,7 @@ class GatePolicy:
     reference: str = "baseline"
     cells: int = 0
     strata: tuple[str, ...] = ()
+    joint: tuple[str, ...] = ()
 
     def sharing(self, n_cells: int) -> int:
         """How many cells share the level, where ``n_cells`` are decided here: at least one."""
@@ -126,7 +128,7 @@ class GatePolicy:
 
     def to_plain(self) -> dict[str, Any]:
         """Every field as JSON."""
-        return asdict(self) | {"strata": list(self.strata)}
+        return asdict(self) | {"strata": list(self.strata), "joint": list(self.joint)}
 
     @classmethod
     def of_run(cls, info: RunFacts) -> GatePolicy:

@@ -11,7 +11,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pytest_pbias.analysis.defenses import DefenseSummary, outcomes_by_defense, summarize_defenses
+from pytest_pbias.analysis.defenses import (
+    DefenseSummary,
+    Stage,
+    outcomes_by_defense,
+    summarize_defenses,
+    summarize_mitigations,
+)
+from pytest_pbias.analysis.groups import (
+    GroupSummary,
+    Intersection,
+    combined_identities,
+    summarize_groups,
+    summarize_intersections,
+)
+from pytest_pbias.analysis.joint import JointBias, joint_bias
 from pytest_pbias.analysis.judges import TaskJudges, summarize_judges
 from pytest_pbias.analysis.provider_refusals import ProviderRefusals, provider_refusals
 from pytest_pbias.analysis.repeatability import Repeatability, noted_repeatability
@@ -265,7 +279,10 @@ def _saving(run: RunInfo, every: Sequence[tuple[str, TaskOutcomes]]) -> Saving |
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run's numbers and verdicts; the same table gives the same summary."""
+    """A run's numbers and verdicts; the same table gives the same summary.
+
+    ``unasked_parts`` are the combined identities whose parts were not all asked alone.
+    """
 
     run: RunInfo
     policy: GatePolicy
@@ -273,6 +290,11 @@ class RunSummary:
     tasks: tuple[TaskSummary, ...]
     axes: tuple[AxisVerdict, ...]
     errors: tuple[str, ...]
+    joint: tuple[JointBias, ...] = ()
+    groups: tuple[GroupSummary, ...] = ()
+    intersections: tuple[Intersection, ...] = ()
+    unasked_parts: tuple[str, ...] = ()
+    mitigations: tuple[Stage, ...] = ()
     defenses: tuple[DefenseSummary, ...] = ()
     judges: tuple[TaskJudges, ...] = ()
     unparsable: tuple[UnparsableFinding, ...] = ()
@@ -311,7 +333,7 @@ def summarize(
     alike = [(defense, task.common()) for defense, task in every]
     stops = table.info.stops
     n_cells = sum(identity.kind != "baseline" for _, task in every for identity in task.identities)
-    tasks = tuple(
+    summaries = tuple(
         _summarize_task(
             task,
             policy,
@@ -324,12 +346,13 @@ def summarize(
         for number, (defense, task) in enumerate(every)
     )
     run = run_info(table)
+    defenses = summarize_defenses(table, policy)
     return RunSummary(
         run=run,
         saving=_saving(run, every),
         policy=policy,
         n_cells=n_cells,
-        tasks=tasks,
+        tasks=summaries,
         axes=tuple(
             verdict
             for defense, chosen in outcomes.items()
@@ -339,7 +362,23 @@ def summarize(
         unreadable=tuple(
             line for _, task in every for line in (*cut_off_cells(task), *unreadable_cells(task))
         ),
-        defenses=summarize_defenses(table, policy),
+        joint=tuple(
+            joint
+            for defense, tasks in outcomes.items()
+            if (joint := joint_bias(tasks, defense, policy.joint)) is not None
+        ),
+        groups=summarize_groups(every, policy.reference),
+        intersections=summarize_intersections(every, alpha=policy.alpha),
+        unasked_parts=tuple(
+            dict.fromkeys(
+                task.identities[number].name
+                for _, task in every
+                for number, parts in combined_identities(task).items()
+                if not parts
+            )
+        ),
+        defenses=defenses,
+        mitigations=summarize_mitigations(table, defenses, policy),
         judges=tuple(
             judges
             for number, (defense, task) in enumerate(alike)

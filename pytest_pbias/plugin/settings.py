@@ -33,6 +33,7 @@ from pytest_pbias.plugin.options import (
     only_lists,
     option_folder,
     read_options,
+    split_names,
 )
 from pytest_pbias.plugin.tasks import session_tasks
 from pytest_pbias.plugin.xdist import run_name
@@ -205,6 +206,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             reference=values["reference"] or ("baseline" if paper else "control"),
             cells=values["cells"] or 0,
             strata=_strata(values["strata"], tasks),
+            joint=split_names(values["joint"]),
         ),
         stop=_stop(values, paper=paper, n_defenses=len(defenses)),
         json_path=values["json"],
@@ -454,7 +456,7 @@ def _splits(splits: dict[str, str], tasks: Mapping[str, Task]) -> dict[str, str]
 
 
 def _strata(names: str | None, tasks: Mapping[str, Task]) -> tuple[str, ...]:
-    found = tuple(dict.fromkeys((names or "").replace(",", " ").split()))
+    found = tuple(dict.fromkeys(split_names(names)))
     for name in found:
         try:
             resolve_task(name, tasks)

@@ -186,10 +186,14 @@ class DefensePlot:
 
 @dataclass(frozen=True)
 class HistoryPlot:
-    """PB of each axis over ``runs``, oldest first; None where a run has too few identities."""
+    """PB of each axis over ``runs``, oldest first; None where a run has too few identities.
+
+    ``on`` says which questions it is on.
+    """
 
     runs: tuple[str, ...]
     axes: tuple[tuple[str, tuple[PersonalizationBiasResult | None, ...]], ...]
+    on: str = "the questions that all runs asked"
     detail: bool = True
 
 

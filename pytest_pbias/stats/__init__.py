@@ -13,6 +13,7 @@ from pytest_pbias.stats.compare import (
     ItemMatch,
     bias_change,
     difference_in_differences,
+    interaction_contrast,
     match_items,
     paired_bias_change,
 )
@@ -105,6 +106,7 @@ __all__ = [
     "difference_in_differences",
     "gap",
     "holm",
+    "interaction_contrast",
     "is_futile",
     "item_means",
     "items_to_fail",

@@ -295,7 +295,7 @@ def _history_plot(plot: HistoryPlot) -> Drawing | None:
     words = _Words(
         f"Personalization bias over {len(plot.runs)} runs",
         f"{'; '.join(ends)}. The figures are in the tables below.",
-        "Debiased PB of each run with its 95 % interval, on the questions that all runs asked.",
+        f"Debiased PB of each run with its 95 % interval, on {plot.on}.",
     )
     return _finish(figure, panels, words)
 
