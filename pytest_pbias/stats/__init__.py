@@ -16,6 +16,14 @@ from pytest_pbias.stats.compare import (
     match_items,
     paired_bias_change,
 )
+from pytest_pbias.stats.cues import (
+    CueEffectResult,
+    EffectCorrelation,
+    cue_contrast,
+    cue_effect,
+    effect_correlation,
+    heterogeneity_pvalue,
+)
 from pytest_pbias.stats.gaps import GapResult, contributions, gap
 from pytest_pbias.stats.hypothesis_tests import (
     TestResult,
@@ -65,6 +73,8 @@ __all__ = [
     "ChangeResult",
     "CorrectedRate",
     "CorrelationResult",
+    "CueEffectResult",
+    "EffectCorrelation",
     "Ellipse",
     "GapResult",
     "Interval",
@@ -87,8 +97,12 @@ __all__ = [
     "corrected_bias",
     "corrected_rate",
     "correlation",
+    "cue_contrast",
+    "cue_effect",
     "difference_in_differences",
+    "effect_correlation",
     "gap",
+    "heterogeneity_pvalue",
     "holm",
     "is_futile",
     "item_means",
