@@ -59,7 +59,8 @@ class Question:
 def questions_of(cell: Cell, data: TaskData, protocol: RequestSettings) -> Iterator[Question]:
     """Yield the requests of a cell: the items in order, the repeats of an item together."""
     for item in data.items:
-        messages = render_defended(cell.identity, item.prompt, protocol.placement, cell.defense)
+        asker = cell.identity.worded(item.id)
+        messages = render_defended(asker, item.prompt, protocol.placement, cell.defense)
         hashed = prompt_hash(messages)
         for repeat in range(protocol.repeats):
             seed, number = protocol.seed + repeat, protocol.first_repeat + repeat

@@ -25,7 +25,8 @@ def render_messages(
     sentence and the question by a blank line in one user turn, for chat templates and servers
     without a system role. The baseline of both is the question alone. ``history`` reveals the
     identity in an earlier turn that the assistant has answered; its baseline has the same turns
-    with nobody stated. The identity's own placement comes before ``placement``.
+    with nobody stated. The identity's own placement comes before ``placement``. An identity with
+    several wordings is given in one of them (:meth:`Identity.worded`).
     """
     placement = identity.frame.placement or placement
     asked: Message = {"role": "user", "content": question}
@@ -35,9 +36,11 @@ def render_messages(
             {"role": "assistant", "content": identity.frame.reply},
             asked,
         )
-    if identity.kind == "baseline":
+    system = identity.frame.neutral
+    if identity.kind != "baseline":
+        system = _fill(identity.frame.system, identity)
+    elif not system:
         return (asked,)
-    system = _fill(identity.frame.system, identity)
     if placement == "system":
         return ({"role": "system", "content": system}, asked)
     return ({"role": "user", "content": f"{system}\n\n{question}"},)
