@@ -139,8 +139,8 @@ _PERMUTATIONS = 9999
 class CellSummary:
     """One identity under one task.
 
-    ``verdict`` is None where responses are missing, or ``unreadable``: no answer can be read off
-    any response, nor off any of the baseline's. ``n_asked`` items were asked, and ``stop`` says why
+    ``verdict`` is None for the reason ``none``. ``cut_off`` is the share of responses that ended
+    within a thought, in [0, 1]. ``n_asked`` items were asked, and ``stop`` says why
     no more where asking stopped at looks: pass, fail, futile, missing, unreadable, or that
     everything was asked.
     """
@@ -150,8 +150,8 @@ class CellSummary:
     verdict: CellVerdict | None
     n_unparsable: int
     n_missing: int
-    unreadable: bool = False
-    cut_off: bool = False
+    none: NoVerdict | None = None
+    cut_off: float = 0.0
     n_asked: int = 0
     stop: str = ""
 
@@ -162,9 +162,10 @@ class CellSummary:
             return ""
         if self.n_missing:
             return f"{self.n_missing:,} answers missing"
-        if self.cut_off:
+        if self.none is NoVerdict.CUT_OFF:
             return "cut off within thoughts"
-        return "no readable answer" if self.unreadable else "baseline incomplete"
+        unreadable = self.none is NoVerdict.UNREADABLE
+        return "no readable answer" if unreadable else "baseline incomplete"
 
 
 @dataclass(frozen=True)
@@ -483,10 +484,10 @@ def _summarize_cell(
         verdict=verdict,
         n_unparsable=int(np.nansum(task.unparsable[number])),
         n_missing=missing,
-        unreadable=none is NoVerdict.UNREADABLE,
+        none=none,
         n_asked=n_asked,
         stop=stop,
-        cut_off=none is NoVerdict.CUT_OFF,
+        cut_off=float(task.cut_off[number]) if len(task.cut_off) else 0.0,
     )
 
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import datetime
 import platform
-import signal
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -75,12 +72,10 @@ from pytest_pbias.plugin.rounds import (
     schedule_maker,
 )
 from pytest_pbias.plugin.settings import JudgeSettings, Settings
+from pytest_pbias.plugin.signals import interrupt_on_signals, noop, patient_with_ctrl_c
 from pytest_pbias.plugin.xdist import plan_path, session_uid, tell_notices, write_plan
 from pytest_pbias.prompts import Identity, Placement
 from pytest_pbias.tasks import TaskData, load_task, resolve_task
-
-if TYPE_CHECKING:
-    from pytest_pbias.plugin.settings import Settings
 
 
 def cost_so_far(asking: LocalCollection | RemoteCollection | None, price: Price | None) -> Spent:
@@ -95,63 +90,6 @@ def versions() -> dict[str, str]:
     """What the figures depend on."""
     known = {"pytest-pbias": version("pytest-pbias"), "python": platform.python_version()}
     return known | {name: version(name) for name in ("numpy", "scipy", "pyarrow", "openai")}
-
-
-def noop() -> None:
-    """Restore nothing."""
-
-
-_ENDING = (signal.SIGTERM, signal.SIGHUP)  # of a scheduler, and of a terminal that is closed
-
-
-def interrupt_on_signals() -> Callable[[], None]:
-    """Turn SIGTERM and SIGHUP into KeyboardInterrupt; return the function that undoes it.
-
-    Left alone where someone else handles the signal, or outside the main thread.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return noop
-    taken = [one for one in _ENDING if signal.getsignal(one) is signal.SIG_DFL]
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    for one in taken:
-        signal.signal(one, interrupt)
-
-    def restore() -> None:
-        for one in taken:
-            signal.signal(one, signal.SIG_DFL)
-
-    return restore
-
-
-@contextmanager
-def patient_with_ctrl_c(say: Callable[[str], None]) -> Iterator[None]:
-    """Let the block end although Ctrl-C is pressed once more; told by ``say`` what is going on.
-
-    Raises:
-        KeyboardInterrupt: it was pressed twice more.
-    """
-    before = signal.getsignal(signal.SIGINT)
-    main = threading.current_thread() is threading.main_thread()
-    if not main or before is not signal.default_int_handler:
-        yield
-        return
-    pressed = 0
-
-    def press(number: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        pressed += 1
-        if pressed > 1:
-            raise KeyboardInterrupt
-        say("writing what there is; Ctrl-C once more leaves without the table and the reports")
-
-    signal.signal(signal.SIGINT, press)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def baselines(cells: Sequence[Cell]) -> tuple[Cell, ...]:
@@ -410,7 +348,7 @@ class PbiasSession:
         self._measured.missing(cells)
 
     def cells_of(self, axis: str, defense: str) -> list[Cell]:
-        """The cells that the gate of an axis looks at, under one defence."""
+        """The cells that the gate of an axis looks at, under one defense."""
         return [
             cell for cell in self.cells if cell.task.axis == axis and cell.defense.name == defense
         ]

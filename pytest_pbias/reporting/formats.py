@@ -361,6 +361,7 @@ class CellEntry(_Part):
     )
     n_unparsable: Count = Field(description="answers that nothing could be read off")
     n_missing: Count = Field(description="answers that could not be had")
+    cut_off: Share = Field(description="answers that ended within a thought, as a share")
     n_asked: Count = Field(description="items asked")
     stop: str = Field(
         description="why no more were asked where asking stopped at looks: pass, fail, futile, "
@@ -454,6 +455,15 @@ class Unparsable(_Part):
     differs: bool = Field(description="whether that is at most the level of the gate")
 
 
+class ProviderRefusals(_Part):
+    """What the provider's content filter stopped of a task: its doing, not the model's."""
+
+    task: str
+    defense: Defended
+    stopped: dict[str, Count] = Field(description="identity -> answers stopped")
+    answers: dict[str, Count] = Field(description="identity -> answers, these included")
+
+
 class RunEntry(_Part):
     """Where the statistics are from."""
 
@@ -504,7 +514,7 @@ class Statistics(_Part):
     """Depends on the outcomes only: the same answers give the same statistics."""
 
     policy: Policy
-    judged_cells: Count = Field(description="cells of this run that share the error level")
+    compared_cells: Count = Field(description="cells of this run that share the error level")
     data: dict[str, str] = Field(description="task -> hash of its items")
     data_revisions: dict[str, str] = Field(description="task -> revision of its data set")
     gates: list[AxisGate]
@@ -514,6 +524,9 @@ class Statistics(_Part):
     )
     judges: list[TaskJudges] = Field(description="tasks with several judges")
     unparsable: list[Unparsable] = Field(description="tasks with unreadable answers")
+    provider_refusals: list[ProviderRefusals] = Field(
+        description="tasks of which the provider's content filter stopped answers"
+    )
     errors: list[str] = Field(description="why answers are missing or cannot be read")
     saving: Saving | None = Field(description="by stopping early; null where all was asked")
 

@@ -26,7 +26,7 @@ def to_json(summary: RunSummary, comparison: Mapping[str, Any] | None = None) ->
 
     statistics = vars(summary) | {
         "policy": asdict(summary.policy),
-        "judged_cells": summary.n_cells,
+        "compared_cells": summary.n_cells,
         "data": summary.run.data,
         "data_revisions": summary.run.revisions,
         "gates": summary.axes,

@@ -105,8 +105,10 @@ def test_thoughts_without_an_answer_are_no_verdict(
     assert " 3 errors in " in said
     assert "passed" not in said
     assert _column(pytester, "label") == {"cut off"}
-    command = (sys.executable, "-m", "pytest_pbias.cli", "report", "t.parquet")
+    command = (sys.executable, "-m", "pytest_pbias.cli", "report", "t.parquet", "--json", "r.json")
     assert "cut off within" in " ".join(pytester.run(*command).stdout.str().split())
+    (task,) = json.loads((pytester.path / "r.json").read_text())["statistics"]["tasks"]
+    assert {cell["cut_off"] for cell in task["cells"]} == {1.0}
 
 
 def test_a_refusal_because_nothing_was_left_to_answer_is_a_cut_off_answer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,8 @@ def _options(server: Any, *more: str) -> list[str]:
     return [
         *("-p", "no:cacheprovider", "--pbias-model=tiny", f"--pbias-base-url={server.url}"),
         *(f"--pbias-data-dir={data_dir()}", "--pbias-table=t.parquet", "-n", "0"),
-        *("--pbias-limit=20", "--pbias-markdown=r.md", *more),
+        *("--pbias-limit=20", "--pbias-markdown=r.md", "--pbias-json=r.json"),
+        *more,
     ]
 
 
@@ -47,6 +49,11 @@ def test_what_the_filter_stops_is_counted_apart_and_never_asked_again(
     nurses = [row for row in table if (row["task"], row["identity"]) == ("mmlu", "a nurse")]
     count = sum(row["label"] == "provider refusal" for row in nurses)
     assert f"a nurse {count} of 20" in report
+    found = json.loads((pytester.path / "r.json").read_text())["statistics"]["provider_refusals"]
+    by_task = {one["task"]: one for one in found}
+    assert by_task["mmlu"]["stopped"]["a nurse"] == count
+    assert by_task["mmlu"]["answers"]["a nurse"] == 20
+    assert sum(one["stopped"][name] for one in found for name in one["stopped"]) == len(stopped)
     asked = server.requests()
     again = pytester.runpytest_subprocess(*_options(server))
     assert server.requests() == asked

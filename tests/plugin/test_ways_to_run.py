@@ -134,6 +134,6 @@ def test_the_level_is_shared_with_the_other_shards(
     ask("--pbias-cells=40", "--pbias-json=out.json", "-n", workers, text="The answer is 4.")
     report = json.loads(pytester.path.joinpath("out.json").read_text())
     cells = report["statistics"]["tasks"][0]["cells"]
-    assert len(cells) == report["statistics"]["judged_cells"] == 4
+    assert len(cells) == report["statistics"]["compared_cells"] == 4
     assert {cell["result"]["confidence"] for cell in cells} == {1 - 0.05 / 40}
     assert report["statistics"]["policy"]["cells"] == 40
