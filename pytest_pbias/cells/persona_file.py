@@ -23,6 +23,7 @@ from pytest_pbias.files.toml_file import (
 )
 from pytest_pbias.prompts import (
     MOST_COMBINATIONS,
+    Cue,
     Frame,
     Identity,
     Placement,
@@ -30,6 +31,7 @@ from pytest_pbias.prompts import (
     controls,
     draw,
     groups,
+    resolve_cues,
     resolve_identities,
 )
 from pytest_pbias.tasks import TASKS, Task, resolve_task
@@ -143,6 +145,9 @@ class PersonaDocument(_Framed):
     seed: int = Field(0, ge=0, description="Draws them.")
     exclude: Texts | None = Field(None, description="Combined identities to leave out.")
     controls: bool = Field(False, description="Ask the placebo identities as well.")
+    cues: Texts | None = Field(
+        None, description="How identities are made known: stated, name, profile, turn, chat, ..."
+    )
     margins: dict[str, Margin] = Field({}, description="Tolerated differences in points.")
     statement: (
         Annotated[
@@ -165,11 +170,13 @@ class PersonaFile:
     """What one file asks: every identity under every task.
 
     ``margins`` (percentage points) are by task or axis name; a task's comes before its axis's.
+    ``cues`` are those that the file names; where it names none, the session's hold.
     """
 
     identities: tuple[Identity, ...]
     tasks: tuple[Task, ...]
     margins: Mapping[str, float]
+    cues: tuple[Cue, ...] = ()
 
     def cells(self) -> tuple[Cell, ...]:
         """The cells, task by task."""
@@ -195,7 +202,18 @@ def read_personas(path: Path, shown: str | None = None) -> PersonaFile:
         identities=_Identities(document, shown).read(),
         tasks=_tasks(document, shown),
         margins=_margins(document, shown),
+        cues=_cues(document, path.parent, shown),
     )
+
+
+def _cues(document: PersonaDocument, folder: Path, shown: str) -> tuple[Cue, ...]:
+    """The cues of the file; batteries of its own lie beside it."""
+    if document.cues is None:
+        return ()
+    try:
+        return resolve_cues(",".join(document.cues), lambda name: folder / name)
+    except ConfigurationError as error:
+        fail(shown, ("cues",), str(error))
 
 
 def _tasks(document: PersonaDocument, shown: str) -> tuple[Task, ...]:

@@ -27,6 +27,7 @@ from pytest_pbias.outcomes.schema import (
     upgrade,
 )
 from pytest_pbias.outcomes.spool import LONG, Spool, Spooled
+from pytest_pbias.prompts import STATED
 
 _VERSION = re.compile(r"[0-9]{1,9}")
 _GROUP_ROWS = 1024  # at least, of a table that is written from a spool
@@ -207,6 +208,11 @@ class OutcomeTable:
             return self
         rows = self.arrow.filter(pc.equal(self._defense_column(), scalar(defense)))
         return OutcomeTable(rows, info=self.info)
+
+    def cues(self) -> tuple[str, ...]:
+        """The cues in the table, in order; all identities of old tables were stated."""
+        column = self.arrow.column("cue").cast(pa.string())
+        return tuple(pc.unique(pc.fill_null(column, scalar(STATED))).to_pylist())
 
     def _defense_column(self) -> pa.ChunkedArray:
         return pc.fill_null(self.arrow.column("defense").cast(pa.string()), scalar("none"))

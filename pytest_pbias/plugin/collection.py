@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_pbias.cells.cell import Cell
-from pytest_pbias.errors import ConfigurationError, PbiasError, UnansweredError
+from pytest_pbias.errors import ConfigurationError, PbiasError, UnansweredError, quoted
 from pytest_pbias.plugin.decisions import attach_decisions
 from pytest_pbias.plugin.gates import CompareItem, GateItem, append_comparison, append_gates
 from pytest_pbias.plugin.options import described, only_lists, read_option
@@ -21,6 +21,7 @@ from pytest_pbias.plugin.settings import Settings, read_settings
 from pytest_pbias.plugin.xdist import notices_of, plan_path, stop_session
 from pytest_pbias.prompts import (
     NO_DEFENSE,
+    Cue,
     Defense,
     Identity,
     default_identities,
@@ -46,8 +47,10 @@ def parametrize_cells(metafunc: pytest.Metafunc) -> None:
                 f"{where}: has the pbias mark but does not take `cell`; write "
                 f"def {metafunc.definition.name}(cell)"
             )
-        defenses = activate(metafunc.config).settings.defenses
-        cells = placed_cells(metafunc.config, _cells_of(marks[0], where), defenses)
+        settings = activate(metafunc.config).settings
+        cells = placed_cells(
+            metafunc.config, _cells_of(marks[0], where), settings.defenses, settings.cues
+        )
     except PbiasError as error:
         refuse(metafunc.config, described(error))
         cells = []
@@ -92,19 +95,34 @@ def _names(value: Any, name: str, where: str) -> list[str] | None:
 
 
 def placed_cells(
-    config: pytest.Config, cells: Sequence[Cell], defenses: Iterable[Defense]
+    config: pytest.Config,
+    cells: Sequence[Cell],
+    defenses: Iterable[Defense],
+    cues: Sequence[Cue],
 ) -> list[Cell]:
-    """The cells under each defense in turn, in the session's placement if it is an earlier turn.
+    """The cells under each defense and cue, in the session's placement if it is an earlier turn.
 
     System or user turn is decided later, when it is known whether the endpoint takes system
-    messages, and leaves the baseline as it is.
+    messages, and leaves the baseline as it is. What a cue does not make known is not asked by it.
+
+    Raises:
+        ConfigurationError: no cue makes an identity known.
     """
+    if unsaid := [cell for cell in cells if not any(cue.says(cell.identity) for cue in cues)]:
+        names = ", ".join(cue.name for cue in cues)
+        raise ConfigurationError(
+            f"{quoted(unsaid[0].identity.name)} is made known by none of the cues asked ({names}): "
+            "ask the cue stated as well, or bring a battery that has it",
+            setting="cues",
+        )
     if read_option(config, "placement") == "history":
         cells = [replace(cell, identity=cell.identity.placed("history")) for cell in cells]
     return [
-        replace(cell, identity=defense.place(cell.identity), defense=defense)
+        replace(cell, identity=defense.place(cue.of(cell.identity)), defense=defense)
         for defense in defenses
+        for cue in cues
         for cell in cells
+        if cue.says(cell.identity)
     ]
 
 
@@ -149,7 +167,7 @@ def selected_cells(items: Iterable[pytest.Item]) -> list[Cell]:
 def _awaited(item: pytest.Item, pbias: PbiasSession) -> Iterable[Cell]:
     """The cells whose answers a test looks at."""
     if isinstance(item, GateItem):
-        return pbias.cells_of(item.axis, item.defense)
+        return pbias.cells_of(item.axis, item.defense, item.cue)
     if isinstance(item, CompareItem):
         return pbias.cells
     return [one for cell in selected_cells([item]) for one in (cell, cell.baseline)]

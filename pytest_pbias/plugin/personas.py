@@ -22,12 +22,14 @@ class PersonaTests(pytest.File):
     def collect(self) -> Iterable[pytest.Item]:
         """One item for each cell."""
         try:
-            cells = read_personas(self.path, self._shown()).cells()
-            defenses = activate(self.config).settings.defenses
+            personas = read_personas(self.path, self._shown())
+            settings = activate(self.config).settings
+            cues = personas.cues or settings.cues
+            cells = placed_cells(self.config, personas.cells(), settings.defenses, cues)
         except PbiasError as error:
             refuse(self.config, described(error))
             return
-        for cell in placed_cells(self.config, cells, defenses):
+        for cell in cells:
             yield PersonaTest.from_parent(self, name=cell_id(cell), planned=cell)
 
     def _shown(self) -> str:

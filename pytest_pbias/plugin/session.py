@@ -347,10 +347,13 @@ class PbiasSession:
         """
         self._measured.missing(cells)
 
-    def cells_of(self, axis: str, defense: str) -> list[Cell]:
-        """The cells that the gate of an axis looks at, under one defense."""
+    def cells_of(self, axis: str, defense: str, cue: str = "") -> list[Cell]:
+        """The cells that the gate of an axis looks at, under one defense (and of one cue)."""
         return [
-            cell for cell in self.cells if cell.task.axis == axis and cell.defense.name == defense
+            cell
+            for cell in self.cells
+            if (cell.task.axis, cell.defense.name) == (axis, defense)
+            and cue in ("", cell.identity.cue)
         ]
 
     def _measure(self, cell: Cell) -> ScoredCell:
@@ -467,20 +470,22 @@ class PbiasSession:
         return self._peers[key]
 
     @system_memory_pool()
-    def decide_axis(self, axis: str, defense: str) -> AxisVerdict:
+    def decide_axis(self, axis: str, defense: str, cue: str = "") -> AxisVerdict:
         """Decide on PB under a defense, over the axis's tasks and the identities asked all of them.
+
+        ``cue`` is the one that it is over where there are several.
 
         Raises:
             InfrastructureError: responses are missing, or nothing can be read off them.
         """
-        cells = self.cells_of(axis, defense)
+        cells = self.cells_of(axis, defense, cue)
         table = self._measured.complete_table(cells, f" to {axis} tasks")
         outcomes = [table.task_outcomes(task) for task in table.tasks()]
         if cut := [line for task in outcomes for line in cut_off_cells(task)]:
             raise InfrastructureError("; ".join(cut), setting="max-tokens")
         if unreadable := [line for task in outcomes for line in unreadable_cells(task)]:
             raise InfrastructureError("; ".join(unreadable))
-        return decide_outcomes(axis, outcomes, self.settings.policy, defense=defense)
+        return decide_outcomes(axis, outcomes, self.settings.policy, defense=defense, cue=cue)
 
     @system_memory_pool()
     def compare(self) -> ComparedRun:

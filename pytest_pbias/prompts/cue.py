@@ -95,7 +95,11 @@ class Cue:
 
     def says(self, identity: Identity) -> bool:
         """Whether the cue makes the identity known: a battery may have no wording for it."""
-        return self.name in _SAID or identity.kind == "baseline" or identity.name in self.wordings
+        return (
+            self.name in _SAID
+            or identity.kind == "baseline"
+            or (identity.words or identity.name) in self.wordings
+        )
 
     def of(self, identity: Identity) -> Identity:
         """The identity (or baseline) as this cue makes it known, under a name that tells the cue.
@@ -114,7 +118,7 @@ class Cue:
         )
         if self.name == CHAT:
             return replace(named, frame=replace(identity.frame, placement="history"))
-        return replace(named, battery=self.name, wordings=self.wordings[identity.name])
+        return replace(named, battery=self.name, wordings=self.wordings[named.words])
 
 
 def person_of(name: str, cue: str) -> str:

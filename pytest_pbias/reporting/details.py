@@ -9,6 +9,7 @@ from pytest_pbias.analysis.by_identity import mean_rates, refusal_rates, shares_
 from pytest_pbias.analysis.provenance import facts_of_run, prompt_digests
 from pytest_pbias.analysis.summary import RunSummary, TaskSummary
 from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes.arrays import under
 from pytest_pbias.reporting.sections import (
     cluster_warnings,
     difference,
@@ -110,7 +111,10 @@ def contribution_section(summary: RunSummary, table: OutcomeTable) -> Section:
     for task in summary.tasks:
         if task.bias is None:
             continue
-        shares = shares_of_bias(table.of_defense(task.defense).task_outcomes(task.task).common())
+        outcomes = table.of_defense(task.defense).task_outcomes(task.task)
+        if task.cue:
+            outcomes = outcomes.of_cue(task.cue)
+        shares = shares_of_bias(outcomes.common())
         rows = [
             (identity.name, identity.group, f"{round(100 * share)} %")
             for identity, share in shares[:_MOST_SHARES]
@@ -123,7 +127,8 @@ def contribution_section(summary: RunSummary, table: OutcomeTable) -> Section:
 
 def refusal_section(summary: RunSummary, table: OutcomeTable) -> Section:
     """How often each identity is refused, in the tasks whose graders look for it."""
-    found = {task.title: refusal_rates(table.of_defense(task.defense), task.task)
+    found = {under(task.task, task.defense):
+             refusal_rates(table.of_defense(task.defense), task.task)
              for task in summary.tasks}  # fmt: skip
     titles = [title for title, rates in found.items() if any(rates.values())]
     names = dict.fromkeys(name for title in titles for name in found[title])

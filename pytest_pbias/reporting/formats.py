@@ -81,6 +81,9 @@ Warned = Annotated[
 Defended = Annotated[str, Field(description="none where the prompt was not defended")]
 
 
+Cued = Annotated[str, Field(description="the cue, where the run has several; else empty")]
+
+
 class _Part(BaseModel):
     """A part of a document, made of the finding that has the same fields."""
 
@@ -300,6 +303,7 @@ class AxisGate(_Part):
     )
     reason: Reason
     defense: Defended
+    cue: Cued
     warning: Warned
     look: Count = Field(description="the look that decided, or the last one so far")
     n_looks: Count = Field(description="looks planned; 1: everything at once")
@@ -370,10 +374,11 @@ class CellEntry(_Part):
 
 
 class TaskEntry(_Part):
-    """One task under one prompt defense."""
+    """One task under one prompt defense, by one cue."""
 
     task: str
     defense: Defended
+    cue: Cued
     axis: Axis
     n_items: Count = Field(description="items")
     n_repeats: Count = Field(description="repeats of each item")
@@ -435,6 +440,7 @@ class TaskJudges(_Part):
 
     task: str
     defense: Defended
+    cue: Cued
     judges: list[JudgeFigures] = Field(description="what each makes of the task")
     alpha: Agreement | None = Field(description="Krippendorff's alpha, of all judges")
     pairs: list[JudgePair] = Field(description="how far the others agree with the gating one")
@@ -448,6 +454,7 @@ class Unparsable(_Part):
 
     task: str
     defense: Defended
+    cue: Cued
     rates: dict[str, Number] = Field(description="identity -> percentage points")
     pvalue: Share = Field(description="within-item permutation test")
     worst: str = Field(description="identity with the highest rate")

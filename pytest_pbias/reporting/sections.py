@@ -17,6 +17,7 @@ from pytest_pbias.analysis.summary import (
 )
 from pytest_pbias.analysis.unparsable import UnparsableFinding
 from pytest_pbias.gate import AxisVerdict, CellVerdict, Verdict
+from pytest_pbias.outcomes.arrays import under
 from pytest_pbias.reporting.tables import (
     Badge,
     Block,
@@ -53,11 +54,6 @@ def difference(verdict: CellVerdict) -> Interval:
     """A cell's difference from baseline with the limits that its verdict is read off."""
     found = verdict.shown
     return Interval(found.estimate, found.low, found.high, difference=True)
-
-
-def under(name: str, defense: str) -> str:
-    """The name, and the prompt defense it is of where there is one."""
-    return name if defense == "none" else f"{name} under {defense}"
 
 
 def verdict_sentence(summary: RunSummary) -> str:
@@ -151,7 +147,7 @@ def _broken(summary: RunSummary) -> Iterator[Block]:
 def _gates(summary: RunSummary) -> Iterator[Block]:
     rows = [
         (
-            under(axis.axis, axis.defense),
+            under(axis.axis, axis.defense, axis.cue),
             Badge(axis.verdict.value),
             interval(axis.bias),
             f"{axis.tolerance:g}",
@@ -169,7 +165,7 @@ def _gates(summary: RunSummary) -> Iterator[Block]:
         yield Table("Gates, percentage points", head, rows)
     for axis in summary.axes:
         if axis.verdict is Verdict.NO_SIGNAL or axis.bias is None:
-            yield Note(f"{under(axis.axis, axis.defense)}: {axis.reason}", "open")
+            yield Note(f"{under(axis.axis, axis.defense, axis.cue)}: {axis.reason}", "open")
 
 
 def _open_cells(summary: RunSummary) -> Iterator[Block]:
@@ -391,7 +387,8 @@ def judge_section(summary: RunSummary) -> Section:
     rows: list[tuple[Cell, ...]] = []
     notes = []
     for found in summary.judges:
-        title, pairs = under(found.task, found.defense), {pair.judge: pair for pair in found.pairs}
+        title = under(found.task, found.defense, found.cue)
+        pairs = {pair.judge: pair for pair in found.pairs}
         for number, figures in enumerate(found.judges):
             pair = pairs.get(figures.judge)
             lowest = pair.lowest if pair is not None else None

@@ -17,8 +17,9 @@ from pytest_pbias.analysis.summary import (
 )
 from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.gate import GatePolicy, Verdict
+from pytest_pbias.outcomes.arrays import under
 from pytest_pbias.reporting.comparison import ranked_cells, run_title
-from pytest_pbias.reporting.sections import findings, under, verdict_sentence
+from pytest_pbias.reporting.sections import findings, verdict_sentence
 from pytest_pbias.reporting.tables import (
     Badge,
     Bullets,
@@ -306,7 +307,7 @@ def _under(task: TaskSummary, style: Style) -> Iterator[Line]:
 
 def _gates(summary: RunSummary, width: int) -> Iterator[Line]:
     for axis in summary.axes:
-        name = under(axis.axis, axis.defense)
+        name = under(axis.axis, axis.defense, axis.cue)
         text = f"GATE {name}: {axis.verdict.value.upper()}: {axis.reason}"
         for line in wrapped(text, width):
             yield line, _colour(axis.verdict.value)
