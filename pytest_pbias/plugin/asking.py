@@ -417,6 +417,7 @@ def _start(
         if protocol != asking.protocol:
             asking.protocol = protocol
             asking.schedule = make_schedule(protocol, announce)
+            announce()  # workers must not go by what was announced of the first schedule
     if spending.batch or settings.ray is not None:
         make = _batch_collector if spending.batch else _ray_collector
         asking.collector = make(settings, store, work, protocol)
