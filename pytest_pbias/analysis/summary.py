@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pytest_pbias.analysis.cues import AxisCues, summarize_cues
 from pytest_pbias.analysis.defenses import (
     DefenseSummary,
     outcomes_by_defense,
@@ -282,6 +283,7 @@ class RunSummary:
     unreadable: tuple[str, ...] = ()
     saving: Saving | None = None
     provider_refusals: tuple[ProviderRefusals, ...] = ()
+    cues: tuple[AxisCues, ...] = ()
 
     def count(self, verdict: str) -> int:
         """How many cells have this verdict, over all tasks."""
@@ -359,6 +361,7 @@ def summarize(
         ),
         unparsable=summarize_unparsable(alike, alpha=policy.alpha, seed=seed),
         provider_refusals=provider_refusals(table),
+        cues=summarize_cues(outcomes, policy),
     )
 
 

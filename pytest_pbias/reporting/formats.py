@@ -507,6 +507,63 @@ class RunEntry(_Part):
     notes: list[str] = Field(description="what the endpoint did not take of the requests")
 
 
+class CueEffect(_Part):
+    """An identity's difference from the reference by one cue, percentage points."""
+
+    estimate: Number
+    low: Number
+    high: Number
+    pvalue: Share = Field(description="over items and wordings: the larger one")
+    n_items: Count
+    n_wordings: list[int] = Field(description="wordings asked; 1: about that sentence only")
+    confidence: Share
+
+
+class PersonByCue(_Part):
+    """One identity by each cue that made it known."""
+
+    identity: str
+    group: str
+    effects: dict[str, CueEffect] = Field(description="cue -> difference from the reference")
+    pvalue: Share = Field(description="that the effects are equal over the cues")
+    adjusted: Share = Field(description="Holm's, over the identities of the axis")
+
+
+class EffectCorrelation(_Part):
+    """Of two cues' effects, across identities."""
+
+    estimate: Number
+    low: Number
+    high: Number
+    n_identities: Count
+    confidence: Share
+
+
+class CuePair(_Part):
+    """For whom two cues have the same effect."""
+
+    first: str
+    second: str
+    margin: Number = Field(description="agreement is a difference within it, percentage points")
+    agree: list[str]
+    differ: list[str]
+    turns: list[str] = Field(description="of these, the direction turns")
+    open: list[str] = Field(description="neither agreement nor difference is shown")
+    correlation: EffectCorrelation | None
+    sentence: str
+
+
+class AxisCues(_Part):
+    """The cues of an axis, under one defense."""
+
+    axis: Axis
+    defense: Defended
+    cues: list[str]
+    people: list[PersonByCue]
+    pairs: list[CuePair]
+    unsaid: dict[str, list[str]] = Field(description="cue -> identities it does not make known")
+
+
 class Saving(_Part):
     """What stopping early saved."""
 
@@ -529,6 +586,7 @@ class Statistics(_Part):
     defenses: list[DefenseEntry] = Field(
         description="each further prompt defense against the first"
     )
+    cues: list[AxisCues] = Field(description="axes that were asked by several cues")
     judges: list[TaskJudges] = Field(description="tasks with several judges")
     unparsable: list[Unparsable] = Field(description="tasks with unreadable answers")
     provider_refusals: list[ProviderRefusals] = Field(

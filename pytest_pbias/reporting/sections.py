@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from pytest_pbias.analysis.cues import AxisCues
 from pytest_pbias.analysis.judges import PairAgreement
 from pytest_pbias.analysis.repeatability import Repeatability
 from pytest_pbias.analysis.summary import (
@@ -24,16 +25,19 @@ from pytest_pbias.reporting.tables import (
     Bullets,
     Cell,
     Column,
+    CuePlot,
     DefensePlot,
     Interval,
     Note,
     Section,
+    Severity,
     Shift,
     Table,
 )
 from pytest_pbias.reporting.text import probability, server_line
 from pytest_pbias.stats import (
     AgreementResult,
+    EffectCorrelation,
     PairedDifferenceResult,
     PersonalizationBiasResult,
     RateResult,
@@ -363,6 +367,61 @@ def _unreadable(one: UnparsableFinding) -> Note:
     )
 
 
+_PAIRS_IN_SIGHT = 4
+
+
+def cue_section(summary: RunSummary) -> Section:
+    """How identities were made known, and whether the effect is the same however it was."""
+    blocks: list[Block] = []
+    for found in summary.cues:
+        title = under(found.axis, found.defense)
+        first = {pair.first for pair in found.pairs[:1]}
+        for number, pair in enumerate(found.pairs):
+            held = "" if pair.correlation is None else f" ({_correlated(pair.correlation)})"
+            hidden = pair.first not in first or number >= _PAIRS_IN_SIGHT
+            level: Severity = "open" if pair.differ else ""
+            blocks.append(Note(f"{title}: {pair.sentence}{held}", level, detail=hidden))
+        for cue, names in found.unsaid.items():
+            few = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            blocks.append(Note(f"{title}: {cue} does not make known {few}"))
+        blocks += _by_cue(title, found)
+    return Section(
+        "Cues",
+        tuple(blocks),
+        lead="the same identities made known in several ways; intervals cover the wording",
+    )
+
+
+def _by_cue(title: str, found: AxisCues) -> Iterator[Block]:
+    if not found.people:
+        return
+    cues = found.cues
+    yield CuePlot(title, found)
+    yield Table(
+        f"{title}: difference by cue, percentage points",
+        ("identity", *(Column(cue, number=True, brief=True) for cue in cues), "equal (Holm)"),
+        [
+            (
+                one.identity,
+                *(
+                    Interval(effect.estimate, effect.low, effect.high, difference=True)
+                    if (effect := one.effects.get(cue))
+                    else ""
+                    for cue in cues
+                ),
+                probability(one.adjusted),
+            )
+            for one in found.people
+        ],
+        folded="The figures",
+        detail=True,
+    )
+
+
+def _correlated(found: EffectCorrelation) -> str:
+    return f"correlation {found.estimate:.2f}, {found.low:.2f} to {found.high:.2f}"
+
+
 def provider_section(summary: RunSummary) -> Section:
     """What the provider's content filter stopped, task by task and identity by identity."""
     notes = []
@@ -483,6 +542,7 @@ def _moved(found: PairedDifferenceResult | None) -> Cell:
 FINDINGS: tuple[Callable[[RunSummary], Section], ...] = (
     look_section,
     control_section,
+    cue_section,
     defense_section,
     unreadable_section,
     provider_section,

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pytest_pbias.analysis.cues import AxisCues
 from pytest_pbias.analysis.defenses import DefenseSummary
 from pytest_pbias.gate import CellVerdict
 from pytest_pbias.reporting.text import signed, unsigned
@@ -177,6 +178,15 @@ class TradeOffPlot:
 
 
 @dataclass(frozen=True)
+class CuePlot:
+    """Differences of an axis's identities by each cue, percentage points."""
+
+    title: str
+    cues: AxisCues
+    detail: bool = True
+
+
+@dataclass(frozen=True)
 class DefensePlot:
     """PB against mean rate under each prompt defense."""
 
@@ -192,7 +202,7 @@ class Samples:
     detail: bool = True
 
 
-Plot = ForestPlot | TradeOffPlot | DefensePlot
+Plot = ForestPlot | TradeOffPlot | CuePlot | DefensePlot
 Block = Note | Bullets | Heading | Table | Plot | Samples
 
 

@@ -108,12 +108,13 @@ def cue_contrast(
     kept, codes = observed_clusters(difference, clusters)
     if kept.size == 0:
         raise ValueError("no item was answered in all four cells")
-    # Halved, a difference of differences lies in [-1, 1], where the guards of the interval hold.
-    low, high, pvalue = robust_interval(kept / 2, codes, confidence)
+    # Scaled, a difference of differences lies in [-1, 1], where the guards of the interval hold.
+    scale = 2.0 if float(np.abs(kept).max()) > 1.0 else 1.0
+    low, high, pvalue = robust_interval(kept / scale, codes, confidence)
     spread, freedom, counts = _over_wordings(difference, wordings)
     estimate = float(kept.mean())
     low, high, pvalue = _wider(
-        estimate, (2 * low, 2 * high, pvalue), spread, freedom, confidence, bound=2.0
+        estimate, (scale * low, scale * high, pvalue), spread, freedom, confidence, bound=2.0
     )
     return CueEffectResult(
         100 * estimate, 100 * low, 100 * high, pvalue, kept.size, counts, confidence

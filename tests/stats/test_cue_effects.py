@@ -108,6 +108,9 @@ def test_a_contrast_without_any_change_is_not_of_zero_width():
     assert found.estimate == 0
     assert found.low < -5
     assert found.high > 5
+    opposite = cue_contrast((right, 0 * right), (0 * right, right))
+    assert (opposite.estimate, opposite.low) == (-200, -200)
+    assert -200 < opposite.high < -150
 
 
 def test_clusters_widen_a_contrast():
