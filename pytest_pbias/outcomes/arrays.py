@@ -197,7 +197,7 @@ def require_reference(reference: str, names: Iterable[str]) -> None:
         ConfigurationError: it is none of the usual ones, nor among the ``names`` asked.
     """
     known = list(dict.fromkeys((*REFERENCES, *names)))
-    if reference not in known:
+    if reference not in known and not any(one.startswith(f"{reference} (") for one in known):
         hint = near_matches(reference, known)
         raise ConfigurationError(f"nobody is called {reference!r}: {hint}", setting="reference")
 
