@@ -93,7 +93,6 @@ def _tasks(pairs: PairedRuns, policy: GatePolicy) -> tuple[TaskComparison, ...]:
     return tuple(
         TaskComparison(
             task=task.task,
-            name=task.name,
             axis=task.axis,
             n_items=task.n_items,
             only_new_items=task.only_new_items,

@@ -208,7 +208,7 @@ class CellChange:
 
 @dataclass(frozen=True, slots=True)
 class TaskComparison:
-    """One task on the ``n_items`` that both runs asked; ``name`` is that without its cue."""
+    """One task on the ``n_items`` that both runs asked, with its cue where there are several."""
 
     task: str
     axis: str
@@ -221,7 +221,11 @@ class TaskComparison:
     mean: RateChange
     bias_change: ChangeResult | None
     cells: tuple[CellChange, ...]
-    name: str = ""
+
+    @property
+    def name(self) -> str:
+        """The task's own name, without a cue."""
+        return self.task.partition(" by ")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +280,7 @@ class PairedTask:
 
     ``references`` are the baselines' scores in the same shape, row by row those that the identity
     is compared with; ``baseline`` (items, repeats) is the task's own. Of several cues
-    each is a task (``mmlu by profile``), of the ``name`` that the task has by itself.
+    each is a task, ``mmlu by profile``.
     """
 
     task: str
@@ -293,7 +297,6 @@ class PairedTask:
     only_old_items: int
     only_new: tuple[str, ...]
     only_old: tuple[str, ...]
-    name: str = ""
 
     @property
     def n_items(self) -> int:
@@ -416,7 +419,7 @@ def pair_runs(new: OutcomeTable, old: OutcomeTable, *, reference: str = "baselin
             earlier = before.of_cue(cue) if cue in before.cues else before
             paired, reason = _pair_task(whole.of_cue(cue).common(), earlier.common(), reference)
             if paired is not None:
-                tasks.append(replace(paired, task=title, name=name))
+                tasks.append(replace(paired, task=title))
             if reason:
                 left_out.append(f"{title}: {reason}")
     left_out += [f"{name}: not in the new run" for name in old.tasks() if name not in new.tasks()]

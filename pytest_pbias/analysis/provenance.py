@@ -14,7 +14,16 @@ from pytest_pbias.outcomes.facts import run_to_plain
 
 # What has a place of its own in reports.
 _NOT_FACTS = {"data", "revisions", "engine_noise", "judge_costs"}
-_NOT_INFO = {"kept", "questions", "engine_noise", "cost", "partial", "server", "policy"}
+_NOT_INFO = {
+    "kept",
+    "questions",
+    "engine_noise",
+    "cost",
+    "partial",
+    "server",
+    "application",
+    "policy",
+}
 
 
 def facts_of_run(summary: RunSummary, table: OutcomeTable) -> dict[str, object]:

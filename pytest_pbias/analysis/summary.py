@@ -42,7 +42,7 @@ from pytest_pbias.gate import (
     decide_baseline,
     decide_by_policy,
 )
-from pytest_pbias.models.spec import ServerFacts
+from pytest_pbias.models.spec import ApplicationFacts, ServerFacts
 from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes, scalar
 from pytest_pbias.outcomes.arrays import under
 from pytest_pbias.outcomes.facts import plain_facts
@@ -84,6 +84,7 @@ class RunInfo:
     partial: str | None = None
     cost: Spent | None = None
     server: ServerFacts | None = None
+    application: ApplicationFacts | None = None
     engine_noise: tuple[Repeatability, ...] = ()
     judge_costs: Mapping[str, Spent] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -93,7 +94,7 @@ class RunInfo:
         fields = {field: getattr(self, field) for field in self.__dataclass_fields__}
         noise = [one.to_plain() for one in self.engine_noise]
         plain = {name: plain_facts(value) for name, value in fields.items()}
-        plain |= {name: plain[name] or {} for name in ("cost", "server")}
+        plain |= {name: plain[name] or {} for name in ("cost", "server", "application")}
         return plain | {"engine_noise": noise}
 
 
@@ -134,6 +135,7 @@ def run_info(table: OutcomeTable) -> RunInfo:
         cost=info.cost,
         judge_costs=info.judges.cost,
         server=info.server,
+        application=info.application,
         notes=info.notes,
         engine_noise=noted_repeatability(info),
     )

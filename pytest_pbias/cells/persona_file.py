@@ -26,7 +26,7 @@ from pytest_pbias.prompts import (
     Cue,
     Frame,
     Identity,
-    Placement,
+    StatedPlacement,
     combine,
     controls,
     draw,
@@ -90,7 +90,7 @@ class _Framed(Table):
     """The words around identities, of a whole file or of one identity in it."""
 
     label: Label | None = Field(None, description="Name in reports, with {identity} in it.")
-    placement: Placement | None = Field(None, description="Where the identity is stated.")
+    placement: StatedPlacement | None = Field(None, description="Where the identity is stated.")
     system: _Carrier | None = Field(
         None, description="The system message.", json_schema_extra={"default": Frame().system}
     )

@@ -443,10 +443,10 @@ class Engine(EngineBase):
         if error.kind in ("connection", "timeout", "server"):
             self._breaker.failure(now, error.reason, error.retry_after or 0.0)
         if error.kind == "refused" or spent:
-            if spent:
-                self._breaker.exhaustion(error.reason)
-            else:
+            if error.kind == "refused":
                 self._breaker.refusal(error.reason)
+            else:
+                self._breaker.exhaustion(error.reason)
             self._outbox.fail(failure_of(job.request.key, error, job.attempts))
             return
         self.retries += 1

@@ -6,14 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from pytest_pbias.cells.cell import Cell
-from pytest_pbias.collecting.records import prompt_hash, request_key
+from pytest_pbias.collecting.records import handed_hash, prompt_hash, request_key
 from pytest_pbias.collecting.store import Store
-from pytest_pbias.models.chat import ChatRequest, Sampling
+from pytest_pbias.models.chat import ChatRequest, Handed, Sampling
 from pytest_pbias.models.dialect import PLAIN, Dialect
-from pytest_pbias.prompts import (
-    Placement,
-    render_defended,
-)
+from pytest_pbias.prompts import Defense, Identity, Placement, render_defended
 from pytest_pbias.tasks import Item, TaskData
 
 
@@ -23,7 +20,8 @@ class RequestSettings:
 
     ``served_identity`` is the weights hash or the endpoint and model name; ``repeats`` askings of
     each item, repeat r with the seed ``seed + r`` and the number ``first_repeat + r``. ``dialect``
-    is what the endpoint takes of that; keys are of what was wanted.
+    is what the endpoint takes of that; keys are of what was wanted. ``handed`` is what an
+    application gets beside the conversation, by name.
     """
 
     served_identity: str
@@ -33,6 +31,7 @@ class RequestSettings:
     seed: int
     first_repeat: int = 0
     dialect: Dialect = PLAIN
+    handed: frozenset[str] = frozenset()
 
     def again(self) -> RequestSettings:
         """The same, seeds included, asked a second time: only the numbers of the repeats differ."""
@@ -61,14 +60,23 @@ def questions_of(cell: Cell, data: TaskData, protocol: RequestSettings) -> Itera
     for item in data.items:
         asker = cell.identity.worded(item.id)
         messages = render_defended(asker, item.prompt, protocol.placement, cell.defense)
-        hashed = prompt_hash(messages)
+        asked = hashed = prompt_hash(messages)
+        handed = _handed(asker, cell.defense, item) if protocol.handed else None
+        if handed is not None:
+            asked = handed_hash(hashed, handed, protocol.handed)
         for repeat in range(protocol.repeats):
             seed, number = protocol.seed + repeat, protocol.first_repeat + repeat
             key = request_key(
-                protocol.served_identity, hashed, protocol.sampling, seed=seed, repeat=number
+                protocol.served_identity, asked, protocol.sampling, seed=seed, repeat=number
             )
-            request = ChatRequest(key, messages, protocol.sampling, seed)
+            request = ChatRequest(key, messages, protocol.sampling, seed, handed)
             yield Question(item, number, hashed, request)
+
+
+def _handed(asker: Identity, defense: Defense, item: Item) -> Handed:
+    """What an application may ask for: under a defense that drops the identity, nobody's."""
+    identity = asker.baseline if defense.drop_identity else asker
+    return Handed(identity, identity.cue, replace(item, reference={}))
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pytest_pbias.models.chat import Sampling
+from pytest_pbias.models.chat import Handed, Sampling
+from pytest_pbias.prompts import identity_to_plain
 from pytest_pbias.prompts.chat import Message
 
 
@@ -41,13 +43,25 @@ def prompt_hash(messages: tuple[Message, ...]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def handed_hash(prompt: str, handed: Handed, names: Collection[str]) -> str:
+    """SHA-256 (hex) of a chat with what an application gets beside it: what ``names`` say of it."""
+    item = handed.item
+    values: dict[str, object] = {
+        "identity": identity_to_plain(handed.identity),
+        "cue": handed.cue,
+        "item": (item.id, item.cluster, item.prompt),
+    }
+    text = json.dumps([prompt, {name: values[name] for name in sorted(names)}], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def request_key(
     served_identity: str, prompt: str, sampling: Sampling, *, seed: int, repeat: int
 ) -> str:
     """Key of a request: a hash over everything that can change its answer.
 
     ``served_identity`` is the weights hash or, for an endpoint, its address and model name;
-    ``prompt`` is :func:`prompt_hash` of the messages.
+    ``prompt`` is :func:`prompt_hash` of the messages, or :func:`handed_hash`.
     """
     head, middle = _key_parts(served_identity, sampling)
     # What json.dumps gives for (served_identity, prompt, sampling, seed, repeat).

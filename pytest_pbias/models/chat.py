@@ -7,9 +7,13 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_pbias.prompts.chat import Message
+
+if TYPE_CHECKING:
+    from pytest_pbias.prompts import Identity
+    from pytest_pbias.tasks import Item
 
 FaultKind = Literal["throttled", "server", "timeout", "connection", "malformed", "refused", "fatal"]
 
@@ -115,17 +119,30 @@ def _unlike_default(sampling: Sampling, always: tuple[str, ...]) -> Mapping[str,
 
 
 @dataclass(frozen=True, slots=True)
+class Handed:
+    """What an application gets beside the conversation, if it asks: who, by which cue, and what.
+
+    ``item`` is without what its grader knows.
+    """
+
+    identity: Identity
+    cue: str
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One chat completion to ask for.
 
     ``key`` is what its response is stored under, empty where it is not stored; without ``seed``
-    the endpoint picks one.
+    the endpoint picks one. ``handed`` is for applications alone; no endpoint is sent it.
     """
 
     key: str
     messages: tuple[Message, ...]
     sampling: Sampling
     seed: int | None = None
+    handed: Handed | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 from typing import Any
@@ -27,7 +26,7 @@ from openai import (
 from pytest_pbias.models.chat import BLOCKED, ChatRequest, EndpointError, Response
 from pytest_pbias.models.dialect import PLAIN, Dialect
 from pytest_pbias.models.replies import is_filtered, parse_completion, ran_out, status_fault
-from pytest_pbias.models.spec import looks_like_a_key, public_address
+from pytest_pbias.models.spec import looks_like_a_key, public_address, without_secrets
 from pytest_pbias.models.transport import BodyError, ChatTransport, find_route
 
 _CONNECT_SECONDS = 10.0
@@ -268,12 +267,7 @@ class Endpoint:
         )
 
     def _clean(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***") if len(secret) >= 6 else text
-        text = re.sub(r"\bsk-[\w*.-]+", "***", " ".join(text.split()))
-        text = re.sub(r"//[^/\s]*@", "//***@", text)
-        text = text.replace("##[", "## [")  # a command of GitHub's, wherever it stands in a log
-        return text if len(text) <= 300 else text[:297] + "..."
+        return without_secrets(text, self._secrets)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

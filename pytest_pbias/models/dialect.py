@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from pytest_pbias.models.chat import EndpointError
+from pytest_pbias.models.chat import EndpointError, Sampling
 
 # What may be left out, that which changes answers least first: where a server takes one of two
 # fields, the first of them goes.
@@ -92,6 +92,8 @@ class Dialect:
 
     def notes(self) -> tuple[str, ...]:
         """What people are told of it, a line each."""
+        if self == NO_FIELDS:
+            return ()
         lines = []
         if "temperature" in self.left_out:
             lines.append(
@@ -106,6 +108,8 @@ class Dialect:
 
 
 PLAIN = Dialect()
+NO_FIELDS = Dialect(frozenset((*(field.name for field in fields(Sampling)), "seed")))
+"""Nothing but the conversation: applications draw their answers as they like."""
 
 
 def _optional_in(body: Mapping[str, Any]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,7 @@ DEFAULT_KEY_ENV = "OPENAI_API_KEY"
 
 # A run of letters and digits mixed, as long as only keys and account numbers have it.
 _KEY_RUN = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{16,}")
+_SHORTEST_SECRET = 6
 _NAME_OF_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -36,6 +38,20 @@ def public_address(url: str) -> str:
         for one in path
     ]
     return scheme + mark + "/".join((host, *shown))
+
+
+_MOST_SAID = 300
+
+
+def without_secrets(text: str, secrets: Iterable[str]) -> str:
+    """One short line of what a target said, fit to be shown: without ``secrets`` and keys."""
+    text = " ".join(text.split())
+    for secret in secrets:
+        text = text.replace(secret, "***") if len(secret) >= _SHORTEST_SECRET else text
+    text = re.sub(r"\bsk-[\w*.-]+", "***", text)
+    text = re.sub(r"//[^/\s]*@", "//***@", text)
+    text = text.replace("##[", "## [")  # a command of GitHub's, wherever it stands in a log
+    return text if len(text) <= _MOST_SAID else text[: _MOST_SAID - 3] + "..."
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +103,26 @@ class ServerFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ApplicationFacts:
+    """What is known of an application that was measured: the version it was given, if any.
+
+    ``identity`` says how it got to know who asks: ``stated`` in the conversation, ``handed`` over
+    beside it, or ``both``. ``asks`` is all that it was handed, by name.
+    """
+
+    version: str = ""
+    identity: Literal["stated", "handed", "both"] = "stated"
+    asks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """A resolved model: where it is asked, under which name, and what identifies it.
 
-    ``served_identity`` goes into request keys: the weights hash of the embedded model, or address
-    and model name of an endpoint. ``api_key_env`` names the variable that holds the key; the key
-    itself is never held here. ``base_url`` is None where the server is yet to be started;
+    ``served_identity`` goes into request keys: the weights hash of the embedded model, address and
+    model name of an endpoint, or name and version of an application. ``api_key_env`` names the
+    variable that holds the key; the key itself is never held here. ``base_url`` is None where the
+    server is yet to be started, and of an application;
     ``more_urls`` are further endpoints of the same model. Weights that a vLLM server of ours is to
     serve lie in the folder ``path`` or have the ``hub`` id, and may carry an ``adapter``.
     ``usual_key_env`` is read where no variable is named.
@@ -102,7 +132,7 @@ class ModelSpec:
     served_name: str
     base_url: str | None
     api_key_env: str | None
-    kind: Literal["endpoint", "embedded", "vllm"]
+    kind: Literal["endpoint", "embedded", "vllm", "application"]
     served_identity: str
     revision: str
     path: Path | None = None

@@ -17,7 +17,7 @@ from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.errors import DataError, quoted
 from pytest_pbias.files.toml_file import KeyPath, shown_path
 from pytest_pbias.grading.judges.judging import JudgingFacts
-from pytest_pbias.models.spec import ServerFacts
+from pytest_pbias.models.spec import ApplicationFacts, ServerFacts
 
 T = TypeVar("T")
 Document = Mapping[str, Any]
@@ -73,6 +73,7 @@ class RunFacts:
     cost: Spent | None = None
     partial: str | None = None
     server: ServerFacts | None = None
+    application: ApplicationFacts | None = None
     notes: tuple[str, ...] = ()
     engine_noise: tuple[Document, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)

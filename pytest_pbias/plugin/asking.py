@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.collecting import Collector, Store, store_wait
+from pytest_pbias.collecting.asker import ChatClient
 from pytest_pbias.collecting.collector import no_more
 from pytest_pbias.collecting.limits import RetryPolicy
 from pytest_pbias.collecting.plan import RequestSettings, Work
@@ -25,7 +26,7 @@ from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasEr
 from pytest_pbias.grading.thinking import split_thinking
 from pytest_pbias.models import ModelSpec
 from pytest_pbias.models.chat import Sampling
-from pytest_pbias.models.dialect import Dialect, read_dialect, write_dialect
+from pytest_pbias.models.dialect import NO_FIELDS, Dialect, read_dialect, write_dialect
 from pytest_pbias.models.process import ServerProcess
 from pytest_pbias.models.spec import ServerFacts
 from pytest_pbias.models.vllm import START_SECONDS, VllmServer
@@ -297,7 +298,13 @@ def planned_protocol(settings: Settings, store: Store) -> RequestSettings:
         repeats=settings.repeats,
         seed=settings.seed,
         dialect=known_dialect(store, spec),
+        handed=handed_names(settings),
     )
+
+
+def handed_names(settings: Settings) -> frozenset[str]:
+    """What the target gets beside the conversation: nothing, but where it is an application."""
+    return frozenset() if settings.application is None else settings.application.asks
 
 
 def _with_room(settings: Settings, thinks: bool) -> Sampling:
@@ -308,7 +315,9 @@ def _with_room(settings: Settings, thinks: bool) -> Sampling:
 
 
 def known_dialect(store: Store, spec: ModelSpec) -> Dialect:
-    """What is known of how the model's endpoint takes requests."""
+    """What is known of how the model's endpoint takes requests; an application has no fields."""
+    if spec.kind == "application":
+        return NO_FIELDS
     return read_dialect(store.get_meta(_dialect_key(spec)))
 
 
@@ -350,7 +359,7 @@ def _find_out(settings: Settings, store: Store, work: Work, base_url: str | None
 
 def _placement(known: str | None) -> Placement:
     # An identity revealed in an earlier turn carries that itself; see ``Identity.placed``.
-    return "user" if known == "user" else "system"
+    return "user" if known == "user" else "app" if known == "app" else "system"
 
 
 def _placement_key(spec: ModelSpec) -> str:
@@ -395,6 +404,19 @@ def _start(
     )
     if not missing:
         return asking
+    application = settings.application
+    if application is not None:
+        # What an application does again is its own business, unless it says that a fault passes.
+        policy = replace(policy, attempts=1)
+        return _started(
+            asking,
+            settings,
+            store,
+            work,
+            protocol,
+            lambda: application.open(spending.timeout),
+            policy=policy,
+        )
     from pytest_pbias.models.negotiation import check_served_model, open_endpoint
 
     if spec.kind == "embedded":
@@ -423,10 +445,12 @@ def _start(
         asking.collector = make(settings, store, work, protocol)
         asking.collector.start()
         return asking
-    schedule = asking.schedule
-    asking.collector = Collector(
+    return _started(
+        asking,
+        settings,
         store,
-        work.requests(protocol) if schedule is None else (),
+        work,
+        protocol,
         lambda: open_endpoint(
             spec,
             base_url=base_url,
@@ -437,11 +461,37 @@ def _start(
         ),
         concurrency=concurrency,
         first_concurrency=first,
+        policy=policy,
+        breaker_seconds=patience,
+    )
+
+
+def _started(
+    asking: LocalCollection,
+    settings: Settings,
+    store: Store,
+    work: Work,
+    protocol: RequestSettings,
+    connect: Callable[[], ChatClient],
+    *,
+    policy: RetryPolicy,
+    concurrency: int | None = None,
+    first_concurrency: int | None = None,
+    breaker_seconds: float = 20.0,
+) -> LocalCollection:
+    """Start asking one after another, in rounds where there is a schedule."""
+    schedule, spending = asking.schedule, settings.spending
+    asking.collector = Collector(
+        store,
+        work.requests(protocol) if schedule is None else (),
+        connect,
+        concurrency=concurrency or settings.concurrency,
+        first_concurrency=first_concurrency,
         total=work.total(protocol) if schedule is None else schedule.total,
         next_round=no_more if schedule is None else schedule.next_round,
         seed=settings.seed,
         policy=policy,
-        breaker_seconds=patience,
+        breaker_seconds=breaker_seconds,
         rpm=spending.rpm,
         tpm=spending.tpm,
         budget=spending.check,

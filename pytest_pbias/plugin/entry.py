@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,10 @@ class PbiasHooks:
     @pytest.hookspec(firstresult=True)
     def pytest_pbias_default_model(self, config: pytest.Config) -> str | None:
         """Return the model to measure where neither command line nor ini file names one."""
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_pbias_target(self, config: pytest.Config) -> Callable[..., object] | None:
+        """Return the application to measure where no option names a model or an application."""
 
     @pytest.hookspec
     def pytest_pbias_judges(self, config: pytest.Config) -> Iterable[Judge] | None:

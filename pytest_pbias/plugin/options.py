@@ -151,6 +151,18 @@ MOST_REPEATS = 1_000_000
 _MODEL = (
     Option("model", "model to measure: an alias (llama3, gpt-4o), a served name, or 'embedded'"),
     Option(
+        "app",
+        "application to measure in place of a model: package.module:function or file.py:function",
+        "text",
+        "TARGET",
+    ),
+    Option(
+        "app-version",
+        "version of the application, such as a commit: answers are used again under it",
+        "text",
+        "VERSION",
+    ),
+    Option(
         "base-url",
         "OpenAI-compatible endpoint that serves the model; give several to share the requests",
         "text",
@@ -214,9 +226,10 @@ _PROTOCOL = (
     Option("extra-body", "further fields of every request: a JSON object", "text", "JSON"),
     Option(
         "placement",
-        "where the identity is stated: system or user turn, or an earlier turn (history); "
-        "auto is system, and user where system is rejected",
-        choices=("auto", "system", "user", "history"),
+        "where the identity is stated: system or user turn, an earlier turn (history), or "
+        "nowhere, where an application is handed it (app); auto is system, and user where system "
+        "is rejected",
+        choices=("auto", "system", "user", "history", "app"),
         default="auto",
     ),
     Option(
@@ -506,6 +519,12 @@ def add_options(parser: pytest.Parser) -> None:
 def is_given(config: pytest.Config, name: str) -> bool:
     """Whether the command line or the ini file has the option."""
     return _given(config, _BY_NAME[name]) is not None
+
+
+def is_given_here(config: pytest.Config, name: str) -> bool:
+    """Whether the command line itself has the option."""
+    given = _given(config, _BY_NAME[name])
+    return given is not None and given[1]
 
 
 def only_lists(config: pytest.Config) -> bool:

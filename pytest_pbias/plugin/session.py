@@ -23,7 +23,7 @@ from pytest_pbias.analysis.summary import RunSummary, decide_outcomes, summarize
 from pytest_pbias.analysis.unparsable import cut_off_cells, unreadable_cells
 from pytest_pbias.cells.cell import Cell, require_distinct_names, with_baselines
 from pytest_pbias.collecting import Store
-from pytest_pbias.collecting.cost import Price, Spent
+from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.collecting.plan import RequestSettings, Work, questions_of
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
 from pytest_pbias.gate import (
@@ -41,6 +41,7 @@ from pytest_pbias.grading.judges import (
     needs_judge,
     validate_judges,
 )
+from pytest_pbias.models.spec import ApplicationFacts
 from pytest_pbias.outcomes import OutcomeTable, system_memory_pool
 from pytest_pbias.outcomes.arrays import Scores, choose_references, require_reference
 from pytest_pbias.outcomes.facts import Document, RunFacts
@@ -50,6 +51,7 @@ from pytest_pbias.plugin.asking import (
     RemoteCollection,
     collect_here,
     collect_remotely,
+    handed_names,
     known_dialect,
     planned_protocol,
     served_facts,
@@ -78,12 +80,20 @@ from pytest_pbias.prompts import Identity, Placement
 from pytest_pbias.tasks import TaskData, load_task, resolve_task
 
 
-def cost_so_far(asking: LocalCollection | RemoteCollection | None, price: Price | None) -> Spent:
-    """Tokens that this session used, and their list price where it is known."""
+def cost_so_far(asking: LocalCollection | RemoteCollection | None, settings: Settings) -> Spent:
+    """Tokens that this session used, and their list price or what an application says they cost."""
     progress = asking.progress() if isinstance(asking, LocalCollection) else None
-    if progress is None:
-        return Spent.at(price, 0, 0)
-    return Spent.at(price, progress.prompt_tokens, progress.completion_tokens)
+    tokens = (0, 0) if progress is None else (progress.prompt_tokens, progress.completion_tokens)
+    price, application = settings.spending.price, settings.application
+    if price is None and application is not None and application.spent is not None:
+        return Spent(*tokens, application.spent, "USD")
+    return Spent.at(price, *tokens)
+
+
+_UNVERSIONED = (
+    "{name} has no version: its answers are used in this run alone, and asked for anew by the "
+    "next, also where this one is killed; give --pbias-app-version, such as its commit"
+)
 
 
 def versions() -> dict[str, str]:
@@ -300,6 +310,9 @@ class PbiasSession:
             share = expected_share(self.cells, self._planned, self.settings)
             self._plan = estimate(work, protocol, self.store, self.settings, share)
             return
+        application = self.settings.application
+        if application is not None and application.version is None:
+            self.told.append(_UNVERSIONED.format(name=application.name))
         self._judging.check(cell.task for cell in self.cells)
         require_writable(self.settings)
         self._restore_signals = interrupt_on_signals()
@@ -333,6 +346,7 @@ class PbiasSession:
             sampling=replace(self.settings.sampling, max_tokens=self._asking.max_tokens()),
             repeats=self.settings.repeats,
             seed=self.settings.seed,
+            handed=handed_names(self.settings),
         )
 
     def measure(self, cell: Cell) -> ScoredCell:
@@ -568,12 +582,21 @@ class PbiasSession:
             shots=self.settings.shots,
             judges=self._judging.facts(),
             policy=self.settings.policy.to_plain(),
-            cost=cost_so_far(self._asking, self.settings.spending.price),
+            cost=cost_so_far(self._asking, self.settings),
             server=served_facts(self.store, self.settings.model),
+            application=self._application_facts(),
             notes=known_dialect(self.store, self.settings.model).notes(),
             engine_noise=self._engine_noise(),
             versions=versions(),
         )
+
+    def _application_facts(self) -> ApplicationFacts | None:
+        application = self.settings.application
+        if application is None or self._asking is None:
+            return None
+        session = self._asking.placement()
+        labels = {cell.identity.placement_label(session) for cell in self.cells if cell.is_compared}
+        return application.facts(stated=labels != {"app"})
 
     def _basis(self) -> RunFacts:
         """What a comparison with another run depends on, beside the answers."""

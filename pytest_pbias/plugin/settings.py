@@ -15,17 +15,25 @@ import pytest
 
 from pytest_pbias.analysis.condition import parse_expression
 from pytest_pbias.collecting.collector import unlimited
-from pytest_pbias.collecting.cost import Price, find_price, parse_budget, spending_check
+from pytest_pbias.collecting.cost import Budget, Price, find_price, parse_budget, spending_check
 from pytest_pbias.errors import ConfigurationError, DataError, quoted
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.grading.judges import JudgeModel
 from pytest_pbias.grading.standing import ProviderRefusals
 from pytest_pbias.models import ModelSpec, resolve_model
+from pytest_pbias.models.application import Application, find_application, raised
 from pytest_pbias.models.chat import Sampling
 from pytest_pbias.models.vllm import VllmSettings
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import LATEST, LATEST_OF, find_run, list_runs
-from pytest_pbias.plugin.options import is_given, only_lists, option_folder, read_options
+from pytest_pbias.plugin.options import (
+    is_given,
+    is_given_here,
+    only_lists,
+    option_folder,
+    read_options,
+)
+from pytest_pbias.plugin.xdist import run_name
 from pytest_pbias.prompts import Cue, Defense, Placement, resolve_cues, resolve_defenses
 from pytest_pbias.tasks import TASKS, PromptProtocol, resolve_task
 
@@ -88,10 +96,12 @@ class Settings:
     """Everything the command line and ini files decide, validated.
 
     ``splits`` is by task name; ``offline`` leaves the network alone for data; ``room_to_think``:
-    models that think first may have more tokens than ``sampling`` says.
+    models that think first may have more tokens than ``sampling`` says. ``model`` describes the
+    ``application`` where one is measured.
     """
 
     model: ModelSpec
+    application: Application | None
     data_dir: Path | None
     splits: Mapping[str, str]
     shots: int
@@ -137,14 +147,18 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
     )
     asks = not (values["plan"] or only_lists(config))
     look = not only_lists(config)
-    model = _model(values, default_model, vllm, require_key=asks, look=look)
+    application = _application(config, values)
+    if application is not None:
+        model = application.spec(run_name(config))
+    else:
+        model = _model(values, default_model, vllm, require_key=asks, look=look)
     ours = model.kind == "vllm"
     price = find_price(model.served_name, values["prices"])
     budget = values["budget"]
     paper = values["protocol"] == "paper"
     policy = GatePolicy()
     # An earlier turn is a property of the collected cells, not of how a session is asked.
-    turns: tuple[Placement, ...] = ("system", "user")
+    turns: tuple[Placement, ...] = ("system", "user", "app")
     defense_folder = option_folder(config, "defense")
     cues = resolve_cues(
         values["cues"], lambda name: option_folder(config, "cues") / Path(name).expanduser()
@@ -154,6 +168,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
     )
     return Settings(
         model=model,
+        application=application,
         data_dir=_data_dir(values["data-dir"], model),
         splits=_splits(values["split"] or {}),
         shots=values["shots"] or 0,
@@ -198,7 +213,9 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             if ours and not is_given(config, "timeout")
             else values["timeout"],
             price=price,
-            check=unlimited if budget is None else spending_check(parse_budget(budget), price),
+            check=unlimited
+            if budget is None
+            else _spending_check(parse_budget(budget), price, application),
             plan_only=values["plan"],
             batch=values["batch"],
             poll=values["batch-poll"],
@@ -224,6 +241,72 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         aa=values["aa"],
         ray=_ray(values, model),
     )
+
+
+def _spending_check(
+    budget: Budget, price: Price | None, application: Application | None
+) -> Callable[[int, int], str | None]:
+    """When the budget is spent: by tokens and their price, or by what an application says."""
+    if application is None or price is not None or budget.unit != "USD":
+        return spending_check(budget, price)
+    by_micros = spending_check(budget, Price(1, 0, "USD"))
+
+    def check(prompt_tokens: int, completion_tokens: int) -> str | None:
+        if application.spent is None:
+            return (
+                f"a budget of {budget} needs what each reply costs, and {application.name} does "
+                "not say: return a Reply with a cost, or give a budget in tokens"
+            )
+        return by_micros(round(1e6 * application.spent), 0)
+
+    return check
+
+
+_OF_MODELS = (
+    *("base-url", "api-key-env", "vllm-args", "lora", "vllm-command", "deterministic", "aliases"),
+    *("ray", "batch", "temperature", "max-tokens", "reasoning-effort", "extra-body"),
+)
+
+
+def _application(config: pytest.Config, values: Mapping[str, Any]) -> Application | None:
+    """The application that an option or the suite's hook names; None where a model is measured.
+
+    Raises:
+        ConfigurationError: it cannot be called, or options are given that are about models.
+    """
+    given: object = values["app"]
+    if given is None and values["model"] is None:
+        try:
+            given = config.hook.pytest_pbias_target(config=config)
+        except Exception as error:
+            raise ConfigurationError(
+                f"the hook pytest_pbias_target broke: {raised(error)}"
+            ) from error
+    # What the command line names is measured although an ini file names a model.
+    if values["app"] is not None and values["model"] is not None:
+        here = [is_given_here(config, name) for name in ("app", "model")]
+        if here[0] == here[1]:
+            raise ConfigurationError("give one of --pbias-app and --pbias-model, not both")
+        given = given if here[0] else None
+    if given is None:
+        for name, value in (("app-version", values["app-version"]), ("placement", "app")):
+            if values[name] is not None and values[name] == value:
+                raise ConfigurationError("it is for an application: give --pbias-app", setting=name)
+        return None
+    for name in _OF_MODELS:
+        if is_given(config, name):
+            raise ConfigurationError(
+                "it is about a model, and an application is measured, which asks its model as it "
+                "likes: leave it out",
+                setting=name,
+            )
+    application = find_application(given, option_folder(config, "app"), values["app-version"])
+    if values["placement"] == "app" and not application.asks & {"identity", "cue"}:
+        raise ConfigurationError(
+            f"{application.name} cannot be handed who asks: give it a parameter named identity",
+            setting="placement",
+        )
+    return application
 
 
 def _stop(values: Mapping[str, Any], *, paper: bool, n_variants: int) -> Literal["early", "never"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,14 @@ def session_uid(config: pytest.Config) -> str | None:
     """The id shared by the controller and its workers; None outside a worker."""
     worker: dict[str, Any] | None = getattr(config, "workerinput", None)
     return None if worker is None else str(worker["testrunuid"])
+
+
+def run_name(config: pytest.Config) -> str:
+    """A name that a run shares with its workers and with no other run."""
+    controller = config.pluginmanager.get_plugin("dsession")
+    if controller is not None:
+        return str(controller.nodemanager.testrunuid)
+    return session_uid(config) or uuid.uuid4().hex
 
 
 def plan_path(config: pytest.Config, uid: str) -> Path:

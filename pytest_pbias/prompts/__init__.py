@@ -28,6 +28,7 @@ from pytest_pbias.prompts.identity import (
     Frame,
     Identity,
     Placement,
+    StatedPlacement,
     identity_from_plain,
     identity_to_plain,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "Identity",
     "Message",
     "Placement",
+    "StatedPlacement",
     "combine",
     "controls",
     "default_identities",

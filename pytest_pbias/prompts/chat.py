@@ -25,8 +25,9 @@ def render_messages(
     sentence and the question by a blank line in one user turn, for chat templates and servers
     without a system role. The baseline of both is the question alone. ``history`` reveals the
     identity in an earlier turn that the assistant has answered; its baseline has the same turns
-    with nobody stated. The identity's own placement comes before ``placement``. An identity with
-    several wordings is given in one of them (:meth:`Identity.worded`).
+    with nobody stated. ``app`` is the question alone: an application is handed the identity, and
+    says it to its model as it likes. The identity's own placement comes before ``placement``. An
+    identity with several wordings is given in one of them (:meth:`Identity.worded`).
     """
     placement = identity.frame.placement or placement
     asked: Message = {"role": "user", "content": question}
@@ -39,7 +40,7 @@ def render_messages(
     system = identity.frame.neutral
     if identity.kind != "baseline":
         system = _fill(identity.frame.system, identity)
-    elif not system:
+    if placement == "app" or not system:
         return (asked,)
     if placement == "system":
         return ({"role": "system", "content": system}, asked)

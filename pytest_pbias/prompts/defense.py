@@ -15,7 +15,7 @@ from pydantic import Field
 from pytest_pbias.errors import ConfigurationError, near_matches, quoted
 from pytest_pbias.files.toml_file import Table, Text, fail, parse_toml, read_text, validated
 from pytest_pbias.prompts.chat import Message, render_messages
-from pytest_pbias.prompts.identity import Frame, Identity, Placement
+from pytest_pbias.prompts.identity import Frame, Identity, Placement, StatedPlacement
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Defense:
     after: str = ""
     demonstrations: tuple[Demonstration, ...] = ()
     drop_identity: bool = False
-    placement: Placement | None = None
+    placement: StatedPlacement | None = None
 
     def place(self, identity: Identity) -> Identity:
         """The identity (or baseline) where this defense puts it."""
@@ -57,7 +57,7 @@ class Defense:
         return replace(identity, frame=moved)
 
 
-def _moved(identity: Identity, placement: Placement) -> Identity:
+def _moved(identity: Identity, placement: StatedPlacement) -> Identity:
     """An identity of a battery with what stood in a system message in ``placement``."""
 
     def move(frame: Frame) -> Frame:
@@ -189,7 +189,7 @@ class _DefenseTable(Table):
     before: Text | None = None
     after: Text | None = None
     drop_identity: bool = False
-    placement: Placement | None = None
+    placement: StatedPlacement | None = None
     demonstrations: list[_DemonstrationTable] = Field([])
 
 

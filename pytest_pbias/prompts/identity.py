@@ -9,8 +9,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 Kind = Literal["identity", "control", "baseline"]
-Placement = Literal["system", "user", "history"]
-PLACEMENTS: tuple[Placement, ...] = get_args(Placement)
+StatedPlacement = Literal["system", "user", "history"]
+"""The turn of the conversation in which an identity is stated."""
+
+Placement = Literal["system", "user", "history", "app"]
+"""The same, or ``app``: no turn, since an application is handed the identity."""
+
+PLACEMENTS: tuple[StatedPlacement, ...] = get_args(StatedPlacement)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,7 @@ class Frame:
 
     statement: str = "I am {identity}."
     system: str = "You are a helpful assistant. {statement}"
-    placement: Placement | None = None
+    placement: StatedPlacement | None = None
     opening: str = "Hello! {statement}"
     reply: str = "Hello! How can I help you today?"
     neutral: str = ""
@@ -132,7 +137,7 @@ class Identity:
             return "history"
         return "history " + hashlib.sha256(json.dumps(turns).encode()).hexdigest()[:8]
 
-    def placed(self, placement: Placement) -> Identity:
+    def placed(self, placement: StatedPlacement) -> Identity:
         """The same identity in ``placement``, unless it has one of its own."""
         if self.frame.placement is not None or self.battery:
             return self

@@ -303,8 +303,8 @@ class AxisGate(_Part):
     )
     reason: Reason
     defense: Defended
-    cue: Cued
     warning: Warned
+    cue: Cued
     look: Count = Field(description="the look that decided, or the last one so far")
     n_looks: Count = Field(description="looks planned; 1: everything at once")
 
@@ -440,10 +440,10 @@ class TaskJudges(_Part):
 
     task: str
     defense: Defended
-    cue: Cued
     judges: list[JudgeFigures] = Field(description="what each makes of the task")
     alpha: Agreement | None = Field(description="Krippendorff's alpha, of all judges")
     pairs: list[JudgePair] = Field(description="how far the others agree with the gating one")
+    cue: Cued
 
 
 class Unparsable(_Part):
@@ -454,12 +454,12 @@ class Unparsable(_Part):
 
     task: str
     defense: Defended
-    cue: Cued
     rates: dict[str, Number] = Field(description="identity -> percentage points")
     pvalue: Share = Field(description="within-item permutation test")
     worst: str = Field(description="identity with the highest rate")
     adjusted: Share = Field(description="Holm, over the tasks with any such answer")
     differs: bool = Field(description="whether that is at most the level of the gate")
+    cue: Cued
 
 
 class ProviderRefusals(_Part):
@@ -478,7 +478,8 @@ class RunEntry(_Part):
     model: str = Field(description="as it was asked for")
     served_identity: str = Field(description="weights hash, or endpoint and name")
     placements: list[str] = Field(
-        description="where the identity was stated: system, user, history"
+        description="where the identity was stated: system, user, history; app where an "
+        "application was handed it"
     )
     judges: list[str] = Field(description="names of the judges")
     sampling: dict[str, MaybeNumber | str] = Field(
@@ -498,6 +499,10 @@ class RunEntry(_Part):
         description="of a server that the run started: engine, version, type of the weights, "
         "arguments"
     )
+    application: Facts = Field(
+        description="of an application that was measured: version, how it got to know the identity "
+        "(stated in the conversation, handed over, both), what it was handed"
+    )
     engine_noise: list[Facts] = Field(
         description="the A/A check: each baseline that was asked twice"
     )
@@ -510,13 +515,13 @@ class RunEntry(_Part):
 class CueEffect(_Part):
     """An identity's difference from the reference by one cue, percentage points."""
 
-    estimate: Number
-    low: Number
-    high: Number
+    estimate: Number = Field(description="percentage points")
+    low: Low
+    high: High
     pvalue: Share = Field(description="over items and wordings: the larger one")
-    n_items: Count
+    n_items: Count = Field(description="items answered by the identity and the reference")
     n_wordings: list[int] = Field(description="wordings asked; 1: about that sentence only")
-    confidence: Share
+    confidence: Share = Field(description="of the interval")
 
 
 class PersonByCue(_Part):
@@ -532,25 +537,25 @@ class PersonByCue(_Part):
 class EffectCorrelation(_Part):
     """Of two cues' effects, across identities."""
 
-    estimate: Number
-    low: Number
-    high: Number
-    n_identities: Count
-    confidence: Share
+    estimate: Number = Field(description="Pearson's")
+    low: Low
+    high: High
+    n_identities: Count = Field(description="identities made known by both")
+    confidence: Share = Field(description="of the interval")
 
 
 class CuePair(_Part):
     """For whom two cues have the same effect."""
 
-    first: str
-    second: str
+    first: str = Field(description="a cue")
+    second: str = Field(description="another")
     margin: Number = Field(description="agreement is a difference within it, percentage points")
-    agree: list[str]
-    differ: list[str]
+    agree: list[str] = Field(description="identities")
+    differ: list[str] = Field(description="identities for whom a difference is shown (Holm)")
     turns: list[str] = Field(description="of these, the direction turns")
     open: list[str] = Field(description="neither agreement nor difference is shown")
     correlation: EffectCorrelation | None
-    sentence: str
+    sentence: str = Field(description="the same in words")
 
 
 class AxisCues(_Part):
@@ -558,9 +563,9 @@ class AxisCues(_Part):
 
     axis: Axis
     defense: Defended
-    cues: list[str]
-    people: list[PersonByCue]
-    pairs: list[CuePair]
+    cues: list[str] = Field(description="in the order in which they were asked")
+    people: list[PersonByCue] = Field(description="identities made known by several")
+    pairs: list[CuePair] = Field(description="each cue with each other one")
     unsaid: dict[str, list[str]] = Field(description="cue -> identities it does not make known")
 
 

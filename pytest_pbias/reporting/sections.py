@@ -34,7 +34,7 @@ from pytest_pbias.reporting.tables import (
     Shift,
     Table,
 )
-from pytest_pbias.reporting.text import probability, server_line
+from pytest_pbias.reporting.text import application_line, probability, server_line
 from pytest_pbias.stats import (
     AgreementResult,
     EffectCorrelation,
@@ -562,8 +562,12 @@ def measured_note(summary: RunSummary) -> Note:
     run = summary.run
     cells = max(summary.n_cells, summary.policy.cells)
     served = f" Served by {server_line(run.server)}." if run.server else ""
+    if run.application:
+        served = f" An {application_line(run.application)}."
+    turns = [name for name in run.placements if name != "app"]
+    turn = f"{', '.join(turns) or 'no'} turn"
     return Note(
         f"Rates and PB in percentage points. {run.n_rows:,} answers; alpha "
         f"{summary.policy.alpha:g} over {cells} cells; identity in "
-        f"{', '.join(run.placements) or 'no'} turn.{served}"
+        f"{turn}.{served}"
     )

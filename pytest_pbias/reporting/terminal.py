@@ -38,6 +38,7 @@ from pytest_pbias.reporting.tables import (
 from pytest_pbias.reporting.text import (
     Line,
     Style,
+    application_line,
     columns,
     padded,
     plain,
@@ -117,6 +118,9 @@ def _head(summary: RunSummary, width: int) -> Iterator[Line]:
         yield f"served by {plain(server_line(run.server), 66)}", ""
         for line in textwrap.wrap(plain(run.server.warning or ""), width):
             yield line, "yellow"
+    if run.application:
+        for line in wrapped(application_line(run.application), width):
+            yield line, ""
     if run.partial is not None:
         for line in wrapped(f"PARTIAL: {run.partial}", width):
             yield line, "red"
@@ -165,9 +169,10 @@ def _policy(policy: GatePolicy) -> str:
 def _cost(summary: RunSummary) -> str:
     """What this session used; nothing where every answer was stored."""
     cost = summary.run.cost
-    if cost is None or not cost.prompt_tokens + cost.completion_tokens:
+    if cost is None or not (cost.prompt_tokens + cost.completion_tokens or cost.amount):
         return ""
-    return f"asked now: {_used(cost)}" + (" at list price" if cost.amount is not None else "")
+    listed = cost.amount is not None and summary.run.application is None
+    return f"asked now: {_used(cost)}" + (" at list price" if listed else "")
 
 
 def _used(cost: Spent) -> str:

@@ -7,7 +7,7 @@ import unicodedata
 from typing import Literal
 
 from pytest_pbias.errors import inert, without_controls
-from pytest_pbias.models.spec import ServerFacts
+from pytest_pbias.models.spec import ApplicationFacts, ServerFacts
 
 Style = Literal["", "red", "green", "yellow", "bold"]
 Line = tuple[str, Style]
@@ -136,3 +136,16 @@ def server_line(server: ServerFacts) -> str:
     if server.max_model_len:
         parts.append(f"context {server.max_model_len}")
     return ", ".join(parts)
+
+
+_HOW = {
+    "stated": "identity stated in the conversation",
+    "handed": "identity handed over, the conversation says nothing of it",
+    "both": "identity stated in the conversation, and handed over beside it",
+}
+
+
+def application_line(application: ApplicationFacts) -> str:
+    """Its version, and how it got to know who asks."""
+    version = f"version {application.version}" if application.version else "without a version"
+    return f"application {version}; {_HOW[application.identity]}"

@@ -20,7 +20,7 @@ from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.errors import DataError
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.grading.judges.judging import JudgingFacts
-from pytest_pbias.models.spec import AdapterFacts, ServerFacts
+from pytest_pbias.models.spec import AdapterFacts, ApplicationFacts, ServerFacts
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.facts import (
     RegradedFrom,
@@ -54,6 +54,7 @@ FULL = RunFacts(
         max_model_len=512,
         arguments=("--dtype", "float32"),
     ),
+    application=ApplicationFacts("1", "both", ("cue", "identity")),
     notes=("the endpoint takes no temperature",),
     engine_noise=(
         {

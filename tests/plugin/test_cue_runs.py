@@ -25,7 +25,8 @@ ARGUMENTS = ("--pbias-model=embedded", "--pbias-limit=60", "--pbias-reference=co
 def test_what_is_planted_on_the_stated_cue_shows_by_no_other(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(SUITE)
     run = pytester.runpytest_subprocess(
-        *ARGUMENTS, "--pbias-limit=150", "--pbias-cues=stated,name,profile", "--pbias-json=out.json",
+        *ARGUMENTS, "--pbias-limit=150", "--pbias-cues=stated,name,profile",
+        "--pbias-json=out.json",
         "--pbias-table=out.parquet", "-v",
     )  # fmt: skip
     output = run.stdout.str()
@@ -38,8 +39,11 @@ def test_what_is_planted_on_the_stated_cue_shows_by_no_other(pytester: pytest.Py
         cell["identity"]: cell["result"]["verdict"]
         for task in report["tasks"]
         for cell in task["cells"]
+        if cell["kind"] == "identity"
     }
     assert [name for name, verdict in verdicts.items() if verdict == "fail"] == ["a senior citizen"]
+    # Its profiles move this model whatever they say: a control tells that from an identity.
+    assert "any persona prompt moves this model" in output
     assert report["compared_cells"] == 4 + 3 + 4
     (found,) = report["cues"]
     assert found["unsaid"] == {"name": ["a senior citizen"]}
