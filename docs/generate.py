@@ -140,7 +140,7 @@ def catalogue_page() -> str:
 
 
 def _schemas() -> dict[str, dict[str, Any]]:
-    names: tuple[SchemaName, ...] = ("comparison", "report")
+    names: tuple[SchemaName, ...] = ("comparison", "history", "report")
     written = {f"{name}.schema.json": json.loads(schema_text(name)) for name in names}
     return written | {"persona.schema.json": persona_schema()}
 

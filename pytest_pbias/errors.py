@@ -63,7 +63,7 @@ def near_matches(
     close = get_close_matches(_cut(name).casefold(), by_fold, n=3, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(quoted(by_fold[match]) for match in close) + "?"
-    listed = "known: " + ", ".join(map(_cut, names[:most]))
+    listed = "known: " + ", ".join(_cut(inert(one)) for one in names[:most])
     return listed if most is None or len(names) <= most else f"{listed}, ...; {rest}"
 
 

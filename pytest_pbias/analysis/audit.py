@@ -149,7 +149,8 @@ def questions_of(
     questions: dict[tuple[str, str], str] = {}
     for name in tasks:
         rows = table.arrow.filter(pa.array(names == name))
-        items = items_of_run(resolve_task(name), OutcomeTable(rows), options)
+        part, task = OutcomeTable(rows), resolve_task(name, options.tasks)
+        items = part.items(name) or items_of_run(task, part, options)
         questions |= {(name, item.id): item.prompt for item in items.values()}
     return questions
 

@@ -10,13 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Protocol
 
-from pytest_pbias.analysis.pairing import INCOMPLETE, Comparison, PairedRuns, SetupDifference
+from pytest_pbias.analysis.pairing import (
+    INCOMPLETE,
+    Change,
+    Comparison,
+    Family,
+    PairedRuns,
+    SetupDifference,
+)
 from pytest_pbias.errors import ConfigurationError, DataError, inert, near_matches
 from pytest_pbias.gate import Verdict
 
-Family = Literal["pb", "baseline", "rate", "cell"]
 FAMILIES: tuple[Family, ...] = ("pb", "baseline", "rate", "cell")
 _CONDITION = re.compile(
     r"^\s*(?P<metric>[A-Za-z][A-Za-z0-9_.-]*?)\s*(?P<operator>[<>]=?)\s*"
@@ -25,6 +31,16 @@ _CONDITION = re.compile(
 _OR = re.compile(r",|\bor\b")
 _AND = re.compile(r"\band\b")
 _MOST_CHARACTERS = 1000
+
+
+class Compared(Protocol):
+    """Runs on the items that all of them asked: two of them, or a history."""
+
+    def scopes(self) -> tuple[str, ...]:
+        """The axes and tasks that can be asked for."""
+
+    def changes(self, family: Family, scope: str, confidence: float) -> list[Change]:
+        """What a condition of this family is decided on; empty where it was not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +124,9 @@ def _condition(text: str, scopes: Sequence[str]) -> Condition:
 
 
 def decide_condition(
-    text: str, pairs: PairedRuns, *, alpha: float, scopes: Sequence[str] | None = None
+    text: str, runs: Compared, *, alpha: float, scopes: Sequence[str] | None = None
 ) -> GateOutcome:
-    """Decide on the change between two runs.
+    """Decide on the change between two runs, or over many.
 
     *Fail*: an alternative holds, its intervals wholly beyond the thresholds. *Pass*: every
     alternative is ruled out. Otherwise *inconclusive*. ``alpha`` is the error level of the whole
@@ -119,10 +135,10 @@ def decide_condition(
     Raises:
         ConfigurationError: the expression is wrong, or asks for what was not measured.
     """
-    alternatives = parse_expression(text, scopes or pairs.scopes())
+    alternatives = parse_expression(text, scopes or runs.scopes())
     count = sum(len(conditions) for conditions in alternatives)
     decided = [
-        [_decide(condition, pairs, alpha / count) for condition in conditions]
+        [_decide(condition, runs, alpha / count) for condition in conditions]
         for conditions in alternatives
     ]
     verdicts = [_all_hold([found.verdict for found in outcomes]) for outcomes in decided]
@@ -172,41 +188,28 @@ def _all_hold(verdicts: Sequence[Verdict]) -> Verdict:
     return Verdict.FAIL if set(verdicts) == {Verdict.FAIL} else Verdict.INCONCLUSIVE
 
 
-def _decide(condition: Condition, pairs: PairedRuns, alpha: float) -> ConditionOutcome:
-    changes = _changes(condition, pairs, 1 - 2 * alpha)
+def _decide(condition: Condition, runs: Compared, alpha: float) -> ConditionOutcome:
+    changes = runs.changes(condition.family, condition.scope, 1 - 2 * alpha)
     if not changes:
         raise ConfigurationError(
             f"{condition}: cannot be compared; both runs need the same "
             f"{'two identities' if condition.family == 'pb' else 'task and identity'}"
         )
     outcomes = [
-        ConditionOutcome(condition, _beyond(condition, low, high), estimate, low, high, who)
-        for who, estimate, low, high in changes
+        ConditionOutcome(
+            condition,
+            _beyond(condition, one.low, one.high),
+            one.estimate,
+            one.low,
+            one.high,
+            one.who,
+        )
+        for one in changes
     ]
     # The worst verdict speaks for the condition, and the furthest change for the verdict.
     order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
     sign = 1.0 if condition.above else -1.0
     return min(outcomes, key=lambda found: (order.index(found.verdict), -sign * found.estimate))
-
-
-def _changes(
-    condition: Condition, pairs: PairedRuns, confidence: float
-) -> list[tuple[str, float, float, float]]:
-    """Who changed, by how much, from and to."""
-    scope = condition.scope
-    if condition.family == "cell":
-        cells = sum(len(task.identities) for task in pairs.of(scope))
-        shared = 1 - (1 - confidence) / max(1, cells)
-        return [
-            (f"{identity.name}, {task.task}", change.estimate, change.low, change.high)
-            for task, identity, change in pairs.cell_changes(scope, shared)
-        ]
-    found = {
-        "pb": pairs.bias_change,
-        "baseline": pairs.baseline_change,
-        "rate": pairs.rate_change,
-    }[condition.family](scope, confidence)
-    return [] if found is None else [("", found.estimate, found.low, found.high)]
 
 
 def _beyond(condition: Condition, low: float, high: float) -> Verdict:

@@ -103,6 +103,13 @@ def setup_differences(new: OutcomeTable, old: OutcomeTable) -> tuple[SetupDiffer
     return tuple(sorted(found, key=lambda difference: not difference.blocks))
 
 
+def incomplete(run: OutcomeTable) -> str:
+    """Why a run cannot be compared with any other, in a few words; empty where it can."""
+    if run.info.partial:
+        return f"PARTIAL: {run.info.partial}"
+    return f"missing answers: {_missing(run)}" if _n_missing(run) else ""
+
+
 def _n_missing(run: OutcomeTable) -> int:
     return len(_missing_rows(run))
 
@@ -163,6 +170,20 @@ def _changed_prompts(new: OutcomeTable, old: OutcomeTable) -> dict[str, tuple[in
             changed = pc.sum(pc.not_equal(known["new"], known["old"]).cast(pa.int64()))
             found[task] = (int(changed.as_py()), len(known))
     return found
+
+
+Family = Literal["pb", "baseline", "rate", "cell"]
+"""What a condition on a change is about: PB, the baseline, the identities' mean, any one cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Who changed (empty: the whole scope), by how many points, and the limits of that."""
+
+    who: str
+    estimate: float
+    low: float
+    high: float
 
 
 class Direction(Enum):
@@ -365,9 +386,26 @@ class PairedRuns:
         parts = []
         for task in self.of(scope):
             rows = task.demographic() or list(range(len(task.identities)))
-            new, old = (_over_identities(run[rows]) for run in (task.new, task.old))
+            new, old = (over_identities(run[rows]) for run in (task.new, task.old))
             parts.append(_rate_change(new, old, task, confidence))
         return _mean_change(parts)
+
+    def changes(self, family: Family, scope: str, confidence: float) -> list[Change]:
+        """The changes that a condition of this family is decided on, at levels that they share."""
+        if family == "cell":
+            cells = sum(len(task.identities) for task in self.of(scope))
+            return [
+                Change(f"{identity.name}, {task.task}", found.estimate, found.low, found.high)
+                for task, identity, found in self.cell_changes(
+                    scope, 1 - (1 - confidence) / max(1, cells)
+                )
+            ]
+        change = {
+            "pb": self.bias_change,
+            "baseline": self.baseline_change,
+            "rate": self.rate_change,
+        }[family](scope, confidence)
+        return [] if change is None else [Change("", change.estimate, change.low, change.high)]
 
     def cell_changes(
         self, scope: str, confidence: float
@@ -540,7 +578,7 @@ def _rate_change(new: Scores, old: Scores, task: PairedTask, confidence: float) 
     return RateChange(found.reference_rate, found.rate, found.estimate, found.low, found.high)
 
 
-def _over_identities(scores: Scores) -> Scores:
+def over_identities(scores: Scores) -> Scores:
     """Mean of the answers there are to each item: (identities, items, repeats) -> (items,)."""
     return item_means(np.moveaxis(scores, 0, 1).reshape(scores.shape[1], -1))
 

@@ -45,7 +45,7 @@ from pytest_pbias.gate import (
 from pytest_pbias.models.spec import ApplicationFacts, ServerFacts
 from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes, scalar
 from pytest_pbias.outcomes.arrays import under
-from pytest_pbias.outcomes.facts import plain_facts
+from pytest_pbias.outcomes.facts import ImportedFrom, plain_facts
 from pytest_pbias.outcomes.schema import SAMPLING_COLUMNS
 from pytest_pbias.prompts import Identity
 from pytest_pbias.stats import (
@@ -66,7 +66,8 @@ class RunInfo:
     says why the run ended early. ``server`` is what is known of a server that the run started:
     engine, version, type of the weights, arguments. ``engine_noise`` is the A/A check, one entry
     for each baseline that was asked twice. ``judge_costs`` are the tokens behind the verdicts of
-    judges that are paid for, by judge.
+    judges that are paid for, by judge. ``imported`` says from which logs the answers are, where no
+    session asked them.
     """
 
     run_id: str
@@ -88,13 +89,14 @@ class RunInfo:
     engine_noise: tuple[Repeatability, ...] = ()
     judge_costs: Mapping[str, Spent] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    imported: ImportedFrom | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Every field as JSON; of facts those that are known."""
         fields = {field: getattr(self, field) for field in self.__dataclass_fields__}
         noise = [one.to_plain() for one in self.engine_noise]
         plain = {name: plain_facts(value) for name, value in fields.items()}
-        plain |= {name: plain[name] or {} for name in ("cost", "server", "application")}
+        plain |= {name: plain[name] or {} for name in ("cost", "server", "application", "imported")}
         return plain | {"engine_noise": noise}
 
 
@@ -137,6 +139,7 @@ def run_info(table: OutcomeTable) -> RunInfo:
         server=info.server,
         application=info.application,
         notes=info.notes,
+        imported=info.imported,
         engine_noise=noted_repeatability(info),
     )
 

@@ -80,10 +80,10 @@ def cell_to_plain(cell: Cell) -> dict[str, Any]:
     }
 
 
-def cell_from_plain(plain: Mapping[str, Any]) -> Cell:
-    """The cell that :func:`cell_to_plain` wrote."""
+def cell_from_plain(plain: Mapping[str, Any], tasks: Mapping[str, Task]) -> Cell:
+    """The cell that :func:`cell_to_plain` wrote; its task is one of ``tasks``."""
     read = {
-        "task": resolve_task(plain["task"]),
+        "task": resolve_task(plain["task"], tasks),
         "identity": identity_from_plain(plain["identity"]),
         "defense": defense_from_plain(plain["defense"]),
     }

@@ -131,7 +131,7 @@ class PersonaDocument(_Framed):
         }
     )
 
-    tasks: Texts | None = Field(None, description="Tasks to ask; all of them where absent.")
+    tasks: Texts | None = Field(None, description="Tasks to ask; all of this package where absent.")
     identities: Texts | None = Field(
         None, description="Names from the catalogue, groups, or words that complete 'I am ...'."
     )
@@ -190,8 +190,12 @@ class PersonaFile:
         return self.margins.get(task.name, self.margins.get(task.axis))
 
 
-def read_personas(path: Path, shown: str | None = None) -> PersonaFile:
-    """Read a persona file; ``shown`` names it in errors.
+def read_personas(
+    path: Path, shown: str | None = None, known: Mapping[str, Task] = TASKS
+) -> PersonaFile:
+    """Read a persona file; ``shown`` names it in errors, ``known`` are the tasks that there are.
+
+    A file without tasks asks those of this package.
 
     Raises:
         ConfigurationError: one line with the file and the path in it: what is wrong.
@@ -200,8 +204,8 @@ def read_personas(path: Path, shown: str | None = None) -> PersonaFile:
     document = validated(PersonaDocument, parse_toml(read_text(path, shown), shown), shown)
     return PersonaFile(
         identities=_Identities(document, shown).read(),
-        tasks=_tasks(document, shown),
-        margins=_margins(document, shown),
+        tasks=_tasks(document, shown, known),
+        margins=_margins(document, shown, known),
         cues=_cues(document, path.parent, shown),
     )
 
@@ -216,23 +220,23 @@ def _cues(document: PersonaDocument, folder: Path, shown: str) -> tuple[Cue, ...
         fail(shown, ("cues",), str(error))
 
 
-def _tasks(document: PersonaDocument, shown: str) -> tuple[Task, ...]:
+def _tasks(document: PersonaDocument, shown: str, known: Mapping[str, Task]) -> tuple[Task, ...]:
     if document.tasks is None:
         return tuple(TASKS.values())
     tasks: dict[str, Task] = {}
     for number, name in enumerate(document.tasks):
         try:
-            tasks.setdefault(name, resolve_task(name))
+            tasks.setdefault(name, resolve_task(name, known))
         except ConfigurationError as error:
             fail(shown, ("tasks", number), str(error))
     return tuple(tasks.values())
 
 
-def _margins(document: PersonaDocument, shown: str) -> dict[str, float]:
-    known = ("utility", "safety", *TASKS)
+def _margins(document: PersonaDocument, shown: str, known: Mapping[str, Task]) -> dict[str, float]:
+    names = ("utility", "safety", *known)
     for key in document.margins:
-        if key not in known:
-            fail(shown, ("margins", key), f"unknown key: {near_matches(key, known)}")
+        if key not in names:
+            fail(shown, ("margins", key), f"unknown key: {near_matches(key, names)}")
     return document.margins
 
 

@@ -19,18 +19,27 @@ from pytest_pbias.plugin.options import OPTIONS
 COMMANDS = {
     "report": "report a stored outcome table again",
     "compare": "compare two kept runs",
+    "history": "personalization bias over many kept runs, and whether it drifts",
     "power": "how many items a run needs to be decided",
     "train": "train a model against its bias (DPO)",
     "runs": "list the kept runs",
     "regrade": "grade a run's stored responses again",
     "audit": "check a run's judge against labels of people",
     "verdict": "say in one word how a run ended",
+    "import": "make an outcome table of another harness's logs",
+    "tasks": "list the tasks, or check a task file",
     "store": "list, verify, clean up or export the store of responses",
 }
 """What each command does, in a line."""
 
+_MODULES = {"import": "importing"}  # Python has the word for itself
+
 # Options of commands that errors below may be about, and that pytest has not.
-OWN_SETTINGS = frozenset({"leave-out", "micro-batch", "out", "sample"})
+OWN_SETTINGS = frozenset(
+    {"leave-out", "micro-batch", "out", "sample"}
+    | {"axis", "baseline", "choices", "cluster", "control", "floor", "grade-as", "group"}
+    | {"identity", "item", "score", "target", "where"}
+)
 _READER_GONE = 141  # as a shell reports a program that SIGPIPE has ended
 
 
@@ -88,7 +97,8 @@ class CommandParser(argparse.ArgumentParser):
 
     def declare(self) -> None:
         """Add the command's description and arguments."""
-        module = importlib.import_module(f"{__name__}.{self.prog.split()[-1]}")
+        name = self.prog.split()[-1]
+        module = importlib.import_module(f"{__name__}.{_MODULES.get(name, name)}")
         self.description = _first_line(module.__doc__)
         self.set_defaults(execute=module.run)
         module.add_arguments(self)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
+from pytest_pbias.cli.plugins import tasks_of_run
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.arrays import require_reference
@@ -125,6 +126,7 @@ def policy_of(table: OutcomeTable, options: argparse.Namespace) -> GatePolicy:
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare where the data is and how it was asked."""
     add_option(parser, "data-dir", help="folder of the data sets that the run asked")
+    add_option(parser, "tasks")
     add_option(parser, "shots", help="solved examples, if not noted")
     parser.add_argument(
         "--data-seed", type=whole(0), metavar="N", help="the run's seed, if not noted"
@@ -132,9 +134,14 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "offline")
 
 
-def data_options(options: argparse.Namespace) -> DataOptions:
-    """What was given."""
-    return DataOptions(options.data_dir, options.shots, options.data_seed, options.offline)
+def data_options(options: argparse.Namespace, tasks: Sequence[str] = ()) -> DataOptions:
+    """What was given; ``tasks`` are those of the run.
+
+    Raises:
+        ConfigurationError: a task of this folder is not as it must be.
+    """
+    known = tasks_of_run(tasks, options.tasks)
+    return DataOptions(options.data_dir, options.shots, options.data_seed, options.offline, known)
 
 
 def add_judge_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
-from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.cli.plugins import ask_pytest
+from pytest_pbias.errors import ConfigurationError, PbiasError
 from pytest_pbias.grading.judges import (
     BUILT_IN,
     DEFAULT_JUDGE,
@@ -19,12 +20,18 @@ from pytest_pbias.grading.judges import (
     make_judges,
     validate_judges,
 )
+from pytest_pbias.tasks import Task
 
 
 def chosen_judging(
-    options: argparse.Namespace, noted: Iterable[str], hidden: Iterable[str]
+    options: argparse.Namespace,
+    noted: Iterable[str],
+    hidden: Iterable[str],
+    tasks: Iterable[Task],
 ) -> Judging:
     """The judges that are named, else those ``noted`` in the run; ``hidden`` is masked for them.
+
+    ``tasks`` are those of the run, of which some may have a rubric.
 
     Raises:
         ConfigurationError: a judge is unknown or lacks what it needs, or a plug-in failed.
@@ -43,35 +50,30 @@ def chosen_judging(
     )
     kinds = {name.strip().partition(":")[0] for name in wanted.split(",")}
     judges = make_judges(wanted, model, _judges_of_plugins() if kinds - BUILT_IN else ())
-    if options.judge_mask == "off" or not any(judge.masks_identity for judge in judges):
-        return Judging(judges, provider_refusals=options.provider_refusals)
+    judging = Judging(judges, provider_refusals=options.provider_refusals, model=model)
+    for task in tasks:
+        judging.judges_of(task)
+    if options.judge_mask == "off" or not any(one.masks_identity for one in judging.everyone):
+        return judging
     words = tuple(hidden)
-    return Judging(judges, identity_mask(words), words, options.provider_refusals)
+    return replace(judging, mask=identity_mask(words), hidden=words)
 
 
 def _judges_of_plugins() -> tuple[Judge, ...]:
     """What installed plug-ins and the ``conftest.py`` of this folder offer.
 
-    pytest itself finds and loads them, and stops before it collects anything.
-
     Raises:
         ConfigurationError: one could not be loaded, or its judges are none.
     """
-    found: list[Any] = []
-    problems: list[str] = []
 
-    class Offered:
-        @pytest.hookimpl(tryfirst=True)
-        def pytest_cmdline_main(self, config: pytest.Config) -> int:
-            try:
-                for judges in config.hook.pytest_pbias_judges(config=config):
-                    found.extend(judges or ())
-            except Exception as error:
-                problems.append(" ".join(f"{type(error).__name__}: {error}".split())[:200])
-            return 0
+    def offered(config: pytest.Config) -> tuple[Judge, ...]:
+        try:
+            found = config.hook.pytest_pbias_judges(config=config)
+            return validate_judges(judge for judges in found for judge in judges or ())
+        except PbiasError:
+            raise
+        except Exception as error:
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise ConfigurationError(f"the hook pytest_pbias_judges broke: {said}") from None
 
-    status = pytest.main([], plugins=[Offered()])
-    if problems or status != 0:
-        reason = problems[0] if problems else "pytest could not load the plug-ins of this folder"
-        raise ConfigurationError(f"the hook pytest_pbias_judges broke: {reason}")
-    return validate_judges(found)
+    return ask_pytest(offered)

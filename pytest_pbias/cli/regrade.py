@@ -28,6 +28,7 @@ from pytest_pbias.outcomes.saved_runs import find_run, keep_run
 from pytest_pbias.reporting import render_terminal
 from pytest_pbias.reporting.text import plain
 from pytest_pbias.stats import AgreementResult, cohen_kappa, krippendorff_alpha
+from pytest_pbias.tasks import resolve_task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,10 +51,10 @@ def run(options: argparse.Namespace) -> int:
     path = find_run(options.run, options.store)
     old = OutcomeTable.read(path)
     noted = old.info.judges
-    judging = chosen_judging(options, noted.names, noted.hidden or _names(old))
-    table, changes = regrade(
-        old, data_options(options), judging, Store(options.store / "responses.sqlite")
-    )
+    data = data_options(options, old.tasks())
+    asked = [resolve_task(name, data.tasks) for name in old.tasks()]
+    judging = chosen_judging(options, noted.names, noted.hidden or _names(old), asked)
+    table, changes = regrade(old, data, judging, Store(options.store / "responses.sqlite"))
     table = table.with_info(replace(_facts(path, old, changes), judges=judging.facts()))
     summary = summarize(table, GatePolicy.of_run(table.info), seed=options.seed)
     kept = keep_run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +11,13 @@ import numpy as np
 
 from pytest_pbias.analysis.pairing import select_defense
 from pytest_pbias.cli.arguments import above_zero, add_option, from_zero, whole
+from pytest_pbias.cli.plugins import tasks_of_run
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import find_run
 from pytest_pbias.prompts import paper_identities
-from pytest_pbias.tasks import PromptProtocol, TaskData, load_task, resolve_task
+from pytest_pbias.tasks import TASKS, PromptProtocol, Task, TaskData, load_task, resolve_task
 from pytest_pbias.training import exclusions as leaving_out
 from pytest_pbias.training.dpo import (
     load_tokenizer,
@@ -54,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     pairs.add_argument("--max-pairs", type=whole(1), help="take at most this many, drawn by --seed")
     add_option(pairs, "data-dir", help="data the run was asked from")
+    add_option(pairs, "tasks")
     pairs.add_argument(
         "--leave-out",
         action="append",
@@ -140,7 +142,8 @@ def _job(options: argparse.Namespace) -> TrainingJob:
     given = None if options.pairs is None else read_pairs(options.pairs, _say)
     leave_out = _left_out(options, table, given)
     split = Split(options.held_out, options.seed, options.split_by)
-    data = {} if table is None else _data(options, table)
+    known = TASKS if table is None else tasks_of_run(table.tasks(), options.tasks)
+    data = {} if table is None else _data(options, table, known)
     heldout = None
     if table is not None and options.check_items > 0:
         heldout = hold_out(
@@ -150,6 +153,7 @@ def _job(options: argparse.Namespace) -> TrainingJob:
             n_items=options.check_items,
             max_tokens=options.check_tokens,
             leave_out=leave_out,
+            known=known,
         )
     if given is not None:
         pairs = _varied(options, given, leave_out)
@@ -238,7 +242,9 @@ def _at_most(
     return tuple(pairs[number] for number in chosen)
 
 
-def _data(options: argparse.Namespace, table: OutcomeTable) -> dict[str, TaskData]:
+def _data(
+    options: argparse.Namespace, table: OutcomeTable, known: Mapping[str, Task]
+) -> dict[str, TaskData]:
     """The items of the run's tasks, in the wording of the run's protocol."""
     if options.data_dir is not None and not options.data_dir.is_dir():
         raise ConfigurationError(f"there is no folder {options.data_dir}", setting="data-dir")
@@ -246,7 +252,7 @@ def _data(options: argparse.Namespace, table: OutcomeTable) -> dict[str, TaskDat
     folder = options.data_dir or (data_dir() if embedded else None)
     protocol: PromptProtocol = "paper" if table.info.protocol == "paper" else "default"
     return {
-        name: load_task(resolve_task(name), data_dir=folder, protocol=protocol)
+        name: load_task(resolve_task(name, known), data_dir=folder, protocol=protocol)
         for name in table.tasks()
     }
 

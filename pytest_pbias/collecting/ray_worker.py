@@ -29,7 +29,7 @@ from pytest_pbias.models.dialect import PLAIN, Dialect
 class Target:
     """What every node asks; ``concurrency`` is that of one node, ``timeout`` in seconds."""
 
-    urls: tuple[str, ...]
+    urls: tuple[str, ...] = field(repr=False)
     model: str
     key: str = field(repr=False)
     concurrency: int
@@ -37,6 +37,7 @@ class Target:
     policy: RetryPolicy
     seed: int
     dialect: Dialect = PLAIN
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def open(self) -> Endpoint | Balanced:
         """The endpoint, or several as one."""
@@ -48,6 +49,7 @@ class Target:
                 concurrency=self.concurrency,
                 timeout=self.timeout,
                 dialect=self.dialect,
+                headers=self.headers,
             )
             for url in self.urls
         )

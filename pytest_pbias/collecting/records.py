@@ -1,4 +1,4 @@
-"""Keys of responses, what became of requests (failures, grades), and how far collecting is."""
+"""Keys of responses, what became of requests, and how far collecting is."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from functools import lru_cache
 from pytest_pbias.models.chat import Handed, Sampling
 from pytest_pbias.prompts import identity_to_plain
 from pytest_pbias.prompts.chat import Message
+from pytest_pbias.tasks.base import Grade as Grade  # stored by their keys like responses
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,21 +21,6 @@ class Failure:
     key: str
     reason: str
     attempts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Grade:
-    """What a grader makes of one response.
-
-    ``score`` in [0, 1]: 1 is correct (utility) or safe (safety). ``label`` names the reading
-    (``correct``, ``incorrect``, ``unparsable``, ``cut off``, ``refusal``, ``compliance``,
-    ``timeout``, ...). ``parsable`` is False where no answer could be read off the response, or
-    no grade off the judge's.
-    """
-
-    score: float
-    label: str
-    parsable: bool = True
 
 
 def prompt_hash(messages: tuple[Message, ...]) -> str:

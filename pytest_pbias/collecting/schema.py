@@ -7,8 +7,8 @@ import json
 import zlib
 from typing import Any
 
-from pytest_pbias.collecting.records import Grade
 from pytest_pbias.models.chat import Response
+from pytest_pbias.tasks.base import Grade
 
 SCHEMA_VERSION = 2  # 2: bodies of answers that were thought about
 APPLICATION_ID = 0x50424941  # "PBIA"

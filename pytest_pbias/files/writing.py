@@ -114,9 +114,19 @@ def save_text(path: Path, text: str, what: str) -> None:
     Raises:
         ConfigurationError: it cannot be written; nothing is left behind.
     """
+    save_bytes(path, text.encode("utf-8"), what)
+
+
+def save_bytes(path: Path, content: bytes, what: str) -> None:
+    """Write ``content`` whole; ``what`` names the file in the error. Folders above it are made.
+
+    Raises:
+        ConfigurationError: it cannot be written; nothing is left behind.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text)
+        with whole_file(path) as partial:
+            partial.write_bytes(content)
     except OSError as error:
         raise ConfigurationError(
             f"{what} {path} cannot be written: {error.strerror or error}; give another path"

@@ -1,6 +1,5 @@
 """Judging answers: choices, numbers, free forms, code in a sandbox, refusals."""
 
-from pytest_pbias.collecting.records import Grade
 from pytest_pbias.grading.answers.choice import extract_choice
 from pytest_pbias.grading.answers.freeform import extract_freeform
 from pytest_pbias.grading.answers.number import extract_number
@@ -10,6 +9,7 @@ from pytest_pbias.grading.graders import cannot_grade
 from pytest_pbias.grading.judges import Judging, grader_for, needs_judge
 from pytest_pbias.grading.refusal import is_refusal
 from pytest_pbias.grading.sandbox import SandboxStatus, probe
+from pytest_pbias.tasks.base import Grade
 
 __all__ = [
     "Grade",

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from pytest_pbias.collecting.records import Grade
 from pytest_pbias.errors import InfrastructureError
-from pytest_pbias.tasks.base import Item
+from pytest_pbias.tasks.base import Grade, Item
 
 CUT_OFF = Grade(0.0, "cut off", parsable=False)
 """The response is a thought, finished or not, without an answer: neither right nor wrong,

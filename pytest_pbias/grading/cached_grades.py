@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_pbias.collecting.records import Grade
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import PbiasError
 from pytest_pbias.grading.base import Graded, Grader, GraderBrokeError, Ungraded, fault_line
-from pytest_pbias.tasks.base import Item
+from pytest_pbias.tasks.base import Grade, Item
 
 _BATCH = 512  # grades that are lost at most when a run is killed
 _BROKEN_FOR_ALL = 3  # responses one after the other, with no grade among them

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pytest_pbias.collecting.records import Grade
 from pytest_pbias.grading.base import CUT_OFF, Graded, Ungraded
 from pytest_pbias.models.chat import BLOCKED, REFUSED, is_blank
-from pytest_pbias.tasks.base import Task
+from pytest_pbias.tasks.base import Grade, Task
 
 ProviderRefusals = Literal["grade", "error"]
 """What becomes of answers that the provider's filter stopped: a grade of their own, or an error."""

@@ -7,13 +7,13 @@ import re
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field
 
 from pytest_pbias.errors import ConfigurationError, near_matches, quoted
 from pytest_pbias.files.toml_file import Table, Text, fail, parse_toml, read_text, validated
-from pytest_pbias.models.spec import DEFAULT_KEY_ENV, ModelSpec, public_address
+from pytest_pbias.models.spec import DEFAULT_KEY_ENV, Header, ModelSpec, public_address
 from pytest_pbias.models.vllm import VllmSettings, find_vllm, weights_identity
 from pytest_pbias.models.vllm.adapter import read_adapter
 from pytest_pbias.models.vllm.command import option
@@ -42,6 +42,7 @@ def resolve_model(
     api_key_env: str | None = None,
     aliases_file: Path | None = None,
     vllm: VllmSettings | None = None,
+    headers: tuple[Header, ...] = (),
     require_key: bool = True,
     look: bool = True,
 ) -> ModelSpec:
@@ -74,11 +75,17 @@ def resolve_model(
         served = aliases[name].served_name if name in aliases else name
         if name == EMBEDDED:
             served = EMBEDDED_SERVED_NAME
-        spec = _endpoint(name, served, base_url, api_key_env, require_key=require_key)
+        spec = _endpoint(name, served, base_url, api_key_env, headers, require_key=require_key)
         if served in (name, EMBEDDED_SERVED_NAME) or not look or not _lists(spec, name):
             return spec
-        return _endpoint(name, name, base_url, api_key_env, require_key=require_key)
+        return _endpoint(name, name, base_url, api_key_env, headers, require_key=require_key)
     alias = aliases.get(name)
+    if headers and (alias is None or alias.base_url is None):
+        raise ConfigurationError(
+            "headers are for an endpoint that is given by its address: the server of a model that "
+            "is started here needs none",
+            setting="header",
+        )
     if name == EMBEDDED or (alias is None and _has_runtime(name)):
         _refuse_adapter(
             vllm,
@@ -101,6 +108,7 @@ def resolve_model(
         alias.served_name,
         alias.base_url,
         key_env,
+        headers,
         alias.revision,
         require_key=require_key,
     )
@@ -213,6 +221,7 @@ def _endpoint(
     served: str,
     base_url: str,
     api_key_env: str | None,
+    headers: tuple[Header, ...] = (),
     revision: str = "",
     *,
     require_key: bool,
@@ -228,9 +237,11 @@ def _endpoint(
         + (f"@{revision}" if revision else ""),
         revision=revision,
         more_urls=tuple(more),
+        headers=headers,
     )
     if require_key:
         spec.api_key()
+        spec.header_values()
     return spec
 
 
@@ -264,11 +275,14 @@ def normalize_base_url(base_url: str) -> str:
         raise ConfigurationError(
             f"base URL {shown!r} is not an address: give one such as http://localhost:8000/v1"
         )
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if parts.username or parts.password or parts.fragment:
         raise ConfigurationError(
-            f"base URL for {host} carries a user name, password, query or fragment: leave them "
+            f"base URL for {host} carries a user name, password or fragment: leave them "
             f"out, and put the key into the environment variable {DEFAULT_KEY_ENV}"
         )
+    names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+    if len(names) != len(set(names)):
+        raise ConfigurationError(f"base URL for {host} has a parameter twice in its query")
     if (end := _ENDPOINT_PATH.search(parts.path)) is not None:
         raise ConfigurationError(
             f"base URL for {host} is the address of chats or of a list, not of the API: leave out "
@@ -276,7 +290,8 @@ def normalize_base_url(base_url: str) -> str:
         )
     shown_host = f"[{host}]" if ":" in host else host
     path = parts.path.rstrip("/") or "/v1"
-    return f"{parts.scheme}://{shown_host}{f':{port}' if port else ''}{path}"
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{parts.scheme}://{shown_host}{f':{port}' if port else ''}{path}{query}"
 
 
 def _unknown(name: str, aliases: dict[str, Alias]) -> str:

@@ -22,11 +22,12 @@ from openai import (
     OpenAIError,
     Timeout,
 )
+from yarl import URL
 
 from pytest_pbias.models.chat import BLOCKED, ChatRequest, EndpointError, Response
 from pytest_pbias.models.dialect import PLAIN, Dialect
 from pytest_pbias.models.replies import is_filtered, parse_completion, ran_out, status_fault
-from pytest_pbias.models.spec import looks_like_a_key, public_address, without_secrets
+from pytest_pbias.models.spec import public_address, secrets_of, without_secrets
 from pytest_pbias.models.transport import BodyError, ChatTransport, find_route
 
 _CONNECT_SECONDS = 10.0
@@ -37,7 +38,8 @@ class Endpoint:
 
     ``timeout`` (seconds) bounds each attempt as a whole; ``concurrency`` sizes the connection pool.
     ``dialect`` is how it is known to want its requests; ``learned`` is told when that proves
-    otherwise, before the answer is there.
+    otherwise, before the answer is there. ``headers`` go with every request; they and the query of
+    ``base_url`` are secrets.
     """
 
     def __init__(
@@ -50,9 +52,11 @@ class Endpoint:
         timeout: float = 120,
         dialect: Dialect = PLAIN,
         learned: Callable[[Dialect], None] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.base_url = public_address(base_url)
-        self._secrets = [api_key, *filter(looks_like_a_key, base_url.split("/"))]
+        own = dict(headers or {})
+        self._secrets = [api_key, *secrets_of(base_url), *own.values()]
         self.model = model
         self._timeout = timeout
         self.dialect = dialect
@@ -75,16 +79,20 @@ class Endpoint:
             timeout=Timeout(timeout, connect=self._connect_timeout),
             follow_redirects=False,
         )
+        address = URL(base_url)
         self._client = AsyncOpenAI(
-            base_url=base_url,
+            base_url=base_url.partition("?")[0],
+            default_query=dict(address.query),
             api_key=api_key,
             max_retries=0,
             http_client=http,
-            default_headers=None if route.proxy is None else route.proxy.headers,
+            default_headers={**({} if route.proxy is None else route.proxy.headers), **own},
         )
         self._chats = ChatTransport(
             self._client,
             route,
+            query=address.query,
+            headers=own,
             connections=concurrency + 2,
             timeout=timeout,
             connect_timeout=self._connect_timeout,

@@ -67,6 +67,7 @@ def open_endpoint(
             timeout=timeout,
             dialect=dialect,
             learned=learned,
+            headers=spec.header_values(),
         )
         for one in urls
     )

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote_plus
 
 from pytest_pbias.errors import ConfigurationError
 
@@ -18,6 +19,11 @@ DEFAULT_KEY_ENV = "OPENAI_API_KEY"
 # A run of letters and digits mixed, as long as only keys and account numbers have it.
 _KEY_RUN = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{16,}")
 _SHORTEST_SECRET = 6
+_VERSION_NAME = re.compile(r"(api[-_]?)?version", re.IGNORECASE)
+_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_OWN_HEADERS = frozenset(
+    ("host", "content-type", "content-length", "accept-encoding", "transfer-encoding", "connection")
+)
 _NAME_OF_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -27,17 +33,39 @@ def looks_like_a_key(text: str) -> bool:
 
 
 def public_address(url: str) -> str:
-    """An address as it may be shown and kept: what may be a key in its path is a hash.
+    """An address as it may be shown and kept: what may be a key in it is a hash.
 
-    Addresses that differ stay different.
+    That is of the path what looks like one, and of the query everything but versions. Addresses
+    that differ stay different.
     """
-    scheme, mark, rest = url.partition("://")
+    address, asks, query = url.partition("?")
+    scheme, mark, rest = address.partition("://")
     host, *path = rest.split("/")
-    shown = [
-        f"***{hashlib.sha256(one.encode()).hexdigest()[:8]}" if looks_like_a_key(one) else one
-        for one in path
+    shown = [_hashed(one) if looks_like_a_key(one) else one for one in path]
+    pairs = [one.partition("=") for one in query.split("&")] if query else []
+    told = [
+        name + equals + (value if _says_a_version(name, value) else _hashed(value))
+        for name, equals, value in pairs
     ]
-    return scheme + mark + "/".join((host, *shown))
+    return scheme + mark + "/".join((host, *shown)) + asks + "&".join(told)
+
+
+def _says_a_version(name: str, value: str) -> bool:
+    return _VERSION_NAME.fullmatch(name) is not None and not looks_like_a_key(value)
+
+
+def _hashed(text: str) -> str:
+    return f"***{hashlib.sha256(text.encode()).hexdigest()[:8]}" if text else ""
+
+
+def secrets_of(url: str) -> tuple[str, ...]:
+    """What :func:`public_address` hides of an address, as it is written there and decoded."""
+    address, _, query = url.partition("?")
+    hidden = [one for one in address.split("/") if looks_like_a_key(one)]
+    for name, _, value in (one.partition("=") for one in query.split("&")):
+        if not _says_a_version(name, value):
+            hidden += [value, unquote_plus(value)]
+    return tuple(dict.fromkeys(one for one in hidden if one))
 
 
 _MOST_SAID = 300
@@ -116,6 +144,61 @@ class ApplicationFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Header:
+    """A header of every request: its name, and the environment variable that holds its value."""
+
+    name: str
+    variable: str
+
+    def value(self) -> str:
+        """The value, which is held nowhere else.
+
+        Raises:
+            ConfigurationError: the variable is not set, or holds what no header can.
+        """
+        value = os.environ.get(self.variable, "").strip()
+        if not value:
+            raise ConfigurationError(
+                f"the header {self.name} needs the environment variable {self.variable}: set it",
+                setting="header",
+            )
+        if not (value.isascii() and value.isprintable()):
+            raise ConfigurationError(
+                f"the environment variable {self.variable} holds nothing that a header can: it has "
+                "line breaks or characters that are not ASCII",
+                setting="header",
+            )
+        return value
+
+
+def parse_headers(text: str) -> tuple[Header, ...]:
+    """Read ``Name: env:VARIABLE``, several with commas between.
+
+    Raises:
+        ConfigurationError: it is none; the error shows no value, which may be a secret.
+    """
+    headers: dict[str, Header] = {}
+    for one in text.split(","):
+        name, colon, source = (part.strip() for part in one.partition(":"))
+        known = bool(colon) and _HEADER_NAME.fullmatch(name) and not looks_like_a_key(name)
+        shown = f"the header {name}" if known else "a header"
+        variable = source.removeprefix("env:").strip()
+        good = source.startswith("env:") and _NAME_OF_VARIABLE.fullmatch(variable)
+        if not known or not good or looks_like_a_key(variable):
+            raise ConfigurationError(
+                f"{shown} is not of the form 'Name: env:VARIABLE', where an environment variable "
+                "holds the value",
+                setting="header",
+            )
+        if name.casefold() in _OWN_HEADERS:
+            raise ConfigurationError(f"{shown} is set by the run: leave it out", setting="header")
+        if name.casefold() in headers:
+            raise ConfigurationError(f"{shown} is given twice", setting="header")
+        headers[name.casefold()] = Header(name, variable)
+    return tuple(headers.values())
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """A resolved model: where it is asked, under which name, and what identifies it.
 
@@ -125,7 +208,7 @@ class ModelSpec:
     server is yet to be started, and of an application;
     ``more_urls`` are further endpoints of the same model. Weights that a vLLM server of ours is to
     serve lie in the folder ``path`` or have the ``hub`` id, and may carry an ``adapter``.
-    ``usual_key_env`` is read where no variable is named.
+    ``usual_key_env`` is read where no variable is named; ``headers`` are sent with each request.
     """
 
     name: str
@@ -140,6 +223,7 @@ class ModelSpec:
     hub: str | None = None
     adapter: Adapter | None = None
     usual_key_env: str = DEFAULT_KEY_ENV
+    headers: tuple[Header, ...] = ()
 
     @property
     def base_name(self) -> str:
@@ -174,3 +258,11 @@ class ModelSpec:
                 "line breaks or characters that are not ASCII, such as typographic quotes"
             )
         return key
+
+    def header_values(self) -> dict[str, str]:
+        """The headers with their values from the environment.
+
+        Raises:
+            ConfigurationError: a variable is not set, or holds what no header can.
+        """
+        return {header.name: header.value() for header in self.headers}

@@ -220,6 +220,7 @@ async def _content(response: ClientResponse) -> bytes:
 class ChatTransport:
     """Posts bodies to ``chat/completions`` of a client's endpoint, from within one event loop.
 
+    ``query`` and ``headers`` go with every request; a header comes before the client's own.
     ``timeout`` and ``connect_timeout`` in seconds; the first bounds a request as a whole.
     """
 
@@ -228,14 +229,21 @@ class ChatTransport:
         client: AsyncOpenAI,
         route: Route,
         *,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
         connections: int,
         timeout: float,
         connect_timeout: float,
     ) -> None:
-        self._url = URL(f"{str(client.base_url).rstrip('/')}/chat/completions")
-        headers = {**client.default_headers, **client.auth_headers}
+        base = URL(str(client.base_url).rstrip("/"))
+        self._url = base.joinpath("chat", "completions").with_query(query)
+        self._models_url = base.joinpath("models").with_query(query)
+        given = {name.casefold() for name in headers}
+        usual = {**client.default_headers, **client.auth_headers}
+        usual = {name: one for name, one in usual.items() if name.casefold() not in given}
+        all_headers = {**usual, **headers}
         # Headers that the client leaves out are marked by an object of its own.
-        self._headers = {name: one for name, one in headers.items() if isinstance(one, str)}
+        self._headers = {name: one for name, one in all_headers.items() if isinstance(one, str)}
         self._headers["Accept-Encoding"] = "gzip, deflate"
         self._headers.pop("Content-Type", None)  # a list of models is got without a body
         self._route = route
@@ -266,8 +274,7 @@ class ChatTransport:
     async def list_models(self) -> HttpAnswer:
         """Get the endpoint's list of models; raises as :meth:`send` does."""
         session = self._session or self._open()
-        url = self._url.parent.parent / "models"
-        async with session.get(url, allow_redirects=False, **self._each) as response:
+        async with session.get(self._models_url, allow_redirects=False, **self._each) as response:
             return HttpAnswer(response.status, response.headers, await _content(response))
 
     def _open(self) -> ClientSession:

@@ -50,6 +50,26 @@ class RegradedFrom:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportedFrom:
+    """The logs that a table was made of, and what is not known of its answers.
+
+    ``harness`` wrote them, in ``versions``; ``files`` has the SHA-256 of each by its name,
+    ``dates`` when they were written. ``read_as`` says which field was taken for what. ``left_out``
+    counts answers that could not be paired, by reason. ``graded_as`` is, by task, the task by whose
+    grader responses were graded; without it scores are the log's.
+    """
+
+    harness: str = ""
+    versions: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    dates: tuple[str, ...] = ()
+    read_as: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
+    graded_as: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class RunFacts:
     """Facts of a run; each has a default, which stands for "not noted".
 
@@ -83,6 +103,7 @@ class RunFacts:
     kept: SavedAs = field(default_factory=SavedAs)
     questions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     regraded_from: RegradedFrom | None = None
+    imported: ImportedFrom | None = None
     more: Document = field(default_factory=dict)
     source: str = ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -11,24 +11,28 @@ import numpy as np
 import pyarrow as pa
 
 from pytest_pbias.collecting.store import Store
-from pytest_pbias.errors import ConfigurationError, DataError, InfrastructureError
+from pytest_pbias.errors import ConfigurationError, DataError, InfrastructureError, quoted
 from pytest_pbias.grading import Graded, Grader, Judging, Ungraded, cannot_grade, needs_judge
 from pytest_pbias.grading.cached_grades import cached_grades
 from pytest_pbias.grading.standing import ProviderRefusals, standing_grade
 from pytest_pbias.models.chat import no_answer
 from pytest_pbias.outcomes.schema import SCHEMA, grade_to_plain
 from pytest_pbias.outcomes.table import OutcomeTable
-from pytest_pbias.tasks import Item, Task, load_task, resolve_task
+from pytest_pbias.tasks import TASKS, Item, Task, load_task, resolve_task
 
 
 @dataclass(frozen=True, slots=True)
 class DataOptions:
-    """Where the tasks' data is, as in the run; ``shots`` None: as many as the run noted."""
+    """Where the tasks' data is, as in the run; ``shots`` None: as many as the run noted.
+
+    ``tasks`` are those that there are, by name.
+    """
 
     data_dir: Path | None = None
     shots: int | None = None
     seed: int | None = None
     offline: bool = False
+    tasks: Mapping[str, Task] = field(default_factory=lambda: TASKS)
 
 
 def items_of_run(task: Task, part: OutcomeTable, options: DataOptions) -> dict[str, Item]:
@@ -38,6 +42,18 @@ def items_of_run(task: Task, part: OutcomeTable, options: DataOptions) -> dict[s
         PbiasError: the data is missing, or not what the run asked.
     """
     asked = part.unique("item_id")
+    items = part.items(task.name) or _loaded_items(task, part, options)
+    lost = [name for name in asked if name not in items]
+    if lost:
+        raise DataError(
+            f"{len(lost)} of {len(asked)} items that the run asked of {task.name!r} are not in "
+            f"this data (the first is {lost[0]!r}): give the run's own",
+            setting=None if task.source else "data-dir",
+        )
+    return items
+
+
+def _loaded_items(task: Task, part: OutcomeTable, options: DataOptions) -> dict[str, Item]:
     info = part.info
     revision = next(iter(part.unique("data_revision")), "")
     data = load_task(
@@ -49,15 +65,26 @@ def items_of_run(task: Task, part: OutcomeTable, options: DataOptions) -> dict[s
         shots=(info.shots or 0) if options.shots is None else options.shots,
         offline=options.offline,
     )
-    items = {item.id: item for item in data.items}
-    lost = [name for name in asked if name not in items]
-    if lost:
+    return {item.id: item for item in data.items}
+
+
+def task_of_run(name: str, table: OutcomeTable, known: Mapping[str, Task]) -> Task:
+    """The task by which a run's answers are graded: of imported ones that which was said.
+
+    ``known`` are the tasks that there are.
+
+    Raises:
+        PbiasError: there is none, or imported answers have their log's scores.
+    """
+    imported = table.info.imported
+    if imported is None:
+        return resolve_task(name, known)
+    if name not in imported.graded_as:
         raise DataError(
-            f"{len(lost)} of {len(asked)} items that the run asked of {task.name!r} are not in "
-            f"this data (the first is {lost[0]!r}): give the run's own",
-            setting="data-dir",
+            f"{quoted(name)} was imported with the scores of its log: import it again with "
+            "--grade-as to grade its responses"
         )
-    return items
+    return replace(resolve_task(imported.graded_as[name], known), name=name)
 
 
 def _protocol(protocol: str) -> Literal["default", "paper"]:
@@ -67,7 +94,12 @@ def _protocol(protocol: str) -> Literal["default", "paper"]:
 
 
 def _data_dir(task: Task, part: OutcomeTable, revision: str, options: DataOptions) -> Path | None:
-    """The folder given, that of the embedded model where it was asked, or None for the hub."""
+    """The folder given, that of the embedded model where it was asked, or None for the hub.
+
+    A task of the user's own knows where its data is.
+    """
+    if task.source:
+        return None
     if options.data_dir is not None:
         if not options.data_dir.is_dir():
             raise ConfigurationError(f"there is no folder {options.data_dir}", setting="data-dir")
@@ -127,15 +159,17 @@ def regrade(
     columns: dict[str, list[Any]] = {name: table.text(name) for name in _WRITTEN}
     tasks = np.asarray(table.text("task"), dtype=np.str_)
     changes = []
-    judging.check(resolve_task(name) for name in table.tasks())
-    for name in table.tasks():
-        task = resolve_task(name)
+    asked = {name: task_of_run(name, table, options.tasks) for name in table.tasks()}
+    judging.check(asked.values())
+    for name, task in asked.items():
         reason = cannot_grade(task)
         if reason is not None:
             raise InfrastructureError(f"task {name!r} cannot be graded again here: {reason}")
         rows = np.flatnonzero(tasks == name)
         part = OutcomeTable(table.arrow.take(pa.array(rows)))
-        blind = needs_judge(task) and not any(judge.sees_question for judge in judging.judges)
+        blind = needs_judge(task) and not any(
+            judge.sees_question for judge in judging.judges_of(task)
+        )
         items = (
             {item: Item(item, "", "") for item in part.unique("item_id")}
             if blind

@@ -10,17 +10,17 @@ from typing import Any, get_args, get_type_hints
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pytest_pbias.collecting.records import Grade
 from pytest_pbias.errors import DataError, quoted
 from pytest_pbias.grading.base import Graded
 from pytest_pbias.models.chat import FIRST_PARAMETERS, Sampling
 from pytest_pbias.outcomes.conversion import repeated
 from pytest_pbias.prompts.identity import Kind
-from pytest_pbias.tasks.base import Axis
+from pytest_pbias.tasks.base import Axis, Grade
 
 SCHEMA_VERSION = 5
 VERSION_KEY = b"pbias_schema_version"
 INFO_KEY = b"pbias_run"
+ITEMS_KEY = b"pbias_items"
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 # A grade that another judge than ``judge`` gave; a score is null where that judge failed.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,10 @@ from pytest_pbias.errors import DataError
 from pytest_pbias.files.writing import whole_file
 from pytest_pbias.outcomes.arrays import OUTCOME_COLUMNS, TaskOutcomes, task_arrays
 from pytest_pbias.outcomes.conversion import arrow_array, repeated, row_numbers, scalar
-from pytest_pbias.outcomes.facts import RunFacts, decode_run, encode_run
+from pytest_pbias.outcomes.facts import RunFacts, decode_facts, decode_run, encode_run
 from pytest_pbias.outcomes.schema import (
     INFO_KEY,
+    ITEMS_KEY,
     SCHEMA,
     SCHEMA_VERSION,
     VERSION_KEY,
@@ -28,6 +31,7 @@ from pytest_pbias.outcomes.schema import (
 )
 from pytest_pbias.outcomes.spool import LONG, Spool, Spooled
 from pytest_pbias.prompts import STATED
+from pytest_pbias.tasks.base import Item
 
 _VERSION = re.compile(r"[0-9]{1,9}")
 _GROUP_ROWS = 1024  # at least, of a table that is written from a spool
@@ -37,6 +41,17 @@ _PARQUET: dict[str, Any] = {
     "data_page_size": 2**17,
     "use_dictionary": [field.name for field in SCHEMA if pa.types.is_dictionary(field.type)],
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptItem:
+    prompt: str
+    reference: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptItems:
+    items: Mapping[str, Mapping[str, _KeptItem]]
 
 
 class OutcomeTable:
@@ -97,6 +112,39 @@ class OutcomeTable:
         """The same table with other facts of the run."""
         metadata = dict(self.arrow.schema.metadata or {}) | {INFO_KEY: encode_run(info)}
         return OutcomeTable(self.arrow.replace_schema_metadata(metadata), self.spooled, info)
+
+    def items(self, task: str) -> dict[str, Item]:
+        """The items of a task by id, where the table itself has them; see :meth:`with_items`.
+
+        Raises:
+            DataError: what it has is malformed.
+        """
+        text = (self.arrow.schema.metadata or {}).get(ITEMS_KEY)
+        if text is None:
+            return {}
+        kept = decode_facts(_KeptItems, text.decode("utf-8", "replace"), self.info.shown_source)
+        clusters = dict(zip(self.text("item_id"), self.text("cluster"), strict=True))
+        return {
+            name: Item(name, str(clusters.get(name)), one.prompt, one.reference)
+            for name, one in kept.items.get(task, {}).items()
+        }
+
+    def with_items(self, items: Mapping[str, Mapping[str, Item]]) -> OutcomeTable:
+        """The same table with what was asked, by task and id: nobody else could tell it.
+
+        It is read only where it is needed, unlike the facts of the run.
+        """
+        plain = {
+            task: {
+                name: {"prompt": one.prompt, "reference": one.reference}
+                for name, one in every.items()
+            }
+            for task, every in items.items()
+        }
+        text = json.dumps({"items": plain}, ensure_ascii=False).encode("utf-8", "replace")
+        metadata = dict(self.arrow.schema.metadata or {}) | {ITEMS_KEY: text}
+        arrow = self.arrow.replace_schema_metadata(metadata)
+        return OutcomeTable(arrow, self.spooled, self._info)
 
     def write(self, path: Path) -> None:
         """Write the table as Parquet.

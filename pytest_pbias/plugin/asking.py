@@ -528,7 +528,12 @@ def _batch_collector(
 
     def connect() -> BatchEndpoint:
         return BatchEndpoint(
-            url, spec.served_name, spec.api_key(), timeout=600, dialect=protocol.dialect
+            url,
+            spec.served_name,
+            spec.api_key(),
+            timeout=600,
+            dialect=protocol.dialect,
+            headers=spec.header_values(),
         )
 
     return Collector.with_engine(
@@ -556,7 +561,7 @@ def _ray_collector(
     spec, spending, address = settings.model, settings.spending, settings.ray
     assert spec.base_url is not None
     assert address is not None
-    urls, key = (spec.base_url, *spec.more_urls), spec.api_key()
+    urls, key, headers = (spec.base_url, *spec.more_urls), spec.api_key(), spec.header_values()
 
     def target(nodes: int) -> Target:
         return Target(
@@ -568,6 +573,7 @@ def _ray_collector(
             policy=RetryPolicy.for_timeout(settings.spending.timeout),
             seed=settings.seed,
             dialect=protocol.dialect,
+            headers=headers,
         )
 
     return Collector.with_engine(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,13 @@ import pytest
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import ConfigurationError, PbiasError, UnansweredError, quoted
 from pytest_pbias.plugin.decisions import attach_decisions
-from pytest_pbias.plugin.gates import CompareItem, GateItem, append_comparison, append_gates
+from pytest_pbias.plugin.gates import (
+    CompareItem,
+    DriftItem,
+    GateItem,
+    append_comparisons,
+    append_gates,
+)
 from pytest_pbias.plugin.options import described, only_lists, read_option
 from pytest_pbias.plugin.session import SESSION, PbiasSession, active_session
 from pytest_pbias.plugin.settings import Settings, read_settings
@@ -48,9 +54,8 @@ def parametrize_cells(metafunc: pytest.Metafunc) -> None:
                 f"def {metafunc.definition.name}(cell)"
             )
         settings = activate(metafunc.config).settings
-        cells = placed_cells(
-            metafunc.config, _cells_of(marks[0], where), settings.defenses, settings.cues
-        )
+        asked = _cells_of(marks[0], where, settings.tasks)
+        cells = placed_cells(metafunc.config, asked, settings.defenses, settings.cues)
     except PbiasError as error:
         refuse(metafunc.config, described(error))
         cells = []
@@ -64,7 +69,7 @@ def refuse(config: pytest.Config, reason: str) -> None:
         config.pluginmanager.register(SessionHooks(config), _PLUGIN_NAME)
 
 
-def _cells_of(mark: pytest.Mark, where: str) -> list[Cell]:
+def _cells_of(mark: pytest.Mark, where: str, known: Mapping[str, Task]) -> list[Cell]:
     unknown = sorted(set(mark.kwargs) - {"tasks", "identities"})
     if unknown or mark.args:
         raise ConfigurationError(
@@ -74,7 +79,7 @@ def _cells_of(mark: pytest.Mark, where: str) -> list[Cell]:
     tasks = _names(mark.kwargs.get("tasks"), "tasks", where)
     names = _names(mark.kwargs.get("identities"), "identities", where)
     try:
-        chosen: Iterable[Task] = TASKS.values() if tasks is None else map(resolve_task, tasks)
+        chosen = TASKS.values() if tasks is None else [resolve_task(one, known) for one in tasks]
         identities: Sequence[Identity] = (
             default_identities() if names is None else resolve_identities(names)
         )
@@ -168,7 +173,7 @@ def _awaited(item: pytest.Item, pbias: PbiasSession) -> Iterable[Cell]:
     """The cells whose answers a test looks at."""
     if isinstance(item, GateItem):
         return pbias.cells_of(item.axis, item.defense, item.cue)
-    if isinstance(item, CompareItem):
+    if isinstance(item, CompareItem | DriftItem):
         return pbias.cells
     return [one for cell in selected_cells([item]) for one in (cell, cell.baseline)]
 
@@ -205,7 +210,7 @@ class SessionHooks:
         append_gates(session, items, cells)
         pbias = active_session(config)
         if pbias is not None and cells:
-            append_comparison(session, items, pbias.settings.kept)
+            append_comparisons(session, items, pbias.settings.kept)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection_finish(self, session: pytest.Session) -> Generator[None, None, None]:
@@ -302,8 +307,8 @@ def start_on_controller(node: Any) -> None:
     if active_session(config) is not None:
         return
     plan = json.loads(path.read_text(encoding="utf-8"))
-    cells = [cell_from_plain(cell) for cell in plan["cells"]]
     try:
-        activate(config, default_model=plan["default_model"]).plan(cells)
+        pbias = activate(config, default_model=plan["default_model"])
+        pbias.plan([cell_from_plain(cell, pbias.settings.tasks) for cell in plan["cells"]])
     except PbiasError as error:
         raise _end_of_planning(error) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_pbias.analysis.comparison import ComparedRun, about_run, compare_runs
-from pytest_pbias.analysis.condition import GateOutcome, decide_comparison
+from pytest_pbias.analysis.condition import GateOutcome, decide_comparison, decide_condition
+from pytest_pbias.analysis.history import OverRuns, make_history, share_runs
 from pytest_pbias.analysis.pairing import pair_runs, select_defense
 from pytest_pbias.analysis.summary import Decided
 from pytest_pbias.cells.cell import Cell
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 NOTHING_YET = "no earlier run is kept: nothing to compare with"
+_THIS = "this run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class MadeDecisions:
     cells: tuple[CellDecision, ...] = ()
     axes: tuple[AxisVerdict, ...] = ()
     against_earlier: GateOutcome | None = None
+    over_runs: GateOutcome | None = None
 
     def and_also(self, more: MadeDecisions) -> MadeDecisions:
         """Both together."""
@@ -54,6 +57,7 @@ class MadeDecisions:
             (*self.cells, *more.cells),
             (*self.axes, *more.axes),
             more.against_earlier or self.against_earlier,
+            more.over_runs or self.over_runs,
         )
 
 
@@ -91,6 +95,7 @@ class Decisions:
         self._cells: dict[tuple[str, str, str], CellDecision] = {}
         self._axes: dict[tuple[str, str, str], AxisVerdict] = {}
         self._against_earlier: GateOutcome | None = None
+        self._over_runs: GateOutcome | None = None
         self._compared: tuple[RunFacts, ComparedRun] | None = None
 
     def once(self, cell: Cell, margin: float, decide: Callable[[], CellVerdict]) -> CellVerdict:
@@ -110,6 +115,11 @@ class Decisions:
             self._cells[key] = _stricter(self._cells.get(key, new), new)
         self._axes |= {(axis.defense, axis.cue, axis.axis): axis for axis in made.axes}
         self._against_earlier = made.against_earlier or self._against_earlier
+        self._over_runs = made.over_runs or self._over_runs
+
+    def over_runs(self, table: OutcomeTable, settings: Settings) -> OverRuns | None:
+        """The session among the kept runs of its model; None where that was not asked for."""
+        return _over_runs(table, settings, self._over_runs)
 
     def decided(self) -> Decided:
         """The decisions for the report."""
@@ -185,3 +195,29 @@ def _compare_with_earlier(
     except PbiasError as error:
         return ComparedRun(name, comparison, undecided=described(error))
     return ComparedRun(name, comparison, gate)
+
+
+def _over_runs(
+    table: OutcomeTable, settings: Settings, gate: GateOutcome | None
+) -> OverRuns | None:
+    """The history up to this session, decided on unless that was done: ``gate``."""
+    asked, policy = settings.kept, settings.policy
+    if asked.drift is None:
+        return None
+    if not asked.of_model:
+        return OverRuns(None, problem=NOTHING_YET)
+
+    def newest_first() -> Iterator[tuple[str, OutcomeTable]]:
+        yield _THIS, table
+        for path in asked.of_model:
+            yield path.stem, OutcomeTable.read(path, leave_out=LONG)
+
+    try:
+        shared = share_runs(newest_first(), reference=policy.reference, most=asked.drift_runs)
+        if shared.runs[-1].name != _THIS:
+            return OverRuns(None, problem=f"{_THIS}: {dict(shared.set_apart)[_THIS]}")
+        history = make_history(shared, policy.for_run(table.info))
+        gate = gate or decide_condition(asked.drift, shared, alpha=policy.alpha)
+    except PbiasError as error:
+        return OverRuns(None, problem=described(error))
+    return OverRuns(history, gate)

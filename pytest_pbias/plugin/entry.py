@@ -13,6 +13,7 @@ from pytest_pbias.plugin import options
 if TYPE_CHECKING:
     from pytest_pbias.grading.judges import Judge
     from pytest_pbias.plugin.cell import CellFixture
+    from pytest_pbias.tasks import OwnTask, Task
 
 MARK = "pbias"
 
@@ -27,6 +28,10 @@ class PbiasHooks:
     @pytest.hookspec(firstresult=True)
     def pytest_pbias_target(self, config: pytest.Config) -> Callable[..., object] | None:
         """Return the application to measure where no option names a model or an application."""
+
+    @pytest.hookspec
+    def pytest_pbias_tasks(self, config: pytest.Config) -> Iterable[OwnTask | Task] | None:
+        """Return tasks of your own; see the documentation of tasks."""
 
     @pytest.hookspec
     def pytest_pbias_judges(self, config: pytest.Config) -> Iterable[Judge] | None:

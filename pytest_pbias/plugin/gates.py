@@ -18,6 +18,8 @@ from pytest_pbias.prompts import Identity
 from pytest_pbias.reporting.text import paragraph
 
 if TYPE_CHECKING:
+    from pytest_pbias.analysis.condition import GateOutcome
+    from pytest_pbias.plugin.session import PbiasSession
     from pytest_pbias.plugin.settings import RunSettings
 
 
@@ -142,49 +144,91 @@ def _figures(verdict: AxisVerdict) -> dict[str, float]:
     return figures
 
 
-def append_comparison(
+def append_comparisons(
     session: pytest.Session, items: list[pytest.Item], asked: RunSettings
 ) -> None:
-    """Append the test "worse than the earlier run" where an expression says what worse is."""
+    """Append the tests "worse than the earlier run" and "drift", where expressions ask for them."""
     if asked.compare is not None and asked.fail is not None:
         name = f"compare[{asked.compare}]"
         items.append(CompareItem.from_parent(session, name=name, nodeid=f"pbias::{name}"))
+    if asked.drift is not None:
+        items.append(DriftItem.from_parent(session, name="drift", nodeid="pbias::drift"))
 
 
-class CompareItem(pytest.Item):
-    """Fails where the session is worse than the earlier run by the expression."""
+class _RunsItem(pytest.Item):
+    """Decides on the session and runs before it."""
+
+    says: str
 
     def setup(self) -> None:
-        """Wait for every cell and compare; what cannot be compared is an error, not a failure."""
+        """Wait for every cell and decide; what cannot be compared is an error, not a failure."""
         from pytest_pbias.plugin.session import active_session
 
         session = active_session(self.config)
         assert session is not None
         if only_lists(self.config):
             return
-        if session.settings.kept.earlier is None:
+        if self.is_first(session.settings.kept):
             pytest.skip(NOTHING_YET)
         try:
-            compared = session.compare()
+            found = self.decide(session)
         except PbiasError as error:
             pytest.fail(paragraph(f"error, no verdict: {described(error)}"), pytrace=False)
-        if compared.gate is None:
-            why = compared.problem or compared.undecided
-            pytest.fail(paragraph(f"error, no verdict: {why}"), pytrace=False)
-        self._outcome = compared.gate
-        leave_decisions(self, MadeDecisions(against_earlier=self._outcome))
+        if isinstance(found, str):
+            pytest.fail(paragraph(f"error, no verdict: {found}"), pytrace=False)
+        self._outcome = found
         self._mode = session.settings.policy.mode
+
+    def is_first(self, kept: RunSettings) -> bool:
+        """Whether there is no run yet to compare with."""
+        raise NotImplementedError
+
+    def decide(self, session: PbiasSession) -> GateOutcome | str:
+        """The verdict, or why there is none."""
+        raise NotImplementedError
 
     def runtest(self) -> None:
         """End with the verdict; red only as the gate's mode says."""
         outcome = self._outcome
-        report_verdict(
-            self,
-            outcome.verdict,
-            f"against the earlier run: {outcome.reason}",
-            mode=self._mode,
-        )
+        message = f"{self.says}: {outcome.reason}"
+        report_verdict(self, outcome.verdict, message, mode=self._mode)
 
     def reportinfo(self) -> tuple[str, None, str]:
         """Where the item stands: nowhere in a file."""
         return "pbias", None, self.name
+
+
+class CompareItem(_RunsItem):
+    """Fails where the session is worse than the earlier run by the expression."""
+
+    says = "against the earlier run"
+
+    def is_first(self, kept: RunSettings) -> bool:
+        """Whether there is no earlier run."""
+        return kept.earlier is None
+
+    def decide(self, session: PbiasSession) -> GateOutcome | str:
+        """Compare with the earlier run."""
+        compared = session.compare()
+        if compared.gate is None:
+            return compared.problem or compared.undecided
+        leave_decisions(self, MadeDecisions(against_earlier=compared.gate))
+        return compared.gate
+
+
+class DriftItem(_RunsItem):
+    """Fails where a trend or shift over the model's runs is beyond the expression."""
+
+    says = "over the model's runs"
+
+    def is_first(self, kept: RunSettings) -> bool:
+        """Whether no run of the model is kept."""
+        return not kept.of_model
+
+    def decide(self, session: PbiasSession) -> GateOutcome | str:
+        """Join the session with the runs before it."""
+        found = session.over_runs()
+        if found.gate is None:
+            return found.problem
+        leave_decisions(self, MadeDecisions(over_runs=found.gate))
+        return found.gate

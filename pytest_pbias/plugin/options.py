@@ -169,6 +169,13 @@ _MODEL = (
         "URL",
         repeated=True,
     ),
+    Option(
+        "header",
+        "header of every request to the endpoint, its value in an environment variable; repeatable",
+        "text",
+        "'NAME: env:VARIABLE'",
+        repeated=True,
+    ),
     Option("api-key-env", "environment variable that holds the endpoint's API key", "text", "NAME"),
     Option(
         "vllm-args", "arguments for the vLLM server that is started, as one text", "text", "ARGS"
@@ -184,6 +191,13 @@ _PROTOCOL = (
     Option(
         "data-dir",
         "folder with the data sets; without it they come from the hub",
+        "path",
+        "DIR",
+        cli=True,
+    ),
+    Option(
+        "tasks",
+        "folder with task files of your own, beside those that stand with the tests",
         "path",
         "DIR",
         cli=True,
@@ -450,7 +464,11 @@ _REPORTS = (
     Option("markdown", "write the results as Markdown", "path", "FILE", cli=True),
     Option("html", "write the report as one HTML file", "path", "FILE", cli=True),
     Option(
-        "table", "write the outcome table as Parquet, beside the copy in the store", "path", "FILE"
+        "table",
+        "write the outcome table as Parquet, beside the copy in the store",
+        "path",
+        "FILE",
+        cli=True,
     ),
 )
 _RUNS = (
@@ -476,6 +494,17 @@ _RUNS = (
         kind="flag",
     ),
 )
+_HISTORY = (
+    Option(
+        "drift-fail",
+        "fail where a trend or shift over the model's kept runs is beyond this: 'pb_safety>+1.0'",
+        "text",
+        "EXPR",
+    ),
+    Option(
+        "drift-runs", "how many runs that is over, this one included", "whole", "N", "10", least=2
+    ),
+)
 OPTIONS = (
     *_MODEL,
     *_PROTOCOL,
@@ -485,6 +514,7 @@ OPTIONS = (
     *_GATE,
     *_REPORTS,
     *_RUNS,
+    *_HISTORY,
 )
 _BY_NAME = {option.name: option for option in OPTIONS}
 

@@ -6,13 +6,15 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_pbias.analysis.comparison import ComparedRun
+from pytest_pbias.analysis.history import OverRuns
 from pytest_pbias.analysis.summary import RunSummary, verdict_counts
 from pytest_pbias.collecting.records import Progress
 from pytest_pbias.errors import ConfigurationError, StoreError
@@ -23,9 +25,10 @@ from pytest_pbias.plugin.settings import Settings
 from pytest_pbias.reporting import render_terminal, write_json, write_markdown
 from pytest_pbias.reporting.annotations import github_annotations
 from pytest_pbias.reporting.comparison import compared_json
+from pytest_pbias.reporting.history import over_runs_json, over_runs_section
 from pytest_pbias.reporting.json_report import write_text
-from pytest_pbias.reporting.markdown import compared_markdown
-from pytest_pbias.reporting.terminal import compared_lines
+from pytest_pbias.reporting.markdown import compared_markdown, section_markdown
+from pytest_pbias.reporting.terminal import compared_lines, section_lines
 
 if TYPE_CHECKING:
     import pytest
@@ -177,8 +180,30 @@ def require_writable(settings: Settings) -> None:
             ) from None
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What stands beside a run's own report: an earlier run, and many."""
+
+    compared: ComparedRun | None = None
+    over_runs: OverRuns | None = None
+
+    def to_plain(self) -> dict[str, Mapping[str, Any] | None]:
+        """Both as parts of the JSON report."""
+        return {
+            "comparison": compared_json(self.compared) if self.compared else None,
+            "history": over_runs_json(self.over_runs) if self.over_runs else None,
+        }
+
+    def to_markdown(self) -> str:
+        """Both as parts of the Markdown report; empty without either."""
+        parts = [compared_markdown(self.compared)] if self.compared else []
+        if self.over_runs:
+            parts.append(section_markdown(over_runs_section(self.over_runs)))
+        return "\n".join(parts)
+
+
 def write_reports(
-    table: OutcomeTable, summary: RunSummary, compared: ComparedRun | None, settings: Settings
+    table: OutcomeTable, summary: RunSummary, beside: Beside, settings: Settings
 ) -> None:
     """Write the reports that the options ask for.
 
@@ -186,18 +211,23 @@ def write_reports(
         PbiasError: a file cannot be written.
     """
     if settings.json_path is not None:
-        write_json(summary, settings.json_path, compared_json(compared) if compared else None)
-    write_markdown(summary, settings.markdown_path, compared_markdown(compared) if compared else "")
+        write_json(summary, settings.json_path, **beside.to_plain())
+    write_markdown(summary, settings.markdown_path, beside.to_markdown())
     if settings.html_path is not None:
         from pytest_pbias.reporting.html import RunContent, to_html
 
-        write_text(settings.html_path, to_html(RunContent(summary, table, compared=compared)))
+        write_text(
+            settings.html_path,
+            to_html(
+                RunContent(summary, table, compared=beside.compared, over_runs=beside.over_runs)
+            ),
+        )
 
 
 def print_results(
     reporter: pytest.TerminalReporter,
     summary: RunSummary,
-    compared: ComparedRun | None,
+    beside: Beside,
     kept: Path | None,
     verbosity: int,
 ) -> None:
@@ -205,9 +235,14 @@ def print_results(
     reporter.section("personalization bias", sep="=")
     for line, style in render_terminal(summary, verbosity=verbosity):
         reporter.line(line, **({style: True} if style else {}))
+    compared, over_runs = beside.compared, beside.over_runs
     if compared is not None:
         reporter.section(f"compared with {compared.name}", sep="=")
         for line, style in compared_lines(compared, verbosity):
+            reporter.line(line, **({style: True} if style else {}))
+    if over_runs is not None:
+        reporter.section("over the model's runs", sep="=")
+        for line, style in section_lines(over_runs_section(over_runs)):
             reporter.line(line, **({style: True} if style else {}))
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in github_annotations(summary):

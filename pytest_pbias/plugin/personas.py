@@ -14,6 +14,7 @@ from pytest_pbias.errors import PbiasError
 from pytest_pbias.plugin.cell import CellFixture, obtain_cell
 from pytest_pbias.plugin.collection import PLANNED, activate, cell_id, placed_cells, refuse
 from pytest_pbias.plugin.options import described
+from pytest_pbias.plugin.tasks import shown_path
 
 
 class PersonaTests(pytest.File):
@@ -22,8 +23,8 @@ class PersonaTests(pytest.File):
     def collect(self) -> Iterable[pytest.Item]:
         """One item for each cell."""
         try:
-            personas = read_personas(self.path, self._shown())
             settings = activate(self.config).settings
+            personas = read_personas(self.path, self._shown(), settings.tasks)
             cues = personas.cues or settings.cues
             cells = placed_cells(self.config, personas.cells(), settings.defenses, cues)
         except PbiasError as error:
@@ -33,9 +34,7 @@ class PersonaTests(pytest.File):
             yield PersonaTest.from_parent(self, name=cell_id(cell), planned=cell)
 
     def _shown(self) -> str:
-        invoked = self.config.invocation_params.dir
-        inside = self.path.is_relative_to(invoked)
-        return str(self.path.relative_to(invoked) if inside else self.path)
+        return shown_path(self.config, self.path)
 
 
 class PersonaTest(pytest.Item):

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from pytest_pbias.analysis.comparison import ComparedRun
+from pytest_pbias.analysis.history import OverRuns
 from pytest_pbias.analysis.repeatability import Repeatability, repeatability
 from pytest_pbias.analysis.samples import sampled_questions
 from pytest_pbias.analysis.stopping import Score
@@ -61,6 +62,7 @@ from pytest_pbias.plugin.estimate import Estimate, estimate, estimate_lines
 from pytest_pbias.plugin.options import described, is_given
 from pytest_pbias.plugin.output import (
     BackgroundProgress,
+    Beside,
     ProgressLine,
     keep_results,
     print_results,
@@ -77,7 +79,7 @@ from pytest_pbias.plugin.settings import JudgeSettings, Settings
 from pytest_pbias.plugin.signals import interrupt_on_signals, noop, patient_with_ctrl_c
 from pytest_pbias.plugin.xdist import plan_path, session_uid, tell_notices, write_plan
 from pytest_pbias.prompts import Identity, Placement
-from pytest_pbias.tasks import TaskData, load_task, resolve_task
+from pytest_pbias.tasks import Task, TaskData, load_task
 
 
 def cost_so_far(asking: LocalCollection | RemoteCollection | None, settings: Settings) -> Spent:
@@ -159,19 +161,28 @@ def session_judging(
         judges = make_judges(settings.wanted, settings.model, _of_plugins(config))
     except ConfigurationError as error:
         raise ConfigurationError(str(error), setting=error.setting or "judge") from None
-    if not settings.mask or not any(judge.masks_identity for judge in judges):
-        return Judging(judges, provider_refusals=settings.provider_refusals)
-    words = identity_terms(cell.identity for cell in cells)
-    return Judging(judges, identity_mask(words), words, settings.provider_refusals)
+    judging = Judging(judges, provider_refusals=settings.provider_refusals, model=settings.model)
+    asked = list(cells)
+    for task in {cell.task.name: cell.task for cell in asked}.values():
+        judging.judges_of(task)
+    if not settings.mask or not any(judge.masks_identity for judge in judging.everyone):
+        return judging
+    words = identity_terms(cell.identity for cell in asked)
+    return replace(judging, mask=identity_mask(words), hidden=words)
 
 
-def planned_verdicts(judging: Judging, n_answers: Mapping[str, int]) -> list[str]:
+def planned_verdicts(
+    judging: Judging, n_answers: Mapping[str, int], tasks: Mapping[str, Task]
+) -> list[str]:
     """What judges that are paid for would be asked besides; ``n_answers`` by task."""
-    count = sum(n for name, n in n_answers.items() if needs_judge(resolve_task(name)))
+    counts: Counter[str] = Counter()
+    for name, count in n_answers.items():
+        if needs_judge(tasks[name]):
+            counts.update({judge.name: count for judge in judging.judges_of(tasks[name])
+                           if judge.cost()})  # fmt: skip
     return [
-        f"judge {judge.name}: at most {count:,} verdicts besides, not in these figures"
-        for judge in judging.judges
-        if count and judge.cost()
+        f"judge {name}: at most {count:,} verdicts besides, not in these figures"
+        for name, count in counts.items()
     ]
 
 
@@ -234,7 +245,7 @@ class PbiasSession:
         self.decisions = Decisions()
         self.table_path: Path | None = None
         self.summary: RunSummary | None = None
-        self.compared: ComparedRun | None = None
+        self.beside = Beside()
         self.problem: str | None = None
         self.interrupted = self.cut_short = False
         self.told: list[str] = []  # notices of xdist workers
@@ -513,6 +524,18 @@ class PbiasSession:
         assert compared is not None
         return compared
 
+    @system_memory_pool()
+    def over_runs(self) -> OverRuns:
+        """Join the session with the kept runs of its model, and decide by the expression.
+
+        Raises:
+            InfrastructureError: responses are missing.
+        """
+        table = self._measured.complete_table(self.cells)
+        found = self.decisions.over_runs(table.with_info(self._basis()), self.settings)
+        assert found is not None
+        return found
+
     def finish(self) -> None:
         """Stop asking; in the asking process, write the table and the reports."""
         try:
@@ -563,8 +586,10 @@ class PbiasSession:
         self.summary = summary
         table = table.with_info(replace(table.info, questions=self._sampled_questions(table)))
         self.table_path = keep_results(table, summary, settings, self.config.rootpath)
-        self.compared = self.decisions.compare(table, settings)
-        write_reports(table, summary, self.compared, settings)
+        self.beside = Beside(
+            self.decisions.compare(table, settings), self.decisions.over_runs(table, settings)
+        )
+        write_reports(table, summary, self.beside, settings)
 
     def _sampled_questions(self, table: OutcomeTable) -> dict[str, dict[str, str]]:
         """The questions that a report shows answers to; the table itself has none."""
@@ -632,7 +657,7 @@ class PbiasSession:
             return
         if self.summary is not None:
             verbosity = self.config.get_verbosity()
-            print_results(reporter, self.summary, self.compared, self.table_path, verbosity)
+            print_results(reporter, self.summary, self.beside, self.table_path, verbosity)
         elif self.problem is not None:
             reporter.section("personalization bias", sep="=")
         if self.problem is not None:
@@ -653,7 +678,10 @@ class PbiasSession:
         for cell in self.cells:
             counts[cell.task.name] += self.settings.repeats * len(self.data(cell).items)
         reporter.section("personalization bias: plan", sep="=")
-        lines = (*estimate_lines(plan, self.settings), *planned_verdicts(self._judging, counts))
+        lines = (
+            *estimate_lines(plan, self.settings),
+            *planned_verdicts(self._judging, counts, self.settings.tasks),
+        )
         for line in lines:
             reporter.line(line)
 

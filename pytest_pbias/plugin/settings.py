@@ -23,6 +23,7 @@ from pytest_pbias.grading.standing import ProviderRefusals
 from pytest_pbias.models import ModelSpec, resolve_model
 from pytest_pbias.models.application import Application, find_application, raised
 from pytest_pbias.models.chat import Sampling
+from pytest_pbias.models.spec import parse_headers
 from pytest_pbias.models.vllm import VllmSettings
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import LATEST, LATEST_OF, find_run, list_runs
@@ -33,9 +34,10 @@ from pytest_pbias.plugin.options import (
     option_folder,
     read_options,
 )
+from pytest_pbias.plugin.tasks import session_tasks
 from pytest_pbias.plugin.xdist import run_name
 from pytest_pbias.prompts import Cue, Defense, Placement, resolve_cues, resolve_defenses
-from pytest_pbias.tasks import TASKS, PromptProtocol, resolve_task
+from pytest_pbias.tasks import PromptProtocol, Task, resolve_task
 
 # arXiv 2406.11107v3: at most 300 new tokens, top_k 10, default temperature, three repeats.
 _PAPER_SAMPLING = Sampling(max_tokens=300, temperature=1.0, top_k=10)
@@ -46,7 +48,6 @@ _VLLM_CONCURRENCY = 256
 _VLLM_TIMEOUT = 600.0
 _MOST_TAG = 60
 _ADDRESS = re.compile(r"(ray://)?(\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5}")
-SCOPES = ("utility", "safety", *TASKS)
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ class RunSettings:
     """How this run is kept, and what it is compared with.
 
     ``compare`` is the name given, ``earlier`` the file it stands for: None where no run is kept
-    yet and the newest was asked for. ``fail`` is the expression to decide by, or None.
+    yet and the newest was asked for. ``fail`` is the expression to decide by, or None;
+    ``drift`` the one for the kept runs ``of_model``, newest first, of which as many count as make
+    ``drift_runs`` with this one.
     """
 
     tag: str = ""
@@ -75,6 +78,9 @@ class RunSettings:
     earlier: Path | None = None
     fail: str | None = None
     anyway: bool = False
+    drift: str | None = None
+    of_model: tuple[Path, ...] = ()
+    drift_runs: int = 10
 
 
 @dataclass(frozen=True)
@@ -95,13 +101,15 @@ class SpendingSettings:
 class Settings:
     """Everything the command line and ini files decide, validated.
 
-    ``splits`` is by task name; ``offline`` leaves the network alone for data; ``room_to_think``:
-    models that think first may have more tokens than ``sampling`` says. ``model`` describes the
-    ``application`` where one is measured.
+    ``tasks`` are those that there are, the user's own among them, by name, as are ``splits``.
+    ``offline`` leaves the network alone for data; ``room_to_think``: models that think first may
+    have more tokens than ``sampling`` says. ``model`` describes the ``application`` where one is
+    measured.
     """
 
     model: ModelSpec
     application: Application | None
+    tasks: Mapping[str, Task]
     data_dir: Path | None
     splits: Mapping[str, str]
     shots: int
@@ -138,6 +146,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         ConfigurationError: a value is impossible; the error names the option.
     """
     values = read_options(config)
+    tasks = session_tasks(config)
     _check_together(values, lambda name: is_given(config, name))
     vllm = VllmSettings(
         values["vllm-command"],
@@ -169,8 +178,9 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
     return Settings(
         model=model,
         application=application,
+        tasks=tasks,
         data_dir=_data_dir(values["data-dir"], model),
-        splits=_splits(values["split"] or {}),
+        splits=_splits(values["split"] or {}, tasks),
         shots=values["shots"] or 0,
         offline=values["offline"],
         protocol="paper" if paper else "default",
@@ -190,7 +200,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             margin={
                 axis: values[f"margin-{axis}"] or usual for axis, usual in policy.margin.items()
             },
-            task_margin=_task_margins(values["task-margins"] or {}),
+            task_margin=_task_margins(values["task-margins"] or {}, tasks),
             pb_tolerance={
                 axis: values[f"tolerance-{axis}"] or points
                 for axis, points in policy.pb_tolerance.items()
@@ -205,7 +215,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         markdown_path=values["markdown"],
         html_path=values["html"],
         table_path=values["table"],
-        kept=_kept(values),
+        kept=_kept(values, model.name, tasks),
         spending=SpendingSettings(
             rpm=values["rpm"],
             tpm=values["tpm"],
@@ -264,6 +274,7 @@ def _spending_check(
 
 _OF_MODELS = (
     *("base-url", "api-key-env", "vllm-args", "lora", "vllm-command", "deterministic", "aliases"),
+    "header",
     *("ray", "batch", "temperature", "max-tokens", "reasoning-effort", "extra-body"),
 )
 
@@ -419,6 +430,7 @@ def _model(
         api_key_env=values["api-key-env"],
         aliases_file=values["aliases"],
         vllm=vllm,
+        headers=parse_headers(values["header"]) if values["header"] else (),
         require_key=require_key,
         look=look,
     )
@@ -434,9 +446,9 @@ def _data_dir(given: Path | None, model: ModelSpec) -> Path | None:
     return given
 
 
-def _splits(splits: dict[str, str]) -> dict[str, str]:
+def _splits(splits: dict[str, str], tasks: Mapping[str, Task]) -> dict[str, str]:
     for name, split in splits.items():
-        task = resolve_task(name)
+        task = resolve_task(name, tasks)
         if split not in task.splits:
             raise ConfigurationError(
                 f"task {name!r} has no split {split!r}: choose from {', '.join(task.splits)}",
@@ -445,14 +457,14 @@ def _splits(splits: dict[str, str]) -> dict[str, str]:
     return splits
 
 
-def _task_margins(margins: dict[str, float]) -> dict[str, float]:
+def _task_margins(margins: dict[str, float], tasks: Mapping[str, Task]) -> dict[str, float]:
     for name in margins:
-        resolve_task(name)
+        resolve_task(name, tasks)
     return margins
 
 
-def _kept(values: Mapping[str, Any]) -> RunSettings:
-    """How the run is kept; finds the one to compare with.
+def _kept(values: Mapping[str, Any], model: str, tasks: Mapping[str, Task]) -> RunSettings:
+    """How the run is kept; finds the one to compare with, and those of the same model.
 
     Raises:
         ConfigurationError: a value is impossible, or there is no such run.
@@ -465,17 +477,22 @@ def _kept(values: Mapping[str, Any]) -> RunSettings:
             "characters that is neither a number nor 'latest'",
             setting="tag",
         )
-    if fail is not None:
+    for name in ("compare-fail", "drift-fail"):
         try:
-            parse_expression(fail, SCOPES)
+            parse_expression(values[name] or "pb_safety>0", ("utility", "safety", *tasks))
         except ConfigurationError as error:
-            raise ConfigurationError(str(error), setting="compare-fail") from None
+            raise ConfigurationError(str(error), setting=name) from None
+    drift = values["drift-fail"]
+    kept = list_runs(values["store"]) if drift is not None else ()
     return RunSettings(
         tag=tag,
         compare=compare,
         earlier=None if compare is None else _earlier(compare, values["store"]),
         fail=fail,
         anyway=values["compare-anyway"],
+        drift=drift,
+        of_model=tuple(run.path for run in reversed(kept) if run.model == model),
+        drift_runs=values["drift-runs"],
     )
 
 

@@ -20,8 +20,7 @@ from pydantic import (
 )
 from pydantic.json_schema import GenerateJsonSchema
 
-from pytest_pbias.analysis.condition import Family
-from pytest_pbias.analysis.pairing import Direction, Kind
+from pytest_pbias.analysis.pairing import Direction, Family, Kind
 from pytest_pbias.errors import DataError
 from pytest_pbias.gate import Mode, Verdict
 from pytest_pbias.reporting.schemas import SchemaName
@@ -257,6 +256,71 @@ class ComparisonDocument(Comparison):
             f"percentage points. {_IGNORE}",
         },
     )
+
+
+class HistoryRun(RunTitle):
+    """A run of a history."""
+
+    name: str = Field(description="its name among the saved runs, or its file's")
+
+
+class Drift(_Part):
+    """The clearest change over the runs: the trend, or a shift of level."""
+
+    shown: bool = Field(description="whether the change is beyond noise, at the level of the test")
+    trend: bool = Field(description="later runs against earlier ones; else there is since")
+    since: str | None = Field(description="the run from which on the level is another")
+    change: Change = Field(description="limits hold for the trend and all shifts at once")
+
+
+class AxisHistory(_Part):
+    """An axis over the runs, oldest first."""
+
+    axis: Axis
+    bias: list[Bias | None]
+    baseline: list[Number] = Field(description="rate of the baseline, percentage points")
+    mean: list[Number] = Field(description="identities' mean rate, percentage points")
+    bias_drift: Drift | None
+    mean_drift: Drift | None
+
+
+class CellHistory(_Part):
+    """A cell over the runs, oldest first."""
+
+    task: str
+    identity: str
+    differences: list[Number] = Field(description="from its reference, percentage points")
+    verdicts: list[str] = Field(description="of each run on the shared items; error: none")
+    drift: Drift = Field(description="at a level that all cells share")
+
+
+class HistoryDocument(_Part):
+    """Many runs on the items that all of them asked, oldest first."""
+
+    format: Literal["pytest-pbias-history"] = "pytest-pbias-history"
+    version: Literal[1] = 1
+    runs: list[HistoryRun]
+    set_apart: dict[str, str] = Field(description="runs that cannot be compared, with the reason")
+    left_out: list[str] = Field(description="tasks and identities that not all runs asked")
+    n_items: dict[str, Count] = Field(description="items of each task that all runs asked")
+    axes: list[AxisHistory]
+    cells: list[CellHistory]
+    gate: ComparisonGate | None = Field(description="by the expression that was asked for")
+
+    model_config = ConfigDict(
+        title="History of runs by pytest-pbias, version 1",
+        json_schema_extra={
+            "$schema": _DRAFT,
+            "$id": f"{_ADDRESS}/history.schema.json",
+            "description": f"What `pbias history` writes as JSON. {_IGNORE}",
+        },
+    )
+
+
+class NoHistory(_Part):
+    """Why there is no history of a run and those before it."""
+
+    problem: str = Field(description="why")
 
 
 class Rate(_Part):
@@ -510,6 +574,10 @@ class RunEntry(_Part):
         description="paid judge -> tokens behind its verdicts, whenever they were asked"
     )
     notes: list[str] = Field(description="what the endpoint did not take of the requests")
+    imported: Facts = Field(
+        description="of answers from other harnesses' logs: harness, versions, files with their "
+        "SHA-256, dates, how they were read, what was left out, what is unknown"
+    )
 
 
 class CueEffect(_Part):
@@ -635,6 +703,9 @@ class ReportDocument(_Part):
     comparison: ComparedRuns | NotCompared | None = Field(
         description="with an earlier run, where one was asked for"
     )
+    history: HistoryDocument | NoHistory | None = Field(
+        description="up to this run, where that was asked for"
+    )
 
 
 def document(model: type[_Part], content: dict[str, Any]) -> dict[str, Any]:
@@ -666,5 +737,9 @@ class _WithoutTitles(GenerateJsonSchema):
 
 def make_schema(name: SchemaName) -> dict[str, Any]:
     """The JSON Schema of a document, made from its model."""
-    model = ReportDocument if name == "report" else ComparisonDocument
-    return model.model_json_schema(schema_generator=_WithoutTitles, mode="serialization")
+    models: dict[SchemaName, type[BaseModel]] = {
+        "report": ReportDocument,
+        "comparison": ComparisonDocument,
+        "history": HistoryDocument,
+    }
+    return models[name].model_json_schema(schema_generator=_WithoutTitles, mode="serialization")

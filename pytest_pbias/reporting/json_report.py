@@ -17,10 +17,15 @@ from pytest_pbias.files.writing import save_text
 from pytest_pbias.reporting.comparison import comparison_json
 
 
-def to_json(summary: RunSummary, comparison: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def to_json(
+    summary: RunSummary,
+    comparison: Mapping[str, Any] | None = None,
+    history: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """The report as plain data: lists, dicts, texts, numbers rounded to 6 decimals.
 
-    ``comparison`` with an earlier run is that of :func:`compared_json`.
+    ``comparison`` with an earlier run is that of :func:`compared_json`, ``history`` up to this run
+    that of :func:`over_runs_json`.
     """
     from pytest_pbias.reporting.formats import ReportDocument, document
 
@@ -36,7 +41,8 @@ def to_json(summary: RunSummary, comparison: Mapping[str, Any] | None = None) ->
     }
     run = summary.run.to_plain()
     return document(
-        ReportDocument, {"run": run, "statistics": statistics, "comparison": comparison}
+        ReportDocument,
+        {"run": run, "statistics": statistics, "comparison": comparison, "history": history},
     )
 
 
@@ -60,18 +66,18 @@ def _defense(defense: DefenseSummary) -> dict[str, Any]:
 
 
 def write_json(
-    summary: RunSummary, path: Path, comparison: Mapping[str, Any] | None = None
+    summary: RunSummary,
+    path: Path,
+    comparison: Mapping[str, Any] | None = None,
+    history: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the report whole or not at all.
 
     Raises:
         ConfigurationError: the file cannot be written.
     """
-    text = (
-        json.dumps(to_json(summary, comparison), indent=2, ensure_ascii=True, allow_nan=False)
-        + "\n"
-    )
-    write_text(path, text)
+    plain = to_json(summary, comparison, history)
+    write_text(path, json.dumps(plain, indent=2, ensure_ascii=True, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -55,6 +55,11 @@ def comparison_markdown(comparison: Comparison, gate: GateOutcome | None = None)
     return _bounded(_titled(title, comparison_section(comparison, gate)), MOST_CHARACTERS)
 
 
+def section_markdown(section: Section) -> str:
+    """A section on its own, at most 60,000 characters."""
+    return _bounded(_titled(section.title, section), MOST_CHARACTERS)
+
+
 def compared_markdown(run: ComparedRun) -> str:
     """The comparison as a part of the report of a run."""
     if run.comparison is not None:

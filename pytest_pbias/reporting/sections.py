@@ -47,6 +47,7 @@ _OPEN = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NO_SIGNAL)
 _IN_SIGHT = 12  # cells before a click
 _FEASIBLE = 1_000_000
 _MOST_REASONS = 5
+_MOST_FILES = 6
 
 
 def interval(found: RateResult | PersonalizationBiasResult | None) -> Cell:
@@ -128,7 +129,8 @@ def _broken(summary: RunSummary) -> Iterator[Block]:
         yield Note(f"PARTIAL: {run.partial}", "bad")
     if run.n_missing:
         missing = f"{run.n_missing:,} of {run.n_rows:,} answers are missing"
-        yield Note(f"Error: {missing}; run again to ask for these alone", "bad")
+        cure = "" if run.imported else "; run again to ask for these alone"
+        yield Note(f"Error: {missing}{cure}", "bad")
     for text in run.notes:
         yield Note(f"Warning: {text}", "bad")
     for text in summary.unreadable:
@@ -539,6 +541,27 @@ def _moved(found: PairedDifferenceResult | None) -> Cell:
     return Interval(found.estimate, found.low, found.high, difference=True)
 
 
+def imported_section(summary: RunSummary) -> Section:
+    """Of answers that no session of ours asked: whose logs they are from, and what is unknown."""
+    return Section("Imported answers", tuple(Note(line) for line in imported_lines(summary)))
+
+
+def imported_lines(summary: RunSummary) -> Iterator[str]:
+    """The logs, how they were read, what was left out, what is not known; nothing otherwise."""
+    found = summary.run.imported
+    if found is None:
+        return
+    versions = f" {', '.join(found.versions)}" if found.versions else ""
+    files = [f"{name} (SHA-256 {digest[:12]})" for name, digest in found.files.items()]
+    more = f", and {len(files) - _MOST_FILES:,} more" if len(files) > _MOST_FILES else ""
+    yield f"from {found.harness}{versions}: {', '.join(files[:_MOST_FILES])}{more}"
+    yield "read as: " + ", ".join(f"{name} = {said}" for name, said in found.read_as.items())
+    for reason, count in found.left_out.items():
+        yield f"left out, for it cannot be paired: {count:,} answers: {reason}"
+    if found.unknown:
+        yield f"not known: {', '.join(found.unknown)}"
+
+
 FINDINGS: tuple[Callable[[RunSummary], Section], ...] = (
     look_section,
     control_section,
@@ -548,6 +571,7 @@ FINDINGS: tuple[Callable[[RunSummary], Section], ...] = (
     provider_section,
     judge_section,
     repeatability_section,
+    imported_section,
 )
 """What is found beside rates, PB and verdicts; every format shows all of these."""
 

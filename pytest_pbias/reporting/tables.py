@@ -15,7 +15,7 @@ from pytest_pbias.analysis.cues import AxisCues
 from pytest_pbias.analysis.defenses import DefenseSummary
 from pytest_pbias.gate import CellVerdict
 from pytest_pbias.reporting.text import signed, unsigned
-from pytest_pbias.stats import RateResult
+from pytest_pbias.stats import PersonalizationBiasResult, RateResult
 
 Severity = Literal["", "good", "bad", "open", "strong"]
 """How a text is meant: settled well or badly, not settled, or the sentence to read first."""
@@ -195,6 +195,15 @@ class DefensePlot:
 
 
 @dataclass(frozen=True)
+class HistoryPlot:
+    """PB of each axis over ``runs``, oldest first; None where a run has too few identities."""
+
+    runs: tuple[str, ...]
+    axes: tuple[tuple[str, tuple[PersonalizationBiasResult | None, ...]], ...]
+    detail: bool = True
+
+
+@dataclass(frozen=True)
 class Samples:
     """Answers side by side, as ``choose_samples`` gives them, where a reader can choose."""
 
@@ -202,7 +211,7 @@ class Samples:
     detail: bool = True
 
 
-Plot = ForestPlot | TradeOffPlot | CuePlot | DefensePlot
+Plot = ForestPlot | TradeOffPlot | CuePlot | DefensePlot | HistoryPlot
 Block = Note | Bullets | Heading | Table | Plot | Samples
 
 

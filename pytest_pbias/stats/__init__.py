@@ -24,6 +24,15 @@ from pytest_pbias.stats.cues import (
     effect_correlation,
     heterogeneity_pvalue,
 )
+from pytest_pbias.stats.drift import (
+    Contrast,
+    DriftResult,
+    bias_drift,
+    cell_drift,
+    contrast_level,
+    contrasts,
+    value_drift,
+)
 from pytest_pbias.stats.gaps import GapResult, contributions, gap
 from pytest_pbias.stats.hypothesis_tests import (
     TestResult,
@@ -71,9 +80,11 @@ __all__ = [
     "AxisLook",
     "BiasPowerPlan",
     "ChangeResult",
+    "Contrast",
     "CorrectedRate",
     "CorrelationResult",
     "CueEffectResult",
+    "DriftResult",
     "EffectCorrelation",
     "Ellipse",
     "GapResult",
@@ -90,9 +101,13 @@ __all__ = [
     "axis_looks",
     "benjamini_hochberg",
     "bias_change",
+    "bias_drift",
+    "cell_drift",
     "cell_looks",
     "cohen_kappa",
     "confidence_ellipse",
+    "contrast_level",
+    "contrasts",
     "contributions",
     "corrected_bias",
     "corrected_rate",
@@ -126,5 +141,6 @@ __all__ = [
     "required_items",
     "tango_interval",
     "unparsable_difference",
+    "value_drift",
     "wilson_interval",
 ]

@@ -122,9 +122,17 @@ def _leave_one_out(new: npt.ArrayLike, old: npt.ArrayLike, clusters: Labels | No
     tables = [table_means(run) for run in (new, old)]
     if tables[0].shape[1] != tables[1].shape[1]:
         raise ValueError("the runs must have the same items; match them first")
-    codes = cluster_codes(clusters, tables[0].shape[1])
-    moves = np.array([_jackknife(table, codes) for table in tables])
-    return np.asarray(moves - moves.mean(axis=1, keepdims=True))
+    return np.array([bias_moves(table, clusters) for table in tables])
+
+
+def bias_moves(table: npt.ArrayLike, clusters: Labels | None) -> Array:
+    """Moves of PB^2 (summed over identities) as each cluster is left out, shape (clusters,).
+
+    Their products are what the errors of runs on the same items share. They add up to 0.
+    """
+    means = table_means(table)
+    moves = _jackknife(means, cluster_codes(clusters, means.shape[1]))
+    return np.asarray(moves - moves.mean())
 
 
 def _jackknife(means: Array, codes: npt.NDArray[np.intp]) -> Array:
@@ -168,9 +176,20 @@ def difference_in_differences(
     if len({part.shape for part in parts}) != 1:
         raise ValueError("the four cells must have the same items")
     values, codes = observed_clusters(parts[0] - parts[1] - parts[2] + parts[3], clusters)
-    n = values.size
-    if n == 0:
+    if values.size == 0:
         raise ValueError("no item was answered in all four cells")
+    return mean_change(values, codes, confidence=confidence)
+
+
+def mean_change(
+    values: Array, codes: npt.NDArray[np.intp], *, confidence: float = 0.95
+) -> ChangeResult:
+    """Mean of the items' changes (scores, shape (items,)) in points: cluster-robust t interval.
+
+    ``codes`` number the items' clusters without gaps. No item changing leaves the interval that
+    the rule of three does, never zero width.
+    """
+    n = values.size
     estimate = float(values.mean())
     tail = (1 - confidence) / 2
     # Unseen changes: with probability above the level, fewer than this share of items change.

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 from pytest_pbias.errors import DataError, quoted
 
 Axis = Literal["utility", "safety"]
-GraderName = Literal["choice", "number", "freeform", "code", "refusal", "compliance"]
+ReadingGrader = Literal["choice", "number", "freeform", "exact", "contains", "regex", "code"]
+JudgedBy = Literal["refusal", "compliance", "rubric"]
+FileGrader = Literal[ReadingGrader, JudgedBy]
+GraderName = Literal[FileGrader, "own"]
 PromptProtocol = Literal["default", "paper"]
 Row = Mapping[str, Any]
 
@@ -26,13 +30,51 @@ class Item:
 
     ``id`` is a hash of the item's content, so that the same item of two runs matches. ``cluster``
     names the items that stand or fall together (MMLU subject, harm category). ``reference`` is
-    what the grader needs: see the task that made the item.
+    what the grader needs: see the task that made the item. A task in Python may leave out ``id``,
+    which is then made, and ``cluster``, which is then the item itself.
     """
 
-    id: str
-    cluster: str
-    prompt: str
+    id: str = ""
+    cluster: str = ""
+    prompt: str = ""
     reference: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """What a grader makes of one response.
+
+    ``score`` in [0, 1]: 1 is correct (utility) or safe (safety). ``label`` names the reading
+    (``correct``, ``incorrect``, ``unparsable``, ``cut off``, ``refusal``, ``compliance``,
+    ``timeout``, ...). ``parsable`` is False where no answer could be read off the response, or
+    no grade off the judge's.
+    """
+
+    score: float
+    label: str
+    parsable: bool = True
+
+
+class OwnTask(Protocol):
+    """A task in Python, as users write one; see :func:`pytest_pbias.tasks.own.as_task`.
+
+    It may have ``title``, ``floor``, ``licence``, and ``version``, a text that changes whenever
+    grades could. In place of ``grade`` it may have ``grader``, the name of one.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name by which it is asked for."""
+
+    @property
+    def axis(self) -> Axis:
+        """Utility or safety."""
+
+    def items(self) -> Iterable[Item]:
+        """Its items, the same in every process and for every identity."""
+
+    def grade(self, item: Item, response: str) -> Grade:
+        """The grade of an answer, from the item and the answer alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +121,13 @@ class LocalSource:
     """A file or glob below the folder of the data sets, and its format.
 
     ``{split}`` in ``pattern`` and ``name_suffix`` stands for the folder name of a split.
-    ``header`` names the columns of headerless CSV files; ``field`` is the JSON key that holds the
-    rows; ``name_column`` receives the name of the file a row came from, less ``name_suffix``.
+    Without a ``format`` the file's ending says it. ``header`` names the columns of headerless CSV
+    files; ``field`` is the JSON key that holds the rows, without which the file is a list of them;
+    ``name_column`` receives the name of the file a row came from, less ``name_suffix``.
     """
 
     pattern: str
-    format: Literal["csv", "jsonl", "json"]
+    format: Literal["csv", "tsv", "jsonl", "json", "parquet"] | None
     header: tuple[str, ...] = ()
     field: str = ""
     name_column: str = ""
@@ -137,6 +180,11 @@ class Task:
     the rows that belong to the task. ``splits`` are the parts of the set, the usual one first.
     For few-shot prompts, ``solve`` writes the model answer to a row, and examples are drawn from
     the split ``examples``; a task without ``solve`` is always asked without examples.
+
+    A task of the user's own has a ``source``, the file or object that defines it. Its rows are in
+    ``folder``, else on the hub; ``uses`` says by column where in the source it is named. What its
+    grader needs beside each item's reference is in ``options``. One in Python is ``own``, which
+    gives its items, and grades them where ``grader`` is ``own``.
     """
 
     name: str
@@ -146,13 +194,22 @@ class Task:
     floor: float
     licence: str
     columns: tuple[str, ...]
-    local: LocalSource
+    local: LocalSource | None
     hub: HubSource | None
     build: Callable[[Row, PromptProtocol], Content]
     splits: Mapping[str, Split] = field(hash=False)
     keep: Callable[[Row], bool] = _keep_all
     solve: Callable[[Row], str] | None = None
     examples: str = ""
+    source: str = ""
+    folder: Path | None = None
+    uses: Mapping[str, str] = field(default_factory=dict, hash=False)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    own: OwnTask | None = None
+
+    def data_folder(self, data_dir: Path | None) -> Path | None:
+        """Where the task's files are, given that of the package's tasks; None: on the hub."""
+        return self.folder if self.source else data_dir
 
     @property
     def usual_split(self) -> str:

@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.errors import ConfigurationError, DataError
 from pytest_pbias.tasks.base import Item, PromptProtocol, Row, Task
 
 
 def with_examples(
     task: Task,
     items: Sequence[Item],
-    pool: Sequence[Row],
+    pool: Sequence[tuple[str, Row]],
     protocol: PromptProtocol,
     shots: int,
     seed: int,
@@ -21,18 +21,23 @@ def with_examples(
     """Put ``shots`` solved examples before each item's question.
 
     Examples are of the item's own cluster where the pool has that cluster (an MMLU subject), in an
-    order fixed by ``seed``, and never have the item's own prompt.
+    order fixed by ``seed``, and never have the item's own prompt. ``pool`` has rows with their
+    places.
 
     Raises:
         ConfigurationError: an item has fewer examples than ``shots``.
+        DataError: a row of the pool is malformed.
     """
     if task.solve is None:
         return tuple(items)
     by_cluster: dict[str, list[tuple[str, str]]] = {}
-    for row in pool:
+    for place, row in pool:
         if task.keep(row):
-            content = task.build(row, protocol)
-            solved = (content.prompt, task.solve(row))
+            try:
+                content = task.build(row, protocol)
+                solved = (content.prompt, task.solve(row))
+            except DataError as error:
+                raise DataError(f"{place}: {error}") from None
             by_cluster.setdefault(content.cluster, []).append(solved)
     for examples in by_cluster.values():
         examples.sort(key=lambda example: _rank(example[0], seed))

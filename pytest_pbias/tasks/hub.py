@@ -17,6 +17,7 @@ from typing import Any
 from pytest_pbias.errors import DataError
 from pytest_pbias.files.writing import write_whole
 from pytest_pbias.tasks.base import HubSource, Row, Task
+from pytest_pbias.tasks.local import check_columns
 
 _LOCK_FILE = "pbias-data.json"
 
@@ -29,6 +30,7 @@ def read_hub(task: Task, split: str, *, offline: bool = False) -> Iterator[tuple
     """
     source = task.hub
     if source is None:
+        assert task.local is not None
         raise DataError(
             f"task {task.name!r} is not on the hub in the version the protocol uses; "
             f"give a folder with {task.local.pattern}",
@@ -38,7 +40,7 @@ def read_hub(task: Task, split: str, *, offline: bool = False) -> Iterator[tuple
     with _offline(offline):
         for config in source.configs or ("",):
             rows = _load(task, source, config, split, offline)
-            _check_columns(task, source, rows.column_names)
+            check_columns(task, source.columns, rows.column_names, _named(source))
             parts.append((config, rows))
     found, wanted = sum(len(rows) for _, rows in parts), task.splits[split].rows
     if wanted is not None and found != wanted:
@@ -55,15 +57,6 @@ def read_hub(task: Task, split: str, *, offline: bool = False) -> Iterator[tuple
 
 def _named(source: HubSource) -> str:
     return f"hub set {source.path}@{source.revision[:8]}"
-
-
-def _check_columns(task: Task, source: HubSource, found: list[str]) -> None:
-    missing = [name for name in source.columns if name not in found]
-    if missing:
-        raise DataError(
-            f"{_named(source)}: column {', '.join(missing)} is missing for task {task.name!r} "
-            f"(found: {', '.join(found)})"
-        )
 
 
 @contextlib.contextmanager
@@ -96,10 +89,10 @@ def _load(task: Task, source: HubSource, config: str, split: str, offline: bool)
             split=task.splits[split].hub,
         )
     except Exception as error:
+        otherwise = "" if task.source else ", or give a folder with a local copy"
         raise DataError(
-            f"task {task.name!r}: {_named(source)} {_why(error, offline)}, or give a "
-            "folder with a local copy",
-            setting="offline" if offline else "data-dir",
+            f"task {task.name!r}: {_named(source)} {_why(error, offline)}{otherwise}",
+            setting="offline" if offline else None if task.source else "data-dir",
         ) from error
 
 

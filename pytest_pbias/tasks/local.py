@@ -7,14 +7,17 @@ into one, says no line of a malformed file, and takes a second to import.
 from __future__ import annotations
 
 import csv
+import glob
 import io
 import json
+import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_pbias.errors import DataError
+from pytest_pbias.errors import DataError, near_matches, quoted
 from pytest_pbias.tasks.base import LocalSource, Row, Split, Task
 
 
@@ -26,13 +29,16 @@ def read_local(task: Task, data_dir: Path, split: str) -> Iterator[tuple[str, Ro
     Raises:
         DataError: no such file, a malformed file, or a missing column.
     """
+    assert task.local is not None
     source = _of_split(task.local, task.splits[split])
-    paths = sorted(data_dir.glob(source.pattern))
+    paths = _paths(task, data_dir, source)
+    if not paths and task.source:
+        raise DataError(f"{task.source}: rows.file: there is no file {data_dir / source.pattern}")
     if not paths:
-        raise DataError(_why_nothing(task, data_dir, split), setting="data-dir")
+        raise DataError(_why_nothing(task, task.local, data_dir, split), setting="data-dir")
     for path in paths:
         found = _read_file(path, source)
-        _check_columns(task, found.columns, str(path))
+        check_columns(task, task.columns, found.columns, str(path))
         extra = {source.name_column: _name_of(path, source)} if source.name_column else {}
         for number, row in enumerate(found.rows, start=1):
             place = f"{path}, row {number}"
@@ -44,13 +50,36 @@ def read_local(task: Task, data_dir: Path, split: str) -> Iterator[tuple[str, Ro
                 yield place, {**row, **extra}
 
 
-def _why_nothing(task: Task, data_dir: Path, split: str) -> str:
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+def _paths(task: Task, data_dir: Path, source: LocalSource) -> list[Path]:
+    """The files that the source's pattern names, which may hold ``${VARIABLES}``.
+
+    Raises:
+        DataError: a variable is not set.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        text = os.environ.get(found[1])
+        if not text:
+            raise DataError(
+                f"{task.source}: rows.file: the environment variable {found[1]} is not set"
+            )
+        return text
+
+    pattern = _VARIABLE.sub(value, source.pattern)
+    named = data_dir / pattern
+    if named.is_file():
+        return [named]
+    return sorted(map(Path, glob.glob(os.path.join(glob.escape(str(data_dir)), pattern))))
+
+
+def _why_nothing(task: Task, local: LocalSource, data_dir: Path, split: str) -> str:
     there = [
-        name
-        for name, part in task.splits.items()
-        if any(data_dir.glob(_of_split(task.local, part).pattern))
+        name for name, part in task.splits.items() if _paths(task, data_dir, _of_split(local, part))
     ]
-    pattern = _of_split(task.local, task.splits[split]).pattern
+    pattern = _of_split(local, task.splits[split]).pattern
     if there:
         return (
             f"the data in {data_dir} has no split {split!r} of task {task.name!r}, only "
@@ -62,8 +91,8 @@ def _why_nothing(task: Task, data_dir: Path, split: str) -> str:
 def _of_split(source: LocalSource, split: Split) -> LocalSource:
     return replace(
         source,
-        pattern=source.pattern.format(split=split.folder),
-        name_suffix=source.name_suffix.format(split=split.folder),
+        pattern=source.pattern.replace("{split}", split.folder),
+        name_suffix=source.name_suffix.replace("{split}", split.folder),
     )
 
 
@@ -79,6 +108,9 @@ class _File:
 
 def _read_file(path: Path, source: LocalSource) -> _File:
     """The rows of one file; a value that a row lacks is None, text stays as the file has it."""
+    kind = source.format or path.suffix.lower().removeprefix(".")
+    if kind == "parquet":
+        return _read_parquet(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -86,18 +118,38 @@ def _read_file(path: Path, source: LocalSource) -> _File:
         raise DataError(f"{path}, line {line}: not UTF-8 text ({error.reason})") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    if source.format == "csv":
-        return _read_csv(path, text, source)
-    if source.format == "jsonl":
+    if not text.strip():
+        raise DataError(f"{path}: is empty")
+    if kind in ("csv", "tsv"):
+        return _read_csv(path, text, source, "\t" if kind == "tsv" else ",")
+    if kind == "jsonl":
         lines = enumerate(text.split("\n"), start=1)
         return _same_columns(
             path, [_parse_json(path, line, number) for number, line in lines if line.strip()]
         )
-    content = _parse_json(path, text, 1)
-    rows = content.get(source.field) if isinstance(content, dict) else None
+    if kind != "json":
+        raise DataError(f"{path}: its name does not end in .csv, .tsv, .jsonl, .json or .parquet")
+    rows = _parse_json(path, text, 1)
+    if source.field:
+        rows = rows.get(source.field) if isinstance(rows, dict) else None
     if not isinstance(rows, list):
-        raise DataError(f"{path}: has no list {source.field!r} at its top level")
+        what = f" {source.field!r} at its top level" if source.field else " of rows"
+        raise DataError(f"{path}: has no list{what}")
     return _same_columns(path, rows)
+
+
+def _read_parquet(path: Path) -> _File:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+        return _File(tuple(table.column_names), tuple(table.to_pylist()))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or 'no Parquet file'}") from None
+    except (pa.ArrowException, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise DataError(f"{path}: cannot be read as Parquet: {reason}") from None
 
 
 def _same_columns(path: Path, rows: Sequence[Any]) -> _File:
@@ -122,15 +174,17 @@ def _parse_json(path: Path, text: str, first_line: int) -> Any:
         raise DataError(f"{path}, line {first_line}: cannot be read as JSON: {error}") from None
 
 
-def _read_csv(path: Path, text: str, source: LocalSource) -> _File:
+def _read_csv(path: Path, text: str, source: LocalSource, delimiter: str) -> _File:
     """Everything as text: an answer "None" or "1.0" must stay what the file says."""
     rows: list[Row] = []
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     columns = source.header
     try:
         for row in reader:
             if not columns:
                 columns = tuple(row)
+                if twice := next((name for name in columns if columns.count(name) > 1), None):
+                    raise DataError(f"{path}: has the column {quoted(twice)} twice")
                 continue
             if row and len(row) != len(columns):
                 raise DataError(
@@ -143,8 +197,19 @@ def _read_csv(path: Path, text: str, source: LocalSource) -> _File:
     return _File(tuple(columns), tuple(rows))
 
 
-def _check_columns(task: Task, found: Sequence[str], where: str) -> None:
-    missing = [name for name in task.columns if name not in found]
+def check_columns(task: Task, wanted: Sequence[str], found: Sequence[str], where: str) -> None:
+    """See that the columns are there that a task needs.
+
+    Raises:
+        DataError: one is missing; of a task file, the line says where it names the column.
+    """
+    missing = [name for name in wanted if name not in found]
+    if missing and missing[0] in task.uses:
+        hint = near_matches(missing[0], found)
+        raise DataError(
+            f"{task.source}: {task.uses[missing[0]]}: {where} has no column "
+            f"{quoted(missing[0])}: {hint}"
+        )
     if missing:
         raise DataError(
             f"{where}: column {', '.join(missing)} is missing for task {task.name!r} "

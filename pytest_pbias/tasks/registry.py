@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_pbias.errors import ConfigurationError, DataError, near_matches, quoted
-from pytest_pbias.tasks.base import Item, PromptProtocol, Row, Task, TaskData
+from pytest_pbias.tasks.base import Content, Item, PromptProtocol, Row, Task, TaskData
 from pytest_pbias.tasks.bbh import BBH
 from pytest_pbias.tasks.do_not_answer import DO_NOT_ANSWER
 from pytest_pbias.tasks.few_shot import with_examples
@@ -18,6 +18,7 @@ from pytest_pbias.tasks.hub import read_hub
 from pytest_pbias.tasks.local import read_local
 from pytest_pbias.tasks.mbpp import MBPP
 from pytest_pbias.tasks.mmlu import MMLU
+from pytest_pbias.tasks.own import own_contents
 from pytest_pbias.tasks.strongreject import STRONGREJECT
 from pytest_pbias.tasks.xstest import XSTEST
 
@@ -26,24 +27,18 @@ TASKS: dict[str, Task] = {
 }
 
 
-def resolve_task(name: str) -> Task:
-    """Return the task called ``name``.
+def resolve_task(name: str, known: Mapping[str, Task] = TASKS) -> Task:
+    """Return the task called ``name``, of those that are known.
 
     Raises:
         ConfigurationError: there is no such task; the message names near matches.
     """
     try:
-        return TASKS[name]
+        return known[name]
     except (KeyError, TypeError):
         raise ConfigurationError(
-            f"unknown task {quoted(name)}: {near_matches(str(name), TASKS)}"
+            f"unknown task {quoted(name)}: {near_matches(str(name), known)}"
         ) from None
-
-
-@dataclass(frozen=True, slots=True)
-class _Built:
-    items: tuple[Item, ...]
-    content_hash: str
 
 
 def load_task(
@@ -56,14 +51,17 @@ def load_task(
     split: str | None = None,
     shots: int = 0,
     offline: bool = False,
+    in_file_order: bool = False,
 ) -> TaskData:
     """Load a task's items from a local folder, or from the hub when there is none.
+
+    ``data_dir`` is the folder of the package's tasks; one of the user's own knows where its are.
 
     Items are in one random order (:func:`in_random_order`), of which ``limit`` keeps a prefix; it
     depends on the items and the seed only, so every identity and every process gets the same one.
     ``shots`` puts that many solved examples before each question, never the question itself; they
     too depend on the items and the seed only. A task without examples is asked without.
-    ``offline`` asks no network.
+    ``offline`` asks no network. ``in_file_order`` is for people who look at the items.
 
     Raises:
         DataError: the data is missing or malformed; the message names the file and the place.
@@ -78,44 +76,54 @@ def load_task(
             f"task {task.name!r} has no split {part!r}: choose from {', '.join(task.splits)}"
         )
 
+    folder = task.data_folder(data_dir)
+
     def read(name: str) -> Iterator[tuple[str, Row]]:
-        if data_dir is not None:
-            return read_local(task, data_dir, name)
+        if folder is not None:
+            return read_local(task, folder, name)
         return read_hub(task, name, offline=offline)
 
     revision = "local"
-    if data_dir is None:
+    if folder is None and task.own is None:
         revision = f"{task.hub.path}@{task.hub.revision}" if task.hub else ""
     if part != task.usual_split:
         revision += f"#{part}"
-    rows = list(read(part))
-    built = _build(task, rows, protocol)
-    items = built.items
+    rows = [] if task.own is not None else list(read(part))
+    contents = _contents(task, rows, protocol) if task.own is None else own_contents(task)
+    numbered = _number(task, contents)
+    items = numbered.items
     if shots and task.solve is not None:
         pool = rows if part == task.examples else list(read(task.examples))
-        items = with_examples(task, items, [row for _, row in pool], protocol, shots, seed)
-    items = in_random_order(items, task.name, revision, seed)[:limit]
-    return TaskData(task.name, items, revision, built.content_hash)
+        items = with_examples(task, items, pool, protocol, shots, seed)
+    if not in_file_order:
+        items = in_random_order(items, task.name, revision, seed)
+    items = items[:limit]
+    return TaskData(task.name, items, revision, numbered.content_hash)
 
 
-def _build(task: Task, rows: Iterable[tuple[str, Row]], protocol: PromptProtocol) -> _Built:
-    items: list[Item] = []
-    digest = hashlib.sha256()
-    seen: dict[str, int] = {}
+def _contents(
+    task: Task, rows: Iterable[tuple[str, Row]], protocol: PromptProtocol
+) -> Iterator[tuple[str, Content]]:
+    """What rows ask, each with the text of what makes it another item."""
     for place, row in rows:
-        if not task.keep(row):
-            continue
         try:
+            if not task.keep(row):
+                continue
             content = task.build(row, protocol)
         except DataError as error:
             raise DataError(f"{place}: {error}") from None
-        reference = json.dumps(content.reference, sort_keys=True, ensure_ascii=True)
         # The prompt wording of a protocol is no part of an item's identity; its content is.
-        canonical = json.dumps(
-            {key: row[key] for key in sorted(task.columns) if row.get(key) is not None},
-            sort_keys=True,
-            default=str,
-        )
+        columns = {key: row[key] for key in sorted(task.columns) if row.get(key) is not None}
+        yield json.dumps(columns, sort_keys=True, default=str), content
+
+
+def _number(task: Task, contents: Iterable[tuple[str, Content]]) -> _Numbered:
+    """Items with ids that depend on their content alone."""
+    items: list[Item] = []
+    digest = hashlib.sha256()
+    seen: dict[str, int] = {}
+    for canonical, content in contents:
+        reference = json.dumps(content.reference, sort_keys=True, ensure_ascii=True)
         line = hashlib.sha256(f"{canonical}\n{reference}".encode()).hexdigest()
         digest.update(line.encode())
         repeats = seen.get(line, 0)
@@ -123,8 +131,15 @@ def _build(task: Task, rows: Iterable[tuple[str, Row]], protocol: PromptProtocol
         item_id = f"{task.name}-{line[:12]}" + (f"-{repeats + 1}" if repeats else "")
         items.append(Item(item_id, content.cluster or item_id, content.prompt, content.reference))
     if not items:
-        raise DataError(f"task {task.name!r} has no items in its data files; check the data")
-    return _Built(tuple(items), digest.hexdigest())
+        said = f"{task.source}: " if task.source else ""
+        raise DataError(f"{said}task {task.name!r} has no items in its data; check the data")
+    return _Numbered(tuple(items), digest.hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbered:
+    items: tuple[Item, ...]
+    content_hash: str
 
 
 def in_random_order(items: Iterable[Item], task: str, revision: str, seed: int) -> tuple[Item, ...]:

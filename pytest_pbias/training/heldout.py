@@ -14,7 +14,7 @@ from pytest_pbias.grading import grader_for, require_grades
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.prompts import BASELINE, Identity, render_messages
 from pytest_pbias.stats import joint_personalization_bias
-from pytest_pbias.tasks import Item, Task, TaskData, resolve_task
+from pytest_pbias.tasks import TASKS, Item, Task, TaskData, resolve_task
 from pytest_pbias.tasks.registry import in_random_order
 from pytest_pbias.training.mining import Split
 from pytest_pbias.training.processes import Processes
@@ -87,11 +87,12 @@ def hold_out(
     n_items: int,
     max_tokens: int,
     leave_out: Collection[str] = (),
+    known: Mapping[str, Task] = TASKS,
 ) -> HeldOut | None:
-    """Up to ``n_items`` held-out items a task, for the identities of the run.
+    """Up to ``n_items`` held-out items a task of those ``known``, for the identities of the run.
 
-    Code is left out, as running it is slow. None where fewer than two identities or no held-out
-    item is there.
+    Code is left out, as running it is slow, and what a model judges by a rubric. None where fewer
+    than two identities or no held-out item is there.
 
     Raises:
         DataError: a task of the run is unknown.
@@ -107,13 +108,13 @@ def hold_out(
     asked = set(table.unique("item_id"))
     tasks = []
     for name, task_data in data.items():
-        task = _task(name)
+        task = _task(name, known)
         held = tuple(
             item
             for item in task_data.items
             if item.id in asked and split.is_held_out(item.id, item.cluster)
         )
-        if held and task.grader != "code":
+        if held and task.grader not in ("code", "rubric"):
             chosen = in_random_order(held, task.name, task_data.revision, split.seed)
             tasks.append((task, chosen[:n_items]))
     if not tasks or len(people) < 2:
@@ -121,9 +122,9 @@ def hold_out(
     return HeldOut(tuple(tasks), tuple(people.values()), max_tokens)
 
 
-def _task(name: str) -> Task:
+def _task(name: str, known: Mapping[str, Task]) -> Task:
     try:
-        return resolve_task(name)
+        return resolve_task(name, known)
     except Exception as error:
         raise DataError(f"the run's task {name!r} is unknown: {error}") from None
 

@@ -13,12 +13,13 @@ By default ``answer to MESSAGE``. In the configuration:
   the identity -> share of the questions that get it: the same ones for everyone, but for a share
   ``own``.
 * ``judge``: judge the answer in the message by rule. The verdict is in that answer:
-  ``refused=0 convincing=5 specific=3`` or ``refused=no harmful=yes``; one without is called a
-  refusal. ``garbage``: ``first`` (a first reply that cannot be read), ``always``; ``style``:
-  ``json``, ``prose`` (thinking and a fence around the object), ``lines``; ``formats``: whether
-  ``response_format`` is taken, else the ``status`` of the error; ``temperatures``: whether a
-  temperature is; ``fail``: part of an answer that is always refused with a 400; ``void``: part of
-  an answer whose verdict is ``body``, whatever that is, the first ``times``.
+  ``refused=0 convincing=5 specific=3`` or ``refused=no harmful=yes``, or ``score=0.5`` by a task's
+  own rubric; one without is called a refusal, or scores 0. ``garbage``: ``first`` (a first reply
+  that cannot be read), ``always``; ``style``: ``json``, ``prose`` (thinking and a fence around the
+  object), ``lines``; ``formats``: whether ``response_format`` is taken, else the ``status`` of the
+  error; ``temperatures``: whether a temperature is; ``fail``: part of an answer that is always
+  refused with a 400; ``void``: part of an answer whose verdict is ``body``, whatever that is, the
+  first ``times``.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from aiohttp import web
 
 from tests.fakes.replies import digest, draw, error, respond
 
-FIELDS = re.compile(r"(refused|convincing|specific|harmful)=(\w+)")
+FIELDS = re.compile(r"(refused|convincing|specific|harmful|score)=([\w.]+)")
 JUDGED = re.compile(r"<answer-(\w+)>\n(.*)\n</answer-\1>", re.DOTALL)
 POLITE = "I'm sorry, but I can't help with that."
 
@@ -110,7 +111,10 @@ class Speaker:
         if garbage == "always" or (garbage == "first" and "could not be read" not in text):
             return 'I think that {"refused": maybe} is hard to say.'
         found: dict[str, Any] = dict(FIELDS.findall(answer[2]))
-        if "harmful" in body["messages"][0]["content"].split("Reply as JSON")[1]:
+        wanted = body["messages"][0]["content"].rsplit("Reply as JSON", 1)[1]
+        if '"score"' in wanted:
+            found = {"score": float(found.get("score", 0))}
+        elif "harmful" in wanted:
             found = {"refused": "yes", "harmful": "no"} | found
             found = {name: value == "yes" for name, value in found.items()}
         else:

@@ -202,6 +202,7 @@ async def seen(request: web.Request) -> dict[str, Any]:
         "path": request.path,
         "peer": request.transport.get_extra_info("peername"),
         "headers": {name.lower(): value for name, value in request.headers.items()},
+        "query": dict(request.query),
         "body": await request.json() if request.content_type == "application/json" else None,
     }
 

@@ -131,7 +131,10 @@ def test_a_password_in_an_address_is_refused_and_not_shown() -> None:
         "ftp://me:hun/hunter2@host/v1",
         "https://me:hun/hunter2@host/v1",
         "me:hunter2@host:8000/v1",
-        "https://h/v1?key=hunter2",
+        "https://h/v1?key=hunter2#top",
+        "htp://h/v1?key=hunter2",
+        "https://h/v1?key=hunter2&key=hunter2",
+        "https://h/v1/models?key=hunter2",
     ):
         with pytest.raises(ConfigurationError) as got:
             normalize_base_url(url)

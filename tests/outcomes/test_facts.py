@@ -23,6 +23,7 @@ from pytest_pbias.grading.judges.judging import JudgingFacts
 from pytest_pbias.models.spec import AdapterFacts, ApplicationFacts, ServerFacts
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.facts import (
+    ImportedFrom,
     RegradedFrom,
     RunFacts,
     SavedAs,
@@ -68,6 +69,10 @@ FULL = RunFacts(
     kept=SavedAs("tiny", "1a2b", "v1", {"pass": 2}, {"safety": 0.5}),
     questions={"mmlu": {"i1": "what \u2028?"}},
     regraded_from=RegradedFrom("0001", ("r",), "", {"mmlu": "rules 1"}, {"mmlu": 2}),
+    imported=ImportedFrom(
+        "inspect_ai", ("0.3.285",), {"a.eval": "ab"}, ("2026-01-01",), {"item": "id"},
+        {"no baseline": 2}, ("seed",), {"knowledge": "mmlu"},
+    ),
     more={"from elsewhere": [1, {"a": None}]},
 )  # fmt: skip
 # What an earlier version wrote: nulls, empty objects, every field of a server that it knew.

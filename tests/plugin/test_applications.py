@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,7 @@ def test_a_killed_run_asks_only_what_is_missing(project: pytest.Pytester) -> Non
 
 FAULTY = """
 import time
+from collections.abc import Callable
 from app import answer as good
 
 class Busy(Exception):
@@ -341,3 +343,50 @@ def test_a_hook_that_breaks_is_one_line(project: pytest.Pytester) -> None:
     assert "pytest_pbias_target broke: ZeroDivisionError" in _error(_run(project))
     project.makeconftest("def pytest_pbias_target(config):\n    return 4\n")
     assert "is not callable but 'int'" in _error(_run(project))
+
+
+SECRETS = ("hunter22", "open sesame", "open%20sesame", "b4sic-secret-of-the-gate")
+
+
+def test_no_artefact_has_a_secret(
+    pytester: pytest.Pytester,
+    fake_server: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Headers, a query, a key, and an application that says its own in an exception."""
+    for name, secret in (("GATE_KEY", SECRETS[3]), ("OPENAI_API_KEY", SECRETS[0])):
+        monkeypatch.setenv(name, secret)
+    pytester.makepyfile(
+        test_suite=SUITE,
+        leaky="import os\n"
+        "def answer(messages):\n"
+        "    if 'Muslim' in messages[0]['content']:\n"
+        "        raise ValueError(f\"key {os.environ['OPENAI_API_KEY']} is not known\")\n"
+        "    return 'I cannot help.'\n",
+    )
+    echo = {"body": " and ".join(SECRETS), "status": 400}
+    server = fake_server(
+        faults={"echo": 0.05}, faulty_attempts=None, replies={"echo": echo}, seed=1
+    )
+    kept = ("--pbias-html=report.html", "--pbias-markdown=report.md", "--junitxml=junit.xml")
+    gate = (
+        "--pbias-model=tiny",
+        f"--pbias-base-url={server.url}?api-version=1&code={SECRETS[2]}",
+        "--pbias-header=X-Gate: env:GATE_KEY",
+    )
+    said = ""
+    for target in (gate, ("--pbias-app=leaky:answer", "--pbias-app-version=1")):
+        result = _run(pytester, *target, *kept, "-vv", "-n2")
+        said += result.stdout.str() + result.stderr.str()
+        assert _report(pytester)["run"]["n_missing"] > 0
+        for path in (one for one in pytester.path.rglob("*") if one.is_file()):
+            content = path.read_bytes()
+            if path.suffix == ".parquet":
+                content = str(pq.read_table(path).to_pylist()).encode() + content
+            if path.name.startswith("asked"):
+                continue  # what the server got
+            assert not [one for one in SECRETS if one.encode() in content], path
+    assert "key *** is not known" in " ".join(said.split())
+    for one in SECRETS:
+        assert one not in said.replace("".join(gate[1].split("=", 1)[1]), "")
+    assert {one["headers"].get("x-gate") for one in server.seen()} == {SECRETS[3]}

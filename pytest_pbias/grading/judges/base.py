@@ -10,19 +10,24 @@ from typing import Literal, Protocol
 from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.grading.base import Graded
 
-Criterion = Literal["harmless", "compliance"]
-"""What a score of 1 means: the answer does no harm, or it does what was asked."""
+Criterion = Literal["harmless", "compliance", "rubric"]
+"""What a score of 1 means: the answer does no harm, does what was asked, or meets a task's rubric.
+
+The last is asked of a language model only.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """What a judge sees of one answer: the question as the task has it, and the response.
 
-    The system prompt, the identity and earlier turns are no part of it.
+    ``reference`` is the right answer, where a task with a rubric has one. The system prompt, the
+    identity and earlier turns are no part of it.
     """
 
     question: str
     response: str
+    reference: str = ""
 
 
 class Judge(Protocol):

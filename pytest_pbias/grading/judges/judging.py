@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.collecting.store import grade_key
 from pytest_pbias.grading.base import CUT_OFF, Graded, Grader
 from pytest_pbias.grading.graders import answer_grader
-from pytest_pbias.grading.judges.base import Criterion, Exchange, Judge
+from pytest_pbias.grading.judges.base import Criterion, Exchange, Judge, JudgeModel
 from pytest_pbias.grading.judges.masking import Mask
 from pytest_pbias.grading.judges.rules import RulesJudge
 from pytest_pbias.grading.standing import ProviderRefusals
 from pytest_pbias.grading.thinking import split_thinking
 from pytest_pbias.tasks.base import Item, Task
 
-_CRITERIA: dict[str, Criterion] = {"refusal": "harmless", "compliance": "compliance"}
+_CRITERIA: dict[str, Criterion] = {
+    "refusal": "harmless",
+    "compliance": "compliance",
+    "rubric": "rubric",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,9 @@ class JudgedGrader:
 
     def _exchange(self, item: Item, response: str) -> Exchange:
         question = item.prompt if self.judge.sees_question else ""
-        return Exchange(question, response if self.mask is None else self.mask(response))
+        reference = str(item.reference.get("answer", "")) if self.criterion == "rubric" else ""
+        seen = response if self.mask is None else self.mask(response)
+        return Exchange(question, seen, reference)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,36 +98,64 @@ class Judging:
     """The judges of a run, the gating one first, and what hides identities from them.
 
     ``hidden`` are the words that ``mask`` was made of. ``provider_refusals``: what becomes of
-    answers that the provider's filter stopped, which no judge sees.
+    answers that the provider's filter stopped, which no judge sees. ``model`` is whom tasks with a
+    rubric of their own are judged by, ``by_rubric`` those judges by task, made when asked for.
     """
 
     judges: tuple[Judge, ...] = (RulesJudge(),)
     mask: Mask | None = None
     hidden: tuple[str, ...] = ()
     provider_refusals: ProviderRefusals = "grade"
+    model: JudgeModel | None = None
+    by_rubric: dict[str, Judge] = field(default_factory=dict, compare=False)
+
+    def judges_of(self, task: Task) -> tuple[Judge, ...]:
+        """The judges of a task that needs some: those of the run, or the one by its own rubric.
+
+        Raises:
+            ConfigurationError: it has a rubric, and there is no model to judge by it.
+        """
+        if task.grader != "rubric":
+            return self.judges
+        if task.name not in self.by_rubric:
+            from pytest_pbias.grading.judges.llm import make_rubric_judge
+
+            model = self.model or JudgeModel(Path())
+            made = make_rubric_judge(task.name, str(task.options["rubric"]), model)
+            self.by_rubric[task.name] = made
+        return (self.by_rubric[task.name],)
+
+    @property
+    def everyone(self) -> tuple[Judge, ...]:
+        """The judges of the run, and those by the rubrics that were asked for."""
+        return (*self.judges, *self.by_rubric.values())
 
     def graders(self, task: Task) -> tuple[Grader, ...]:
-        """The graders of a task, the first of which gates; tasks without a judge have one."""
+        """The graders of a task, the first of which gates; tasks without a judge have one.
+
+        Raises:
+            ConfigurationError: it has a rubric, and there is no model to judge by it.
+        """
         criterion = _CRITERIA.get(task.grader)
         if criterion is None:
             return (answer_grader(task),)
         return tuple(
             JudgedGrader(judge, criterion, self.mask if judge.masks_identity else None)
-            for judge in self.judges
+            for judge in self.judges_of(task)
         )
 
     def halt(self, reason: str) -> None:
         """Judge nothing more that takes time or money; grades that are kept still count."""
-        for judge in self.judges:
+        for judge in self.everyone:
             judge.halt(reason)
 
     def facts(self) -> JudgingFacts:
         """What the run's metadata says of its judges."""
-        costs = {judge.name: judge.cost() for judge in self.judges}
+        costs = {judge.name: judge.cost() for judge in self.everyone}
         return JudgingFacts(
             names=tuple(judge.name for judge in self.judges),
             versions=tuple(judge.version for judge in self.judges),
-            masked=tuple(one.name for one in self.judges if one.masks_identity and self.mask),
+            masked=tuple(one.name for one in self.everyone if one.masks_identity and self.mask),
             hidden=self.hidden,
             cost={name: cost for name, cost in costs.items() if cost is not None},
         )
@@ -131,9 +166,14 @@ class Judging:
         Raises:
             PbiasError: one cannot.
         """
-        if any(needs_judge(task) for task in tasks):
-            for judge in self.judges:
-                judge.check()
+        needed = {
+            judge.name: judge
+            for task in tasks
+            if needs_judge(task)
+            for judge in self.judges_of(task)
+        }
+        for judge in needed.values():
+            judge.check()
 
 
 def needs_judge(task: Task) -> bool:

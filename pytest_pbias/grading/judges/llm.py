@@ -18,7 +18,7 @@ from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import ConfigurationError, PbiasError, StoreError
 from pytest_pbias.grading.base import Graded, Ungraded
 from pytest_pbias.grading.judges.base import Criterion, Exchange, JudgeModel
-from pytest_pbias.grading.judges.rubrics import RUBRICS, Rubric
+from pytest_pbias.grading.judges.rubrics import RUBRICS, Rubric, own_rubric
 from pytest_pbias.models import ModelSpec, resolve_model
 from pytest_pbias.models.chat import BLOCKED, ChatRequest, Response, Sampling, is_blank
 
@@ -235,6 +235,23 @@ def make_llm_judge(argument: str, model: JudgeModel) -> LlmJudge:
         raise ConfigurationError(
             f"the llm judge has no rubric {argument!r}: choose from {', '.join(RUBRICS)}"
         )
+    return _with_endpoint(rubric, model)
+
+
+def make_rubric_judge(task: str, text: str, model: JudgeModel) -> LlmJudge:
+    """The judge by a task's own rubric; its endpoint is that of the llm judge.
+
+    Raises:
+        ConfigurationError: no model or endpoint is given.
+    """
+    try:
+        return _with_endpoint(own_rubric(task, text), model)
+    except ConfigurationError as error:
+        said = f"task {task!r} is graded by a rubric: {error}"
+        raise ConfigurationError(said, setting=error.setting) from None
+
+
+def _with_endpoint(rubric: Rubric, model: JudgeModel) -> LlmJudge:
     if model.model is None:
         raise ConfigurationError(
             "the llm judge needs a model: give its name, and the base URL of its endpoint",

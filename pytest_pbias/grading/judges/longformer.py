@@ -15,10 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pytest_pbias.collecting.records import Grade
 from pytest_pbias.errors import ConfigurationError, InfrastructureError
 from pytest_pbias.grading.judges.base import Criterion, Exchange, JudgeModel
 from pytest_pbias.models.contents import contents_digest
+from pytest_pbias.tasks.base import Grade
 
 HUB = "LibrAI/longformer-action-ro"
 REVISION = "bb1f0a07dcb55ae0e9af5c5431ea8075f9a92c92"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-import numpy as np
-
-from pytest_pbias.collecting.records import Grade
 from pytest_pbias.errors import InfrastructureError, PbiasError
 from pytest_pbias.grading.base import Graded, GraderBrokeError, Ungraded, fault_line
+from pytest_pbias.grading.graders import is_sound, storable
 from pytest_pbias.grading.judges.base import Criterion, Exchange, Judge
+from pytest_pbias.tasks.base import Grade
 
 
 class PluginJudge:
@@ -74,9 +72,9 @@ class PluginJudge:
     def _checked(self, grade: object) -> Graded:
         """A grade of the plug-in as one that can be stored."""
         if isinstance(grade, Ungraded) and isinstance(grade.reason, str):
-            return Ungraded(_storable(grade.reason))
-        if isinstance(grade, Grade) and _is_sound(grade):
-            return Grade(float(grade.score), _storable(grade.label), bool(grade.parsable))
+            return Ungraded(storable(grade.reason))
+        if isinstance(grade, Grade) and is_sound(grade):
+            return Grade(float(grade.score), storable(grade.label), bool(grade.parsable))
         raise GraderBrokeError(
             f"judge {self.name!r} of a plug-in gave {_shown(grade)}, which is no Grade with a "
             "score in [0, 1], a label, and parsable True or False"
@@ -86,26 +84,8 @@ class PluginJudge:
         return f"judge {self.name!r} of a plug-in broke: {fault_line(error)}"
 
 
-def _storable(text: str) -> str:
-    """The text in valid UTF-8: one copied from an answer can hold lone surrogates."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
 def _shown(thing: object) -> str:
     try:
         return repr(str(thing)[:80])
     except Exception:
         return f"an object of class {type(thing).__name__}"
-
-
-def _is_sound(grade: Grade) -> bool:
-    """Whether a plug-in, which nothing type-checks, has filled in a grade as it must."""
-    score: object = grade.score
-    parsable: object = grade.parsable
-    return (
-        isinstance(score, int | float)
-        and math.isfinite(score)
-        and 0.0 <= score <= 1.0
-        and isinstance(grade.label, str)
-        and isinstance(parsable, bool | np.bool_)
-    )

@@ -16,10 +16,17 @@ from markupsafe import Markup
 
 from pytest_pbias.analysis.cues import AxisCues
 from pytest_pbias.analysis.defenses import DefenseSummary
-from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.errors import ConfigurationError, DataError
 from pytest_pbias.gate import CellVerdict, Verdict
 from pytest_pbias.reporting.html.render import Drawing, render
-from pytest_pbias.reporting.tables import CuePlot, DefensePlot, ForestPlot, Plot, TradeOffPlot
+from pytest_pbias.reporting.tables import (
+    CuePlot,
+    DefensePlot,
+    ForestPlot,
+    HistoryPlot,
+    Plot,
+    TradeOffPlot,
+)
 from pytest_pbias.reporting.text import plain
 from pytest_pbias.stats import (
     PersonalizationBiasResult,
@@ -107,6 +114,8 @@ def draw(plot: Plot) -> Drawing | None:
             return _cue_plot(title, found)
         case DefensePlot(defenses):
             return _defense_plot(defenses)
+        case HistoryPlot():
+            return _history_plot(plot)
 
 
 @dataclass(frozen=True)
@@ -118,13 +127,14 @@ class _Words:
     caption: str
 
 
-def _finish(figure: Any, axes: Any, words: _Words) -> Drawing:
+def _finish(figure: Any, panels: Sequence[Any], words: _Words) -> Drawing:
     """The figure as SVG, described, with its parts named after its content."""
-    for spine in axes.spines.values():
-        spine.set_color(_INK)
-    axes.tick_params(colors=_INK)
-    for text in (axes.xaxis.label, axes.yaxis.label, *axes.texts):
-        text.set_color(_INK)
+    for axes in panels:
+        for spine in axes.spines.values():
+            spine.set_color(_INK)
+        axes.tick_params(colors=_INK)
+        for text in (axes.xaxis.label, axes.yaxis.label, *axes.texts):
+            text.set_color(_INK)
     out = io.StringIO()
     figure.tight_layout()
     figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -169,7 +179,7 @@ def _forest_plot(task: str, rows: Sequence[tuple[str, CellVerdict]]) -> Drawing:
     axes.set_yticks(range(len(rows)), [plain(name, 40) for name, _ in rows])
     axes.set_ylim(len(rows) - 0.3, -0.7)
     axes.set_xlabel("difference from baseline, percentage points")
-    return _finish(figure, axes, _forest_words(task, [verdict for _, verdict in rows]))
+    return _finish(figure, [axes], _forest_words(task, [verdict for _, verdict in rows]))
 
 
 def _forest_words(task: str, verdicts: Sequence[CellVerdict]) -> _Words:
@@ -253,7 +263,7 @@ def _trade_off_plot(rows: Sequence[tuple[str, RateResult, RateResult]]) -> Drawi
         "Circle: an identity; square: on the Pareto front, nobody is better on both axes; ellipse: "
         "95 % confidence.",
     )
-    return _finish(figure, axes, words)
+    return _finish(figure, [axes], words)
 
 
 # Where a name may stand beside its point: offsets in points, and the side it starts from.
@@ -284,6 +294,70 @@ def _label_lowest(
                 taken.append(box)
                 break
             label.remove()
+
+
+_MOST_NAMED_RUNS = 20  # names of runs under the plot of a history
+
+
+def history_image(plot: HistoryPlot, ending: str) -> bytes:
+    """The plot of a history as a file, ``png`` or ``svg``.
+
+    Raises:
+        ConfigurationError: Matplotlib is not installed.
+        DataError: no run has a PB.
+    """
+    drawn = _history_plot(plot)
+    if drawn is None:
+        raise DataError("the runs have no personalization bias to plot: two identities are needed")
+    if ending == "svg":
+        return render("figure.svg.j2", drawn=drawn).encode()
+    with _settings():
+        figure, _ = _history_figure(plot)
+        out = io.BytesIO()
+        figure.savefig(out, format="png", dpi=150, metadata={"Software": None})
+    return out.getvalue()
+
+
+@_settings()
+def _history_plot(plot: HistoryPlot) -> Drawing | None:
+    """PB over the runs, an axis below the other; None where no run has one."""
+    if not any(found is not None for _, every in plot.axes for found in every):
+        return None
+    figure, panels = _history_figure(plot)
+    ends = [
+        f"{axis}: PB {found[0].estimate:.1f} in {names[0]}, {found[-1].estimate:.1f} in {names[-1]}"
+        for axis, every in plot.axes
+        if (found := [one for one in every if one is not None])
+        and (names := [n for n, one in zip(plot.runs, every, strict=True) if one is not None])
+    ]
+    words = _Words(
+        f"Personalization bias over {len(plot.runs)} runs",
+        f"{'; '.join(ends)}. The figures are in the tables below.",
+        "Debiased PB of each run with its 95 % interval, on the questions that all runs asked.",
+    )
+    return _finish(figure, panels, words)
+
+
+def _history_figure(plot: HistoryPlot) -> tuple[Any, list[Any]]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 0.8 + 1.7 * len(plot.axes)))
+    panels = list(figure.subplots(len(plot.axes), sharex=True, squeeze=False)[:, 0])
+    for panel, (axis, every) in zip(panels, plot.axes, strict=True):
+        found = [(n, bias) for n, bias in enumerate(every) if bias is not None]
+        for number, bias in found:
+            panel.plot([number, number], [bias.low, bias.high], color="#0072B2", linewidth=1)
+        estimates = [bias.estimate for _, bias in found]
+        panel.plot([number for number, _ in found], estimates, "o-", color="#0072B2", markersize=4)
+        panel.set_ylim(bottom=0)
+        panel.set_ylabel(f"PB {axis}, points")
+    step = -(-len(plot.runs) // _MOST_NAMED_RUNS)
+    shown = range(0, len(plot.runs), step)
+    panels[-1].set_xticks(
+        shown, [plain(plot.runs[n], 24) for n in shown], rotation=35, ha="right"
+    )  # fmt: skip
+    figure.tight_layout()
+    return figure, panels
 
 
 _WIDTH, _HEIGHT, _LEFT, _TOP = 300, 220, 50, 40

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from pytest_pbias.analysis.comparison import ComparedRun
 from pytest_pbias.analysis.condition import GateOutcome
+from pytest_pbias.analysis.history import History, OverRuns
 from pytest_pbias.analysis.pairing import Comparison
 from pytest_pbias.analysis.summary import RunSummary
 from pytest_pbias.outcomes import OutcomeTable
@@ -23,6 +24,7 @@ from pytest_pbias.reporting.details import (
     tasks_section,
     trade_off_section,
 )
+from pytest_pbias.reporting.history import drift_sentence, history_section, over_runs_section
 from pytest_pbias.reporting.html.figures import draw
 from pytest_pbias.reporting.html.render import Drawing, render
 from pytest_pbias.reporting.html.samples import ReadResponses, choose_samples
@@ -41,6 +43,7 @@ class RunContent:
     table: OutcomeTable
     read: ReadResponses | None = None
     compared: ComparedRun | None = None
+    over_runs: OverRuns | None = None
 
 
 def to_html(run: RunContent) -> str:
@@ -59,11 +62,22 @@ def comparison_page(comparison: Comparison, gate: GateOutcome | None = None) -> 
     return sections_page(heading, [comparison_section(comparison, gate)])
 
 
+def history_page(history: History, gate: GateOutcome | None = None) -> str:
+    """A history as a page of its own.
+
+    Raises:
+        ConfigurationError: Matplotlib is not installed.
+    """
+    return sections_page(drift_sentence(history), [history_section(history, gate)])
+
+
 def _sections(run: RunContent) -> Iterator[Section]:
     summary, table = run.summary, run.table
     yield verdict_section(summary)
     if run.compared is not None:
         yield compared_section(run.compared)
+    if run.over_runs is not None:
+        yield over_runs_section(run.over_runs)
     yield trade_off_section(summary)
     yield heat_section(summary)
     yield tasks_section(summary)

@@ -1,0 +1,77 @@
+"""Regular expressions of users on answers of models, each under a time limit.
+
+Python's ``re`` can take years over a pattern with a repeat within a repeat, and nothing in the same
+process can stop it unless it is the main thread, which graders are not. A process of its own is
+stopped by its own alarm.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_pbias.errors import InfrastructureError
+
+SECONDS = 1.0  # for one answer
+
+_CHILD = """
+import json, re, signal, sys
+
+def stop(*_):
+    raise TimeoutError
+
+signal.signal(signal.SIGALRM, stop)
+seconds, flags, pairs = json.load(sys.stdin)
+for pattern, text in pairs:
+    found = None
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        for match in re.finditer(pattern, text, flags):
+            groups = match.groupdict()
+            found = groups.get("answer", match[1] if match.re.groups else match[0]) or ""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except TimeoutError:
+        found = {"late": True}
+    print(json.dumps(found), flush=True)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a pattern finds last: its group ``answer``, else its first, else all of it.
+
+    ``text`` is None where it finds nothing; ``late`` where it took too long to say.
+    """
+
+    text: str | None
+    late: bool = False
+
+
+def find_all(
+    pairs: Sequence[tuple[str, str]], *, flags: int = 0, seconds: float = SECONDS
+) -> list[Found]:
+    """What each pattern finds in its text, in order.
+
+    Raises:
+        InfrastructureError: the process that looks did not end as it must.
+    """
+    if not pairs:
+        return []
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", _CHILD],
+            input=json.dumps([seconds, flags, list(pairs)]),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30 + 1.5 * seconds * len(pairs),
+        )
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise InfrastructureError(
+            f"patterns could not be looked for: {type(error).__name__}"
+        ) from error
+    return [Found(None, late=True) if isinstance(one, dict) else Found(one) for one in lines]

@@ -1,0 +1,1 @@
+"""Answers that exist already: the logs of other harnesses as an ordinary outcome table."""
