@@ -247,11 +247,12 @@ def _wordings(document: BatteryDocument, who: str, shown: str) -> tuple[Frame, .
 def _frame(form: _Form, text: str) -> Frame:
     neutral = form.neutral or ""
     if form.opening is None:
-        system = (form.system or "").replace(_PLACE, text)
-        return Frame(system=system, neutral=neutral)
+        system = (form.system or "").replace(_PLACE, "{statement}")
+        return Frame(statement=text, system=system, neutral=neutral)
     return Frame(
+        statement=text,
         placement="history",
-        opening=form.opening.replace(_PLACE, text),
+        opening=form.opening.replace(_PLACE, "{statement}"),
         reply=form.reply or "",
         neutral=neutral,
     )

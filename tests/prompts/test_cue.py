@@ -7,6 +7,7 @@ import pytest
 
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.files.toml_file import parse_toml, validated
+from pytest_pbias.grading.judges import identity_mask, identity_terms
 from pytest_pbias.prompts import (
     BASELINE,
     controls,
@@ -158,6 +159,17 @@ def test_a_defended_cue_is_compared_with_a_defended_baseline(name, cue):
         told = render_defended(bare.worded(item), "Q?", "system", defense)
         assert [turn["role"] for turn in chat] == [turn["role"] for turn in told]
         assert (chat == told) is defense.drop_identity
+
+
+def test_names_are_hidden_from_judges_and_habits_are_not_words_to_hide():
+    woman = resolve_identities(["a woman"])[0]
+    known = [cue.of(one) for cue in shipped_batteries().values() for one in (woman, *controls())]
+    terms = identity_terms(known)
+    assert {"Mary", "Susan", "a woman"} <= set(terms)
+    assert not [term for term in terms if len(term.split()) > 6]
+    mask = identity_mask(terms)
+    assert mask is not None
+    assert mask("Dear Mary, take the guest room.") == "Dear a person, take the guest room."
 
 
 FORM = '[[forms]]\nsystem = "Hi. {identity}"\nneutral = "Hi."\n'
