@@ -93,7 +93,8 @@ class GatePolicy:
     cell has for a pass. ``reference`` is what an identity is compared with: ``baseline``,
     ``control`` (the mean of the controls in its placement), ``identities`` (that of all
     identities there) or an identity's name. ``cells`` is how many cells share the level, where
-    they are more than a run has: those of all shards of a suite.
+    they are more than a run has: those of all shards of a suite. ``joint`` names the tasks of
+    joint PB, which nothing is decided on; empty for the usual ones.
     """
 
     margin: Mapping[str, float] = field(default_factory=lambda: _per_axis(DEFAULT_MARGIN))
@@ -104,6 +105,7 @@ class GatePolicy:
     cell_margin: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     reference: str = "baseline"
     cells: int = 0
+    joint: tuple[str, ...] = ()
 
     def sharing(self, n_cells: int) -> int:
         """How many cells share the level, where ``n_cells`` are decided here: at least one."""

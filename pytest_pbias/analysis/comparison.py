@@ -8,16 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from pytest_pbias.analysis.condition import GateOutcome
+from pytest_pbias.analysis.joint import joint_tasks, joint_weights
 from pytest_pbias.analysis.pairing import (
     AXES,
     AxisComparison,
     CellChange,
     Comparison,
     Direction,
+    JointChange,
     PairedRuns,
     PairedTask,
     RateChange,
     TaskComparison,
+    bias_change_of,
     common_rows,
     pair_runs,
     select_defense,
@@ -31,6 +34,7 @@ from pytest_pbias.stats import (
     PersonalizationBiasResult,
     benjamini_hochberg,
     joint_personalization_bias,
+    paired_difference,
 )
 
 _CONFIDENCE = 0.95
@@ -62,6 +66,7 @@ def compare_runs(
         axes=axes,
         tasks=tasks,
         direction=_overall([axis.direction for axis in axes]),
+        joint=_joint(pairs, policy),
     )
 
 
@@ -139,23 +144,35 @@ def _axis(
     axis: str, pairs: PairedRuns, tasks: Sequence[TaskComparison], policy: GatePolicy
 ) -> AxisComparison:
     change = pairs.bias_change(axis, 1 - 2 * policy.alpha)
-    old, new = _biases(pairs.of(axis)) if change is not None else (None, None)
+    of_scope = pairs.of(axis)
+    weights = [1 / len(of_scope)] * len(of_scope)
+    old, new = _biases(of_scope, weights) if change is not None else (None, None)
     baseline = _required(pairs.baseline_change(axis, 1 - 2 * policy.alpha))
     mean = _required(pairs.rate_change(axis, 1 - 2 * policy.alpha))
     of_axis = [task for task in tasks if task.axis == axis]
-    direction, reason = _direction(axis, change, baseline, mean, of_axis, policy)
+    direction, reason = _direction(axis, change, baseline, mean, of_axis, of_scope, policy)
     return AxisComparison(axis, old, new, change, baseline, mean, direction, reason)
 
 
+def _joint(pairs: PairedRuns, policy: GatePolicy) -> JointChange | None:
+    """Change of joint PB; None where its tasks or two identities are not in both runs."""
+    of_name = {task.task: task for task in pairs.tasks}
+    names, _ = joint_tasks({name: task.axis for name, task in of_name.items()}, policy.joint)
+    tasks = [of_name[name] for name in names]
+    weights = joint_weights([task.axis for task in tasks])
+    change = bias_change_of(tasks, weights, _CONFIDENCE)
+    return None if change is None else JointChange(names, *_biases(tasks, weights), change)
+
+
 def _biases(
-    tasks: Sequence[PairedTask],
+    tasks: Sequence[PairedTask], weights: Sequence[float]
 ) -> tuple[PersonalizationBiasResult, PersonalizationBiasResult]:
     rows = common_rows(tasks)
     old, new = (
         joint_personalization_bias(
             [run[row] for run, row in zip(tables, rows, strict=True)],
             clusters=[task.clusters for task in tasks],
-            weights=[1 / len(tasks)] * len(tasks),
+            weights=weights,
         )
         for tables in ([task.old for task in tasks], [task.new for task in tasks])
     )
@@ -168,12 +185,14 @@ def _direction(
     baseline: RateChange,
     mean: RateChange,
     tasks: Sequence[TaskComparison],
+    paired: Sequence[PairedTask],
     policy: GatePolicy,
 ) -> tuple[Direction, str]:
     """Worse before anything else: a model that answers nothing right has a PB of 0.
 
     A fall of the baseline or of the identities' mean, task by task, counts against the margin; a
-    change of PB against no change at all; a cell against its margin at the shared level.
+    change of PB against no change at all; a cell against its margin at the shared level. A fall of
+    PB is none for the better where it only levels down: rates fell, and nobody's rose.
     """
     fallen, open_falls = [], []
     for task in tasks:
@@ -199,15 +218,36 @@ def _direction(
             f"{worst.identity.name} moved away from the baseline under {task_name} "
             f"({worst.old_difference:+.1f} to {worst.new_difference:+.1f})"
         )
+    fell = bias is not None and bias.high < 0
+    if bias is not None and fell and mean.high < 0 and not _anyone_gained(paired, policy.alpha):
+        return Direction.WORSE, (
+            f"PB fell by {-bias.estimate:.1f} only because rates fell: the identities' mean by "
+            f"{-mean.estimate:.1f}, and nobody is shown to have gained"
+        )
     if open_falls:
         return Direction.INCONCLUSIVE, (
             f"a fall beyond the margin is not ruled out ({'; '.join(open_falls[:3])})"
         )
-    if bias is not None and bias.high < 0:
+    if bias is not None and fell:
         return Direction.BETTER, f"PB fell by {-bias.estimate:.1f}, and no rate beyond its margin"
     if bias is not None and bias.high >= policy.pb_tolerance[axis]:
         return Direction.INCONCLUSIVE, "a rise of PB beyond the tolerance is not ruled out"
     return Direction.UNCHANGED, "neither PB nor a rate is shown to have changed"
+
+
+def _anyone_gained(tasks: Sequence[PairedTask], alpha: float) -> bool:
+    """Whether the rate of any identity rose, at the level that all of them share."""
+    cells = [(task, number) for task in tasks for number in task.demographic()]
+    return any(
+        paired_difference(
+            task.new[number],
+            task.old[number],
+            clusters=task.clusters,
+            confidence=1 - alpha / len(cells),
+        ).low
+        > 0
+        for task, number in cells
+    )
 
 
 def _is_further(cell: CellChange, margin: float) -> bool:

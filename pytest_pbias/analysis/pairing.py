@@ -267,6 +267,16 @@ class AxisComparison:
 
 
 @dataclass(frozen=True, slots=True)
+class JointChange:
+    """PB of the (safety, utility) vector, on the matched items and identities only."""
+
+    tasks: tuple[str, ...]
+    old_bias: PersonalizationBiasResult
+    new_bias: PersonalizationBiasResult
+    bias_change: ChangeResult
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Two runs, matched question by question.
 
@@ -281,6 +291,7 @@ class Comparison:
     axes: tuple[AxisComparison, ...]
     tasks: tuple[TaskComparison, ...]
     direction: Direction
+    joint: JointChange | None = None
 
     @property
     def blocked_by(self) -> tuple[SetupDifference, ...]:
@@ -362,16 +373,7 @@ class PairedRuns:
     def bias_change(self, scope: str, confidence: float) -> ChangeResult | None:
         """Change of PB (root mean square over the tasks); None below two identities in common."""
         tasks = self.of(scope)
-        rows = common_rows(tasks)
-        if not rows or len(rows[0]) < 2:
-            return None
-        return paired_bias_change(
-            [task.new[row] for task, row in zip(tasks, rows, strict=True)],
-            [task.old[row] for task, row in zip(tasks, rows, strict=True)],
-            clusters=[task.clusters for task in tasks],
-            weights=[1 / len(tasks)] * len(tasks),
-            confidence=confidence,
-        )
+        return bias_change_of(tasks, [1 / len(tasks)] * len(tasks), confidence)
 
     def baseline_change(self, scope: str, confidence: float) -> RateChange | None:
         """Change of the baseline's rate, the mean over the tasks."""
@@ -416,6 +418,22 @@ class PairedRuns:
             for task in self.of(scope)
             for n, identity in enumerate(task.identities)
         )
+
+
+def bias_change_of(
+    tasks: Sequence[PairedTask], weights: Sequence[float], confidence: float
+) -> ChangeResult | None:
+    """Change of PB over ``tasks``, weighted; None below two identities that all of them have."""
+    rows = common_rows(tasks)
+    if not rows or len(rows[0]) < 2:
+        return None
+    return paired_bias_change(
+        [task.new[row] for task, row in zip(tasks, rows, strict=True)],
+        [task.old[row] for task, row in zip(tasks, rows, strict=True)],
+        clusters=[task.clusters for task in tasks],
+        weights=weights,
+        confidence=confidence,
+    )
 
 
 def select_defense(table: OutcomeTable, defense: str | None = None) -> OutcomeTable:

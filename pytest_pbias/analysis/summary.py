@@ -15,9 +15,19 @@ import pyarrow.compute as pc
 from pytest_pbias.analysis.cues import AxisCues, summarize_cues
 from pytest_pbias.analysis.defenses import (
     DefenseSummary,
+    Stage,
     outcomes_by_defense,
     summarize_defenses,
+    summarize_mitigations,
 )
+from pytest_pbias.analysis.groups import (
+    GroupSummary,
+    Intersection,
+    combined_identities,
+    summarize_groups,
+    summarize_intersections,
+)
+from pytest_pbias.analysis.joint import JointBias, joint_bias
 from pytest_pbias.analysis.judges import TaskJudges, summarize_judges
 from pytest_pbias.analysis.provider_refusals import ProviderRefusals, provider_refusals
 from pytest_pbias.analysis.repeatability import Repeatability, noted_repeatability
@@ -274,7 +284,10 @@ def _saving(run: RunInfo, every: Sequence[TaskOutcomes]) -> Saving | None:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run's numbers and verdicts; the same table gives the same summary."""
+    """A run's numbers and verdicts; the same table gives the same summary.
+
+    ``unasked_parts`` are the combined identities whose parts were not all asked alone.
+    """
 
     run: RunInfo
     policy: GatePolicy
@@ -282,6 +295,11 @@ class RunSummary:
     tasks: tuple[TaskSummary, ...]
     axes: tuple[AxisVerdict, ...]
     errors: tuple[str, ...]
+    joint: tuple[JointBias, ...] = ()
+    groups: tuple[GroupSummary, ...] = ()
+    intersections: tuple[Intersection, ...] = ()
+    unasked_parts: tuple[str, ...] = ()
+    mitigations: tuple[Stage, ...] = ()
     defenses: tuple[DefenseSummary, ...] = ()
     judges: tuple[TaskJudges, ...] = ()
     unparsable: tuple[UnparsableFinding, ...] = ()
@@ -322,10 +340,13 @@ def summarize(
         for whole in tasks
         for cue, task in whole.by_cue()
     ]
+    # Of several cues the first is the one whose groups and joint PB are told.
+    first = [(defense, whole.by_cue()[0][1]) for defense, tasks in outcomes.items()
+             for whole in tasks]  # fmt: skip
     alike = [(defense, cue, task.common()) for defense, cue, task in every]
     stops = table.info.stops
     n_cells = sum(identity.kind != "baseline" for *_, task in every for identity in task.identities)
-    tasks = tuple(
+    summaries = tuple(
         _summarize_task(
             task,
             policy,
@@ -339,12 +360,13 @@ def summarize(
         for number, (defense, cue, task) in enumerate(every)
     )
     run = run_info(table)
+    defenses = summarize_defenses(table, policy)
     return RunSummary(
         run=run,
         saving=_saving(run, [task for *_, task in every]),
         policy=policy,
         n_cells=n_cells,
-        tasks=tasks,
+        tasks=summaries,
         axes=tuple(
             verdict
             for defense, chosen in outcomes.items()
@@ -354,7 +376,23 @@ def summarize(
         unreadable=tuple(
             line for *_, task in every for line in (*cut_off_cells(task), *unreadable_cells(task))
         ),
-        defenses=summarize_defenses(table, policy),
+        joint=tuple(
+            joint
+            for defense, tasks in outcomes.items()
+            if (joint := joint_bias(tasks, defense, policy.joint)) is not None
+        ),
+        groups=summarize_groups(first, policy.reference),
+        intersections=summarize_intersections(first, alpha=policy.alpha),
+        unasked_parts=tuple(
+            dict.fromkeys(
+                task.identities[number].name
+                for _, task in first
+                for number, parts in combined_identities(task).items()
+                if not parts
+            )
+        ),
+        defenses=defenses,
+        mitigations=summarize_mitigations(table, defenses, policy),
         judges=tuple(
             judges
             for number, (defense, cue, task) in enumerate(alike)

@@ -20,6 +20,7 @@ COMMANDS = {
     "report": "report a stored outcome table again",
     "compare": "compare two kept runs",
     "history": "personalization bias over many kept runs, and whether it drifts",
+    "stages": "line up several runs: stages of a family, or mitigations",
     "power": "how many items a run needs to be decided",
     "train": "train a model against its bias (DPO)",
     "runs": "list the kept runs",

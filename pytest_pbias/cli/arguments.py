@@ -10,11 +10,12 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 from pytest_pbias.cli.plugins import tasks_of_run
+from pytest_pbias.errors import ConfigurationError, near_matches, quoted
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.arrays import require_reference
 from pytest_pbias.outcomes.regrading import DataOptions
-from pytest_pbias.plugin.options import Option, find_option
+from pytest_pbias.plugin.options import Option, find_option, split_names
 from pytest_pbias.reporting.schemas import SchemaName, schema_text
 
 
@@ -111,12 +112,20 @@ def add_reference_option(parser: argparse.ArgumentParser) -> None:
 
 
 def policy_of(table: OutcomeTable, options: argparse.Namespace) -> GatePolicy:
-    """The policy that a run was decided by, with the reference that was given.
+    """The policy that a run was decided by, with what was given: reference, tasks of joint PB.
 
     Raises:
-        ConfigurationError: the reference names nobody whom the run asked.
+        ConfigurationError: the reference names nobody whom the run asked, or a task was not asked.
     """
     policy = GatePolicy.of_run(table.info)
+    if joint := split_names(options.joint):
+        for name in joint:
+            if name not in table.tasks():
+                hint = near_matches(name, table.tasks())
+                raise ConfigurationError(
+                    f"the run did not ask {quoted(name)}: {hint}", setting="joint"
+                )
+        policy = replace(policy, joint=joint)
     if options.reference is None:
         return policy
     require_reference(options.reference, table.unique("identity"))

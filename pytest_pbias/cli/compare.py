@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--defense", help="the prompt defense to compare (default: without one)")
     add_option(parser, "store", help="folder of the runs")
     add_reference_option(parser)
+    add_option(parser, "joint")
     parser.add_argument(
         "--fail",
         metavar="EXPR",

@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="number, name or tag of a kept run, 'latest', or a file")
     add_option(parser, "store", help="folder of the runs")
     add_reference_option(parser)
+    add_option(parser, "joint")
     add_option(parser, "json", help="write the results as JSON")
     add_option(parser, "markdown", help="write the results as Markdown")
     parser.add_argument(

@@ -81,8 +81,8 @@ def task_of_run(name: str, table: OutcomeTable, known: Mapping[str, Task]) -> Ta
         return resolve_task(name, known)
     if name not in imported.graded_as:
         raise DataError(
-            f"{quoted(name)} was imported with the scores of its log: import it again with "
-            "--grade-as to grade its responses"
+            f"{quoted(name)} was imported with the scores of its log: import it "
+            "again to be graded, to have its responses graded"
         )
     return replace(resolve_task(imported.graded_as[name], known), name=name)
 

@@ -123,6 +123,11 @@ def _text(_: Option, text: str) -> str:
     return text
 
 
+def split_names(text: str | None) -> tuple[str, ...]:
+    """The names in a text with commas between them; none where nothing was given."""
+    return tuple(name for part in (text or "").split(",") if (name := part.strip()))
+
+
 def _path(_: Option, text: str) -> Path:
     return Path(text).expanduser()
 
@@ -392,6 +397,14 @@ _GATE = (
         "text",
         "WHO",
         "baseline",
+        cli=True,
+    ),
+    Option(
+        "joint",
+        "tasks of joint PB, of both axes, with commas between (default: do_not_answer,mmlu, the "
+        "paper's; where these were not asked, all)",
+        "names",
+        "TASKS",
         cli=True,
     ),
     Option(

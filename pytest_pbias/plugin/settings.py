@@ -33,6 +33,7 @@ from pytest_pbias.plugin.options import (
     only_lists,
     option_folder,
     read_options,
+    split_names,
 )
 from pytest_pbias.plugin.tasks import session_tasks
 from pytest_pbias.plugin.xdist import run_name
@@ -209,6 +210,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             mode=values["gate"],
             reference=values["reference"],
             cells=values["cells"] or 0,
+            joint=split_names(values["joint"]),
         ),
         stop=_stop(values, paper=paper, n_variants=len(defenses) * len(cues)),
         json_path=values["json"],

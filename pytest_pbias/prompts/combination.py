@@ -13,6 +13,7 @@ from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.prompts.identity import Identity
 
 MOST_COMBINATIONS = 20
+JOINED = " x "  # between the groups of a combination
 _MOST_TO_DRAW_FROM = 100_000
 
 # English puts age before condition, condition before origin, origin before faith. Groups that are
@@ -43,7 +44,7 @@ def combine(choices: Sequence[Sequence[Identity]]) -> tuple[Identity, ...]:
             f"{total:,} combinations are too many to draw from (at most {_MOST_TO_DRAW_FROM:,})"
         )
     return tuple(
-        Identity(phrase(parts), " x ".join(dict.fromkeys(part.group for part in parts)))
+        Identity(phrase(parts), JOINED.join(dict.fromkeys(part.group for part in parts)))
         for parts in itertools.product(*choices)
     )
 

@@ -28,7 +28,7 @@ from pytest_pbias.reporting.tables import (
     Table,
     severity,
 )
-from pytest_pbias.stats import ChangeResult
+from pytest_pbias.stats import ChangeResult, PersonalizationBiasResult
 
 _IN_SIGHT = 15  # cells before a click
 
@@ -89,6 +89,11 @@ def _blocks(comparison: Comparison, gate: GateOutcome | None) -> Iterator[Block]
             for axis in comparison.axes
         ],
     )
+    if joint := comparison.joint:
+        change = _change(joint.bias_change)
+        row = (" + ".join(joint.tasks), _bias(joint.old_bias), _bias(joint.new_bias), change)
+        head = ("tasks", "before", "now", "change")
+        yield Table("Joint PB of (safety, utility), the baseline left out", head, [row])
     counts = ("questions", "without a match")
     yield Table(
         "Tasks",
@@ -124,6 +129,10 @@ def _blocks(comparison: Comparison, gate: GateOutcome | None) -> Iterator[Block]
 
 def _changes(found: AxisComparison | TaskComparison) -> tuple[Cell, ...]:
     return tuple(map(_change, (found.bias_change, found.baseline, found.mean)))
+
+
+def _bias(found: PersonalizationBiasResult) -> Interval:
+    return Interval(found.estimate, found.low, found.high)
 
 
 def _change(found: ChangeResult | RateChange | None) -> Cell:

@@ -126,6 +126,15 @@ class RateChange(_Part):
     high: High
 
 
+class JointChange(_Part):
+    """Joint PB on the items and identities that both runs asked."""
+
+    tasks: list[str] = Field(description="the tasks that it is of")
+    old_bias: Bias
+    new_bias: Bias
+    bias_change: Change
+
+
 class RunTitle(_Part):
     """A run in a few words; empty where unknown."""
 
@@ -240,6 +249,7 @@ class Comparison(_Part):
     )
     left_out: list[str] = Field(description="tasks that could not be compared, and why")
     axes: list[AxisChange]
+    joint: JointChange | None = Field(description="null where one axis alone was asked")
     tasks: list[TaskChange]
     gate: ComparisonGate | None
 
@@ -351,6 +361,7 @@ class Policy(_Part):
     cells: Count = Field(
         description="cells that share the level where they are more than the run's; 0: the run's"
     )
+    joint: list[str] = Field(description="tasks of joint PB that were asked for; empty: the usual")
 
 
 class AxisGate(_Part):
@@ -458,12 +469,92 @@ class TaskEntry(_Part):
     cells: list[CellEntry]
 
 
+class AxisScores(_Part):
+    """One component of the vector that joint PB is of."""
+
+    axis: Axis
+    tasks: list[str]
+    bias: Bias
+    released: MaybeNumber = Field(
+        description="raw PB as the paper's code counts it, the baseline as one more identity"
+    )
+
+
+class JointBias(_Part):
+    """PB of the (safety, utility) vector over the identities, the baseline left out."""
+
+    defense: Defended
+    tasks: list[str] = Field(description="the tasks that it is of")
+    bias: Bias | None
+    axes: list[AxisScores]
+    problem: str = Field(description="why there is none; else empty")
+
+
+class GroupGap(_Part):
+    """The largest difference of rates within a group."""
+
+    estimate: Number = Field(description="percentage points")
+    low: Low
+    high: High
+    best: str = Field(description="identity with the highest rate")
+    worst: str = Field(description="identity with the lowest rate")
+
+
+class GroupEntry(_Part):
+    """The identities of one demographic group under one task, at 95 % each."""
+
+    task: str
+    defense: Defended
+    group: str
+    identities: list[str]
+    rate: Rate = Field(description="of all of them together")
+    difference: Difference | None = Field(description="of all of them from their references")
+    bias: Bias | None = Field(description="within the group")
+    gap: GroupGap | None = Field(description="largest gap within the group; all pairs at once")
+
+
+class IntersectionEntry(_Part):
+    """A combined identity against the sum of its parts."""
+
+    task: str
+    defense: Defended
+    identity: str
+    parts: list[str]
+    reference: str = Field(description="controls, or baseline for want of them")
+    difference: Number = Field(description="of the combined identity, percentage points")
+    expected: Number = Field(description="the sum of the parts' differences")
+    contrast: Change = Field(description="difference minus expected, at 95 %")
+    adjusted: Share = Field(description="Holm, over the contrasts of the run")
+    differs: bool = Field(description="whether that is at most the level of the gate")
+
+
 class DefenseEntry(_Part):
     """A prompt defense against the first one."""
 
     defense: str
     reference: str = Field(description="the defense that it is compared with, usually none")
     comparison: Comparison | None
+
+
+class WorstCell(_Part):
+    """The identity and task with the lowest difference from the reference."""
+
+    identity: str
+    task: str
+    difference: Difference = Field(description="at 95 % for itself")
+
+
+class StageEntry(_Part):
+    """A run, or one of its prompt defenses, side by side with others."""
+
+    name: str
+    joint: JointBias | None
+    means: dict[str, MaybeNumber] = Field(description="axis -> identities' mean rate, percent")
+    baselines: dict[str, MaybeNumber] = Field(description="axis -> the baseline's rate, percent")
+    worst: WorstCell | None
+    compared_with: str = Field(description="empty for the first")
+    direction: Direction | None = Field(description="of the change; null where none was compared")
+    reason: Reason
 
 
 class Agreement(_Part):
@@ -656,10 +747,21 @@ class Statistics(_Part):
     data_revisions: dict[str, str] = Field(description="task -> revision of its data set")
     gates: list[AxisGate]
     tasks: list[TaskEntry]
+    joint: list[JointBias] = Field(description="the paper's headline score, by prompt defense")
+    groups: list[GroupEntry] = Field(description="where a task has several demographic groups")
+    intersections: list[IntersectionEntry] = Field(
+        description="combined identities whose parts were asked as well"
+    )
+    unasked_parts: list[str] = Field(
+        description="combined identities whose parts were not all asked alone"
+    )
     defenses: list[DefenseEntry] = Field(
         description="each further prompt defense against the first"
     )
     cues: list[AxisCues] = Field(description="axes that were asked by several cues")
+    mitigations: list[StageEntry] = Field(
+        description="all prompt defenses side by side, where there are several"
+    )
     judges: list[TaskJudges] = Field(description="tasks with several judges")
     unparsable: list[Unparsable] = Field(description="tasks with unreadable answers")
     provider_refusals: list[ProviderRefusals] = Field(

@@ -52,7 +52,12 @@ def to_markdown(summary: RunSummary, comparison: str = "") -> str:
 def comparison_markdown(comparison: Comparison, gate: GateOutcome | None = None) -> str:
     """The comparison on its own, what changed first, at most 60,000 characters."""
     title = f"{comparison.direction.value.capitalize()}: compared with {run_title(comparison.old)}"
-    return _bounded(_titled(title, comparison_section(comparison, gate)), MOST_CHARACTERS)
+    return titled_markdown(title, comparison_section(comparison, gate))
+
+
+def titled_markdown(title: str, section: Section) -> str:
+    """A section on its own under a title, at most 60,000 characters."""
+    return _bounded(_titled(title, section), MOST_CHARACTERS)
 
 
 def section_markdown(section: Section) -> str:

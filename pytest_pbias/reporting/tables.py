@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pytest_pbias.analysis.cues import AxisCues
-from pytest_pbias.analysis.defenses import DefenseSummary
+from pytest_pbias.analysis.defenses import DefenseSummary, Stage
 from pytest_pbias.gate import CellVerdict
 from pytest_pbias.reporting.text import signed, unsigned
 from pytest_pbias.stats import PersonalizationBiasResult, RateResult
@@ -204,6 +204,14 @@ class HistoryPlot:
 
 
 @dataclass(frozen=True)
+class StagePlot:
+    """PB along several runs in their order."""
+
+    stages: tuple[Stage, ...]
+    detail: bool = True
+
+
+@dataclass(frozen=True)
 class Samples:
     """Answers side by side, as ``choose_samples`` gives them, where a reader can choose."""
 
@@ -211,7 +219,7 @@ class Samples:
     detail: bool = True
 
 
-Plot = ForestPlot | TradeOffPlot | CuePlot | DefensePlot | HistoryPlot
+Plot = ForestPlot | TradeOffPlot | CuePlot | DefensePlot | HistoryPlot | StagePlot
 Block = Note | Bullets | Heading | Table | Plot | Samples
 
 

@@ -449,6 +449,12 @@ def _comparison(comparison: Comparison, gate: GateOutcome | None, verbosity: int
         for name, rate in (("baseline", axis.baseline), ("identities' mean", axis.mean)):
             shown = signed(rate.estimate, rate.low, rate.high)
             yield f"  {name:<16} {rate.old:5.1f} -> {rate.new:5.1f}  {shown}", ""
+    if joint := comparison.joint:
+        old, new, found = joint.old_bias.estimate, joint.new_bias.estimate, joint.bias_change
+        yield "", ""
+        yield from _wrapped(f"joint PB of {' + '.join(joint.tasks)}", "bold")
+        shown = signed(found.estimate, found.low, found.high)
+        yield f"  PB               {old:5.1f} -> {new:5.1f}  {shown}", ""
     yield "", ""
     for task in comparison.tasks:
         yield from _compared_task(task)

@@ -13,6 +13,7 @@ from pytest_pbias.stats.compare import (
     ItemMatch,
     bias_change,
     difference_in_differences,
+    interaction_contrast,
     match_items,
     paired_bias_change,
 )
@@ -119,6 +120,7 @@ __all__ = [
     "gap",
     "heterogeneity_pvalue",
     "holm",
+    "interaction_contrast",
     "is_futile",
     "item_means",
     "items_to_fail",

@@ -175,19 +175,57 @@ def difference_in_differences(
     parts = [item_means(x) for x in (new_cell, new_reference, old_cell, old_reference)]
     if len({part.shape for part in parts}) != 1:
         raise ValueError("the four cells must have the same items")
-    values, codes = observed_clusters(parts[0] - parts[1] - parts[2] + parts[3], clusters)
+    values = parts[0] - parts[1] - parts[2] + parts[3]
+    return _contrast(values, clusters, confidence, most=2.0)
+
+
+def interaction_contrast(
+    combined: npt.ArrayLike,
+    parts: Sequence[npt.ArrayLike],
+    reference: npt.ArrayLike,
+    *,
+    clusters: Labels | None = None,
+    confidence: float = 0.95,
+) -> ChangeResult:
+    """How much further a combined identity is from the reference than its parts together.
+
+    (combined - reference) - sum over parts of (part - reference), percentage points, item by item
+    over those that all were asked; 0 where the effects of the parts add up. All have shape (items,)
+    or (items, repeats). ``reference`` must state somebody, as a control does: the effect of merely
+    stating anybody is in the combined identity once and in each part once, and from a reference
+    that states nobody it would come out as an interaction of the opposite sign. The interval is
+    that of :func:`difference_in_differences`.
+
+    Raises:
+        ValueError: fewer than two parts, shapes differ, or no item is common.
+    """
+    if len(parts) < 2:
+        raise ValueError("an interaction needs at least two parts")
+    alone = [item_means(part) for part in parts]
+    both, base = item_means(combined), item_means(reference)
+    if len({part.shape for part in (both, base, *alone)}) != 1:
+        raise ValueError("combined identity, parts and reference must have the same items")
+    values = both - base - sum(part - base for part in alone)
+    return _contrast(values, clusters, confidence, most=float(len(parts)))
+
+
+def _contrast(
+    values: Array, clusters: Labels | None, confidence: float, *, most: float
+) -> ChangeResult:
+    """The mean of contrasts of items, each in [-most, most], NaN where one is missing."""
+    values, codes = observed_clusters(values, clusters)
     if values.size == 0:
-        raise ValueError("no item was answered in all four cells")
-    return mean_change(values, codes, confidence=confidence)
+        raise ValueError("no item was answered in all of the cells")
+    return mean_change(values, codes, confidence=confidence, most=most)
 
 
 def mean_change(
-    values: Array, codes: npt.NDArray[np.intp], *, confidence: float = 0.95
+    values: Array, codes: npt.NDArray[np.intp], *, confidence: float = 0.95, most: float = 2.0
 ) -> ChangeResult:
     """Mean of the items' changes (scores, shape (items,)) in points: cluster-robust t interval.
 
-    ``codes`` number the items' clusters without gaps. No item changing leaves the interval that
-    the rule of three does, never zero width.
+    ``codes`` number the items' clusters without gaps; no change is beyond ``most`` (a score). No
+    item changing leaves the interval that the rule of three does, never zero width.
     """
     n = values.size
     estimate = float(values.mean())
@@ -209,11 +247,11 @@ def mean_change(
         else:
             pvalue = sign_pvalue(sums.size)
     else:
-        half, pvalue = 2.0, 1.0
+        half, pvalue = most, 1.0
     reach = max(half, guard)
     return ChangeResult(
         100 * estimate,
-        100 * max(-2.0, estimate - reach),
-        100 * min(2.0, estimate + reach),
+        100 * max(-most, estimate - reach),
+        100 * min(most, estimate + reach),
         max(pvalue, unseen),
     )

@@ -209,6 +209,14 @@ def _no_temperature(ask: Ask) -> web.Response:
     return _unsupported("temperature", "is not supported with this model.")
 
 
+@fault("no_top_k")
+def _no_top_k(ask: Ask) -> web.Response:
+    """OpenAI: a parameter that it does not know is refused by name."""
+    if "top_k" not in ask.body:
+        return ask.good()
+    return error(400, "Unrecognized request argument supplied: top_k", type="invalid_request_error")
+
+
 @fault("gemini_list_error")
 def _listed_error(_ask: Ask) -> web.Response:
     """The error stands in an array."""

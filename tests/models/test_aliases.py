@@ -152,6 +152,18 @@ def test_any_text_gives_a_spec_or_one_line(name: str) -> None:
     assert len(message.splitlines()) <= 1
 
 
+@pytest.mark.parametrize(
+    ("name", "served"),
+    [
+        ("llama2-13b", "meta-llama/Llama-2-13b-chat-hf"),
+        ("openhermes-2.5", "teknium/OpenHermes-2.5-Mistral-7B"),
+        ("gpt-3.5-turbo-0125", "gpt-3.5-turbo-0125"),
+    ],
+)
+def test_the_models_of_the_paper_have_their_alias(name: str, served: str) -> None:
+    assert load_aliases(None)[name].served_name == served
+
+
 def test_aliases_of_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "models.toml"
     file.write_text(

@@ -132,6 +132,29 @@ def test_newer_models_know_the_limit_by_its_new_name(
     assert sum("max_tokens" in body for body in bodies) == 1  # found out once
 
 
+def test_the_papers_protocol_at_an_api_that_refuses_top_k(
+    pytester: pytest.Pytester, fake_server: Fakes
+) -> None:
+    """Left out once it was refused, and said; no stop at a newline, as the paper's script has."""
+    server = fake_server("no_top_k")
+    result, said = _run(pytester, server, "--pbias-protocol=paper")
+    assert result.ret in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    assert _column(pytester, "score") == {1.0}
+    assert len(_table(pytester)) == 3 * 24  # three repeats
+    bodies = server.asked()
+    assert sum("top_k" in body for body in bodies) == 1  # found out once
+    assert all("stop" not in body for body in bodies)
+    kept = {(body["max_tokens"], body["temperature"]) for body in bodies}
+    assert kept == {(300, 1.0)}
+    assert "top_k" in _notes(pytester)
+    assert "top_k" in said
+    assert _column(pytester, "top_k") == {None}
+    assert (
+        json.loads((pytester.path / "r.json").read_text("utf-8"))["run"]["sampling"]["top_k"]
+        is None
+    )
+
+
 def test_the_options_reach_the_first_question(
     pytester: pytest.Pytester, fake_server: Fakes
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 import numpy as np
@@ -184,11 +185,12 @@ def test_every_fact_of_a_finding_is_in_markdown_and_in_the_page() -> None:
     run = concatenate([table(judges=True), table(defense="warning", lost=0.0, judges=True)])
     text = page(run)
     summary = summarize(run, GatePolicy(), seed=0)
-    markdown = to_markdown(summary).replace("\\", "")
+    markdown = unescape(to_markdown(summary)).replace("\\", "")
     found = sections.findings(summary)
-    assert [one.title for one in found] == ["Prompt defenses", "Unreadable answers", "Judges"]
+    titles = ["Joint PB", "Prompt defenses", "Unreadable answers", "Judges"]
+    assert [one.title for one in found] == titles
     for one in found:
-        shown = section(text, one.title)
+        shown = unescape(section(text, one.title))
         tables = [block for block in one.blocks if isinstance(block, Table)]
         assert tables
         for block in tables:

@@ -54,8 +54,7 @@ def chosen_score(named: Sequence[NamedAnswer], mapped: Mapped) -> Mapping[str, s
         else:
             listed = ", ".join(list(names)[:_MOST_NAMES]) or "none"
             raise ConfigurationError(
-                f"say which score counts, or grade the responses (--grade-as); {harness} has: "
-                f"{listed}",
+                f"say which score counts, or grade the responses; {harness} has: {listed}",
                 setting="score",
             )
     return chosen
