@@ -31,13 +31,12 @@ from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.prompts import Message
 from pytest_pbias.reporting.text import unsigned
-from pytest_pbias.training.pairs import PreferencePair, write_pairs
+from pytest_pbias.training.pairs import VARIANTS, PreferencePair, write_pairs
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SYSTEM: Message = {"role": "system", "content": "You are a helpful assistant."}
 TRAIN = ("--cpu", "--max-pairs=4800", "--save-every=50", "--check-items=15", "--check-tokens=40")
-VARIANTS = ("as-is", "no-system", "random-identity")
 
 
 def main() -> None:

@@ -19,8 +19,8 @@ from pytest_pbias.plugin.options import OPTIONS
 COMMANDS = {
     "report": "report a stored outcome table again",
     "compare": "compare two kept runs",
-    "history": "personalization bias over many kept runs, and whether it drifts",
     "stages": "line up several runs: stages of a family, or mitigations",
+    "history": "personalization bias over many kept runs, and whether it drifts",
     "power": "how many items a run needs to be decided",
     "train": "train a model against its bias (DPO)",
     "runs": "list the kept runs",

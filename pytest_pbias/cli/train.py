@@ -16,7 +16,7 @@ from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import find_run
-from pytest_pbias.prompts import paper_identities
+from pytest_pbias.prompts import BASELINE, paper_identities
 from pytest_pbias.tasks import TASKS, PromptProtocol, Task, TaskData, load_task, resolve_task
 from pytest_pbias.training import exclusions as leaving_out
 from pytest_pbias.training.dpo import (
@@ -29,9 +29,15 @@ from pytest_pbias.training.exclusions import without
 from pytest_pbias.training.heldout import hold_out
 from pytest_pbias.training.job import TrainingJob, known_training
 from pytest_pbias.training.mining import Split, mine_pairs
-from pytest_pbias.training.pairs import PreferencePair, apply_variant, read_pairs, write_pairs
+from pytest_pbias.training.pairs import (
+    VARIANTS,
+    PreferencePair,
+    apply_variant,
+    read_pairs,
+    write_pairs,
+)
 from pytest_pbias.training.processes import Processes
-from pytest_pbias.training.recipe import Recipe, recipe_named
+from pytest_pbias.training.recipe import RECIPES, Recipe, recipe_named
 from pytest_pbias.training.saving import require_runtime_builder
 from pytest_pbias.training.weights import trainable
 
@@ -49,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pairs.add_argument("--pairs", metavar="FILE|HUB", help="pairs instead of mined ones")
     pairs.add_argument(
         "--variant",
-        choices=["as-is", "no-system", "random-identity"],
+        choices=VARIANTS,
         default="as-is",
         help="what to do with the system prompts of --pairs (default: as-is)",
     )
@@ -83,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("training")
     how.add_argument(
         "--recipe",
-        choices=["small", "large", "paper"],
+        choices=list(RECIPES),
         help="default: small for embedded, else large",
     )
     how.add_argument("--learning-rate", type=above_zero)
@@ -115,6 +121,9 @@ def run(options: argparse.Namespace) -> int:
     require_training_extra()
     job = _job(options)
     _say(f"{len(job.pairs):,} pairs; {job.recipe}")
+    if job.recipe.quantize:
+        reason = job.why_not_quantized()
+        _say(f"without 4-bit quantization: {reason}" if reason else "on 4-bit weights (NF4)")
     trained = train_dpo(job, _say)
     _say(f"kept the weights of step {trained.step} of {trained.steps}")
     _say(f"measure it with --pbias-model={trained.folder}, then pbias compare the two tables")
@@ -191,6 +200,7 @@ def _job_without_pairs(options: argparse.Namespace) -> TrainingJob:
         cpu=options.cpu,
         threads=options.threads or (1 if options.model == "embedded" else None),
         resume=options.resume,
+        variant=options.variant if options.pairs is not None else "",
     )
 
 
@@ -225,7 +235,8 @@ def _mined(
 def _varied(
     options: argparse.Namespace, given: Sequence[PreferencePair], leave_out: Sequence[str]
 ) -> tuple[PreferencePair, ...]:
-    people = [who for who in paper_identities() if who.name not in leave_out]
+    # The released code draws nobody as one of them.
+    people = [who for who in (*paper_identities(), BASELINE) if who.name not in leave_out]
     varied = apply_variant(given, options.variant, people, seed=options.seed)
     pairs = without(varied, leave_out)
     if leave_out:

@@ -610,10 +610,22 @@ class PbiasSession:
             cost=cost_so_far(self._asking, self.settings),
             server=served_facts(self.store, self.settings.model),
             application=self._application_facts(),
-            notes=known_dialect(self.store, self.settings.model).notes(),
+            notes=(
+                *known_dialect(self.store, self.settings.model).notes(),
+                *self._training_notes(),
+            ),
             engine_noise=self._engine_noise(),
             versions=versions(),
         )
+
+    def _training_notes(self) -> tuple[str, ...]:
+        """What `pbias train` noted beside the weights that were asked."""
+        folder = self.settings.model.path
+        if folder is None:
+            return ()
+        from pytest_pbias.training.record import trained_note  # most runs need none of it
+
+        return trained_note(folder)
 
     def _application_facts(self) -> ApplicationFacts | None:
         application = self.settings.application

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_pbias.analysis.defenses import Against, Stage
-from pytest_pbias.analysis.pairing import RateChange
+from pytest_pbias.analysis.pairing import AXES, RateChange
 from pytest_pbias.reporting.sections import stage_table
 from pytest_pbias.reporting.tables import (
     Block,
     Cell,
     Column,
+    HistoryPlot,
     Interval,
     Note,
     Section,
-    StagePlot,
     Table,
 )
 from pytest_pbias.stats import ChangeResult
@@ -36,7 +36,7 @@ def stages_section(stages: Sequence[Stage], against: Against) -> Section:
     return Section(
         "Stages" if against == "previous" else "Mitigations",
         (
-            StagePlot(tuple(stages)),
+            _plot(stages),
             stage_table(stages, "PB debiased, mean rates in percent", "run"),
             Table(
                 f"Change {step}, percentage points, paired by item",
@@ -52,6 +52,20 @@ def stages_section(stages: Sequence[Stage], against: Against) -> Section:
             *notes,
         ),
         lead=f"{len(stages)} runs in their order, with the change {step} and its interval",
+    )
+
+
+def _plot(stages: Sequence[Stage]) -> HistoryPlot:
+    """Joint PB and that of each axis, along the stages."""
+    joint = [stage.joint for stage in stages]
+    axes = [{axis.axis: axis.bias for axis in one.axes} if one is not None else {} for one in joint]
+    return HistoryPlot(
+        tuple(stage.name for stage in stages),
+        (
+            ("joint", tuple(None if one is None else one.bias for one in joint)),
+            *((axis, tuple(of.get(axis) for of in axes)) for axis in AXES),
+        ),
+        on="the questions that it was asked",
     )
 
 

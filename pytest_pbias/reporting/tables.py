@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pytest_pbias.analysis.cues import AxisCues
-from pytest_pbias.analysis.defenses import DefenseSummary, Stage
+from pytest_pbias.analysis.defenses import DefenseSummary
 from pytest_pbias.gate import CellVerdict
 from pytest_pbias.reporting.text import signed, unsigned
 from pytest_pbias.stats import PersonalizationBiasResult, RateResult
@@ -196,18 +196,14 @@ class DefensePlot:
 
 @dataclass(frozen=True)
 class HistoryPlot:
-    """PB of each axis over ``runs``, oldest first; None where a run has too few identities."""
+    """PB of each axis over ``runs``, oldest first; None where a run has too few identities.
+
+    ``on`` says which questions it is on.
+    """
 
     runs: tuple[str, ...]
     axes: tuple[tuple[str, tuple[PersonalizationBiasResult | None, ...]], ...]
-    detail: bool = True
-
-
-@dataclass(frozen=True)
-class StagePlot:
-    """PB along several runs in their order."""
-
-    stages: tuple[Stage, ...]
+    on: str = "the questions that all runs asked"
     detail: bool = True
 
 
@@ -219,7 +215,7 @@ class Samples:
     detail: bool = True
 
 
-Plot = ForestPlot | TradeOffPlot | CuePlot | DefensePlot | HistoryPlot | StagePlot
+Plot = ForestPlot | TradeOffPlot | CuePlot | DefensePlot | HistoryPlot
 Block = Note | Bullets | Heading | Table | Plot | Samples
 
 

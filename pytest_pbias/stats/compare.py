@@ -175,8 +175,10 @@ def difference_in_differences(
     parts = [item_means(x) for x in (new_cell, new_reference, old_cell, old_reference)]
     if len({part.shape for part in parts}) != 1:
         raise ValueError("the four cells must have the same items")
-    values = parts[0] - parts[1] - parts[2] + parts[3]
-    return _contrast(values, clusters, confidence, most=2.0)
+    values, codes = observed_clusters(parts[0] - parts[1] - parts[2] + parts[3], clusters)
+    if values.size == 0:
+        raise ValueError("no item was answered in all four cells")
+    return mean_change(values, codes, confidence=confidence)
 
 
 def interaction_contrast(
@@ -206,17 +208,10 @@ def interaction_contrast(
     if len({part.shape for part in (both, base, *alone)}) != 1:
         raise ValueError("combined identity, parts and reference must have the same items")
     values = both - base - sum(part - base for part in alone)
-    return _contrast(values, clusters, confidence, most=float(len(parts)))
-
-
-def _contrast(
-    values: Array, clusters: Labels | None, confidence: float, *, most: float
-) -> ChangeResult:
-    """The mean of contrasts of items, each in [-most, most], NaN where one is missing."""
     values, codes = observed_clusters(values, clusters)
     if values.size == 0:
         raise ValueError("no item was answered in all of the cells")
-    return mean_change(values, codes, confidence=confidence, most=most)
+    return mean_change(values, codes, confidence=confidence, most=float(len(parts)))
 
 
 def mean_change(
@@ -224,7 +219,7 @@ def mean_change(
 ) -> ChangeResult:
     """Mean of the items' changes (scores, shape (items,)) in points: cluster-robust t interval.
 
-    ``codes`` number the items' clusters without gaps; no change is beyond ``most`` (a score). No
+    A change lies in [-``most``, ``most``]. ``codes`` number the items' clusters without gaps. No
     item changing leaves the interval that the rule of three does, never zero width.
     """
     n = values.size

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_pbias.errors import ConfigurationError, InfrastructureError
 from pytest_pbias.training.heldout import Check
 from pytest_pbias.training.job import CHECKPOINTS, TrainingJob, prepare_folder
+from pytest_pbias.training.lengths import with_short_prompts
 from pytest_pbias.training.pairs import PreferencePair
 from pytest_pbias.training.processes import Processes
+from pytest_pbias.training.quantization import NF4
 from pytest_pbias.training.saving import require_runtime_builder
 
 if TYPE_CHECKING:
@@ -117,8 +119,13 @@ def _train(
     from pytest_pbias.training.saving import save_trained
 
     quiet_libraries()
-    model, tokenizer = load_model(job.model, cpu=cpu)
+    model, tokenizer = load_model(job.model, cpu=cpu, quantized=job.quantized)
     recipe = job.recipe
+    pairs = job.pairs
+    if recipe.prompt_length is not None:
+        pairs = with_short_prompts(
+            pairs, tokenizer, prompt=recipe.prompt_length, whole=job.max_length
+        )
     checks = None
     if job.heldout is not None:
         checks = HeldOutChecks(
@@ -133,11 +140,12 @@ def _train(
     trainer = DPOTrainer(
         model,
         args=_arguments(job, cpu=cpu, processes=processes),
-        train_dataset=datasets.Dataset.from_list(_rows(job.pairs)),
+        train_dataset=datasets.Dataset.from_list(_rows(pairs)),
         processing_class=tokenizer,
         peft_config=LoraConfig(
             r=recipe.rank,
             lora_alpha=recipe.alpha,
+            lora_dropout=recipe.dropout,
             target_modules="all-linear",
             task_type="CAUSAL_LM",
         ),
@@ -150,7 +158,15 @@ def _train(
     step = state.global_step if best is None else best.step
     if processes.is_main_process:
         kept = job.out / CHECKPOINTS / f"checkpoint-{step}"
-        save_trained(trainer.model, tokenizer, job.model, job.out, step=step, checkpoint=kept)
+        save_trained(
+            trainer.model,
+            tokenizer,
+            job.model,
+            job.out,
+            step=step,
+            checkpoint=kept,
+            quantized=job.quantized,
+        )
     losses = [(log["step"], log["loss"]) for log in state.log_history if "loss" in log]
     return Trained(
         job.out,
@@ -176,10 +192,11 @@ def _rows(pairs: Sequence[PreferencePair]) -> list[dict[str, Any]]:
 
 
 def _arguments(job: TrainingJob, *, cpu: bool, processes: Processes) -> DPOConfig:
+    from transformers.training_args import OptimizerNames
     from trl.trainer.dpo_config import DPOConfig
 
     recipe = job.recipe
-    micro, accumulated = processes.batching(recipe.batch, job.micro_batch)
+    micro, accumulated = processes.batching(recipe.batch, job.micro_batch or recipe.micro)
     arguments = DPOConfig(
         output_dir=str(job.out / CHECKPOINTS),
         per_device_train_batch_size=micro,
@@ -198,12 +215,15 @@ def _arguments(job: TrainingJob, *, cpu: bool, processes: Processes) -> DPOConfi
         seed=job.seed,
         data_seed=job.seed,
         use_cpu=cpu,
-        bf16=not cpu,
+        bf16=not cpu and not job.quantized,
+        fp16=job.quantized,
         gradient_checkpointing=not cpu,
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=not cpu,
     )
+    if job.quantized:
+        arguments.optim = OptimizerNames.PAGED_ADAMW
     # Left alone, the trainer spreads one process over all GPUs and multiplies the batch by them.
     arguments._n_gpu = min(1, arguments.n_gpu)
     return arguments
@@ -219,20 +239,24 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 
-def load_model(name: str, *, cpu: bool) -> tuple[Any, Any]:
-    """A model and its tokenizer, checked for what DPO needs.
+def load_model(name: str, *, cpu: bool, quantized: bool = False) -> tuple[Any, Any]:
+    """A model and its tokenizer, checked for what DPO needs; ``quantized``: in 4-bit NF4.
 
     Raises:
         ConfigurationError: it cannot be loaded, or its chat template lacks the end token.
     """
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     tokenizer = load_tokenizer(name)
-    dtype = torch.float32 if cpu else torch.bfloat16
+    dtype = torch.float32 if cpu else torch.float16 if quantized else torch.bfloat16
+    config: Any = BitsAndBytesConfig  # untyped in transformers
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            name, dtype=dtype, attn_implementation="eager" if cpu else "sdpa"
+            name,
+            dtype=dtype,
+            attn_implementation="eager" if cpu else "sdpa",
+            **({"quantization_config": config(**NF4)} if quantized else {}),
         )
     except (OSError, ValueError, KeyError) as error:
         raise _not_loaded(name, error) from None

@@ -15,10 +15,11 @@ from pytest_pbias.training.determinism import available_cores
 from pytest_pbias.training.heldout import HeldOut
 from pytest_pbias.training.pairs import PreferencePair
 from pytest_pbias.training.processes import Processes
+from pytest_pbias.training.quantization import why_not_quantized
 from pytest_pbias.training.recipe import Recipe
+from pytest_pbias.training.record import NOTE, read_note
 
 CHECKPOINTS = "checkpoints"
-_NOTE = "training.json"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class TrainingJob:
     micro-batches of ``micro_batch``, in all processes together. ``save_every`` counts optimizer
     steps; held-out checks are made as often. ``threads`` are those of a process that trains on the
     CPU (None: one a core); the weights depend on their number, in the last bits at first.
+    ``variant`` is what was done to the pairs, for the record.
     """
 
     model: str
@@ -44,6 +46,16 @@ class TrainingJob:
     threads: int | None = None
     resume: bool = False
     heldout: HeldOut | None = None
+    variant: str = ""
+
+    def why_not_quantized(self) -> str:
+        """Why this training is not on 4-bit weights though its recipe is; empty where it is."""
+        return why_not_quantized(cpu=self.cpu) if self.recipe.quantize else ""
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the weights that adapters are trained on have 4 bits."""
+        return self.recipe.quantize and not self.why_not_quantized()
 
     def fingerprint(self) -> dict[str, Any]:
         """What a resumed training must have in common with the one it goes on with."""
@@ -55,7 +67,7 @@ class TrainingJob:
             "recipe": json.loads(json.dumps(asdict(self.recipe))),
             "seed": self.seed,
             "max_length": self.max_length,
-        }
+        } | ({"quantized": self.quantized} if self.recipe.quantize else {})
 
 
 def known_training(job: TrainingJob) -> dict[str, Any]:
@@ -76,7 +88,7 @@ def known_training(job: TrainingJob) -> dict[str, Any]:
         raise ConfigurationError(
             f"{job.out} is the folder of the model: give another", setting="out"
         )
-    known = _note(job.out)
+    known = read_note(job.out)
     if known and not job.resume:
         raise ConfigurationError(
             f"{job.out} holds a training already: resume it or give another folder", setting="out"
@@ -92,18 +104,6 @@ def known_training(job: TrainingJob) -> dict[str, Any]:
     return known
 
 
-def _note(out: Path) -> dict[str, Any]:
-    note = out / _NOTE
-    if not note.exists():
-        return {}
-    try:
-        return dict(json.loads(note.read_text("utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigurationError(
-            f"{note} cannot be read ({type(error).__name__}): give another folder", setting="out"
-        ) from None
-
-
 def prepare_folder(job: TrainingJob, processes: Processes) -> tuple[str | None, int]:
     """Write what is trained to the folder, in the process that leads.
 
@@ -113,13 +113,15 @@ def prepare_folder(job: TrainingJob, processes: Processes) -> tuple[str | None, 
     Raises:
         ConfigurationError: the folder holds a training that this one does not go on with.
     """
-    known = known_training(job) if processes.is_main_process else _note(job.out)
+    known = known_training(job) if processes.is_main_process else read_note(job.out)
     job.out.mkdir(parents=True, exist_ok=True)
     share = max(1, available_cores() // processes.here)
     threads = job.threads or known.get("threads") or share
     if processes.is_main_process:
-        text = json.dumps(job.fingerprint() | {"threads": threads}, indent=1)
-        note = job.out / _NOTE
+        record = {"threads": threads, "variant": job.variant, "without_quantization":
+                  job.why_not_quantized()}  # fmt: skip
+        text = json.dumps(job.fingerprint() | record, indent=1)
+        note = job.out / NOTE
         save_text(note, text + "\n", "the note")  # whole: the other processes read it at any moment
     found = sorted(
         (job.out / CHECKPOINTS).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1])

@@ -1,4 +1,4 @@
-"""Preference pairs: what they are, how they are read, and the paper's three variants."""
+"""Preference pairs: what they are, how they are read, and the paper's four variants."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import numpy as np
 
 from pytest_pbias.errors import ConfigurationError, DataError
 from pytest_pbias.files.writing import save_text
-from pytest_pbias.prompts import Identity, Message, render_messages
+from pytest_pbias.prompts import BASELINE, Identity, Message, render_messages
 
-Variant = Literal["as-is", "no-system", "random-identity"]
+Variant = Literal["as-is", "no-system", "random-identity", "three-identities"]
+_SEVERAL = 3  # identities an example
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 PAPER_PAIRS = "Intel/orca_dpo_pairs"
@@ -138,26 +139,44 @@ def _answer(value: Any, name: str, where: str) -> str:
 def apply_variant(
     pairs: Sequence[PreferencePair], variant: Variant, identities: Sequence[Identity], *, seed: int
 ) -> tuple[PreferencePair, ...]:
-    """The pairs as they are, without system prompts, or with a random identity as system prompt.
+    """The pairs as they are, without system prompts, or with random identities in them.
 
-    The three variants of arXiv 2406.11107, section on mitigation.
+    The variants of arXiv 2406.11107 and its released code: *random-identity* replaces the system
+    prompt by that of an identity; *three-identities* adds to the pairs as they are three copies of
+    each, of different identities. The baseline among ``identities`` stands for no system prompt.
 
     Raises:
-        ConfigurationError: no identity to draw from.
+        ConfigurationError: there are fewer identities than are drawn.
     """
     if variant == "as-is":
         return tuple(pairs)
-    rng = np.random.default_rng(seed)
-    if variant == "random-identity" and not identities:
+    if variant == "no-system":
+        return tuple(_stating(pair, BASELINE) for pair in pairs)
+    most = _SEVERAL if variant == "three-identities" else 1
+    if not identities:
         raise ConfigurationError("no identity is left to draw system prompts from")
-    found = []
-    for pair in pairs:
-        turns = tuple(turn for turn in pair.messages if turn["role"] != "system")
-        if variant == "random-identity":
-            drawn = identities[int(rng.integers(len(identities)))]
-            turns = (render_messages(drawn, "")[0], *turns)
-        found.append(replace(pair, messages=turns))
-    return tuple(found)
+    if len(identities) < most:
+        raise ConfigurationError(
+            f"{most} identities are drawn for each pair, and {len(identities)} are left"
+        )
+    rng = np.random.default_rng(seed)
+    if variant == "random-identity":
+        return tuple(_stating(pair, identities[int(rng.integers(len(identities)))])
+                     for pair in pairs)  # fmt: skip
+    copies = [
+        _stating(pair, identities[int(number)])
+        for pair in pairs
+        for number in rng.choice(len(identities), size=most, replace=False)
+    ]
+    return (*pairs, *copies)
+
+
+def _stating(pair: PreferencePair, identity: Identity) -> PreferencePair:
+    """The pair with an identity for its system prompt; without one for the baseline."""
+    turns = tuple(turn for turn in pair.messages if turn["role"] != "system")
+    if identity.kind != "baseline":
+        turns = (render_messages(identity, "")[0], *turns)
+    return replace(pair, messages=turns)
 
 
 def write_pairs(pairs: Iterable[PreferencePair], path: Path) -> None:

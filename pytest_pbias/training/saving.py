@@ -21,12 +21,20 @@ _USAGE = 2  # how a program ends that was called wrongly
 
 
 def save_trained(
-    model: Any, tokenizer: Any, base: str, out: Path, *, step: int, checkpoint: Path
+    model: Any,
+    tokenizer: Any,
+    base: str,
+    out: Path,
+    *,
+    step: int,
+    checkpoint: Path,
+    quantized: bool = False,
 ) -> None:
     """Write ``out/adapter`` and the merged model into ``out``.
 
-    The merged model keeps the type of the base's weights. A base with the form that the embedded
-    engine runs gets that form as well.
+    The merged model keeps the type of the base's weights; an adapter of ``quantized`` weights is
+    merged into the base's own, not into what 4 bits left of them. A base with the form that the
+    embedded engine runs gets that form as well.
 
     Raises:
         InfrastructureError: the conversion failed.
@@ -42,7 +50,7 @@ def save_trained(
     elif checkpoint.is_dir():
         set_peft_model_state_dict(model, load_peft_weights(str(checkpoint), device="cpu"))
     model.save_pretrained(str(out / ADAPTER))
-    merged = model.merge_and_unload()
+    merged = _whole(base, out / ADAPTER) if quantized else model.merge_and_unload()
     stored = getattr(AutoConfig.from_pretrained(base), "dtype", None)
     merged = merged.to(stored if isinstance(stored, torch.dtype) else torch.bfloat16)
     merged.config.use_cache = True
@@ -50,6 +58,15 @@ def save_trained(
     tokenizer.save_pretrained(str(out))
     if (Path(base) / RUNTIME_FOLDER).is_dir():
         save_runtime(out)
+
+
+def _whole(base: str, adapter: Path) -> Any:
+    """The base's weights as they are stored, with an adapter merged into them."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
+    return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
 
 
 def require_runtime_builder(base: str) -> None:

@@ -10,8 +10,8 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pytest_pbias.errors import DataError
-from pytest_pbias.prompts import Identity
+from pytest_pbias.errors import ConfigurationError, DataError
+from pytest_pbias.prompts import BASELINE, Identity
 from pytest_pbias.training.pairs import VARIANTS, apply_variant, read_pairs, write_pairs
 
 ROW = {"system": "Be brief.", "question": "Why?", "chosen": "Because.", "rejected": "No."}
@@ -66,7 +66,7 @@ def test_the_columns_of_orca_dpo_pairs_with_its_blank_systems_and_useless_rows(
             [turn["role"] for turn in pair.messages]
             for pair in apply_variant(pairs, kind, [NURSE], seed=0)
         ]
-        for kind in VARIANTS
+        for kind in VARIANTS[:3]
     ]
     assert roles == [
         [["user"], ["system", "user"]],
@@ -138,3 +138,24 @@ def test_unreadable_files_are_one_line(
     with pytest.raises(DataError, match=says) as caught:
         read_pairs(str(path))
     assert "\n" not in str(caught.value)
+
+
+def test_three_identities_an_example_are_added_to_the_pairs_as_they_are(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{**ROW, "question": f"Question {n}?"} for n in range(12)]
+    pairs = read_pairs(_write(tmp_path / "pairs.jsonl", rows))
+    people = [NURSE, Identity("a pilot", "Custom"), Identity("a cook", "Custom"), BASELINE]
+    found = apply_variant(pairs, "three-identities", people, seed=0)
+    assert found[:12] == pairs
+    assert len(found) == 4 * 12
+    for number, pair in enumerate(pairs):
+        copies = found[12 + 3 * number : 15 + 3 * number]
+        assert {copy.messages[-1] == pair.messages[-1] for copy in copies} == {True}
+        stated = [copy.messages[0]["content"] for copy in copies]
+        assert len(set(stated)) == 3
+        bare = [one for one in copies if one.messages[0]["role"] == "user"]
+        assert len(bare) <= 1  # nobody is one of them: no system prompt, not "I am ."
+    assert any(pair.messages[0]["role"] == "user" for pair in found[12:])
+    assert found == apply_variant(pairs, "three-identities", people, seed=0)
+    assert found != apply_variant(pairs, "three-identities", people, seed=1)
+    with pytest.raises(ConfigurationError, match="3 identities are drawn for each pair, and 2 are"):
+        apply_variant(pairs, "three-identities", people[:2], seed=0)

@@ -19,11 +19,20 @@ import pytest
 from pytest_pbias.cli import main
 from pytest_pbias.errors import ConfigurationError, InfrastructureError
 from pytest_pbias.models.embedded import locate
+from pytest_pbias.prompts import Message
 from pytest_pbias.tasks import Item
 from pytest_pbias.training.determinism import deterministic_sums
-from pytest_pbias.training.dpo import one_line_when_out_of_memory, require_training_extra
+from pytest_pbias.training.dpo import (
+    load_tokenizer,
+    one_line_when_out_of_memory,
+    require_training_extra,
+)
 from pytest_pbias.training.heldout import Check
+from pytest_pbias.training.lengths import with_short_prompts
+from pytest_pbias.training.pairs import PreferencePair
+from pytest_pbias.training.quantization import NF4, why_not_quantized
 from pytest_pbias.training.recipe import RECIPES
+from pytest_pbias.training.record import trained_note
 from pytest_pbias.training.saving import require_runtime_builder
 from tests.training.runs import gsm8k_run
 
@@ -315,7 +324,75 @@ def test_a_recipe_reads_as_a_line() -> None:
     assert str(RECIPES["small"]) == (
         "rate 0.001, beta 0.1, LoRA r 32 alpha 64, batch 32, epochs 1, losses sigmoid + 4 sft"
     )
-    assert "steps 100, losses sigmoid" in str(RECIPES["paper"])
+    assert "steps 100, losses sigmoid" in str(RECIPES["plain"])
+    assert str(RECIPES["paper"]) == (
+        "rate 5e-06, beta 0.1, LoRA r 16 alpha 16 dropout 0.05, batch 40, steps 100, losses sigmoid"
+    )
+
+
+def test_the_papers_recipe_as_released(pairs: Path, tmp_path: Path) -> None:
+    """What reaches the trainer, on a machine without a GPU: all but the quantization."""
+    from peft import LoraConfig
+
+    assert not torch.cuda.is_available()
+    out = tmp_path / "paper"
+    variant = ("--pairs", str(pairs), "--variant=three-identities")
+    said = _train(pairs, out, "--recipe=paper", "--steps=1", *variant)
+    assert "256 pairs; rate 5e-06" in said  # 64, and three copies of each
+    assert "without 4-bit quantization:" in said
+    note = json.loads((out / "training.json").read_text())
+    assert note["variant"] == "three-identities"
+    assert note["quantized"] is False
+    assert note["without_quantization"]
+    checkpoint = out / "checkpoints" / "checkpoint-1"
+    used = torch.load(checkpoint / "training_args.bin", weights_only=False)
+    assert (used.per_device_train_batch_size, used.gradient_accumulation_steps) == (8, 5)
+    assert (used.learning_rate, used.beta, used.max_length) == (5e-6, 0.1, 1024)
+    assert (used.lr_scheduler_type, used.warmup_steps, used.loss_type) == (
+        "cosine",
+        50,
+        ["sigmoid"],
+    )
+    adapter = LoraConfig.from_pretrained(str(out / "adapter"))
+    assert (adapter.r, adapter.lora_alpha, adapter.lora_dropout) == (16, 16, 0.05)
+    (told,) = trained_note(out)
+    assert told.startswith("trained by the paper's recipe without its 4-bit quantization (")
+    assert trained_note(tmp_path) == ()
+
+
+def test_the_weights_of_the_papers_recipe_have_4_bits() -> None:
+    """As released: the configuration itself; no GPU is at hand to train with it."""
+    assert NF4 == {
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": "nf4",
+        "bnb_4bit_use_double_quant": True,
+        "bnb_4bit_compute_dtype": "float16",
+    }
+    assert RECIPES["paper"].quantize
+    assert why_not_quantized(cpu=True)
+
+
+def test_long_prompts_are_cut_and_whom_they_state_stays() -> None:
+    tokenizer = load_tokenizer(str(locate()))
+    system: Message = {"role": "system", "content": "You are a helpful assistant. I am a nurse."}
+    words = " ".join(f"word{n}" for n in range(400))
+    long = PreferencePair((system, {"role": "user", "content": f"{words} Why?"}), "Yes.", "No.")
+    short = PreferencePair((system, {"role": "user", "content": "Why?"}), "Yes.", "No.")
+    cut, kept = with_short_prompts([long, short], tokenizer, prompt=100, whole=200)
+    assert kept is short
+    assert cut.messages[0] == system
+    assert (cut.chosen, cut.rejected) == ("Yes.", "No.")
+    ending = cut.messages[1]["content"]
+    assert ending.endswith("Why?")
+    assert long.messages[1]["content"].endswith(ending.lstrip("\ufffd"))
+    text = tokenizer.apply_chat_template(
+        [dict(turn) for turn in cut.messages], tokenize=False, add_generation_prompt=True
+    )
+    n_tokens = len(tokenizer(text, add_special_tokens=False)["input_ids"])
+    assert 80 < n_tokens <= 100
+    # Long, but not with its answers: as it is.
+    (same,) = with_short_prompts([long], tokenizer, prompt=100, whole=100_000)
+    assert same is long
 
 
 def test_a_collapsing_model_is_never_the_best_check() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from pytest_pbias.analysis.cues import AxisCues
-from pytest_pbias.analysis.defenses import DefenseSummary, Stage
+from pytest_pbias.analysis.defenses import DefenseSummary
 from pytest_pbias.errors import ConfigurationError, DataError
 from pytest_pbias.gate import CellVerdict, Verdict
 from pytest_pbias.reporting.html.render import Drawing, render
@@ -25,7 +25,6 @@ from pytest_pbias.reporting.tables import (
     ForestPlot,
     HistoryPlot,
     Plot,
-    StagePlot,
     TradeOffPlot,
 )
 from pytest_pbias.reporting.text import plain
@@ -117,8 +116,6 @@ def draw(plot: Plot) -> Drawing | None:
             return _defense_plot(defenses)
         case HistoryPlot():
             return _history_plot(plot)
-        case StagePlot(stages):
-            return _stage_plot(stages)
 
 
 @dataclass(frozen=True)
@@ -235,51 +232,6 @@ def _cue_plot(title: str, found: AxisCues) -> Drawing | None:
     return _finish(figure, [axes], words)
 
 
-_LINES = {"joint": (_INK, "D"), "utility": ("#0072B2", "o"), "safety": ("#D55E00", "s")}
-
-
-def _stage_biases(stage: Stage) -> dict[str, PersonalizationBiasResult]:
-    """Joint PB and that of the axes, of a stage that has them."""
-    joint = stage.joint
-    if joint is None or joint.bias is None:
-        return {}
-    return {"joint": joint.bias} | {axis.axis: axis.bias for axis in joint.axes}
-
-
-@_settings()
-def _stage_plot(stages: Sequence[Stage]) -> Drawing | None:
-    """PB along the stages, with intervals; None where no stage has joint PB."""
-    found = [_stage_biases(stage) for stage in stages]
-    if not any(found):
-        return None
-    figure, axes = _new_figure(7, 3.5)
-    for shift, (name, (colour, mark)) in enumerate(_LINES.items()):
-        places = [
-            place + 0.08 * (shift - 1) for place, biases in enumerate(found) if name in biases
-        ]
-        biases = [biases[name] for biases in found if name in biases]
-        axes.plot(
-            places, [bias.estimate for bias in biases], mark + "-", color=colour, markersize=4,
-            linewidth=0.8, label=name,
-        )  # fmt: skip
-        for place, bias in zip(places, biases, strict=True):
-            axes.plot([place, place], [bias.low, bias.high], color=colour, linewidth=0.8)
-    axes.set_xticks(range(len(stages)), [plain(stage.name, 24) for stage in stages])
-    axes.set_xlim(-0.4, len(stages) - 0.6)
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel("debiased PB, percentage points")
-    told = "; ".join(
-        f"{stage.name}: " + ", ".join(f"{name} {bias.estimate:.1f}" for name, bias in of.items())
-        for stage, of in zip(stages, found, strict=True)
-    )
-    words = _Words(
-        "Personalization bias along the runs",
-        told,
-        "Debiased PB with its 95 % interval; diamond: joint, circle: utility, square: safety.",
-    )
-    return _finish(figure, [axes], words)
-
-
 @_settings()
 def _trade_off_plot(rows: Sequence[tuple[str, RateResult, RateResult]]) -> Drawing:
     """Safety against utility of each identity, with 95 % ellipses and the Pareto front."""
@@ -381,7 +333,7 @@ def _history_plot(plot: HistoryPlot) -> Drawing | None:
     words = _Words(
         f"Personalization bias over {len(plot.runs)} runs",
         f"{'; '.join(ends)}. The figures are in the tables below.",
-        "Debiased PB of each run with its 95 % interval, on the questions that all runs asked.",
+        f"Debiased PB of each run with its 95 % interval, on {plot.on}.",
     )
     return _finish(figure, panels, words)
 

@@ -20,7 +20,7 @@ from pytest_pbias.models.contents import contents_digest
 from pytest_pbias.models.embedded import locate, weights_hash
 from pytest_pbias.models.vllm import VllmSettings, weights_identity
 from pytest_pbias.models.vllm.adapter import read_adapter
-from pytest_pbias.training import job
+from pytest_pbias.training import job, record
 
 COUNTING = [
     *("merges.txt", "vocab.txt", "vocab.bpe", "tokenizer.model", "spiece.model", "qwen.tiktoken"),
@@ -144,8 +144,8 @@ def test_the_documentation_names_what_does_not_count() -> None:
 
 
 def test_what_a_training_leaves_beside_a_model_does_not_count(tmp_path: Path) -> None:
-    assert {job._NOTE, job.CHECKPOINTS} <= contents.LEFT_OUT_OF_TRAININGS
-    assert job._NOTE == contents.TRAINING_NOTE
+    assert {record.NOTE, job.CHECKPOINTS} <= contents.LEFT_OUT_OF_TRAININGS
+    assert record.NOTE == contents.TRAINING_NOTE
     _write(tmp_path / "checkpoints" / "x.pt", "one")
     elsewhere = _vllm(tmp_path)
     _write(tmp_path / "checkpoints" / "x.pt", "two")
