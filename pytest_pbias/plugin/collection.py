@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_pbias.cells.cell import Cell
-from pytest_pbias.errors import ConfigurationError, PbiasError, UnansweredError, quoted
+from pytest_pbias.errors import ConfigurationError, PbiasError, UnansweredError
 from pytest_pbias.plugin.decisions import attach_decisions
 from pytest_pbias.plugin.gates import (
     CompareItem,
@@ -111,15 +111,9 @@ def placed_cells(
     messages, and leaves the baseline as it is. What a cue does not make known is not asked by it.
 
     Raises:
-        ConfigurationError: no cue makes an identity known.
+        ConfigurationError: no cue makes any of the identities known.
     """
-    if unsaid := [cell for cell in cells if not any(cue.says(cell.identity) for cue in cues)]:
-        names = ", ".join(cue.name for cue in cues)
-        raise ConfigurationError(
-            f"{quoted(unsaid[0].identity.name)} is made known by none of the cues asked ({names}): "
-            "ask the cue stated as well, or bring a battery that has it",
-            setting="cues",
-        )
+    _tell_unsaid(activate(config), [cell.identity for cell in cells], cues)
     if read_option(config, "placement") == "history":
         cells = [replace(cell, identity=cell.identity.placed("history")) for cell in cells]
     return [
@@ -129,6 +123,27 @@ def placed_cells(
         for cell in cells
         if cue.says(cell.identity)
     ]
+
+
+def _tell_unsaid(pbias: PbiasSession, identities: Sequence[Identity], cues: Sequence[Cue]) -> None:
+    """Note whom no cue makes known, who is not asked then.
+
+    Raises:
+        ConfigurationError: that is everybody.
+    """
+    people = dict.fromkeys(one for one in identities if one.kind == "identity")
+    unsaid = [one.name for one in people if not any(cue.says(one) for cue in cues)]
+    if not unsaid:
+        return
+    names = ", ".join(cue.name for cue in cues)
+    listed = ", ".join(unsaid[:3]) + (f" and {len(unsaid) - 3} more" if len(unsaid) > 3 else "")
+    if len(unsaid) == len(people):
+        raise ConfigurationError(
+            f"nobody is made known by the cues asked ({names}), not {listed}: "
+            "ask the cue stated as well, or bring a battery that has them",
+            setting="cues",
+        )
+    pbias.told.append(f"not asked, since no cue ({names}) makes them known: {listed}")
 
 
 def cell_id(cell: Cell) -> str:

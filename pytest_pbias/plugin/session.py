@@ -248,7 +248,7 @@ class PbiasSession:
         self.beside = Beside()
         self.problem: str | None = None
         self.interrupted = self.cut_short = False
-        self.told: list[str] = []  # notices of xdist workers
+        self.told: list[str] = []  # notices of collection and of xdist workers
         self._plan: Estimate | None = None
         self._restore_signals: Callable[[], None] = noop
 
@@ -548,7 +548,7 @@ class PbiasSession:
             self._measured.close()
 
     def _finish(self) -> None:
-        tell_notices(self.config, self.notices())
+        tell_notices(self.config, [*self.notices(), *self.told])
         if not isinstance(self._asking, LocalCollection):
             return
         if self._background is not None:

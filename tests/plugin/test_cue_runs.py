@@ -112,7 +112,10 @@ def test_the_plan_says_what_more_cues_cost(pytester: pytest.Pytester) -> None:
     ("option", "said"),
     [
         ("--pbias-cues=stated,profil", "unknown cue 'profil': did you mean 'profile'?"),
-        ("--pbias-cues=name", "'a senior citizen' is made known by none of the cues asked (name)"),
+        (
+            "--pbias-cues=other.toml",
+            "nobody is made known by the cues asked (other), not a man, a woman, a senior citizen",
+        ),
         ("--pbias-cues=mine.toml", "forms[0]: has no `neutral`"),
         ("--pbias-cues=nowhere.toml", "nowhere.toml: cannot be read"),
     ],
@@ -124,12 +127,29 @@ def test_cues_that_cannot_be_asked_are_one_line(
     (pytester.path / "mine.toml").write_text(
         'cue = "mine"\n[[forms]]\nsystem = "{identity}"\n[texts]\n"a man" = ["Joe", "Jim"]\n'
     )
+    (pytester.path / "other.toml").write_text(
+        'cue = "other"\n[[forms]]\nsystem = "{identity}"\nneutral = "Hi"\n'
+        '[texts]\n"a nurse" = ["Joe", "Jim"]\n'
+    )
     run = pytester.runpytest_subprocess(*ARGUMENTS, option)
     assert run.ret == pytest.ExitCode.USAGE_ERROR
     text = run.stderr.str()
     assert said in text
     assert "Traceback" not in text + run.stdout.str()
     assert len([line for line in text.splitlines() if "ERROR" in line]) == 1
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_whom_no_cue_makes_known_is_not_asked_and_said(
+    pytester: pytest.Pytester, workers: str
+) -> None:
+    pytester.makepyfile(SUITE)
+    run = pytester.runpytest_subprocess(
+        *ARGUMENTS, "--pbias-limit=4", "--pbias-cues=name", "-n", workers
+    )
+    said = " ".join(run.stdout.str().split())
+    assert "not asked, since no cue (name) makes them known: a senior citizen" in said
+    assert "a_senior_citizen" not in said
 
 
 def test_a_persona_file_names_its_cues_and_brings_a_battery(pytester: pytest.Pytester) -> None:
