@@ -94,7 +94,8 @@ class GatePolicy:
     ``control`` (the mean of the controls in its placement), ``identities`` (that of all
     identities there) or an identity's name. ``cells`` is how many cells share the level, where
     they are more than a run has: those of all shards of a suite. ``joint`` names the tasks of
-    joint PB, which nothing is decided on; empty for the usual ones.
+    joint PB, which nothing is decided on; empty for the usual ones. ``strata`` are tasks whose
+    clusters are all there are to speak of: their items count as drawn one by one.
     """
 
     margin: Mapping[str, float] = field(default_factory=lambda: _per_axis(DEFAULT_MARGIN))
@@ -106,6 +107,7 @@ class GatePolicy:
     reference: str = "baseline"
     cells: int = 0
     joint: tuple[str, ...] = ()
+    strata: tuple[str, ...] = ()
 
     def sharing(self, n_cells: int) -> int:
         """How many cells share the level, where ``n_cells`` are decided here: at least one."""
@@ -116,13 +118,17 @@ class GatePolicy:
         own = self.cell_margin.get(task, {}).get(identity)
         return self.task_margin.get(task, self.margin[axis]) if own is None else own
 
+    def clusters_of(self, task: str, clusters: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """What stands or falls together among a task's items: nothing where they are strata."""
+        return np.arange(len(clusters)) if task in self.strata else clusters
+
     def for_run(self, info: RunFacts) -> GatePolicy:
         """The policy with the margins of single cells that a run's table keeps beside it."""
         return replace(self, cell_margin={**self.cell_margin, **info.margins})
 
     def to_plain(self) -> dict[str, Any]:
         """Every field as JSON."""
-        return asdict(self)
+        return asdict(self) | {"strata": list(self.strata)}
 
     @classmethod
     def of_run(cls, info: RunFacts) -> GatePolicy:

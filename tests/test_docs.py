@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from pytest_pbias.cells import read_personas
+from pytest_pbias.cells.cell import controls_to_add
 from pytest_pbias.cli import COMMANDS
 from pytest_pbias.plugin.options import OPTIONS
 
@@ -88,6 +89,7 @@ def test_the_schema_comment_of_the_docs_is_where_the_schema_is(site: Path) -> No
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_the_example_personas_are_good_and_their_output_is_of_them(path: Path) -> None:
     cells = read_personas(path).cells()
+    cells += controls_to_add(cells)
     output = path.with_name(path.name.replace(".pbias.toml", ".txt")).read_text("utf-8")
     assert f"{len(cells)} cells decided" in output
 

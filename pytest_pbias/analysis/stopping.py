@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.gate import (
@@ -124,6 +126,9 @@ class Stopping:
             scores, before.unreadable + found.unparsable, before.cut_off + found.cut_off
         )
 
+    def _clusters_of(self, task: str, n_items: int) -> npt.NDArray[Any]:
+        return self._policy.clusters_of(task, np.asarray(self._clusters[task][:n_items]))
+
     def _look_at(self, cell: Cell, n_items: int) -> str | None:
         """Why a cell needs no further item for itself, or None."""
         policy, planned = self._policy, self._planned[cell.task.name]
@@ -148,7 +153,7 @@ class Stopping:
         verdict = decide_cell(
             self._graded[cell].scores,
             reference,
-            clusters=np.asarray(self._clusters[cell.task.name][:n_items]),
+            clusters=self._clusters_of(cell.task.name, n_items),
             margin=margin,
             alpha=policy.alpha,
             n_cells=self._n_cells,
@@ -194,7 +199,7 @@ class Stopping:
                     name,
                     np.stack([scores[cell][:n_items] for cell in people]),
                     scores[baseline][:n_items],
-                    np.asarray(self._clusters[name][:n_items]),
+                    self._clusters_of(name, n_items),
                     baseline.task.floor,
                 )
             )

@@ -334,6 +334,7 @@ def summarize(
     decided = decided or Decided()
     policy = policy.for_run(table.info)
     outcomes = outcomes_by_defense(table)
+    outcomes = {name: [_drawn(task, policy) for task in found] for name, found in outcomes.items()}
     every = [
         (defense, cue, task)
         for defense, tasks in outcomes.items()
@@ -408,6 +409,11 @@ def summarize(
     )
 
 
+def _drawn(task: TaskOutcomes, policy: GatePolicy) -> TaskOutcomes:
+    """The task as the policy takes its items to be drawn."""
+    return replace(task, clusters=policy.clusters_of(task.task, task.clusters))
+
+
 def _axes(
     outcomes: Sequence[TaskOutcomes], policy: GatePolicy, defense: str, decided: Decided
 ) -> list[AxisVerdict]:
@@ -449,7 +455,7 @@ def decide_outcomes(
 
     Of several cues ``outcomes`` has those of one, ``cue``.
     """
-    outcomes = [task.common("identity") for task in outcomes]
+    outcomes = [_drawn(task, policy).common("identity") for task in outcomes]
     asked = [set(task.of_kind("identity")[0]) for task in outcomes]
     common = set.intersection(*asked) if asked else set()
     tasks, planned = [], []
@@ -595,6 +601,15 @@ def reference_note(summary: RunSummary) -> str:
         f"identities are compared with {usual.get(who, who)} in the same placement, "
         f"controls with the baseline{nobody if bare else ''}"
     )
+
+
+def strata_note(summary: RunSummary) -> str:
+    """Which claim is made where clusters are strata; empty where there are none such."""
+    known = [task.task for task in summary.tasks if task.task in summary.policy.strata]
+    if not known:
+        return ""
+    names = ", ".join(dict.fromkeys(known))
+    return f"verdicts on {names} hold for the clusters asked, and say nothing of others"
 
 
 def verdict_counts(summary: RunSummary) -> Counter[str]:

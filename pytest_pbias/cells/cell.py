@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from pytest_pbias.errors import ConfigurationError
@@ -23,18 +23,35 @@ from pytest_pbias.tasks import Task, resolve_task
 class Cell:
     """One identity under one task, with the prompt defended by ``defense``.
 
-    ``margin`` (percentage points) overrides the policy's.
+    ``margin`` (percentage points) overrides the policy's. ``controls`` are the placebos of its cue
+    and placement; they say nothing of what the cell asks, and two cells that differ in them only
+    are the same.
     """
 
     task: Task
     identity: Identity
     margin: float | None = None
     defense: Defense = NO_DEFENSE
+    controls: tuple[Identity, ...] = field(default=(), compare=False)
 
     @property
     def baseline(self) -> Cell:
-        """The cell that this one is compared with: same conversation, no identity stated."""
-        return replace(self, identity=self.identity.baseline, margin=None)
+        """The cell of the same conversation with nobody stated."""
+        return replace(self, identity=self.identity.baseline, margin=None, controls=())
+
+    @property
+    def of_controls(self) -> tuple[Cell, ...]:
+        """The cells of its controls, by its own margin."""
+        return tuple(replace(self, identity=one, controls=()) for one in self.controls)
+
+    @property
+    def place(self) -> tuple[str, Identity, str]:
+        """What no two cells of a run may share: task, identity and defense, whatever the margin."""
+        return self.task.name, self.identity, self.defense.name
+
+    def moved(self, move: Callable[[Identity], Identity]) -> Cell:
+        """The cell with its identity and controls as ``move`` makes them."""
+        return replace(self, identity=move(self.identity), controls=tuple(map(move, self.controls)))
 
     @property
     def is_compared(self) -> bool:
@@ -43,12 +60,48 @@ class Cell:
 
 
 def with_baselines(cells: Iterable[Cell]) -> tuple[Cell, ...]:
-    """The distinct cells in order, each task's baseline placed before its first compared cell."""
+    """The distinct cells in order, before each its baseline, and its controls if among them."""
+    known = list(cells)
+    placed = {cell.place: cell for cell in reversed(known)}
     ordered: dict[Cell, None] = {}
-    for cell in cells:
+    for cell in known:
         ordered.setdefault(cell.baseline)
+        for control in cell.of_controls:
+            if control.place in placed:
+                ordered.setdefault(placed[control.place])
         ordered.setdefault(cell)
     return tuple(ordered)
+
+
+def controls_to_add(cells: Iterable[Cell]) -> tuple[Cell, ...]:
+    """The controls of the cells that are not among them, in order; the first margin holds."""
+    known = list(cells)
+    placed = {cell.place for cell in known}
+    found: dict[tuple[str, Identity, str], Cell] = {}
+    for cell in known:
+        for control in cell.of_controls:
+            if control.place not in placed:
+                found.setdefault(control.place, control)
+    return tuple(found.values())
+
+
+def controls_of(cells: Iterable[Cell]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """The names of an identity's controls among the cells, by task and identity.
+
+    Only where the task has others as well, of another cue or placement, or none of its own.
+    """
+    known = list(cells)
+    of_task: dict[str, set[str]] = {}
+    for cell in known:
+        if cell.identity.kind == "control":
+            of_task.setdefault(cell.task.name, set()).add(cell.identity.name)
+    placed = {cell.place for cell in known}
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    for cell in known:
+        own = tuple(one.identity.name for one in cell.of_controls if one.place in placed)
+        if cell.identity.kind == "identity" and set(own) != of_task.get(cell.task.name, set()):
+            found.setdefault(cell.task.name, {}).setdefault(cell.identity.name, own)
+    return found
 
 
 def require_distinct_names(cells: Iterable[Cell]) -> None:
@@ -72,10 +125,11 @@ def require_distinct_names(cells: Iterable[Cell]) -> None:
 
 def cell_to_plain(cell: Cell) -> dict[str, Any]:
     """Every field as JSON, the task by its name; :func:`cell_from_plain` reads it back."""
-    plain: dict[str, Any] = {field.name: getattr(cell, field.name) for field in fields(cell)}
+    plain: dict[str, Any] = {one.name: getattr(cell, one.name) for one in fields(cell)}
     return plain | {
         "task": cell.task.name,
         "identity": identity_to_plain(cell.identity),
+        "controls": [identity_to_plain(one) for one in cell.controls],
         "defense": defense_to_plain(cell.defense),
     }
 
@@ -85,6 +139,7 @@ def cell_from_plain(plain: Mapping[str, Any], tasks: Mapping[str, Task]) -> Cell
     read = {
         "task": resolve_task(plain["task"], tasks),
         "identity": identity_from_plain(plain["identity"]),
+        "controls": tuple(map(identity_from_plain, plain["controls"])),
         "defense": defense_from_plain(plain["defense"]),
     }
     return Cell(**{**plain, **read})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -116,6 +116,9 @@ class SingleIdentity(_Framed):
     statement: Annotated[Text, _only("identity")] | None = Field(
         None, description="What this person says; may do without {identity}."
     )
+    control: bool = Field(
+        False, description="Says nothing of a person: whom the others are compared with."
+    )
 
 
 class PersonaDocument(_Framed):
@@ -144,7 +147,9 @@ class PersonaDocument(_Framed):
     most: int = Field(MOST_COMBINATIONS, ge=1, description="At most so many of a combination.")
     seed: int = Field(0, ge=0, description="Draws them.")
     exclude: Texts | None = Field(None, description="Combined identities to leave out.")
-    controls: bool = Field(False, description="Ask the placebo identities as well.")
+    controls: bool | None = Field(
+        None, description="The catalogue's placebos: as tests of the file, or none of them."
+    )
     cues: Texts | None = Field(
         None, description="How identities are made known: stated, name, profile, turn, chat, ..."
     )
@@ -171,17 +176,24 @@ class PersonaFile:
 
     ``margins`` (percentage points) are by task or axis name; a task's comes before its axis's.
     ``cues`` are those that the file names; where it names none, the session's hold.
+    ``controls`` are the placebos that stand where an identity stands, in the words of the file.
     """
 
     identities: tuple[Identity, ...]
     tasks: tuple[Task, ...]
     margins: Mapping[str, float]
     cues: tuple[Cue, ...] = ()
+    controls: Mapping[Identity, tuple[Identity, ...]] = field(default_factory=dict)
 
     def cells(self) -> tuple[Cell, ...]:
         """The cells, task by task."""
         return tuple(
-            Cell(task, identity, self._margin(task) if identity.kind != "baseline" else None)
+            Cell(
+                task,
+                identity,
+                self._margin(task) if identity.kind != "baseline" else None,
+                controls=self.controls.get(identity, ()),
+            )
             for task in self.tasks
             for identity in self.identities
         )
@@ -202,11 +214,14 @@ def read_personas(
     """
     shown = shown or str(path)
     document = validated(PersonaDocument, parse_toml(read_text(path, shown), shown), shown)
+    people = _Identities(document, shown)
+    identities = people.read()
     return PersonaFile(
-        identities=_Identities(document, shown).read(),
+        identities=identities,
         tasks=_tasks(document, shown, known),
         margins=_margins(document, shown, known),
         cues=_cues(document, path.parent, shown),
+        controls=people.controls_of(identities, path.name.split(".")[0].removeprefix("persona_")),
     )
 
 
@@ -262,6 +277,14 @@ def _frame(table: _Framed, path: KeyPath, usual: Frame, shown: str) -> Frame:
     return frame
 
 
+_Place = tuple[StatedPlacement | None, str]
+"""Where an identity stands: as the file says, and as the outcome table does."""
+
+
+def _place(frame: Frame) -> _Place:
+    return frame.placement, Identity("", "", frame=frame).placement_label()
+
+
 class _Identities:
     """The identities of a document: listed, single, combined; framed and labelled."""
 
@@ -293,6 +316,50 @@ class _Identities:
                 "names no identity; give `identities`, `combine` or an [[identity]] table",
             )
         return tuple(identity for identity, _ in found.values())
+
+    def controls_of(
+        self, identities: Sequence[Identity], file: str
+    ) -> dict[Identity, tuple[Identity, ...]]:
+        """The controls that stand where each identity stands: the document's own, else ours.
+
+        Ours are named after the ``file`` where it has words of its own and no label.
+        """
+        taken = {one.name for one in identities}
+        usual = _place(self._frame)
+        by_place: dict[_Place, tuple[Identity, ...]] = {}
+        found: dict[Identity, tuple[Identity, ...]] = {}
+        for one in identities:
+            if one.kind != "identity":
+                continue
+            place = _place(one.frame)
+            if place not in by_place:
+                # An identity's own statement may say who it is: a control makes the file's.
+                stated = replace(one.frame, statement=self._frame.statement)
+                frame = self._frame if place == usual else stated
+                by_place[place] = tuple(
+                    other
+                    for other in identities
+                    if other.kind == "control" and _place(other.frame) == place
+                ) or self._ours(frame, file, taken)
+            found[one] = by_place[place]
+        return found
+
+    def _ours(self, frame: Frame, file: str, taken: set[str]) -> tuple[Identity, ...]:
+        if self._document.controls is False:
+            return ()
+        label = self._document.label
+        unnamed = label is None and frame != Frame()
+        if unnamed or (label is not None and "{identity}" not in label):
+            label = f"{{identity}} ({file})"
+        found = []
+        for one in controls():
+            framed = self._framed(one, frame, label)
+            if framed.name in taken:
+                where = framed.placement_label()
+                framed = self._framed(one, frame, f"{label or '{identity}'} ({where})")
+            taken.add(framed.name)
+            found.append(framed)
+        return tuple(found)
 
     def _read_groups(self) -> dict[str, tuple[Identity, ...]]:
         return {
@@ -334,6 +401,11 @@ class _Identities:
             if len(found) != 1:
                 fail(self._shown, (*path, "name"), f"{name!r} is a group; list it in `identities`")
             identity = found[0] if table.group is None else replace(found[0], group=table.group)
+            if table.control:
+                if identity.kind == "baseline":
+                    fail(self._shown, (*path, "control"), "the baseline is no control")
+                group = identity.group if table.group or identity.kind == "control" else "Control"
+                identity = replace(identity, group=group, kind="control")
             yield self._framed(identity, frame, table.label or self._document.label), path
 
     def _combined(self) -> Iterator[tuple[Identity, KeyPath]]:

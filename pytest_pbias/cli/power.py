@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from pytest_pbias.analysis.pairing import select_defense
-from pytest_pbias.cli.arguments import add_option
+from pytest_pbias.cli.arguments import add_option, add_reference_option, policy_of
 from pytest_pbias.gate import DEFAULT_MARGIN, DEFAULT_TOLERANCE
 from pytest_pbias.outcomes import OutcomeTable, Scores, TaskOutcomes
+from pytest_pbias.outcomes.arrays import mean_scores
 from pytest_pbias.outcomes.saved_runs import find_run
 from pytest_pbias.stats import (
     item_means,
@@ -30,8 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--defense", help="the prompt defense of the run to plan from (default: without one)"
     )
+    add_reference_option(parser)
     add_option(parser, "store", help="folder of kept runs")
-    parser.add_argument("--n-identities", type=int, default=33, help="compared with the baseline")
+    parser.add_argument("--n-identities", type=int, default=33, help="controls included")
     parser.add_argument("--n-tasks", type=int, default=1)
     parser.add_argument("--margin", type=float, help="of a cell, in points (default: the gate's)")
     parser.add_argument("--tolerance", type=float, help="of PB, in points (default: the gate's)")
@@ -95,8 +97,9 @@ def _from_run(options: argparse.Namespace) -> None:
     """What a run could show, and how many items each of its tasks would need."""
     path = find_run(options.model_run, options.store)
     table = select_defense(OutcomeTable.read(path), options.defense)
+    reference = policy_of(table, options).reference
     outcomes = [table.task_outcomes(task) for task in table.tasks()]
-    usable = [(task, pairs) for task in outcomes if (pairs := _answered_pairs(task))]
+    usable = [(task, pairs) for task in outcomes if (pairs := _answered_pairs(task, reference))]
     if not usable:
         raise ValueError(
             f"{path}: no task has an identity and a baseline with answers to the same items, "
@@ -116,16 +119,16 @@ def _effect(options: argparse.Namespace) -> float:
     return float(options.effect if options.effect is not None else -default_effect(options.margin))
 
 
-def _answered_pairs(task: TaskOutcomes) -> list[tuple[Scores, Scores]]:
-    """Scores of each identity and of its baseline, where both have answers to the same items."""
+def _answered_pairs(task: TaskOutcomes, reference: str) -> list[tuple[Scores, Scores]]:
+    """Scores of each identity and of what it is compared with, where both answered some items."""
     pairs = []
     for number, identity in enumerate(task.identities):
-        baseline = task.baseline_of(number)
-        if identity.kind == "baseline" or baseline is None:
+        whom = task.compared_with(number, reference)
+        if identity.kind == "baseline" or not whom:
             continue
-        scores = task.scores[number]
-        if np.isfinite(item_means(scores) - item_means(baseline)).any():
-            pairs.append((scores, baseline))
+        scores, others = task.scores[number], mean_scores(task.scores[list(whom)])
+        if np.isfinite(item_means(scores) - item_means(others)).any():
+            pairs.append((scores, others))
     return pairs
 
 
@@ -137,12 +140,12 @@ def _task_line(
 ) -> None:
     detectable = [
         minimum_detectable_effect(
-            scores, baseline, margin=options.margin, clusters=task.clusters,
+            scores, reference, margin=options.margin, clusters=task.clusters,
             n_cells=cells, alpha=options.alpha, power=options.power,
         )
-        for scores, baseline in pairs
+        for scores, reference in pairs
     ]  # fmt: skip
-    changed = [_discordance(scores, baseline) for scores, baseline in pairs]
+    changed = [_discordance(scores, reference) for scores, reference in pairs]
     share = max(float(np.mean(changed)), 1 / len(task.items))
     plan = plan_power(
         baseline_rate=rate(pairs[0][1], clusters=task.clusters).estimate,

@@ -45,7 +45,8 @@ class TaskOutcomes:
     ``scores``; ``others`` has the scores of further judges, of the same shape, NaN where that judge
     gave no readable verdict. Where asking stopped at looks, ``planned`` items were to be asked (0:
     there were no looks), in the order of ``items``, and ``asked`` says how many of them each
-    identity was: the scores behind them are NaN as well.
+    identity was: the scores behind them are NaN as well. ``controls`` names those of an identity
+    where not all that stand where it stands are its own.
     """
 
     task: str
@@ -64,6 +65,7 @@ class TaskOutcomes:
     planned: int = 0
     asked: tuple[int, ...] = ()
     wordings: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    controls: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def n_asked(self, number: int) -> int:
         """How many items identity ``number`` was asked."""
@@ -149,7 +151,13 @@ class TaskOutcomes:
 
     def chosen(self, number: int, reference: str) -> tuple[int, ...]:
         """The numbers of those that ``reference`` chooses: see :func:`choose_references`."""
-        return choose_references(self.identities, self.placements, number, reference)
+        return choose_references(
+            self.identities,
+            self.placements,
+            number,
+            reference,
+            controls=self.controls.get(self.identities[number].name),
+        )
 
 
 def under(name: str, defense: str, cue: str = "") -> str:
@@ -163,16 +171,21 @@ def choose_references(
     placements: Sequence[str | None],
     number: int,
     reference: str,
+    *,
+    controls: Sequence[str] | None = None,
 ) -> tuple[int, ...]:
     """Those of a task's ``identities`` whose mean identity ``number`` is compared with.
 
-    ``control``: the controls that are made known by its cue and stand where it stands;
+    ``control``: the ``controls`` so named, or all of its cue that stand where it stands if None;
     ``identities``: all identities there, it included; a name: that identity. Empty for
     ``baseline``, where none of them is there, and for the controls, which are compared with the
     baseline whatever the reference is: that is the effect of stating anybody.
     """
     if identities[number].kind != "identity" or reference == "baseline":
         return ()
+    if reference == "control" and controls is not None:
+        return tuple(n for n, one in enumerate(identities)
+                     if one.kind == "control" and one.name in controls)  # fmt: skip
     own = identities[number].cue
     there = [
         n
@@ -207,10 +220,13 @@ def mean_scores(scores: Scores) -> Scores:
     return np.asarray(scores.mean(axis=0), dtype=np.float64)
 
 
-def task_arrays(rows: pa.Table, planned: int = 0) -> TaskOutcomes:
+def task_arrays(
+    rows: pa.Table, planned: int = 0, controls: Mapping[str, tuple[str, ...]] | None = None
+) -> TaskOutcomes:
     """The rows of one task, with :data:`OUTCOME_COLUMNS`, as arrays.
 
-    ``planned`` items were to be asked where asking stopped at looks, else 0.
+    ``planned`` items were to be asked where asking stopped at looks, else 0; for ``controls`` see
+    :class:`TaskOutcomes`.
 
     Raises:
         DataError: the task's floor is not known, or two rows contradict each other.
@@ -268,6 +284,7 @@ def task_arrays(rows: pa.Table, planned: int = 0) -> TaskOutcomes:
         planned=planned,
         asked=tuple(present.sum(axis=1).tolist()) if planned else (),
         wordings=wordings,
+        controls=controls or {},
     )
 
 

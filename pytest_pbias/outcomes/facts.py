@@ -78,6 +78,7 @@ class RunFacts:
     by task and item. ``notes``: what of the sampling the endpoint would not take, one line each.
     ``policy`` is read by :class:`pytest_pbias.gate.GatePolicy`, ``engine_noise``
     by :mod:`pytest_pbias.analysis.repeatability`. ``more`` is what other versions noted, kept.
+    ``controls`` names those of an identity, by task, where not all of the task's are its own.
     ``planned`` are the items of each task where asking stopped at looks, and ``stops`` why each
     cell was asked no further, by defense, task and identity.
     ``notes`` are on what the endpoint did not take of the requests.
@@ -98,6 +99,7 @@ class RunFacts:
     engine_noise: tuple[Document, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     margins: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    controls: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     planned: Mapping[str, int] = field(default_factory=dict)
     stops: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
     kept: SavedAs = field(default_factory=SavedAs)

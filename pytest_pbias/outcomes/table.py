@@ -282,7 +282,7 @@ class OutcomeTable:
             )
         used = self.arrow.select(OUTCOME_COLUMNS)
         rows = used.filter(pc.equal(used.column("task").cast(pa.string()), scalar(task)))
-        return task_arrays(rows, self.info.planned.get(task, 0))
+        return task_arrays(rows, self.info.planned.get(task, 0), self.info.controls.get(task))
 
 
 def stored_texts(path: Path, name: str, rows: npt.NDArray[np.intp]) -> list[str | None]:

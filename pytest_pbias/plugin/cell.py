@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from pytest_pbias.plugin.decisions import CellDecision, MadeDecisions, leave_dec
 from pytest_pbias.plugin.gates import report_verdict
 from pytest_pbias.plugin.options import described, only_lists
 from pytest_pbias.plugin.session import PbiasSession, active_session
-from pytest_pbias.prompts import Identity
+from pytest_pbias.prompts import NO_DEFENSE, Identity
 from pytest_pbias.reporting.text import columns, ending, paragraph, plain
 from pytest_pbias.stats import PairedDifferenceResult, RateResult, rate
 from pytest_pbias.tasks import Task
@@ -144,7 +144,8 @@ class CellFixture:
             subject={"task": self.task.name, "identity": self.identity.name},
             figures={
                 "rate": found.rate,
-                "baseline_rate": found.reference_rate,
+                "baseline_rate": 100 * float(self.baseline_outcomes.mean()),
+                "reference_rate": found.reference_rate,
                 "difference": found.estimate,
                 "low": found.low,
                 "high": found.high,
@@ -187,7 +188,7 @@ class CellFixture:
         policy = self._session.settings.policy
         verdict: BaselineVerdict = decide_baseline(
             self.outcomes,
-            clusters=self._measurement.clusters,
+            clusters=policy.clusters_of(self.task.name, self._measurement.clusters),
             alpha=policy.alpha,
             floor=self.task.floor,
         )
@@ -210,6 +211,52 @@ def _ending(who: str, text: str) -> str:
     """The last words of an answer, where its conclusion is, made inert and quoted in one line."""
     head = f"    {plain(who, 30)}: "
     return f'{head}"{ending(plain(text), _WIDTH - columns(head) - 2)}"'
+
+
+PLANNED = pytest.StashKey[Cell]()
+"""The cell of an item that is no test function."""
+
+
+class CellItem(pytest.Item):
+    """A test of one cell that ends with its verdict."""
+
+    def __init__(self, *, planned: Cell, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stash[PLANNED] = planned
+        self.add_marker(pytest.mark.pbias)
+        self._cell: CellFixture | None = None
+
+    def setup(self) -> None:
+        """Wait for the answers; one that cannot be had is an error, not a failure."""
+        self._cell = obtain_cell(self, self.stash[PLANNED])
+
+    def runtest(self) -> None:
+        """End with the cell's verdict."""
+        assert self._cell is not None
+        self._cell.check()
+
+
+class ReferenceItem(CellItem):
+    """A cell that others are compared with, where no selected test is about it."""
+
+    @classmethod
+    def of(cls, cell: Cell, session: pytest.Session) -> ReferenceItem:
+        """The item of a cell; it belongs to the session, as the gates do."""
+        name = f"reference[{cell_id(cell)}]"
+        made: ReferenceItem = cls.from_parent(
+            session, name=name, nodeid=f"pbias::{name}", planned=cell
+        )
+        return made
+
+    def reportinfo(self) -> tuple[str, None, str]:
+        """Where the item stands: nowhere in a file."""
+        return "pbias", None, self.name
+
+
+def cell_id(cell: Cell) -> str:
+    """The test id of a cell: ``mmlu-a_Muslim_person``, and the defense where there is one."""
+    defense = "" if cell.defense == NO_DEFENSE else f"-{cell.defense.name}"
+    return f"{cell.task.name}-{cell.identity.name.replace(' ', '_')}{defense}"
 
 
 def make_cell(request: pytest.FixtureRequest) -> CellFixture:

@@ -13,6 +13,7 @@ import pytest
 
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import ConfigurationError, PbiasError, UnansweredError
+from pytest_pbias.plugin.cell import PLANNED, ReferenceItem, cell_id
 from pytest_pbias.plugin.decisions import attach_decisions
 from pytest_pbias.plugin.gates import (
     CompareItem,
@@ -26,16 +27,13 @@ from pytest_pbias.plugin.session import SESSION, PbiasSession, active_session
 from pytest_pbias.plugin.settings import Settings, read_settings
 from pytest_pbias.plugin.xdist import notices_of, plan_path, stop_session
 from pytest_pbias.prompts import (
-    NO_DEFENSE,
     Cue,
-    Defense,
     Identity,
+    controls,
     default_identities,
     resolve_identities,
 )
 from pytest_pbias.tasks import TASKS, Task, resolve_task
-
-PLANNED = pytest.StashKey[Cell]()
 
 _REFUSED = pytest.StashKey[str]()
 
@@ -53,9 +51,8 @@ def parametrize_cells(metafunc: pytest.Metafunc) -> None:
                 f"{where}: has the pbias mark but does not take `cell`; write "
                 f"def {metafunc.definition.name}(cell)"
             )
-        settings = activate(metafunc.config).settings
-        asked = _cells_of(marks[0], where, settings.tasks)
-        cells = placed_cells(metafunc.config, asked, settings.defenses, settings.cues)
+        asked = _cells_of(marks[0], where, activate(metafunc.config).settings.tasks)
+        cells = placed_cells(metafunc.config, asked)
     except PbiasError as error:
         refuse(metafunc.config, described(error))
         cells = []
@@ -83,7 +80,11 @@ def _cells_of(mark: pytest.Mark, where: str, known: Mapping[str, Task]) -> list[
         identities: Sequence[Identity] = (
             default_identities() if names is None else resolve_identities(names)
         )
-        return [Cell(task, identity) for task in chosen for identity in identities]
+        return [
+            Cell(task, one, controls=controls() if one.kind == "identity" else ())
+            for task in chosen
+            for one in identities
+        ]
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {error}") from None
 
@@ -100,10 +101,7 @@ def _names(value: Any, name: str, where: str) -> list[str] | None:
 
 
 def placed_cells(
-    config: pytest.Config,
-    cells: Sequence[Cell],
-    defenses: Iterable[Defense],
-    cues: Sequence[Cue],
+    config: pytest.Config, cells: Sequence[Cell], cues: Sequence[Cue] = ()
 ) -> list[Cell]:
     """The cells under each defense and cue, in the session's placement if it is an earlier turn.
 
@@ -113,16 +111,26 @@ def placed_cells(
     Raises:
         ConfigurationError: no cue makes any of the identities known.
     """
-    _tell_unsaid(activate(config), [cell.identity for cell in cells], cues)
+    session = activate(config)
+    cues = cues or session.settings.cues
+    _tell_unsaid(session, [cell.identity for cell in cells], cues)
     if read_option(config, "placement") == "history":
-        cells = [replace(cell, identity=cell.identity.placed("history")) for cell in cells]
-    return [
-        replace(cell, identity=defense.place(cue.of(cell.identity)), defense=defense)
-        for defense in defenses
+        cells = [cell.moved(lambda identity: identity.placed("history")) for cell in cells]
+    placed = [
+        replace(_by_cue(cell, cue).moved(defense.place), defense=defense)
+        for defense in session.settings.defenses
         for cue in cues
         for cell in cells
         if cue.says(cell.identity)
     ]
+    session.collected(placed)
+    return placed
+
+
+def _by_cue(cell: Cell, cue: Cue) -> Cell:
+    """The cell as the cue makes its identity known, with the controls that it has wordings for."""
+    said = tuple(one for one in cell.controls if cue.says(one))
+    return replace(cell, controls=said).moved(cue.of)
 
 
 def _tell_unsaid(pbias: PbiasSession, identities: Sequence[Identity], cues: Sequence[Cue]) -> None:
@@ -144,12 +152,6 @@ def _tell_unsaid(pbias: PbiasSession, identities: Sequence[Identity], cues: Sequ
             setting="cues",
         )
     pbias.told.append(f"not asked, since no cue ({names}) makes them known: {listed}")
-
-
-def cell_id(cell: Cell) -> str:
-    """The test id of a cell: ``mmlu-a_Muslim_person``, and the defense where there is one."""
-    defense = "" if cell.defense == NO_DEFENSE else f"-{cell.defense.name}"
-    return f"{cell.task.name}-{cell.identity.name.replace(' ', '_')}{defense}"
 
 
 def activate(config: pytest.Config, default_model: str | None = None) -> PbiasSession:
@@ -190,7 +192,11 @@ def _awaited(item: pytest.Item, pbias: PbiasSession) -> Iterable[Cell]:
         return pbias.cells_of(item.axis, item.defense, item.cue)
     if isinstance(item, CompareItem | DriftItem):
         return pbias.cells
-    return [one for cell in selected_cells([item]) for one in (cell, cell.baseline)]
+    return [
+        one
+        for cell in selected_cells([item])
+        for one in (cell, cell.baseline, *pbias.references(cell))
+    ]
 
 
 _PLUGIN_NAME = "pbias-session"
@@ -215,15 +221,17 @@ class SessionHooks:
     def pytest_collection_modifyitems(
         self, session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
     ) -> Generator[None, None, None]:
-        """Append the session gates once other plugins have deselected what they will."""
+        """Append what was deselected or not listed, but cells are compared with, and the gates."""
         yield
         refused = config.stash.get(_REFUSED, None)
         if refused is not None:
             stop_session(config, refused, items)
             return
         cells = selected_cells(items)
-        append_gates(session, items, cells)
         pbias = active_session(config)
+        if pbias is not None:
+            items += [ReferenceItem.of(cell, session) for cell in pbias.references_to_add(cells)]
+        append_gates(session, items, selected_cells(items))
         if pbias is not None and cells:
             append_comparisons(session, items, pbias.settings.kept)
 

@@ -392,11 +392,11 @@ _GATE = (
     ),
     Option(
         "reference",
-        "whom identities are compared with: baseline, control (the mean of the placebos), "
-        "identities (the mean of all), or one of them by name",
+        "whom identities are compared with: control (the mean of the placebos, which are then "
+        "asked with them), baseline, identities (the mean of all), or one of them by name "
+        "(default: control; baseline with --pbias-protocol=paper)",
         "text",
         "WHO",
-        "baseline",
         cli=True,
     ),
     Option(
@@ -406,6 +406,13 @@ _GATE = (
         "names",
         "TASKS",
         cli=True,
+    ),
+    Option(
+        "strata",
+        "tasks whose clusters are all that verdicts are to speak of, as 'bbh,do_not_answer': not a "
+        "sample of others",
+        "names",
+        "NAMES",
     ),
     Option(
         "alpha",

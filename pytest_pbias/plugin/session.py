@@ -22,7 +22,13 @@ from pytest_pbias.analysis.samples import sampled_questions
 from pytest_pbias.analysis.stopping import Score
 from pytest_pbias.analysis.summary import RunSummary, decide_outcomes, summarize
 from pytest_pbias.analysis.unparsable import cut_off_cells, unreadable_cells
-from pytest_pbias.cells.cell import Cell, require_distinct_names, with_baselines
+from pytest_pbias.cells.cell import (
+    Cell,
+    controls_of,
+    controls_to_add,
+    require_distinct_names,
+    with_baselines,
+)
 from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.collecting.plan import RequestSettings, Work, questions_of
@@ -226,6 +232,8 @@ class PbiasSession:
         self._default_model = default_model
         self._worker_uid = session_uid(config)
         self.cells: tuple[Cell, ...] = ()
+        self._named: dict[tuple[str, str], Cell] = {}  # the reference, by task and defense
+        self._controls: dict[str, dict[str, tuple[str, ...]]] = {}  # see controls_of
         self._peers: dict[tuple[str, str], _Peers] = {}
         self._data: dict[str, TaskData] = {}
         self._run_id = f"{_now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
@@ -287,6 +295,28 @@ class PbiasSession:
         """The cells that are asked twice."""
         return baselines(self.cells) if self.settings.aa else ()
 
+    def collected(self, cells: Iterable[Cell]) -> None:
+        """Remember the cells of a mark or file, whichever of them are selected."""
+        wanted = self.settings.policy.reference
+        for cell in cells:
+            if cell.identity.name == wanted and cell.identity.kind != "baseline":
+                self._named.setdefault((cell.task.name, cell.defense.name), cell)
+
+    def references_to_add(self, cells: Sequence[Cell]) -> tuple[Cell, ...]:
+        """The cells that selected ones are compared with, and that are not among them."""
+        if self.settings.policy.reference == "control":
+            return controls_to_add(cells)
+        known = {(cell.task.name, cell.defense.name, cell.identity.name) for cell in cells}
+        places = dict.fromkeys(
+            (cell.task.name, cell.defense.name) for cell in cells if cell.is_compared
+        )
+        found = [self._named[place] for place in places if place in self._named]
+        return tuple(
+            one
+            for one in found
+            if (one.task.name, one.defense.name, one.identity.name) not in known
+        )
+
     def plan(self, cells: Sequence[Cell]) -> None:
         """Plan the selected cells and their baselines; where this process asks, start asking.
 
@@ -302,6 +332,7 @@ class PbiasSession:
         self.cells = planned
         if not self.cells:
             return
+        self._controls = controls_of(planned)
         self._judging = session_judging(self.config, self.settings.judging, self.cells)
         for cell in self.cells:
             self.data(cell)
@@ -455,7 +486,7 @@ class PbiasSession:
             self._scores_of(self.references(cell), n_items),
             lambda: self._scores_of(self.references(cell, "control"), n_items),
             policy=self.settings.policy,
-            clusters=measured.clusters,
+            clusters=self.settings.policy.clusters_of(cell.task.name, measured.clusters),
             margin=margin,
             n_cells=self.n_compared,
             floor=cell.task.floor,
@@ -473,11 +504,13 @@ class PbiasSession:
         ``reference`` is the policy's, ``placement`` the session's unless it is given.
         """
         peers = self._peers_of(cell, placement or self.protocol().placement)
+        number = peers.numbers[cell]
         chosen = choose_references(
             peers.identities,
             peers.placements,
-            peers.numbers[cell],
+            number,
             reference or self.settings.policy.reference,
+            controls=self._controls.get(cell.task.name, {}).get(cell.identity.name),
         )
         return tuple(peers.cells[number] for number in chosen)
 
@@ -641,6 +674,7 @@ class PbiasSession:
             protocol=self.settings.protocol,
             partial=self._partial(),
             margins=self.decisions.margins(self.cells, self.settings.policy),
+            controls=self._controls,
             planned=self._planned,
             stops=self._asking.stops() if isinstance(self._asking, LocalCollection) else {},
         )

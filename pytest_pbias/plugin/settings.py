@@ -208,9 +208,10 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             },
             alpha=values["alpha"],
             mode=values["gate"],
-            reference=values["reference"],
+            reference=values["reference"] or ("baseline" if paper else "control"),
             cells=values["cells"] or 0,
             joint=split_names(values["joint"]),
+            strata=_strata(values["strata"], tasks),
         ),
         stop=_stop(values, paper=paper, n_variants=len(defenses) * len(cues)),
         json_path=values["json"],
@@ -457,6 +458,16 @@ def _splits(splits: dict[str, str], tasks: Mapping[str, Task]) -> dict[str, str]
                 setting="split",
             )
     return splits
+
+
+def _strata(names: str | None, tasks: Mapping[str, Task]) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys((names or "").replace(",", " ").split()))
+    for name in found:
+        try:
+            resolve_task(name, tasks)
+        except ConfigurationError as error:
+            raise ConfigurationError(str(error), setting="strata") from None
+    return found
 
 
 def _task_margins(margins: dict[str, float], tasks: Mapping[str, Task]) -> dict[str, float]:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 
 from pytest_pbias.analysis.by_identity import mean_rates, refusal_rates, shares_of_bias
 from pytest_pbias.analysis.provenance import facts_of_run, prompt_digests
-from pytest_pbias.analysis.summary import RunSummary, TaskSummary
+from pytest_pbias.analysis.summary import CellSummary, RunSummary, TaskSummary
+from pytest_pbias.gate import CellVerdict
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.arrays import under
 from pytest_pbias.reporting.sections import (
     cluster_warnings,
+    compared_with,
     difference,
     interval,
     items_to_settle,
@@ -55,16 +57,17 @@ def trade_off_section(summary: RunSummary) -> Section:
 
 
 def heat_section(summary: RunSummary) -> Section:
-    """Difference from baseline of every identity under every task."""
+    """The difference of every cell, identities by tasks, the controls first."""
     by_identity: dict[str, dict[str, Heat]] = {}
+    verdicts = []
     for task in summary.tasks:
-        for cell in task.decided:
-            if cell.verdict is not None:
-                points = Heat(cell.verdict.difference.estimate)
-                by_identity.setdefault(cell.identity.name, {})[task.title] = points
+        for cell, verdict in _decided(task):
+            points = Heat(verdict.difference.estimate)
+            by_identity.setdefault(cell.identity.name, {})[task.title] = points
+            verdicts.append(verdict)
     titles = [task.title for task in summary.tasks]
     table = Table(
-        "Difference from baseline, percentage points",
+        f"Difference from {compared_with(verdicts)}, percentage points",
         ("identity", *(Column(title, number=True) for title in titles)),
         [
             (name, *(found.get(title, "") for title in titles))
@@ -84,7 +87,7 @@ def tasks_section(summary: RunSummary) -> Section:
 def _task(task: TaskSummary) -> Iterator[Block]:
     yield Heading(f"{task.title} ({task.axis})", detail=True)
     yield from cluster_warnings(task)
-    decided = [(cell, cell.verdict) for cell in task.decided if cell.verdict is not None]
+    decided = _decided(task)
     if decided:
         yield ForestPlot(task.title, tuple((cell.identity.name, it) for cell, it in decided))
     yield Table(
@@ -103,6 +106,12 @@ def _task(task: TaskSummary) -> Iterator[Block]:
         folded="The figures",
         detail=True,
     )
+
+
+def _decided(task: TaskSummary) -> list[tuple[CellSummary, CellVerdict]]:
+    """The decided cells, the controls first, then the lowest difference."""
+    found = [(cell, cell.verdict) for cell in task.decided if cell.verdict is not None]
+    return sorted(found, key=lambda pair: pair[0].identity.kind != "control")
 
 
 def contribution_section(summary: RunSummary, table: OutcomeTable) -> Section:

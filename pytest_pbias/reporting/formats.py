@@ -185,8 +185,8 @@ class CellChange(_Part):
     identity: ComparedIdentity
     old_rate: Number = Field(description="percentage points")
     new_rate: Number = Field(description="percentage points")
-    old_difference: Number = Field(description="from baseline, before")
-    new_difference: Number = Field(description="from baseline, now")
+    old_difference: Number = Field(description="from the reference, before")
+    new_difference: Number = Field(description="from the reference, now")
     change: Change = Field(description="of the difference, at 95 % for this cell alone")
     at_level: Change = Field(description="the same at the level shared by all cells")
     qvalue: MaybeShare = Field(description="Benjamini and Hochberg's, over all cells")
@@ -346,7 +346,7 @@ class Policy(_Part):
     """Margins, tolerances and levels of the gate."""
 
     margin: dict[str, Number] = Field(
-        description="axis -> tolerated difference of a cell from baseline, percentage points"
+        description="axis -> tolerated difference of a cell, percentage points"
     )
     task_margin: dict[str, Number] = Field(description="task -> the same, in place of its axis's")
     pb_tolerance: dict[str, Number] = Field(description="axis -> tolerated PB, percentage points")
@@ -358,6 +358,7 @@ class Policy(_Part):
     reference: str = Field(
         description="whom identities are compared with: baseline, control, identities or a name"
     )
+    strata: list[str] = Field(description="tasks whose clusters are all that verdicts speak of")
     cells: Count = Field(
         description="cells that share the level where they are more than the run's; 0: the run's"
     )
@@ -394,16 +395,16 @@ class Baseline(_Part):
 
 
 class Difference(_Part):
-    """A cell's difference from its baseline, percentage points."""
+    """A cell's difference from what it was compared with, percentage points."""
 
-    estimate: Number = Field(description="rate minus the baseline's, paired by item")
+    estimate: Number = Field(description="rate minus the reference's, paired by item")
     low: MaybeNumber = Field(description="lower limit of the interval at this confidence")
     high: High
     pvalue: MaybeShare = Field(description="two-sided, of no difference")
     n_items: Count = Field(description="items")
     n_clusters: Count = Field(description="clusters of items")
     rate: Number = Field(description="percentage points")
-    reference_rate: Number = Field(description="the baseline's")
+    reference_rate: Number = Field(description="of what the cell was compared with")
     method: str = Field(description="of the interval: score (Tango) or cluster-robust")
     confidence: Number = Field(description="of the interval, as a share")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from pytest_pbias.analysis.summary import (
     RunSummary,
     TaskSummary,
     reference_note,
+    strata_note,
     verdict_counts,
 )
 from pytest_pbias.analysis.unparsable import UnparsableFinding
@@ -47,6 +48,7 @@ from pytest_pbias.stats import (
 )
 
 _OPEN = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NO_SIGNAL)
+_URGENT = (*_OPEN, Verdict.PASS)
 _IN_SIGHT = 12  # cells before a click
 _FEASIBLE = 1_000_000
 _MOST_REASONS = 5
@@ -59,9 +61,18 @@ def interval(found: RateResult | PersonalizationBiasResult | None) -> Cell:
 
 
 def difference(verdict: CellVerdict) -> Interval:
-    """A cell's difference from baseline with the limits that its verdict is read off."""
+    """A cell's difference with the limits that its verdict is read off."""
     found = verdict.shown
     return Interval(found.estimate, found.low, found.high, difference=True)
+
+
+def compared_with(verdicts: Iterable[CellVerdict]) -> str:
+    """What cells were compared with, in words, for the title of their differences."""
+    found = dict.fromkeys(verdict.reference for verdict in verdicts)
+    others = [words for words in found if words != "baseline"]
+    if not others:
+        return "the baseline"
+    return " or ".join(others) + (", else the baseline" if "baseline" in found else "")
 
 
 def verdict_sentence(summary: RunSummary) -> str:
@@ -119,6 +130,7 @@ def verdict_section(summary: RunSummary) -> Section:
         (
             Note(verdict_sentence(summary), "strong", name="verdict"),
             *_broken(summary),
+            *control_section(summary).blocks,
             *_gates(summary),
             *_open_cells(summary),
         ),
@@ -178,10 +190,10 @@ def _gates(summary: RunSummary) -> Iterator[Block]:
 
 
 def _open_cells(summary: RunSummary) -> Iterator[Block]:
-    """The cells that do not pass, those that fail first, the furthest from baseline first."""
+    """The cells that do not pass, those that fail first, the largest difference first."""
     counts = ", ".join(f"{n} {name}" for name, n in sorted(verdict_counts(summary).items()))
     yield Note(f"Cells: {counts or 'none'}.")
-    if note := reference_note(summary):
+    for note in filter(None, (reference_note(summary), strata_note(summary))):
         yield Note(f"{note[0].upper()}{note[1:]}.")
     found = [
         (cell.verdict, task, cell)
@@ -212,7 +224,7 @@ def _open_cells(summary: RunSummary) -> Iterator[Block]:
     )
     head = ("identity", "task", "axis", "verdict", "difference (interval)", "margin",
             "items to settle")  # fmt: skip
-    caption = "Cells that do not pass, furthest from baseline first"
+    caption = "Cells that do not pass, the largest difference first"
     yield Table(caption, head, rows, first=_IN_SIGHT)
 
 
@@ -384,21 +396,40 @@ def intersection_section(summary: RunSummary) -> Section:
 
 
 def control_section(summary: RunSummary) -> Section:
-    """Control identities, who say nothing of a person, that move the model all the same."""
-    return Section(
-        "Controls",
-        tuple(
-            Note(
-                f"{task.title}: any persona prompt moves this model "
-                f"(control: {cell.identity.name})",
-                "open",
-            )
-            for task, cell in _cells_of(summary)
-            if cell.identity.kind == "control"
-            and cell.verdict is not None
-            and cell.verdict.verdict is Verdict.FAIL
-        ),
+    """What stating anybody does: the controls, who say nothing of a person, against the baseline.
+
+    It stands before everything that is said of identities, those that do not pass first.
+    """
+    found = [
+        (cell.verdict, task, cell)
+        for task, cell in _cells_of(summary)
+        if cell.identity.kind == "control" and cell.verdict is not None
+    ]
+    found.sort(key=lambda row: (_URGENT.index(row[0].verdict), -abs(row[0].difference.estimate)))
+    moved = tuple(
+        Note(
+            f"{task.title}: any persona prompt moves this model (control: {cell.identity.name})",
+            "open",
+        )
+        for verdict, task, cell in found
+        if verdict.verdict is Verdict.FAIL
     )
+    rows = [
+        (
+            cell.identity.name,
+            task.title,
+            Badge(verdict.verdict.value),
+            difference(verdict),
+            f"{verdict.margin:g}",
+            items_to_settle(verdict),
+        )
+        for verdict, task, cell in found
+    ]
+    head = ("control", "task", "verdict", "difference (interval)",
+            Column("margin", detail=True), Column("items to settle", detail=True))  # fmt: skip
+    caption = "Stating anybody: the controls against the baseline"
+    table = Table(caption, head, rows, first=_IN_SIGHT)
+    return Section("Stating anybody", (table, *moved) if rows else ())
 
 
 def _cells_of(summary: RunSummary) -> Iterator[tuple[TaskSummary, CellSummary]]:
@@ -731,7 +762,6 @@ FINDINGS: tuple[Callable[[RunSummary], Section], ...] = (
     joint_section,
     group_section,
     intersection_section,
-    control_section,
     cue_section,
     defense_section,
     unreadable_section,

@@ -162,7 +162,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class ForestPlot:
-    """Differences from baseline of a task's identities, percentage points."""
+    """Differences of a task's identities from what they are compared with, percentage points."""
 
     task: str
     rows: tuple[tuple[str, CellVerdict], ...]

@@ -13,13 +13,14 @@ from pytest_pbias.analysis.summary import (
     RunSummary,
     TaskSummary,
     reference_note,
+    strata_note,
     verdict_counts,
 )
 from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.gate import GatePolicy, Verdict
 from pytest_pbias.outcomes.arrays import under
 from pytest_pbias.reporting.comparison import ranked_cells, run_title
-from pytest_pbias.reporting.sections import findings, verdict_sentence
+from pytest_pbias.reporting.sections import control_section, findings, verdict_sentence
 from pytest_pbias.reporting.tables import (
     Badge,
     Bullets,
@@ -92,6 +93,8 @@ def _verdict_line(summary: RunSummary) -> Line:
 
 def _full(summary: RunSummary, verbosity: int, width: int) -> Iterator[Line]:
     yield from _head(summary, width)
+    anybody = section_lines(control_section(summary), width)
+    yield from [("", ""), *anybody] if anybody else []
     for task in summary.tasks:
         yield "", ""
         yield from _task(task, verbosity)
@@ -149,7 +152,7 @@ def _head(summary: RunSummary, width: int) -> Iterator[Line]:
     yield f"their own ({own:g} %); of many passes beside other verdicts a few may be wrong", ""
     for line in wrapped(_policy(summary.policy), width):
         yield line, ""
-    if note := reference_note(summary):
+    for note in filter(None, (reference_note(summary), strata_note(summary))):
         for line in wrapped(note, width):
             yield line, ""
 
@@ -193,10 +196,10 @@ def _task(task: TaskSummary, verbosity: int) -> Iterator[Line]:
         if task.baseline.verdict is Verdict.NO_SIGNAL:
             floor = 100 * task.baseline.floor
             yield f"  no signal: the baseline is not clear of chance ({floor:.1f})", "yellow"
-    decided = task.decided
-    if decided:
-        yield _extreme("worst", decided[0]), ""
-        yield _extreme("best", decided[-1]), ""
+    people = [cell for cell in task.decided if cell.identity.kind == "identity"]
+    if people:
+        yield _extreme("worst", people[0]), ""
+        yield _extreme("best", people[-1]), ""
     if task.bias is not None:
         bias = task.bias
         yield (
@@ -366,12 +369,13 @@ def _table(table: Table, margin: int, width: int) -> Iterator[Line]:
     figures = [one for one in heads[named:] if not one[1].sentence]
     sentences = [one for one in heads[named:] if one[1].sentence]
     titles = [column.title for _, column in figures]
-    rows = [[_cell(row[place], column) for place, column in figures] for row in table.rows]
+    shown = table.rows[: table.first]
+    rows = [[_cell(row[place], column) for place, column in figures] for row in shown]
     widths = _widths([titles, *rows], width - indent)
     if widths:
         yield _aligned(titles, widths, indent), ""
     group: Cell | None = None
-    for row, cells in zip(table.rows, rows, strict=True):
+    for row, cells in zip(shown, rows, strict=True):
         if named and row[0] != group:
             group = row[0]
             yield " " * margin + plain(words(group), width - margin), ""
@@ -385,6 +389,8 @@ def _table(table: Table, margin: int, width: int) -> Iterator[Line]:
         for place, column in sentences:
             text = " " * (indent + 2) + _cell(row[place], column)
             yield from ((line, style) for line in wrapped(text, width) if line.strip())
+    if len(rows) < len(table.rows):
+        yield f"{' ' * margin}and {len(table.rows) - len(rows)} more", ""
 
 
 def _widths(lines: Sequence[Sequence[str]], room: int) -> list[int]:

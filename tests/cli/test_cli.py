@@ -10,7 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from pytest_pbias.cli import main
+from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, concatenate
+from pytest_pbias.outcomes.facts import RunFacts
 from pytest_pbias.stats import plan_bias_power, plan_power
 from tests.outcomes.test_table import columns
 
@@ -69,6 +71,32 @@ def test_power_plans_from_a_stored_run(tmp_path: Path, capsys: pytest.CaptureFix
     assert [to_pass, to_fail] == [f"{plan.to_pass:,}", f"{plan.to_fail:,}"]
     assert [pb_pass, pb_fail] == [f"{bias.to_pass:,}", f"{bias.to_fail:,}"]
     assert max(map(len, said)) <= 80
+
+
+def test_power_plans_against_what_a_run_compared_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Everybody is answered alike, and unlike the question without anybody."""
+    scores = np.ones((4, 60, 1))
+    scores[0, ::3] = 0.0
+    table = OutcomeTable.from_columns(columns(scores))
+    kept = table.with_info(RunFacts(policy=GatePolicy(reference="control").to_plain()))
+    planned = {}
+    for name, run in (("baseline", table), ("control", kept)):
+        run.write(tmp_path / f"{name}.parquet")
+        for more in ([], ["--reference", "control"], ["--reference", "baseline"]):
+            arguments = ["power", "--model-run", str(tmp_path / f"{name}.parquet"), *more]
+            assert main(arguments) == 0
+            planned[name, *more[1:]] = capsys.readouterr().out.splitlines()[3]
+    assert planned["baseline",] == planned["baseline", "baseline"] == planned["control", "baseline"]
+    assert planned["control",] == planned["control", "control"] == planned["baseline", "control"]
+    # The control itself is compared with the baseline: a third of its answers change.
+    share = (1 / 3 + 0 + 0) / 3
+    plan = plan_power(
+        baseline_rate=100, n_identities=3, margin=5, effect=-10, discordance=share
+    )  # fmt: skip
+    assert planned["control",].split()[3] == f"{plan.to_pass:,}"
+    assert planned["control",] != planned["baseline",]
 
 
 def _kept(path: Path, *tables: OutcomeTable) -> list[str]:
@@ -130,7 +158,9 @@ _LARGE = """
 import resource, sys
 from pathlib import Path
 from pytest_pbias.cli import main
+from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, concatenate
+from pytest_pbias.outcomes.facts import RunFacts
 
 def write(path, mark):
     answers = [f"{mark} {number} " + "x" * 20_000 for number in range(500)]

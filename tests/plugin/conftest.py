@@ -33,3 +33,10 @@ def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     """A project with one small suite."""
     pytester.makepyfile(test_suite=SUITE)
     return pytester
+
+
+@pytest.fixture
+def only_listed(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs ask the identities that a suite lists, and no controls besides, unless a test says."""
+    assert pytester  # which forgets the variable
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--pbias-reference=baseline")

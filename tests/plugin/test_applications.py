@@ -18,6 +18,9 @@ import pytest
 
 from pytest_pbias.models.embedded import data_dir
 
+# They count what is asked.
+pytestmark = pytest.mark.usefixtures("only_listed")
+
 SUITE = """
 import pytest
 

@@ -116,7 +116,7 @@ def test_a_plan_and_a_listing_ask_nothing_and_need_no_key(
     judges = ["--pbias-judge=rules,llm", "--pbias-judge-model=gpt-4o"]
     planned = suite.runpytest_subprocess(*options, *judges, "--pbias-plan")
     assert planned.ret == pytest.ExitCode.OK
-    planned.stdout.fnmatch_lines(["to ask: 50 requests", "nothing was asked*", "judge llm:*"])
+    planned.stdout.fnmatch_lines(["to ask: 60 requests", "nothing was asked*", "judge llm:*"])
     listed = suite.runpytest_subprocess(*options, "--collect-only")
     assert listed.ret == pytest.ExitCode.OK
     judged = suite.runpytest_subprocess(

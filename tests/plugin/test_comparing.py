@@ -127,7 +127,7 @@ def test_answers_that_are_missing_are_an_error_in_either_run(
 
     error, verdict, found = run(whole, "--pbias-compare=2", fail)
     assert "error, no verdict: the runs are not complete" in error
-    assert re.search(r"missing answers: \d+ of 400 \(.*\) in the earlier run, none of 400", error)
+    assert re.search(r"missing answers: \d+ of 480 \(.*\) in the earlier run, none of 480", error)
     assert (verdict, found["gate"], found["comparable"]) == (None, None, False)
     error, verdict, found = run(whole, "--pbias-compare=2", fail, anyway)
     assert (error, verdict, found["gate"]["verdict"]) == ("", "pass", "pass")

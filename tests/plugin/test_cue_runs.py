@@ -53,7 +53,7 @@ def test_what_is_planted_on_the_stated_cue_shows_by_no_other(pytester: pytest.Py
     }
     failed = [name for name, verdict in verdicts.items() if verdict == "fail"]
     assert failed == ["a transgender woman"]
-    assert report["compared_cells"] == 4 + 2 + 4
+    assert report["compared_cells"] == 5 + 3 + 5  # the controls, both of them, by every cue
     (found,) = report["cues"]
     assert found["unsaid"] == {"name": ["a Muslim person", "a transgender woman"]}
     pairs = {(one["first"], one["second"]): one for one in found["pairs"]}
@@ -103,7 +103,7 @@ def test_the_plan_says_what_more_cues_cost(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(SUITE)
     run = pytester.runpytest_subprocess(*ARGUMENTS, "--pbias-plan", "--pbias-cues=stated,profile")
     said = " ".join(run.stdout.str().split())
-    assert "requests by cue: stated 300, profile 300" in said
+    assert "requests by cue: stated 360, profile 360" in said
     alone = pytester.runpytest_subprocess(*ARGUMENTS, "--pbias-plan")
     assert "by cue" not in alone.stdout.str()
 

@@ -70,7 +70,7 @@ def test_each_defense_is_asked_judged_and_compared(
     assert {"none", "strip", "kind", "utility"} <= names
     table = OutcomeTable.read(small.path / "out.parquet")
     assert table.defenses() == ("none", "strip", "kind")
-    assert len(table.of_defense("strip")) == 600
+    assert len(table.of_defense("strip")) == 1000  # with the controls
     baseline = table.of_defense("none").task_outcomes("gsm8k").baseline
     stripped = table.of_defense("strip").task_outcomes("gsm8k")
     assert (stripped.scores == baseline).all()

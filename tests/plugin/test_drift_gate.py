@@ -13,6 +13,9 @@ from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import keep_run, list_runs
 
+# They count what is asked.
+pytestmark = pytest.mark.usefixtures("only_listed")
+
 RUN = (
     "--pbias-model=embedded",
     "--pbias-limit=60",

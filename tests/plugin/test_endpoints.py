@@ -19,6 +19,7 @@ from pytest_pbias.outcomes import OutcomeTable
 pytest.importorskip("onnxruntime_genai", reason="needs pytest-pbias[embedded]")
 
 SELECTED = ["--pbias-model=tiny", "--pbias-limit=40", "-p", "no:cacheprovider"]
+SELECTED += ["--pbias-reference=baseline"]  # so many answers as are counted below
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])

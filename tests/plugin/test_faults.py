@@ -50,7 +50,7 @@ def test_faults_change_no_row_of_the_table(
         )
     assert faulty.requests() > clean.requests() + 40
     rows = _rows(suite, "clean.parquet")
-    assert len(rows) == 600
+    assert len(rows) == 720
     assert _rows(suite, "faulty.parquet") == rows
 
 

@@ -33,7 +33,7 @@ def _run(
     result = project.runpytest_subprocess(
         *("-p", "no:cacheprovider", "--pbias-model=m", f"--pbias-base-url={server.url}"),
         *(f"--pbias-data-dir={DATA}", "--pbias-table=t.parquet", "--pbias-limit=8"),
-        *("--pbias-json=r.json", *more),
+        *("--pbias-json=r.json", "--pbias-reference=baseline", *more),
     )
     return result, " ".join(result.stdout.str().split())
 

@@ -14,6 +14,9 @@ from pytest_pbias.cli import main
 from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.outcomes import OutcomeTable
 
+# They count what is asked.
+pytestmark = pytest.mark.usefixtures("only_listed")
+
 CONFTEST = """
 from pytest_pbias.grading import Grade, Ungraded
 

@@ -16,6 +16,9 @@ import pytest
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.tasks import TASKS, load_task
 
+# They count what is asked.
+pytestmark = pytest.mark.usefixtures("only_listed")
+
 N_ITEMS = 400
 CELLS = ("baseline", "a person", "a nurse", "a pilot")
 WRONG = "Therefore, the answer is -1."

@@ -12,6 +12,9 @@ from pytest_pbias.cli import main
 
 pytest.importorskip("onnxruntime_genai", reason="needs pytest-pbias[embedded]")
 
+# They count what is asked.
+pytestmark = pytest.mark.usefixtures("only_listed")
+
 SUITE = """
 import pytest
 

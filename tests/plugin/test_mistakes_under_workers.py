@@ -12,6 +12,9 @@ import pytest
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.models.embedded import data_dir
 
+# They count what is asked.
+pytestmark = pytest.mark.usefixtures("only_listed")
+
 SUITE = """
 import pytest
 

@@ -14,6 +14,9 @@ from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.reporting.text import signed
 
+# They count what is asked.
+pytestmark = pytest.mark.usefixtures("only_listed")
+
 ITEMS = 20
 SELECTED = [f"--pbias-limit={ITEMS}", "-p", "no:cacheprovider"]
 

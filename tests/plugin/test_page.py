@@ -91,7 +91,7 @@ def release(tmp_path_factory: pytest.TempPathFactory, fake_servers: FakeServers)
         options = [
             f"--pbias-base-url={server.url}",
             f"--pbias-data-dir={data_dir()}",
-            "--pbias-limit=120",
+            *("--pbias-limit=120", "--pbias-reference=baseline"),
         ]
         options += ["--pbias-tag=v1"] if number == 0 else [
             "--pbias-compare=v1", "--pbias-html=report.html", "--pbias-json=report.json",

@@ -15,6 +15,9 @@ from pytest_pbias.outcomes import OutcomeTable
 
 pytest.importorskip("onnxruntime_genai", reason="needs pytest-pbias[embedded]")
 
+# They count what is asked.
+pytestmark = pytest.mark.usefixtures("only_listed")
+
 NURSES = """\
 tasks = ["gsm8k", "do_not_answer"]
 identities = ["a nurse", "a Muslim person"]

@@ -11,6 +11,9 @@ import pytest
 from pytest_pbias.models.embedded import data_dir
 from pytest_pbias.outcomes import OutcomeTable
 
+# They count what is asked.
+pytestmark = pytest.mark.usefixtures("only_listed")
+
 SUITE = """
 import pytest
 

@@ -24,6 +24,9 @@ from pytest_pbias.outcomes import OutcomeTable
 
 pytest.importorskip("onnxruntime_genai", reason="needs pytest-pbias[embedded]")
 
+# They count what is asked.
+pytestmark = pytest.mark.usefixtures("only_listed")
+
 EMBEDDED = ("--pbias-model=embedded", "--pbias-json=out.json")
 N_CELLS = 10
 

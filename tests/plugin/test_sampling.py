@@ -60,7 +60,7 @@ def test_a_new_field_reaches_body_key_table_report_and_comparison(
     def session(*command: str) -> str:
         shared = [f"--pbias-base-url={server.url}", "--pbias-model=tiny", "--pbias-limit=3"]
         shared += [f"--pbias-data-dir={data_dir()}", "--pbias-placement=user"]
-        shared += ["-p", "no:cacheprovider"]
+        shared += ["-p", "no:cacheprovider", "--pbias-reference=baseline"]
         done = subprocess.run(
             [sys.executable, *command, *shared],
             cwd=tmp_path,

@@ -18,6 +18,9 @@ from pytest_pbias.models.embedded import data_dir
 
 pytest.importorskip("onnxruntime_genai", reason="needs pytest-pbias[embedded]")
 
+# They count what is asked.
+pytestmark = pytest.mark.usefixtures("only_listed")
+
 PRICES = 'currency = "USD"\n[models]\ntiny = { input = 1000, output = 1000 }\n'
 
 

@@ -12,6 +12,9 @@ from pytest_pbias.cli import main
 from pytest_pbias.models.embedded import data_dir
 from tests.fakes.running import FakeServer
 
+# They count what is asked.
+pytestmark = pytest.mark.usefixtures("only_listed")
+
 SUITE = """
 import pytest
 

@@ -11,6 +11,9 @@ import pytest
 
 from pytest_pbias.models.embedded import data_dir
 
+# They count what is asked.
+pytestmark = pytest.mark.usefixtures("only_listed")
+
 SUITE = """
 import pytest
 

@@ -6,6 +6,9 @@ import pytest
 
 pytest.importorskip("onnxruntime_genai", reason="needs pytest-pbias[embedded]")
 
+# They count what is asked.
+pytestmark = pytest.mark.usefixtures("only_listed")
+
 
 def test_a_store_beside_the_invocation(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -244,6 +245,61 @@ def test_the_vectorised_decisions_are_those_of_the_gate() -> None:
         passes, fails = _decisions(np.array([gains]), np.array([losses]), look, 0.05)
         assert (verdict is Verdict.PASS) == passes[0]
         assert (verdict is Verdict.FAIL) == fails[0]
+
+
+def test_the_stop_by_hand_in_the_docs_has_every_figure_right() -> None:
+    n_items, cells, margin, n, g, losses = 250, 231, 5.0, 168, 2, 3
+    looks = cell_looks(n_items, margin=margin, n_cells=cells)
+    look = next(one for one in looks if one.items == n)
+    earlier = [one.items for one in looks if one.items < n]
+    assert all(one.pass_level is None for one in looks if one.items < n)
+    assert look.pass_level is not None
+    spending = [spent(items / n_items, 0.05, n_items=n_items) for items in earlier]
+    *_, early = spending_boundaries([items / n_items for items in earlier], spending)
+    z, z_fail = sps.norm.isf(look.pass_level), sps.norm.isf(look.fail_level / 2)
+    cell = np.repeat([1.0, 0.0, 1.0], [g, losses, n - g - losses])
+    reference = np.repeat([0.0, 1.0, 1.0], [g, losses, n - g - losses])
+    verdict = decide_cell(
+        cell, reference, clusters=np.arange(n), margin=margin, alpha=0.05, n_cells=cells,
+        floor=0.0, look=look,
+    )  # fmt: skip
+    assert verdict.verdict is Verdict.PASS
+    says = [
+        f"at {', '.join(map(str, [*earlier, n]))} and {n_items} items",
+        f"t = {n} / {n_items} = {look.time:g}",
+        f"0.05 t^2 is spent, here {look.pass_level:.4f}",
+        f"and z = {z:.3f}",
+        f"z^2 x 0.95 / 0.05 = {z * z * 19:.1f}, and {z * z * 19:.1f} < {n}",
+        f"{spending[-1] - spending[-2]:.4f} would be left at 112 ({spending[-1]:.5f} less "
+        f"{spending[-2]:.5f} at 75), which takes z = {early:.3f}",
+        f"{early:.3f}^2 x 19 = {early**2 * 19:.1f} > 112",
+        f"0.05 / {cells} = {0.05 / cells:.6f}",
+        f"the four looks before the last, {look.fail_level:.7f} each, on both sides: z = "
+        f"{z_fail:.3f}",
+        f"has {g} right that the reference has wrong, and {losses} the other way round: "
+        f"{verdict.difference.estimate:.1f} points",
+        f"with g = {g} gains, l = {losses} losses, n = {n}",
+        f"within {z:.3f} of 0, {verdict.passing.low:+.1f} to {verdict.passing.high:+.1f}; that of "
+        f"a fail, at {z_fail:.3f}, is {verdict.difference.low:+.1f} to "
+        f"{verdict.difference.high:+.1f}",
+        f"the cell passes, and is asked no further: {n_items - n} items fewer",
+    ]
+    scores = []
+    for delta in (-0.05, 0.05):
+        b = (2 * n - g + losses) * delta - g - losses
+        q = (math.sqrt(b * b + 8 * n * losses * delta * (1 - delta)) - b) / (4 * n)
+        variance = n * (2 * q + delta * (1 - delta))
+        score = (g - losses - n * delta) / math.sqrt(variance)
+        assert score == pytest.approx(float(_score(np.array(g), np.array(losses), n, delta)))
+        scores.append(score)
+        says.append(
+            f"At d = {delta:g}: B = {b:.2f}, q = {q:.4f}, {g - losses - n * delta:.1f} / "
+            f"sqrt({variance:.2f}) = {score:.2f}"
+        )
+    says.append(f"{scores[0]:.2f} > {z:.3f} and {scores[1]:.2f} < -{z:.3f}")
+    text = (Path(__file__).parents[2] / "docs" / "statistics.md").read_text("utf-8")
+    example = text.split("### A stop by hand")[1].split("\n## ")[0]
+    assert [line for line in says if line not in example] == []
 
 
 @pytest.mark.parametrize("items", [250, 346, 939, 1319])

@@ -19,6 +19,7 @@ from pytest_pbias.analysis.defenses import DefenseSummary
 from pytest_pbias.errors import ConfigurationError, DataError
 from pytest_pbias.gate import CellVerdict, Verdict
 from pytest_pbias.reporting.html.render import Drawing, render
+from pytest_pbias.reporting.sections import compared_with
 from pytest_pbias.reporting.tables import (
     CuePlot,
     DefensePlot,
@@ -157,7 +158,7 @@ def _name(content: str) -> str:
 
 @_settings()
 def _forest_plot(task: str, rows: Sequence[tuple[str, CellVerdict]]) -> Drawing:
-    """Differences from baseline, each margin as a band.
+    """Differences of cells, each margin as a band.
 
     The interval of a fail, at the level that all cells share, is thin; that of a pass is thick.
     """
@@ -178,7 +179,8 @@ def _forest_plot(task: str, rows: Sequence[tuple[str, CellVerdict]]) -> Drawing:
         axes.plot([found.estimate], [height], mark, color=colour, markersize=4)
     axes.set_yticks(range(len(rows)), [plain(name, 40) for name, _ in rows])
     axes.set_ylim(len(rows) - 0.3, -0.7)
-    axes.set_xlabel("difference from baseline, percentage points")
+    whom = compared_with(verdict for _, verdict in rows)
+    axes.set_xlabel(f"difference from {whom}, percentage points")
     return _finish(figure, [axes], _forest_words(task, [verdict for _, verdict in rows]))
 
 
@@ -188,11 +190,11 @@ def _forest_words(task: str, verdicts: Sequence[CellVerdict]) -> _Words:
     marks = ", ".join(f"{_MARKS[verdict]}: {verdict.value}" for verdict in _LOOKS if found[verdict])
     marks = marks.capitalize()
     return _Words(
-        f"{task}: difference of each identity from baseline",
+        f"{task}: difference of each identity from {compared_with(verdicts)}",
         f"{len(verdicts)} cells: {counts}. The figures are in the table below.",
-        "Difference from baseline; thin: the interval that holds for all cells at once, beyond "
-        "the margin in a fail; thick: the cell's own, within it in a pass; grey band: margin. "
-        f"{marks}.",
+        f"Difference from {compared_with(verdicts)}; thin: the interval that holds for all cells "
+        "at once, beyond the margin in a fail; thick: the cell's own, within it in a pass; grey "
+        f"band: margin. {marks}.",
     )
 
 

@@ -1,0 +1,1 @@
+"""The gate beside another tool's, on identical tables."""
