@@ -32,4 +32,7 @@ echo "pbias: $verdict (exit code $status)"
 if [ -n "${GITHUB_OUTPUT:-}" ]; then
   printf 'verdict=%s\nexit-code=%s\n' "$verdict" "$status" >>"$GITHUB_OUTPUT"
 fi
+if [ "$status" -ne 0 ] && [ "${GITHUB_ACTIONS:-}" = true ]; then
+  echo "::error title=pbias::$verdict"
+fi
 exit "$status"

@@ -20,6 +20,7 @@ from pytest_pbias.plugin.options import OPTIONS, Option
 from pytest_pbias.prompts import controls, groups, paper_identities
 from pytest_pbias.reporting.schemas import SchemaName, schema_text
 from pytest_pbias.tasks import TASKS
+from pytest_pbias.tasks.task_file import task_schema
 
 # A link from a page of docs/ to a file elsewhere in the repository, as it works on GitHub.
 _OUTSIDE = re.compile(r"\]\(\.\./([\w./-]+\.\w+)\)")
@@ -142,7 +143,8 @@ def catalogue_page() -> str:
 def _schemas() -> dict[str, dict[str, Any]]:
     names: tuple[SchemaName, ...] = ("comparison", "history", "report")
     written = {f"{name}.schema.json": json.loads(schema_text(name)) for name in names}
-    return written | {"persona.schema.json": persona_schema()}
+    own = {"persona.schema.json": persona_schema(), "task.schema.json": task_schema()}
+    return written | own
 
 
 def schemas_page() -> str:

@@ -31,6 +31,7 @@ from pytest_pbias.stats.looks import AxisLook, Look, axis_looks, cell_looks
 
 Array = npt.NDArray[np.float64]
 Mode = Literal["detect", "prove"]
+MOST_OF_A_TRAIT = 10_000.0  # its margin: words
 
 DEFAULT_MARGIN = 5.0
 DEFAULT_TOLERANCE = 3.0
@@ -92,10 +93,11 @@ class GatePolicy:
     tolerated PB per axis; ``alpha`` the error level that all cells share for a fail, and that each
     cell has for a pass. ``reference`` is what an identity is compared with: ``baseline``,
     ``control`` (the mean of the controls in its placement), ``identities`` (that of all
-    identities there) or an identity's name. ``cells`` is how many cells share the level, where
-    they are more than a run has: those of all shards of a suite. ``joint`` names the tasks of
-    joint PB, which nothing is decided on; empty for the usual ones. ``strata`` are tasks whose
-    clusters are all there are to speak of: their items count as drawn one by one.
+    identities there) or an identity's name. ``trait_margin`` is the tolerated difference of a
+    trait, by name and in its unit, where it has a gate. ``cells`` is how many cells share the
+    level, where they are more than a run has: those of all shards of a suite. ``joint`` names the
+    tasks of joint PB, which nothing is decided on; empty for the usual ones. ``strata`` are tasks
+    whose clusters are all there are to speak of: their items count as drawn one by one.
     """
 
     margin: Mapping[str, float] = field(default_factory=lambda: _per_axis(DEFAULT_MARGIN))
@@ -107,6 +109,7 @@ class GatePolicy:
     reference: str = "baseline"
     cells: int = 0
     joint: tuple[str, ...] = ()
+    trait_margin: Mapping[str, float] = field(default_factory=dict)
     strata: tuple[str, ...] = ()
 
     def sharing(self, n_cells: int) -> int:
@@ -140,6 +143,10 @@ class GatePolicy:
         where = info.shown_source
         found = read_facts(cls, info.policy, where, ("policy",))
         numbers = [("alpha", found.alpha, 1.0)]
+        numbers += [
+            (f"trait_margin.{name}", value, MOST_OF_A_TRAIT)
+            for name, value in found.trait_margin.items()
+        ]
         for name in ("margin", "task_margin", "pb_tolerance"):
             points: Mapping[str, float] = getattr(found, name)
             numbers += [(f"{name}.{key}", value, 100.0) for key, value in points.items()]

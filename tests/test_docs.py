@@ -18,10 +18,14 @@ from pytest_pbias.cells import read_personas
 from pytest_pbias.cells.cell import controls_to_add
 from pytest_pbias.cli import COMMANDS
 from pytest_pbias.plugin.options import OPTIONS
+from pytest_pbias.tasks import TASKS
+from pytest_pbias.tasks.own import known_tasks
+from pytest_pbias.tasks.task_file import read_task
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 EXAMPLES = sorted((DOCS / "examples").glob("persona_*.pbias.toml"))
+TASK_EXAMPLES = sorted((DOCS / "examples").glob("task_*.pbias.toml"))
 
 pytest.importorskip("mkdocs", reason="needs pytest-pbias[docs]")
 
@@ -81,9 +85,10 @@ def test_the_reference_has_every_option_and_command(site: Path) -> None:
 
 @pytest.mark.slow
 def test_the_schema_comment_of_the_docs_is_where_the_schema_is(site: Path) -> None:
-    schema = json.loads((site / "persona.schema.json").read_text())
-    for path in EXAMPLES:
-        assert path.read_text("utf-8").splitlines()[0] == f"#:schema {schema['$id']}"
+    for name, examples in (("persona", EXAMPLES), ("task", TASK_EXAMPLES)):
+        schema = json.loads((site / f"{name}.schema.json").read_text())
+        for path in examples:
+            assert path.read_text("utf-8").splitlines()[0] == f"#:schema {schema['$id']}"
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -94,14 +99,19 @@ def test_the_example_personas_are_good_and_their_output_is_of_them(path: Path) -
     assert f"{len(cells)} cells decided" in output
 
 
-def test_toml_in_the_docs_is_a_persona_file(tmp_path: Path) -> None:
+def test_toml_in_the_docs_is_a_persona_or_a_task_file(tmp_path: Path) -> None:
+    known = known_tasks(TASKS, map(read_task, TASK_EXAMPLES))
     for page in DOCS.glob("*.md"):
         for number, block in enumerate(re.findall(r"```toml\n(.*?)```", page.read_text(), re.S)):
             if "identities" in block:
                 tomllib.loads(block)
                 path = tmp_path / f"persona_{page.stem}{number}.pbias.toml"
                 path.write_text(block, encoding="utf-8")
-                assert read_personas(path).cells()
+                assert read_personas(path, known=known).cells()
+            elif "grader" in block:
+                path = tmp_path / f"task_{page.stem}{number}.pbias.toml"
+                path.write_text(block, encoding="utf-8")
+                assert read_task(path).columns
 
 
 def test_the_output_in_the_docs_is_what_comes_out(pytester: pytest.Pytester) -> None:

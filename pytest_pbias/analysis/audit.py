@@ -149,8 +149,9 @@ def questions_of(
     questions: dict[tuple[str, str], str] = {}
     for name in tasks:
         rows = table.arrow.filter(pa.array(names == name))
-        part, task = OutcomeTable(rows), resolve_task(name, options.tasks)
-        items = part.items(name) or items_of_run(task, part, options)
+        part = OutcomeTable(rows)
+        own = part.items(name)
+        items = own or items_of_run(resolve_task(name, options.tasks), part, options)
         questions |= {(name, item.id): item.prompt for item in items.values()}
     return questions
 

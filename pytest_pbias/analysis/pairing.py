@@ -81,12 +81,25 @@ def setup_differences(new: OutcomeTable, old: OutcomeTable) -> tuple[SetupDiffer
     if old_protocol and new_protocol and old_protocol != new_protocol:
         found.append(SetupDifference("protocol", "", old_protocol, new_protocol, True))
     prompts = _changed_prompts(new, old)
+    # What an application samples with is its own, and one that is handed the identity states it
+    # where it likes: that is what the targets differ in, not how they were asked.
+    handed = any(
+        run.info.application is not None and run.info.application.identity == "handed"
+        for run in (old, new)
+    )
+    own = [run.info.application is not None for run in (old, new)]
     for task in (name for name in new.tasks() if name in old.tasks()):
         rows = [_of_task(run, task) for run in (old, new)]
         for kind, (names, blocks) in _COLUMNS.items():
             before, after = (_values(table, names) for table in rows)
             if before != after:
                 shown = [_shown(names, values) for values in (before, after)]
+                if kind == "sampling":
+                    shown = [
+                        "the application's own" if is_own else text
+                        for is_own, text in zip(own, shown, strict=True)
+                    ]
+                    blocks = blocks and not any(own)
                 found.append(SetupDifference(kind, task, shown[0], shown[1], blocks))
         before_repeats, after_repeats = (
             int(pc.max(table["repeat"]).as_py() or 0) + 1 for table in rows
@@ -98,7 +111,9 @@ def setup_differences(new: OutcomeTable, old: OutcomeTable) -> tuple[SetupDiffer
         changed, total = prompts.get(task, (0, 0))
         if changed:
             found.append(
-                SetupDifference("prompts", task, f"{total} matched", f"{changed} differ", True)
+                SetupDifference(
+                    "prompts", task, f"{total} matched", f"{changed} differ", not handed
+                )
             )
     return tuple(sorted(found, key=lambda difference: not difference.blocks))
 

@@ -31,6 +31,7 @@ from pytest_pbias.analysis.joint import JointBias, joint_bias
 from pytest_pbias.analysis.judges import TaskJudges, summarize_judges
 from pytest_pbias.analysis.provider_refusals import ProviderRefusals, provider_refusals
 from pytest_pbias.analysis.repeatability import Repeatability, noted_repeatability
+from pytest_pbias.analysis.traits import TraitsSummary, summarize_traits
 from pytest_pbias.analysis.unparsable import (
     UnparsableFinding,
     cell_without_verdict,
@@ -307,6 +308,7 @@ class RunSummary:
     saving: Saving | None = None
     provider_refusals: tuple[ProviderRefusals, ...] = ()
     cues: tuple[AxisCues, ...] = ()
+    traits: TraitsSummary = field(default_factory=TraitsSummary)
 
     def count(self, verdict: str) -> int:
         """How many cells have this verdict, over all tasks."""
@@ -406,6 +408,7 @@ def summarize(
         unparsable=summarize_unparsable(alike, alpha=policy.alpha, seed=seed),
         provider_refusals=provider_refusals(table),
         cues=summarize_cues(outcomes, policy),
+        traits=summarize_traits(table, policy),
     )
 
 

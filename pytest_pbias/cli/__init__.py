@@ -11,7 +11,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from pytest_pbias.errors import ConfigurationError, PbiasError
 from pytest_pbias.plugin.options import OPTIONS
@@ -26,14 +26,19 @@ COMMANDS = {
     "runs": "list the kept runs",
     "regrade": "grade a run's stored responses again",
     "audit": "check a run's judge against labels of people",
+    "site": "kept runs as pages to search and sort, without a server",
+    "evidence": "pack a run as evidence, or verify such a bundle",
     "verdict": "say in one word how a run ended",
     "import": "make an outcome table of another harness's logs",
+    "gate": "decide on a kept run, with the exit codes of a run",
     "tasks": "list the tasks, or check a task file",
     "store": "list, verify, clean up or export the store of responses",
 }
 """What each command does, in a line."""
 
 _MODULES = {"import": "importing"}  # Python has the word for itself
+
+_USAGE = {"gate": 4}  # exit status of a mistake, where it is pytest's
 
 # Options of commands that errors below may be about, and that pytest has not.
 OWN_SETTINGS = frozenset(
@@ -52,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     for name, said in COMMANDS.items():
         subparsers.add_parser(name, help=said)
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        words = sys.argv[1:] if arguments is None else list(arguments)
         _require_values(words)
         options = parser.parse_args(words)
         status = int(options.execute(options))
@@ -66,10 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _READER_GONE
     except PbiasError as error:
         print(f"pbias: {_described(error)}", file=sys.stderr)
-        return 2
     except ValueError as error:
         print(f"pbias: {error}", file=sys.stderr)
-        return 2
+    return _USAGE.get(words[0], 2) if words else 2
 
 
 def _require_values(words: Sequence[str]) -> None:
@@ -108,6 +112,11 @@ class CommandParser(argparse.ArgumentParser):
         """Declare the arguments, then parse them as usual."""
         self.declare()
         return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the arguments, and exit as the command does on mistakes."""
+        self.print_usage(sys.stderr)
+        self.exit(_USAGE.get(self.prog.split()[-1], 2), f"{self.prog}: error: {message}\n")
 
 
 def _first_line(text: str | None) -> str:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
-from pytest_pbias.cli.plugins import tasks_of_run
+from pytest_pbias.cli.plugins import tasks_for
 from pytest_pbias.errors import ConfigurationError, near_matches, quoted
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.arrays import require_reference
-from pytest_pbias.outcomes.regrading import DataOptions
+from pytest_pbias.outcomes.regrading import DataOptions, grading_tasks
 from pytest_pbias.plugin.options import Option, find_option, split_names
 from pytest_pbias.reporting.schemas import SchemaName, schema_text
+from pytest_pbias.tasks.base import Axis
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -111,25 +112,64 @@ def add_reference_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+_AXES: tuple[Axis, ...] = get_args(Axis)
+
+
+def add_policy_options(parser: argparse.ArgumentParser) -> None:
+    """Add what of a policy can be said anew; what is not given is the run's own."""
+    add_reference_option(parser)
+    add_option(parser, "joint")
+    parser.add_argument(
+        "--margin",
+        type=_type(find_option("margin-utility")),
+        metavar="POINTS",
+        help="tolerated change of every rate, in points",
+    )
+    for axis in _AXES:
+        add_option(parser, f"margin-{axis}", default=None)
+        add_option(parser, f"tolerance-{axis}", default=None)
+    for name in ("alpha", "cells", "task-margins"):
+        add_option(parser, name, default=None)
+
+
 def policy_of(table: OutcomeTable, options: argparse.Namespace) -> GatePolicy:
-    """The policy that a run was decided by, with what was given: reference, tasks of joint PB.
+    """The policy that a run was decided by, with what was given in place of its own.
 
     Raises:
         ConfigurationError: the reference names nobody whom the run asked, or a task was not asked.
     """
     policy = GatePolicy.of_run(table.info)
     if joint := split_names(options.joint):
-        for name in joint:
-            if name not in table.tasks():
-                hint = near_matches(name, table.tasks())
-                raise ConfigurationError(
-                    f"the run did not ask {quoted(name)}: {hint}", setting="joint"
-                )
+        _require_asked(joint, table, "joint")
         policy = replace(policy, joint=joint)
-    if options.reference is None:
+    if options.reference is not None:
+        require_reference(options.reference, table.unique("identity"))
+        policy = replace(policy, reference=options.reference)
+    if not hasattr(options, "margin"):
         return policy
-    require_reference(options.reference, table.unique("identity"))
-    return replace(policy, reference=options.reference)
+    given = vars(options)
+    margins = given["task_margins"] or {}
+    _require_asked(margins, table, "task-margins")
+    return replace(
+        policy,
+        margin={
+            axis: given[f"margin_{axis}"] or given["margin"] or usual
+            for axis, usual in policy.margin.items()
+        },
+        task_margin={**policy.task_margin, **margins},
+        pb_tolerance={
+            axis: given[f"tolerance_{axis}"] or usual for axis, usual in policy.pb_tolerance.items()
+        },
+        alpha=given["alpha"] or policy.alpha,
+        cells=given["cells"] or policy.cells,
+    )
+
+
+def _require_asked(names: Iterable[str], table: OutcomeTable, setting: str) -> None:
+    for name in names:
+        if name not in table.tasks():
+            hint = near_matches(name, table.tasks())
+            raise ConfigurationError(f"the run did not ask {quoted(name)}: {hint}", setting=setting)
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -143,13 +183,13 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "offline")
 
 
-def data_options(options: argparse.Namespace, tasks: Sequence[str] = ()) -> DataOptions:
-    """What was given; ``tasks`` are those of the run.
+def data_options(options: argparse.Namespace, table: OutcomeTable) -> DataOptions:
+    """What was given, and the tasks that there are for the run's.
 
     Raises:
         ConfigurationError: a task of this folder is not as it must be.
     """
-    known = tasks_of_run(tasks, options.tasks)
+    known = tasks_for(grading_tasks(table), options.tasks)
     return DataOptions(options.data_dir, options.shots, options.data_seed, options.offline, known)
 
 

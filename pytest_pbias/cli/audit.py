@@ -61,8 +61,11 @@ def run(options: argparse.Namespace) -> int:
             f"{options.out} exists and may hold labels: choose another file for the sample"
         )
     sample = draw_sample(population, options.sample, np.random.default_rng(options.seed))
-    tasks = () if options.no_questions else tuple(dict.fromkeys(one.task for one in sample))
-    text = to_csv(sample, questions_of(table, tasks, data_options(options, tasks)))
+    questions: dict[tuple[str, str], str] = {}
+    if not options.no_questions:
+        tasks = dict.fromkeys(answer.task for answer in sample)
+        questions = questions_of(table, tasks, data_options(options, table))
+    text = to_csv(sample, questions)
     try:
         write_whole(options.out, text)
     except OSError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from pytest_pbias.analysis.samples import sampled_questions
 from pytest_pbias.analysis.summary import RunSummary, summarize, verdict_counts
 from pytest_pbias.cli.arguments import add_option
+from pytest_pbias.cli.plugins import tasks_for
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
@@ -18,7 +19,8 @@ from pytest_pbias.outcomes.importing.mapping import Mapped
 from pytest_pbias.outcomes.importing.sources import find_sources
 from pytest_pbias.outcomes.saved_runs import keep_run
 from pytest_pbias.reporting.sections import imported_lines
-from pytest_pbias.reporting.text import plain
+from pytest_pbias.reporting.text import wrapped
+from pytest_pbias.tasks import TASKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     score.add_argument(
         "--grade-as", metavar="TASK", help="grade the responses as those of this task instead"
     )
+    add_option(score, "tasks")
     score.add_argument("--target", metavar="FIELD", help="the right answer, for --grade-as")
     score.add_argument("--choices", metavar="FIELD", help="the choices of a question")
     score.add_argument("--task", metavar="NAME", help="what to call the task")
@@ -77,7 +80,9 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         PbiasError: a log cannot be read, or its answers cannot be named, paired or graded.
     """
-    table = import_logs(find_sources(options.logs), _mapped(options))
+    mapped = _mapped(options)
+    known = TASKS if mapped.grade_as is None else tasks_for([mapped.grade_as], options.tasks)
+    table = import_logs(find_sources(options.logs), mapped, known)
     summary = summarize(table, GatePolicy(), seed=options.seed)
     texts = {task: {one.id: one.prompt for one in table.items(task).values() if one.prompt}
              for task in table.tasks()}  # fmt: skip
@@ -94,8 +99,8 @@ def run(options: argparse.Namespace) -> int:
         bias={axis.axis: axis.bias.estimate for axis in summary.axes if axis.bias is not None},
     )
     for line in _said(table, summary):
-        print(plain(line))
-    print(f"kept as run {path.stem}: pbias report latest, pbias gate latest")
+        print("\n".join(wrapped(line)))
+    print(f"kept as run {path.stem}")
     return 0
 
 

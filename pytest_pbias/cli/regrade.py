@@ -18,17 +18,16 @@ from pytest_pbias.cli.arguments import (
     add_option,
     data_options,
 )
-from pytest_pbias.cli.judging import chosen_judging
+from pytest_pbias.cli.plugins import chosen_judging
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.facts import RegradedFrom, RunFacts
-from pytest_pbias.outcomes.regrading import TaskChange, regrade
+from pytest_pbias.outcomes.regrading import TaskChange, regrade, task_of_run
 from pytest_pbias.outcomes.saved_runs import find_run, keep_run
 from pytest_pbias.reporting import render_terminal
 from pytest_pbias.reporting.text import plain
 from pytest_pbias.stats import AgreementResult, cohen_kappa, krippendorff_alpha
-from pytest_pbias.tasks import resolve_task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,8 +50,8 @@ def run(options: argparse.Namespace) -> int:
     path = find_run(options.run, options.store)
     old = OutcomeTable.read(path)
     noted = old.info.judges
-    data = data_options(options, old.tasks())
-    asked = [resolve_task(name, data.tasks) for name in old.tasks()]
+    data = data_options(options, old)
+    asked = [task_of_run(name, old, data.tasks) for name in old.tasks()]
     judging = chosen_judging(options, noted.names, noted.hidden or _names(old), asked)
     table, changes = regrade(old, data, judging, Store(options.store / "responses.sqlite"))
     table = table.with_info(replace(_facts(path, old, changes), judges=judging.facts()))

@@ -10,7 +10,7 @@ from pytest_pbias.analysis.comparison import compare_beside
 from pytest_pbias.analysis.summary import summarize
 from pytest_pbias.cli.arguments import (
     add_option,
-    add_reference_option,
+    add_policy_options,
     add_schema_option,
     policy_of,
 )
@@ -30,8 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("run", help="number, name or tag of a kept run, 'latest', or a file")
     add_option(parser, "store", help="folder of the runs")
-    add_reference_option(parser)
-    add_option(parser, "joint")
+    add_policy_options(parser)
     add_option(parser, "json", help="write the results as JSON")
     add_option(parser, "markdown", help="write the results as Markdown")
     parser.add_argument(

@@ -12,7 +12,7 @@ from pytest_pbias.outcomes.saved_runs import find_run
 from pytest_pbias.outcomes.spool import LONG
 from pytest_pbias.reporting.json_report import write_text
 from pytest_pbias.reporting.markdown import titled_markdown
-from pytest_pbias.reporting.stages import stages_section
+from pytest_pbias.reporting.paper import stages_section
 from pytest_pbias.reporting.terminal import section_lines
 
 _MOST_NAME = 40

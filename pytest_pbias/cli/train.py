@@ -11,10 +11,11 @@ import numpy as np
 
 from pytest_pbias.analysis.pairing import select_defense
 from pytest_pbias.cli.arguments import above_zero, add_option, from_zero, whole
-from pytest_pbias.cli.plugins import tasks_of_run
+from pytest_pbias.cli.plugins import tasks_for
 from pytest_pbias.errors import ConfigurationError
-from pytest_pbias.models.embedded import data_dir
+from pytest_pbias.models.embedded import find_data
 from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes.regrading import grading_tasks
 from pytest_pbias.outcomes.saved_runs import find_run
 from pytest_pbias.prompts import BASELINE, paper_identities
 from pytest_pbias.tasks import TASKS, PromptProtocol, Task, TaskData, load_task, resolve_task
@@ -151,7 +152,7 @@ def _job(options: argparse.Namespace) -> TrainingJob:
     given = None if options.pairs is None else read_pairs(options.pairs, _say)
     leave_out = _left_out(options, table, given)
     split = Split(options.held_out, options.seed, options.split_by)
-    known = TASKS if table is None else tasks_of_run(table.tasks(), options.tasks)
+    known = TASKS if table is None else tasks_for(grading_tasks(table), options.tasks)
     data = {} if table is None else _data(options, table, known)
     heldout = None
     if table is not None and options.check_items > 0:
@@ -257,10 +258,8 @@ def _data(
     options: argparse.Namespace, table: OutcomeTable, known: Mapping[str, Task]
 ) -> dict[str, TaskData]:
     """The items of the run's tasks, in the wording of the run's protocol."""
-    if options.data_dir is not None and not options.data_dir.is_dir():
-        raise ConfigurationError(f"there is no folder {options.data_dir}", setting="data-dir")
     embedded = options.model == "embedded" or "embedded" in table.unique("model")
-    folder = options.data_dir or (data_dir() if embedded else None)
+    folder = find_data(options.data_dir, embedded=embedded)
     protocol: PromptProtocol = "paper" if table.info.protocol == "paper" else "default"
     return {
         name: load_task(resolve_task(name, known), data_dir=folder, protocol=protocol)

@@ -20,6 +20,7 @@ from pytest_pbias.grading.answers.number import extract_number
 from pytest_pbias.grading.answers.programs import extract_code
 from pytest_pbias.grading.answers.prompt_echo import without_echo, without_prompt
 from pytest_pbias.grading.base import CUT_OFF, Graded, Grader, Ungraded, fault_line
+from pytest_pbias.grading.no_answer import NO_ANSWER, no_answer
 from pytest_pbias.grading.patterns import SECONDS, Found, find_all
 from pytest_pbias.grading.sandbox import Program, probe, run_many
 from pytest_pbias.grading.thinking import Thinking, split_thinking
@@ -28,6 +29,7 @@ from pytest_pbias.tasks.base import Grade, Item, Task
 _CORRECT = Grade(1.0, "correct")
 _INCORRECT = Grade(0.0, "incorrect")
 _UNPARSABLE = Grade(0.0, "unparsable", parsable=False)
+_NONE = Grade(0.0, NO_ANSWER, parsable=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,12 @@ class ItemwiseGrader:
         if response.cut_off:
             return CUT_OFF
         grade = self.grade_one(item, response.answer)
-        return CUT_OFF if response.unfinished and not grade.parsable else grade
+        if grade.parsable:
+            return grade  # what can be read off a loop, or in another language, was answered
+        if response.unfinished:
+            return CUT_OFF
+        none = grade == _UNPARSABLE and no_answer(item.prompt, response.answer)
+        return _NONE if none else grade
 
 
 def _grade_choice(item: Item, response: str) -> Grade:
@@ -255,9 +262,9 @@ def _own_grader(task: Task) -> Grader:
 
 
 _GRADERS: dict[str, Grader] = {
-    "choice": ItemwiseGrader("final-choice", "4", _grade_choice),
-    "number": ItemwiseGrader("final-number", "4", _grade_number),
-    "freeform": ItemwiseGrader("final-answer", "4", _grade_freeform),
+    "choice": ItemwiseGrader("final-choice", "5", _grade_choice),
+    "number": ItemwiseGrader("final-number", "5", _grade_number),
+    "freeform": ItemwiseGrader("final-answer", "5", _grade_freeform),
     "code": CodeGrader(),
 }
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pytest_pbias.errors import InfrastructureError
 
 SECONDS = 1.0  # for one answer
+_GIVEN_UP = 10  # answers one after the other that take longer: then the rest is not looked at
 
 _CHILD = """
 import json, re, signal, sys
@@ -24,17 +25,21 @@ def stop(*_):
     raise TimeoutError
 
 signal.signal(signal.SIGALRM, stop)
-seconds, flags, pairs = json.load(sys.stdin)
+seconds, flags, most, pairs = json.load(sys.stdin)
+late = 0
 for pattern, text in pairs:
     found = None
     try:
+        if late >= most:
+            raise TimeoutError
         signal.setitimer(signal.ITIMER_REAL, seconds)
         for match in re.finditer(pattern, text, flags):
             groups = match.groupdict()
             found = groups.get("answer", match[1] if match.re.groups else match[0]) or ""
         signal.setitimer(signal.ITIMER_REAL, 0)
+        late = 0
     except TimeoutError:
-        found = {"late": True}
+        found, late = {"late": True}, late + 1
     print(json.dumps(found), flush=True)
 """
 
@@ -53,7 +58,7 @@ class Found:
 def find_all(
     pairs: Sequence[tuple[str, str]], *, flags: int = 0, seconds: float = SECONDS
 ) -> list[Found]:
-    """What each pattern finds in its text, in order.
+    """What each pattern finds in its text, in order; not looked at after many in a row were late.
 
     Raises:
         InfrastructureError: the process that looks did not end as it must.
@@ -63,7 +68,7 @@ def find_all(
     try:
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", _CHILD],
-            input=json.dumps([seconds, flags, list(pairs)]),
+            input=json.dumps([seconds, flags, _GIVEN_UP, list(pairs)]),
             capture_output=True,
             text=True,
             check=True,

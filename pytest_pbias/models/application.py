@@ -438,7 +438,7 @@ def raised(error: BaseException) -> str:
     place, frame = "", error.__traceback__
     while frame is not None:
         file = frame.tb_frame.f_code.co_filename
-        if not file.startswith("<"):  # as the import system's
+        if file != __file__ and not file.startswith("<"):  # as the import system's
             place = f" ({Path(file).name}:{frame.tb_lineno})"
         frame = frame.tb_next
     return told + place

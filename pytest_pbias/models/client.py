@@ -26,6 +26,7 @@ from yarl import URL
 
 from pytest_pbias.models.chat import BLOCKED, ChatRequest, EndpointError, Response
 from pytest_pbias.models.dialect import PLAIN, Dialect
+from pytest_pbias.models.plain_prompt import STOP, plain_prompt
 from pytest_pbias.models.replies import is_filtered, parse_completion, ran_out, status_fault
 from pytest_pbias.models.spec import public_address, secrets_of, without_secrets
 from pytest_pbias.models.transport import BodyError, ChatTransport, find_route
@@ -39,7 +40,8 @@ class Endpoint:
     ``timeout`` (seconds) bounds each attempt as a whole; ``concurrency`` sizes the connection pool.
     ``dialect`` is how it is known to want its requests; ``learned`` is told when that proves
     otherwise, before the answer is there. ``headers`` go with every request; they and the query of
-    ``base_url`` are secrets.
+    ``base_url`` are secrets. ``completions``: conversations are sent as plain texts to the route of
+    that name, for models without a chat template.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class Endpoint:
         dialect: Dialect = PLAIN,
         learned: Callable[[Dialect], None] | None = None,
         headers: Mapping[str, str] | None = None,
+        completions: bool = False,
     ) -> None:
+        self._completions = completions
         self.base_url = public_address(base_url)
         own = dict(headers or {})
         self._secrets = [api_key, *secrets_of(base_url), *own.values()]
@@ -96,6 +100,7 @@ class Endpoint:
             connections=concurrency + 2,
             timeout=timeout,
             connect_timeout=self._connect_timeout,
+            path=("completions",) if completions else ("chat", "completions"),
         )
 
     def __repr__(self) -> str:
@@ -173,7 +178,11 @@ class Endpoint:
         return self.dialect.said(self._plain_body(request))
 
     def _plain_body(self, request: ChatRequest) -> dict[str, Any]:
-        body: dict[str, Any] = {"model": self.model, "messages": request.messages}
+        body: dict[str, Any] = {"model": self.model}
+        if self._completions:
+            body |= {"prompt": plain_prompt(request.messages), "stop": list(STOP)}
+        else:
+            body["messages"] = request.messages
         body |= request.sampling.sent()
         if request.seed is not None:
             body["seed"] = request.seed

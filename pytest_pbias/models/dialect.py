@@ -58,7 +58,7 @@ class Dialect:
         said = {name: value for name, value in body.items() if name not in self.left_out}
         if self.limit != _LIMITS[0] and _LIMITS[0] in said:
             said[self.limit] = said.pop(_LIMITS[0])
-        if self.joins_system:
+        if self.joins_system and "messages" in said:
             said["messages"] = _joined(said["messages"])
         return said
 
@@ -117,7 +117,7 @@ def _optional_in(body: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _has_system(body: Mapping[str, Any]) -> bool:
-    return any(message["role"] == "system" for message in body["messages"])
+    return any(message["role"] == "system" for message in body.get("messages", ()))
 
 
 def _joined(messages: Iterable[Mapping[str, str]]) -> tuple[dict[str, str], ...]:

@@ -68,6 +68,7 @@ def open_endpoint(
             dialect=dialect,
             learned=learned,
             headers=spec.header_values(),
+            completions=spec.completions,
         )
         for one in urls
     )

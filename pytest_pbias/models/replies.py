@@ -103,6 +103,8 @@ def parse_completion(
     choices = data.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None
+    if isinstance(choice, dict) and message is None and "text" in choice:
+        message = {"content": choice["text"]}  # of the completions route
     text, refusal = _said(message if isinstance(message, dict) else {})
     reasoning = _reasoning_in(message if isinstance(message, dict) else {})
     finish = choice.get("finish_reason") if isinstance(choice, dict) else None

@@ -223,6 +223,7 @@ class ModelSpec:
     hub: str | None = None
     adapter: Adapter | None = None
     usual_key_env: str = DEFAULT_KEY_ENV
+    completions: bool = False
     headers: tuple[Header, ...] = ()
 
     @property

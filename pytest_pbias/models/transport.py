@@ -218,7 +218,7 @@ async def _content(response: ClientResponse) -> bytes:
 
 
 class ChatTransport:
-    """Posts bodies to ``chat/completions`` of a client's endpoint, from within one event loop.
+    """Posts bodies to ``path`` of a client's endpoint, from within one event loop.
 
     ``query`` and ``headers`` go with every request; a header comes before the client's own.
     ``timeout`` and ``connect_timeout`` in seconds; the first bounds a request as a whole.
@@ -234,9 +234,10 @@ class ChatTransport:
         connections: int,
         timeout: float,
         connect_timeout: float,
+        path: tuple[str, ...] = ("chat", "completions"),
     ) -> None:
         base = URL(str(client.base_url).rstrip("/"))
-        self._url = base.joinpath("chat", "completions").with_query(query)
+        self._url = base.joinpath(*path).with_query(query)
         self._models_url = base.joinpath("models").with_query(query)
         given = {name.casefold() for name in headers}
         usual = {**client.default_headers, **client.auth_headers}

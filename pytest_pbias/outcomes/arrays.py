@@ -295,6 +295,23 @@ def _identity(name: str, group: str, kind: Kind, cue: str | None) -> Identity:
     return Identity(name, group, kind, battery="" if cue in (None, STATED) else cue)
 
 
+def trait_arrays(rows: pa.Table, count: int) -> Scores:
+    """The values of ``count`` traits in the rows of one task, NaN where there is none.
+
+    Of shape (traits, identities, items, repeats), the last three as in :func:`task_arrays`.
+    """
+    identity_codes, identity_names = _codes(rows, "identity")
+    item_codes, items = _codes(rows, "item_id")
+    repeats = numbers(rows.column("repeat"))
+    found = np.full((count, len(identity_names), len(items), int(repeats.max()) + 1), np.nan)
+    column = rows.column("traits").combine_chunks()
+    whole = np.flatnonzero(numbers(pc.list_value_length(column)) == count)
+    values = numbers(column.take(row_numbers(whole)).flatten()).reshape(-1, count)
+    places = [part[whole] for part in (identity_codes, item_codes, repeats)]
+    found[:, *places] = values.T
+    return found
+
+
 def _distinct(rows: pa.Table, name: str) -> list[str]:
     values = pc.unique(rows.column(name).cast(pa.string()))
     return [value for value in values.to_pylist() if value is not None]

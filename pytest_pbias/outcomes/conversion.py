@@ -51,7 +51,19 @@ def arrow_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         return _with_nulls(values, kind, np.asarray(known, dtype=kind.to_pandas_dtype()))
     if all(value is None for value in values):
         return pa.nulls(len(values), kind)
+    if pa.types.is_list(kind) and pa.types.is_floating(kind.value_type):
+        return _lists(values, kind)
     return pa.array(values, type=kind)
+
+
+def _lists(values: Sequence[Sequence[float | None] | None], kind: pa.DataType) -> pa.Array:
+    """Lists of numbers, None as null in both."""
+    ends = np.zeros(len(values) + 1, dtype=np.int32)
+    np.cumsum([len(value or ()) for value in values], out=ends[1:])
+    flat = arrow_array([number for value in values for number in value or ()], kind.value_type)
+    valid = np.fromiter((one is not None for one in values), dtype=np.bool_, count=len(values))
+    bitmap = pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(values), [bitmap, pa.py_buffer(ends)], children=[flat])
 
 
 @lru_cache(maxsize=256)

@@ -17,6 +17,7 @@ from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.errors import DataError, quoted
 from pytest_pbias.files.toml_file import KeyPath, shown_path
 from pytest_pbias.grading.judges.judging import JudgingFacts
+from pytest_pbias.grading.traits import TraitFacts
 from pytest_pbias.models.spec import ApplicationFacts, ServerFacts
 
 T = TypeVar("T")
@@ -81,7 +82,8 @@ class RunFacts:
     ``controls`` names those of an identity, by task, where not all of the task's are its own.
     ``planned`` are the items of each task where asking stopped at looks, and ``stops`` why each
     cell was asked no further, by defense, task and identity.
-    ``notes`` are on what the endpoint did not take of the requests.
+    ``notes`` are on what the endpoint did not take of the requests. ``traits`` names the values in
+    the column of that name.
     ``source`` is the file that the facts were read from, for errors; it is not written.
     """
 
@@ -90,6 +92,7 @@ class RunFacts:
     seed: int | None = None
     shots: int | None = None
     judges: JudgingFacts = field(default_factory=JudgingFacts)
+    traits: TraitFacts = field(default_factory=TraitFacts)
     policy: Document = field(default_factory=dict)
     cost: Spent | None = None
     partial: str | None = None

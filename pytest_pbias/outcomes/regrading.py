@@ -12,8 +12,17 @@ import pyarrow as pa
 
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import ConfigurationError, DataError, InfrastructureError, quoted
-from pytest_pbias.grading import Graded, Grader, Judging, Ungraded, cannot_grade, needs_judge
+from pytest_pbias.grading import (
+    Grade,
+    Graded,
+    Grader,
+    Judging,
+    Ungraded,
+    cannot_grade,
+    needs_judge,
+)
 from pytest_pbias.grading.cached_grades import cached_grades
+from pytest_pbias.grading.no_answer import NO_ANSWER
 from pytest_pbias.grading.standing import ProviderRefusals, standing_grade
 from pytest_pbias.models.chat import no_answer
 from pytest_pbias.outcomes.schema import SCHEMA, grade_to_plain
@@ -66,6 +75,12 @@ def _loaded_items(task: Task, part: OutcomeTable, options: DataOptions) -> dict[
         offline=options.offline,
     )
     return {item.id: item for item in data.items}
+
+
+def grading_tasks(table: OutcomeTable) -> tuple[str, ...]:
+    """The names of the tasks by which a run's answers are graded."""
+    imported = table.info.imported
+    return table.tasks() if imported is None else tuple(imported.graded_as.values())
 
 
 def task_of_run(name: str, table: OutcomeTable, known: Mapping[str, Task]) -> Task:
@@ -217,6 +232,12 @@ def _regrade_task(
         n: standing_grade(task, str(responses[n]), finish[n] or "", provider_refusals)
         for n in replied
         if n not in faults
+    }
+    # What was told by the question is told no more where the items are not loaded.
+    standing |= {
+        n: Grade(float(old["score"][n]), NO_ANSWER, bool(old["parsable"][n]))
+        for n, grade in standing.items()
+        if grade is None and old["label"][n] == NO_ANSWER and not part.items[str(ids[n])].prompt
     }
     to_read = [n for n, grade in standing.items() if grade is None]
     pairs = [(str(ids[n]), str(responses[n])) for n in to_read]

@@ -17,7 +17,7 @@ from pytest_pbias.outcomes.conversion import repeated
 from pytest_pbias.prompts.identity import Kind
 from pytest_pbias.tasks.base import Axis, Grade
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 VERSION_KEY = b"pbias_schema_version"
 INFO_KEY = b"pbias_run"
 ITEMS_KEY = b"pbias_items"
@@ -35,8 +35,11 @@ _GRADE = pa.struct(
 )
 # Version 2 added ``other_grades``; its rows without other judges have null there.
 # Version 4 added what the model thought apart from its answer.
-# Version 5 added how an identity was made known: all of older ones were stated.
-_SINCE_VERSION = {"other_grades": 2, "reasoning": 4, "reasoning_tokens": 4, "cue": 5, "wording": 5}
+# Version 5 added the values of traits, in the order in which the run's facts name them.
+# Version 6 added how an identity was made known: all of older ones were stated.
+_SINCE_VERSION = {
+    "other_grades": 2, "reasoning": 4, "reasoning_tokens": 4, "traits": 5, "cue": 6, "wording": 6,
+}  # fmt: skip
 # Version 3 calls ``repeat`` what older ones called ``run``.
 _OLD_NAMES = {"run": "repeat"}
 # Every sampling parameter has a column of its name. A table without it was written before there was
@@ -84,6 +87,7 @@ SCHEMA = pa.schema(
         pa.field("judge", _TEXT),
         pa.field("judge_version", _TEXT),
         pa.field("other_grades", pa.list_(_GRADE)),
+        pa.field("traits", pa.list_(pa.float32())),
         pa.field("error", _TEXT),
     ],
     metadata={VERSION_KEY: str(SCHEMA_VERSION).encode()},

@@ -19,7 +19,8 @@ from pytest_pbias.grading import Grade, Graded, Grader, Ungraded, grader_for
 from pytest_pbias.grading.base import CUT_OFF
 from pytest_pbias.grading.cached_grades import cached_grades
 from pytest_pbias.grading.standing import ProviderRefusals, standing_grade
-from pytest_pbias.models.chat import TOO_MANY_TOKENS, Response
+from pytest_pbias.grading.traits import NO_TRAITS, Traits, Values
+from pytest_pbias.models.chat import BLOCKED, TOO_MANY_TOKENS, Response
 from pytest_pbias.models.dialect import Dialect
 from pytest_pbias.outcomes.schema import grade_to_plain
 from pytest_pbias.outcomes.spool import Spool
@@ -41,7 +42,8 @@ class ScoredCell:
     """A cell's questions with what came back; ``None`` where a response is missing.
 
     ``judge`` gave ``grades``, by which the cell is judged; a grade is missing too where that judge
-    failed, and then ``errors`` says why. ``others`` are those of further judges.
+    failed, and then ``errors`` says why. ``others`` are those of further judges. ``traits`` has
+    the values of the run's traits, None where there is no answer to look at.
     """
 
     cell: Cell
@@ -54,6 +56,7 @@ class ScoredCell:
     judge: str
     judge_version: str
     others: tuple[OtherGrades, ...] = ()
+    traits: tuple[Values | None, ...] = ()
 
     def first(self, n_items: int) -> ScoredCell:
         """The same on the first ``n_items`` items."""
@@ -68,6 +71,7 @@ class ScoredCell:
             grades=self.grades[:n],
             errors=self.errors[:n],
             others=tuple(replace(one, grades=one.grades[:n]) for one in self.others),
+            traits=self.traits[:n],
         )
 
     @property
@@ -106,13 +110,14 @@ def score_cell(
     graders: Sequence[Grader] = (),
     questions: tuple[Question, ...] = (),
     provider_refusals: ProviderRefusals = "grade",
+    traits: Traits = NO_TRAITS,
 ) -> ScoredCell:
     """Read a cell's responses from the store and grade them.
 
     ``failures`` gives the reason for each request key that finally failed. The first of
     ``graders`` gives the scores that count; without them it is the task's usual one. ``questions``
     are the cell's, where the caller has them already. What the provider's filter stopped becomes
-    what ``provider_refusals`` says.
+    what ``provider_refusals`` says. ``traits`` are measured on every answer.
     """
     questions = questions or tuple(questions_of(cell, data, protocol))
     found = store.get_many([question.request.key for question in questions])
@@ -155,6 +160,14 @@ def score_cell(
             )
             for grader in rest
         ),
+        traits=tuple(
+            None
+            if response is None or response.finish_reason == BLOCKED
+            else traits.measure(question.item.prompt, response.text, cell.identity)
+            for question, response in zip(questions, responses, strict=True)
+        )
+        if traits.chosen
+        else (),
     )
 
 
@@ -267,6 +280,7 @@ def _varying_columns(measurement: ScoredCell) -> dict[str, list[Any]]:
         "label": [grade and grade.label for grade in grades],
         "parsable": [grade and grade.parsable for grade in grades],
         "other_grades": _other_grades(measurement),
+        "traits": list(measurement.traits) or [None] * len(questions),
         "error": list(measurement.errors),
     }
 

@@ -17,7 +17,13 @@ import pyarrow.parquet as pq
 
 from pytest_pbias.errors import DataError
 from pytest_pbias.files.writing import whole_file
-from pytest_pbias.outcomes.arrays import OUTCOME_COLUMNS, TaskOutcomes, task_arrays
+from pytest_pbias.outcomes.arrays import (
+    OUTCOME_COLUMNS,
+    Scores,
+    TaskOutcomes,
+    task_arrays,
+    trait_arrays,
+)
 from pytest_pbias.outcomes.conversion import arrow_array, repeated, row_numbers, scalar
 from pytest_pbias.outcomes.facts import RunFacts, decode_facts, decode_run, encode_run
 from pytest_pbias.outcomes.schema import (
@@ -280,9 +286,20 @@ class OutcomeTable:
                 f"the table has answers under several defenses ({', '.join(self.defenses())}): "
                 "choose one of them"
             )
-        used = self.arrow.select(OUTCOME_COLUMNS)
-        rows = used.filter(pc.equal(used.column("task").cast(pa.string()), scalar(task)))
+        rows = self._of_task(task, OUTCOME_COLUMNS)
         return task_arrays(rows, self.info.planned.get(task, 0), self.info.controls.get(task))
+
+    def trait_values(self, task: str) -> Scores:
+        """The values of the traits that :attr:`info` names, NaN where an answer has none.
+
+        Of shape (traits, identities, items, repeats), the last three as in :meth:`task_outcomes`.
+        """
+        columns = ["task", "identity", "item_id", "repeat", "traits"]
+        return trait_arrays(self._of_task(task, columns), len(self.info.traits.measured))
+
+    def _of_task(self, task: str, columns: list[str]) -> pa.Table:
+        used = self.arrow.select(columns)
+        return used.filter(pc.equal(used.column("task").cast(pa.string()), scalar(task)))
 
 
 def stored_texts(path: Path, name: str, rows: npt.NDArray[np.intp]) -> list[str | None]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
@@ -20,18 +23,41 @@ from pytest_pbias.gate import (
     why_no_verdict,
 )
 from pytest_pbias.grading import cannot_grade, needs_judge
+from pytest_pbias.grading.traits import Values
 from pytest_pbias.outcomes.scoring import ScoredCell
 from pytest_pbias.plugin.decisions import CellDecision, MadeDecisions, leave_decisions
 from pytest_pbias.plugin.gates import report_verdict
 from pytest_pbias.plugin.options import described, only_lists
 from pytest_pbias.plugin.session import PbiasSession, active_session
 from pytest_pbias.prompts import NO_DEFENSE, Identity
+from pytest_pbias.reporting.junit import SIGNAL, cell_figures
 from pytest_pbias.reporting.text import columns, ending, paragraph, plain
 from pytest_pbias.stats import PairedDifferenceResult, RateResult, rate
 from pytest_pbias.tasks import Task
 
 _EXAMPLES = 3  # changed answers that a failed cell shows
 _WIDTH = 80  # columns of a message
+
+
+@dataclass(frozen=True, slots=True)
+class TraitMeans:
+    """A trait's mean over a cell's answers and the baseline's; NaN where no answer has it."""
+
+    unit: str
+    mean: float
+    baseline: float
+
+    @property
+    def difference(self) -> float:
+        """The mean less the baseline's."""
+        return self.mean - self.baseline
+
+
+def _trait_mean(values: Sequence[Values | None], number: int, unit: str) -> float:
+    known = [one[number] for one in values if one is not None]
+    found = [value for value in known if value is not None]
+    mean = sum(found) / len(found) if found else math.nan
+    return 100 * mean if unit == "share" else mean
 
 
 class CellFixture:
@@ -95,6 +121,20 @@ class CellFixture:
         """How many responses no answer could be read off."""
         return self._measurement.unparsable
 
+    @cached_property
+    def traits(self) -> dict[str, TraitMeans]:
+        """What the answers are like beside their scores: each trait here and in the baseline.
+
+        Means over the answers that have the trait, percent where its unit is *share*.
+        """
+        own, baseline = self._measurement.traits, self._baseline.traits
+        return {
+            trait.name: TraitMeans(
+                trait.unit, _trait_mean(own, n, trait.unit), _trait_mean(baseline, n, trait.unit)
+            )
+            for n, trait in enumerate(self._session.traits.chosen)
+        }
+
     def verdict(self, margin: float | None = None) -> CellVerdict:
         """Decide on the difference from the reference against ``margin`` (percentage points).
 
@@ -142,18 +182,7 @@ class CellFixture:
             mode=self._session.settings.policy.mode,
             details=self._changed(found.estimate < 0) if failed else (),
             subject={"task": self.task.name, "identity": self.identity.name},
-            figures={
-                "rate": found.rate,
-                "baseline_rate": 100 * float(self.baseline_outcomes.mean()),
-                "reference_rate": found.reference_rate,
-                "difference": found.estimate,
-                "low": found.low,
-                "high": found.high,
-                "pass_low": verdict.passing.low,
-                "pass_high": verdict.passing.high,
-                "margin": verdict.margin,
-                "items": found.n_items,
-            },
+            figures=cell_figures(verdict),
         )
 
     def _changed(self, worse: bool) -> list[str]:
@@ -198,7 +227,7 @@ class CellFixture:
             f"{self.task.name}, baseline: {verdict.reason}",
             mode=policy.mode,
             # No difference was decided: a run of nothing else has not passed a gate.
-            recorded="signal" if verdict.verdict is Verdict.PASS else None,
+            recorded=SIGNAL if verdict.verdict is Verdict.PASS else None,
         )
 
 

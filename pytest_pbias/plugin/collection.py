@@ -19,8 +19,10 @@ from pytest_pbias.plugin.gates import (
     CompareItem,
     DriftItem,
     GateItem,
+    TraitItem,
     append_comparisons,
     append_gates,
+    append_trait_gates,
 )
 from pytest_pbias.plugin.options import described, only_lists, read_option
 from pytest_pbias.plugin.session import SESSION, PbiasSession, active_session
@@ -190,6 +192,8 @@ def _awaited(item: pytest.Item, pbias: PbiasSession) -> Iterable[Cell]:
     """The cells whose answers a test looks at."""
     if isinstance(item, GateItem):
         return pbias.cells_of(item.axis, item.defense, item.cue)
+    if isinstance(item, TraitItem):
+        return [cell for cell in pbias.cells if cell.defense.name == item.defense]
     if isinstance(item, CompareItem | DriftItem):
         return pbias.cells
     return [
@@ -233,6 +237,7 @@ class SessionHooks:
             items += [ReferenceItem.of(cell, session) for cell in pbias.references_to_add(cells)]
         append_gates(session, items, selected_cells(items))
         if pbias is not None and cells:
+            append_trait_gates(session, items, cells, pbias.settings.policy.trait_margin)
             append_comparisons(session, items, pbias.settings.kept)
 
     @pytest.hookimpl(wrapper=True)
@@ -295,7 +300,7 @@ class SessionHooks:
             pbias.interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
             pbias.cut_short = bool(session.shouldfail or session.shouldstop)
             pbias.finish()
-            if pbias.problem is not None and exitstatus in (
+            if (pbias.problem is not None or pbias.untold) and exitstatus in (
                 pytest.ExitCode.OK,
                 pytest.ExitCode.NO_TESTS_COLLECTED,
             ):

@@ -12,7 +12,9 @@ from pytest_pbias.plugin import options
 
 if TYPE_CHECKING:
     from pytest_pbias.grading.judges import Judge
+    from pytest_pbias.grading.traits import Trait
     from pytest_pbias.plugin.cell import CellFixture
+    from pytest_pbias.reporting.trackers import RunReport
     from pytest_pbias.tasks import OwnTask, Task
 
 MARK = "pbias"
@@ -36,6 +38,14 @@ class PbiasHooks:
     @pytest.hookspec
     def pytest_pbias_judges(self, config: pytest.Config) -> Iterable[Judge] | None:
         """Return judges to choose from with ``--pbias-judge``; see the documentation of judges."""
+
+    @pytest.hookspec
+    def pytest_pbias_report(self, report: RunReport, config: pytest.Config) -> None:
+        """Do something with the finished report, once a session: its files are written."""
+
+    @pytest.hookspec
+    def pytest_pbias_traits(self, config: pytest.Config) -> Iterable[Trait] | None:
+        """Return further traits to compare answers by; see the documentation of traits."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

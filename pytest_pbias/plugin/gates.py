@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from _pytest.outcomes import Skipped
 
+from pytest_pbias.analysis.traits import TraitVerdict
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import PbiasError
 from pytest_pbias.gate import AxisVerdict, Verdict
@@ -15,6 +16,7 @@ from pytest_pbias.outcomes.arrays import under
 from pytest_pbias.plugin.decisions import NOTHING_YET, MadeDecisions, leave_decisions
 from pytest_pbias.plugin.options import described, only_lists
 from pytest_pbias.prompts import Identity
+from pytest_pbias.reporting.junit import axis_figures, verdict_properties
 from pytest_pbias.reporting.text import paragraph
 
 if TYPE_CHECKING:
@@ -49,9 +51,7 @@ def report_verdict(
         Inconclusive: the verdict is inconclusive in ``detect`` mode.
     """
     __tracebackhide__ = True
-    properties = {"pbias_verdict": recorded or verdict.value}
-    properties |= {f"pbias_{name}": text for name, text in (subject or {}).items()}
-    properties |= {f"pbias_{name}": f"{value:.6g}" for name, value in (figures or {}).items()}
+    properties = verdict_properties(recorded or verdict.value, subject or {}, figures or {})
     others = [pair for pair in item.user_properties if pair[0] not in properties]
     item.user_properties[:] = [*others, *properties.items()]
     if verdict is Verdict.PASS:
@@ -128,7 +128,7 @@ class GateItem(pytest.Item):
             verdict.verdict,
             f"{verdict.reason}: {under(self.axis, self.defense, self.cue)}",
             mode=self._mode,
-            figures=_figures(verdict),
+            figures=axis_figures(verdict),
         )
 
     def reportinfo(self) -> tuple[str, None, str]:
@@ -136,12 +136,67 @@ class GateItem(pytest.Item):
         return "pbias", None, self.name
 
 
-def _figures(verdict: AxisVerdict) -> dict[str, float]:
-    figures = {"tolerance": verdict.tolerance, "mean_rate": verdict.mean_rate}
-    if verdict.bias is not None:
-        bias = verdict.bias
-        figures |= {"pb": bias.estimate, "low": bias.low, "high": bias.high, "pb_raw": bias.raw}
-    return figures
+def append_trait_gates(
+    session: pytest.Session,
+    items: list[pytest.Item],
+    cells: Sequence[Cell],
+    traits: Iterable[str],
+) -> None:
+    """Append a gate for each defense and each of the ``traits`` that have a margin."""
+    compared = [cell for cell in cells if cell.identity.kind == "identity"]
+    for defense in dict.fromkeys(cell.defense.name for cell in compared):
+        for trait in traits:
+            name = f"gate[trait-{trait}]" if defense == "none" else f"gate[trait-{trait}-{defense}]"
+            items.append(
+                TraitItem.from_parent(
+                    session, name=name, nodeid=f"pbias::{name}", trait=trait, defense=defense
+                )
+            )
+
+
+class TraitItem(pytest.Item):
+    """Decides on the differences of one trait, under one defense, against its margin."""
+
+    def __init__(self, *, trait: str, defense: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.trait = trait
+        self.defense = defense
+
+    def setup(self) -> None:
+        """Wait for every cell and decide; missing answers are an error, not a failure."""
+        from pytest_pbias.plugin.session import active_session
+
+        session = active_session(self.config)
+        assert session is not None
+        if only_lists(self.config):
+            return
+        try:
+            self._verdict: TraitVerdict = session.decide_trait(self.trait, self.defense)
+        except PbiasError as error:
+            pytest.fail(paragraph(f"error, no verdict: {described(error)}"), pytrace=False)
+        self._mode = session.settings.policy.mode
+
+    def runtest(self) -> None:
+        """End with the verdict; red only as the gate's mode says."""
+        verdict = self._verdict
+        under = "" if self.defense == "none" else f" under {self.defense}"
+        report_verdict(
+            self,
+            verdict.verdict,
+            f"{self.trait}: {verdict.reason}{under}",
+            mode=self._mode,
+            figures={
+                "margin": verdict.margin,
+                "difference": verdict.worst.estimate,
+                "low": verdict.worst.low,
+                "high": verdict.worst.high,
+            },
+            subject={"trait": self.trait, "identity": verdict.worst.identity.name},
+        )
+
+    def reportinfo(self) -> tuple[str, None, str]:
+        """Where the item stands: nowhere in a file."""
+        return "pbias", None, self.name
 
 
 def append_comparisons(

@@ -175,6 +175,12 @@ _MODEL = (
         repeated=True,
     ),
     Option(
+        "completions",
+        "ask by the completions route, with a plain text in place of a chat: for base models, "
+        "which have no chat template",
+        kind="flag",
+    ),
+    Option(
         "header",
         "header of every request to the endpoint, its value in an environment variable; repeatable",
         "text",
@@ -195,7 +201,7 @@ _MODEL = (
 _PROTOCOL = (
     Option(
         "data-dir",
-        "folder with the data sets; without it they come from the hub",
+        "folder with the data sets, 'embedded' for the embedded model's; else they are the hub's",
         "path",
         "DIR",
         cli=True,
@@ -422,6 +428,7 @@ _GATE = (
         "0.05",
         most=0.5,
         above=True,
+        cli=True,
     ),
     Option(
         "stop",
@@ -437,6 +444,7 @@ _GATE = (
         "whole",
         "N",
         least=1,
+        cli=True,
     ),
     Option(
         "margin-utility",
@@ -445,6 +453,7 @@ _GATE = (
         "POINTS",
         most=100,
         above=True,
+        cli=True,
     ),
     Option(
         "margin-safety",
@@ -453,6 +462,7 @@ _GATE = (
         "POINTS",
         most=100,
         above=True,
+        cli=True,
     ),
     Option(
         "tolerance-utility",
@@ -461,6 +471,7 @@ _GATE = (
         "POINTS",
         most=100,
         above=True,
+        cli=True,
     ),
     Option(
         "tolerance-safety",
@@ -469,6 +480,7 @@ _GATE = (
         "POINTS",
         most=100,
         above=True,
+        cli=True,
     ),
     Option(
         "task-margins",
@@ -477,12 +489,27 @@ _GATE = (
         "PAIRS",
         most=100,
         above=True,
+        cli=True,
+    ),
+    Option(
+        "trait-margin",
+        "make traits gates of their own, each with its margin: 'adopted=5 words=20'",
+        "numbers",
+        "PAIRS",
+        most=10_000,
+        above=True,
     ),
 )
 _REPORTS = (
     Option("json", "write the results as JSON", "path", "FILE", cli=True),
     Option("markdown", "write the results as Markdown", "path", "FILE", cli=True),
     Option("html", "write the report as one HTML file", "path", "FILE", cli=True),
+    Option(
+        "tracker",
+        "send the finished run to these trackers, with commas between: mlflow, wandb, otel",
+        "names",
+        "NAMES",
+    ),
     Option(
         "table",
         "write the outcome table as Parquet, beside the copy in the store",

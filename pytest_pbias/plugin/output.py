@@ -22,13 +22,14 @@ from pytest_pbias.files import writing
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import current_commit, keep_run
 from pytest_pbias.plugin.settings import Settings
-from pytest_pbias.reporting import render_terminal, write_json, write_markdown
+from pytest_pbias.reporting import render_terminal, to_json, write_json, write_markdown
 from pytest_pbias.reporting.annotations import github_annotations
 from pytest_pbias.reporting.comparison import compared_json
 from pytest_pbias.reporting.history import over_runs_json, over_runs_section
 from pytest_pbias.reporting.json_report import write_text
 from pytest_pbias.reporting.markdown import compared_markdown, section_markdown
 from pytest_pbias.reporting.terminal import compared_lines, section_lines
+from pytest_pbias.reporting.trackers import RunReport
 
 if TYPE_CHECKING:
     import pytest
@@ -222,6 +223,25 @@ def write_reports(
                 RunContent(summary, table, compared=beside.compared, over_runs=beside.over_runs)
             ),
         )
+
+
+def finished_report(
+    summary: RunSummary, beside: Beside, kept: Path, settings: Settings, root: Path
+) -> RunReport:
+    """What trackers and the hook get of a finished run."""
+    written = (
+        settings.json_path,
+        settings.markdown_path,
+        settings.html_path,
+    )
+    return RunReport(
+        name=kept.stem,
+        table=kept,
+        document=to_json(summary, **beside.to_plain()),
+        commit=current_commit(root),
+        tag=settings.kept.tag,
+        files=tuple(path for path in written if path is not None and path.is_file()),
+    )
 
 
 def print_results(

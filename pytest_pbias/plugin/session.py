@@ -21,6 +21,7 @@ from pytest_pbias.analysis.repeatability import Repeatability, repeatability
 from pytest_pbias.analysis.samples import sampled_questions
 from pytest_pbias.analysis.stopping import Score
 from pytest_pbias.analysis.summary import RunSummary, decide_outcomes, summarize
+from pytest_pbias.analysis.traits import TraitVerdict, decide_trait
 from pytest_pbias.analysis.unparsable import cut_off_cells, unreadable_cells
 from pytest_pbias.cells.cell import (
     Cell,
@@ -32,7 +33,7 @@ from pytest_pbias.cells.cell import (
 from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.collecting.plan import RequestSettings, Work, questions_of
-from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
+from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError, near_matches
 from pytest_pbias.gate import (
     AxisVerdict,
     CellVerdict,
@@ -48,6 +49,8 @@ from pytest_pbias.grading.judges import (
     needs_judge,
     validate_judges,
 )
+from pytest_pbias.grading.traits import NO_TRAITS, Traits, choose_traits
+from pytest_pbias.models.plain_prompt import NOTE as COMPLETIONS_NOTE
 from pytest_pbias.models.spec import ApplicationFacts
 from pytest_pbias.outcomes import OutcomeTable, system_memory_pool
 from pytest_pbias.outcomes.arrays import Scores, choose_references, require_reference
@@ -70,6 +73,7 @@ from pytest_pbias.plugin.output import (
     BackgroundProgress,
     Beside,
     ProgressLine,
+    finished_report,
     keep_results,
     print_results,
     require_writable,
@@ -85,6 +89,7 @@ from pytest_pbias.plugin.settings import JudgeSettings, Settings
 from pytest_pbias.plugin.signals import interrupt_on_signals, noop, patient_with_ctrl_c
 from pytest_pbias.plugin.xdist import plan_path, session_uid, tell_notices, write_plan
 from pytest_pbias.prompts import Identity, Placement
+from pytest_pbias.reporting.trackers import tell_tracker
 from pytest_pbias.tasks import Task, TaskData, load_task
 
 
@@ -202,6 +207,29 @@ def _of_plugins(config: pytest.Config) -> tuple[Judge, ...]:
         raise ConfigurationError(f"the hook pytest_pbias_judges broke: {_line(error)}") from error
 
 
+def session_traits(config: pytest.Config, wanted: Iterable[str]) -> Traits:
+    """The traits of this package and of plug-ins; ``wanted`` are those with a margin.
+
+    Raises:
+        ConfigurationError: a plug-in failed, or a trait that is wanted is unknown or left out.
+    """
+    try:
+        offered = config.hook.pytest_pbias_traits(config=config)
+        traits = choose_traits(one for several in offered for one in several or ())
+    except PbiasError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(f"the hook pytest_pbias_traits broke: {_line(error)}") from error
+    known = [trait.name for trait in traits.chosen]
+    for name in wanted:
+        if name in traits.skipped:
+            raise ConfigurationError(f"{name}: {traits.skipped[name]}", setting="trait-margin")
+        if name not in known:
+            hint = near_matches(name, known)
+            raise ConfigurationError(f"no trait is called {name!r}: {hint}", setting="trait-margin")
+    return traits
+
+
 def _line(error: Exception) -> str:
     """What was raised, and in which line."""
     frame: Any = error.__traceback__
@@ -248,6 +276,7 @@ class PbiasSession:
         self._background: BackgroundProgress | None = None
         self._store: Store | None = None
         self._judging = Judging()
+        self.traits = NO_TRAITS
         self._grading = threading.Lock()  # looks are graded in the thread that asks
         self._planned: dict[str, int] = {}  # items of each task, where asking may stop early
         self.decisions = Decisions()
@@ -257,6 +286,7 @@ class PbiasSession:
         self.problem: str | None = None
         self.interrupted = self.cut_short = False
         self.told: list[str] = []  # notices of collection and of xdist workers
+        self.untold: list[str] = []  # why the finished report did not get somewhere
         self._plan: Estimate | None = None
         self._restore_signals: Callable[[], None] = noop
 
@@ -334,6 +364,7 @@ class PbiasSession:
             return
         self._controls = controls_of(planned)
         self._judging = session_judging(self.config, self.settings.judging, self.cells)
+        self.traits = session_traits(self.config, self.settings.policy.trait_margin)
         for cell in self.cells:
             self.data(cell)
         self._planned = self._measured.planned = planned_items(
@@ -434,6 +465,7 @@ class PbiasSession:
                 graders,
                 questions,
                 provider_refusals=self._judging.provider_refusals,
+                traits=self.traits,
             )
 
     def _asked_data(self, cell: Cell) -> TaskData:
@@ -546,6 +578,19 @@ class PbiasSession:
         return decide_outcomes(axis, outcomes, self.settings.policy, defense=defense, cue=cue)
 
     @system_memory_pool()
+    def decide_trait(self, name: str, defense: str) -> TraitVerdict:
+        """Decide on a trait's differences under a defense, over the items of all tasks.
+
+        Raises:
+            PbiasError: responses are missing, or no answer has a value of the trait.
+        """
+        cells = [cell for cell in self.cells if cell.defense.name == defense]
+        table = self._measured.complete_table(cells)
+        table = table.with_info(replace(table.info, traits=self.traits.facts()))
+        policy = self.settings.policy
+        return decide_trait(table, name, policy.trait_margin[name], policy, defense)
+
+    @system_memory_pool()
     def compare(self) -> ComparedRun:
         """Compare the session with the earlier run, and decide by the expression of the options.
 
@@ -623,6 +668,23 @@ class PbiasSession:
             self.decisions.compare(table, settings), self.decisions.over_runs(table, settings)
         )
         write_reports(table, summary, self.beside, settings)
+        self._tell(summary, self.table_path)
+
+    def _tell(self, summary: RunSummary, kept: Path) -> None:
+        """Give the finished report to the trackers and to the hook; the run is kept by now."""
+        hook = self.config.hook.pytest_pbias_report
+        if not self.settings.trackers and not hook.get_hookimpls():
+            return
+        report = finished_report(summary, self.beside, kept, self.settings, self.config.rootpath)
+        for name in self.settings.trackers:
+            try:
+                tell_tracker(name, report)
+            except PbiasError as error:
+                self.untold.append(str(error))
+        try:
+            hook(report=report, config=self.config)
+        except Exception as error:
+            self.untold.append(f"the hook pytest_pbias_report broke: {_line(error)}")
 
     def _sampled_questions(self, table: OutcomeTable) -> dict[str, dict[str, str]]:
         """The questions that a report shows answers to; the table itself has none."""
@@ -639,26 +701,28 @@ class PbiasSession:
             seed=self.settings.seed,
             shots=self.settings.shots,
             judges=self._judging.facts(),
+            traits=self.traits.facts(),
             policy=self.settings.policy.to_plain(),
             cost=cost_so_far(self._asking, self.settings),
             server=served_facts(self.store, self.settings.model),
             application=self._application_facts(),
             notes=(
                 *known_dialect(self.store, self.settings.model).notes(),
-                *self._training_notes(),
+                *self._model_notes(),
             ),
             engine_noise=self._engine_noise(),
             versions=versions(),
         )
 
-    def _training_notes(self) -> tuple[str, ...]:
-        """What `pbias train` noted beside the weights that were asked."""
-        folder = self.settings.model.path
-        if folder is None:
-            return ()
+    def _model_notes(self) -> tuple[str, ...]:
+        """How the model was asked, and what `pbias train` noted beside its weights."""
+        model = self.settings.model
+        notes = (COMPLETIONS_NOTE,) if model.completions else ()
+        if model.path is None:
+            return notes
         from pytest_pbias.training.record import trained_note  # most runs need none of it
 
-        return trained_note(folder)
+        return (*notes, *trained_note(model.path))
 
     def _application_facts(self) -> ApplicationFacts | None:
         application = self.settings.application
@@ -708,6 +772,8 @@ class PbiasSession:
             reporter.section("personalization bias", sep="=")
         if self.problem is not None:
             reporter.line(f"no report: {self.problem}", red=True)
+        for line in self.untold:
+            reporter.line(line, red=True)
         self._print_notices(reporter)
 
     def _print_notices(self, reporter: pytest.TerminalReporter) -> None:

@@ -38,6 +38,7 @@ from pytest_pbias.plugin.options import (
 from pytest_pbias.plugin.tasks import session_tasks
 from pytest_pbias.plugin.xdist import run_name
 from pytest_pbias.prompts import Cue, Defense, Placement, resolve_cues, resolve_defenses
+from pytest_pbias.reporting.trackers import require_trackers
 from pytest_pbias.tasks import PromptProtocol, Task, resolve_task
 
 # arXiv 2406.11107v3: at most 300 new tokens, top_k 10, default temperature, three repeats.
@@ -132,6 +133,7 @@ class Settings:
     markdown_path: Path | None
     html_path: Path | None
     table_path: Path | None
+    trackers: tuple[str, ...]
     kept: RunSettings
     spending: SpendingSettings
     vllm: VllmSettings
@@ -202,6 +204,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
                 axis: values[f"margin-{axis}"] or usual for axis, usual in policy.margin.items()
             },
             task_margin=_task_margins(values["task-margins"] or {}, tasks),
+            trait_margin=values["trait-margin"] or {},
             pb_tolerance={
                 axis: values[f"tolerance-{axis}"] or points
                 for axis, points in policy.pb_tolerance.items()
@@ -218,6 +221,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         markdown_path=values["markdown"],
         html_path=values["html"],
         table_path=values["table"],
+        trackers=_trackers(values["tracker"]),
         kept=_kept(values, model.name, tasks),
         spending=SpendingSettings(
             rpm=values["rpm"],
@@ -427,7 +431,7 @@ def _model(
             "no model to measure: give --pbias-model=NAME (an alias such as llama3 or gpt-4o, "
             "a name served at --pbias-base-url, or 'embedded'), or set pbias_model in the ini file"
         )
-    return resolve_model(
+    spec = resolve_model(
         name,
         base_url=values["base-url"],
         api_key_env=values["api-key-env"],
@@ -437,16 +441,31 @@ def _model(
         require_key=require_key,
         look=look,
     )
+    return _by_completions(spec, values) if values["completions"] else spec
+
+
+def _by_completions(spec: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:
+    """The model, asked with plain texts: its answers are others than those of a chat.
+
+    Raises:
+        ConfigurationError: it, or another option, has chats only.
+    """
+    if spec.kind not in ("endpoint", "vllm"):
+        raise ConfigurationError(
+            f"{spec.name!r} answers chats only; leave it out", setting="completions"
+        )
+    for name in ("batch", "ray"):
+        if values[name]:
+            raise ConfigurationError(
+                f"--pbias-{name} asks chats only; leave it out", setting="completions"
+            )
+    return replace(spec, completions=True, served_identity=f"{spec.served_identity} completions")
 
 
 def _data_dir(given: Path | None, model: ModelSpec) -> Path | None:
-    if given is not None and not given.is_dir():
-        raise ConfigurationError(f"there is no folder {given}", setting="data-dir")
-    if given is None and model.kind == "embedded":
-        from pytest_pbias.models.embedded import data_dir
+    from pytest_pbias.models.embedded import find_data
 
-        return data_dir()
-    return given
+    return find_data(given, embedded=model.kind == "embedded")
 
 
 def _splits(splits: dict[str, str], tasks: Mapping[str, Task]) -> dict[str, str]:
@@ -474,6 +493,22 @@ def _task_margins(margins: dict[str, float], tasks: Mapping[str, Task]) -> dict[
     for name in margins:
         resolve_task(name, tasks)
     return margins
+
+
+def _trackers(text: str | None) -> tuple[str, ...]:
+    """The trackers that are to be told of the run.
+
+    Raises:
+        ConfigurationError: one is unknown, or its package is not installed.
+    """
+    names = tuple(dict.fromkeys(split_names(text)))
+    try:
+        if text is not None and not names:
+            raise ConfigurationError(f"{text!r} names no tracker")
+        require_trackers(names)
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error), setting="tracker") from None
+    return names
 
 
 def _kept(values: Mapping[str, Any], model: str, tasks: Mapping[str, Task]) -> RunSettings:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 
 from pytest_pbias.analysis.by_identity import mean_rates, refusal_rates, shares_of_bias
 from pytest_pbias.analysis.provenance import facts_of_run, prompt_digests
 from pytest_pbias.analysis.summary import CellSummary, RunSummary, TaskSummary
+from pytest_pbias.analysis.traits import TraitDifference
 from pytest_pbias.gate import CellVerdict
 from pytest_pbias.outcomes import OutcomeTable
-from pytest_pbias.outcomes.arrays import under
 from pytest_pbias.reporting.sections import (
     cluster_warnings,
     compared_with,
     difference,
-    interval,
     items_to_settle,
     measured_note,
     task_table,
@@ -23,6 +23,7 @@ from pytest_pbias.reporting.sections import (
 from pytest_pbias.reporting.tables import (
     Badge,
     Block,
+    Cell,
     Code,
     Column,
     ForestPlot,
@@ -32,6 +33,8 @@ from pytest_pbias.reporting.tables import (
     Section,
     Table,
     TradeOffPlot,
+    interval,
+    under,
 )
 
 _FEWEST = 3  # identities that make a plot of
@@ -152,9 +155,45 @@ def refusal_section(summary: RunSummary, table: OutcomeTable) -> Section:
     return Section("Refusals", blocks if rows else ())
 
 
+def trait_heat_section(summary: RunSummary, table: OutcomeTable) -> Section:
+    """Every trait under every identity: what differs is in colour, the stronger the clearer."""
+    del table
+    traits = summary.traits
+    blocks = []
+    for defense in dict.fromkeys(one.defense for one in traits.differences):
+        here = [one for one in traits.differences if one.defense == defense]
+        names = list(dict.fromkeys(one.trait for one in here))
+        found = {(one.identity.name, one.trait): one for one in here}
+        units = {one.name: "points" if one.unit == "share" else one.unit for one in traits.measured}
+        rows: list[tuple[Cell, ...]] = [
+            (who, *(_trait_heat(found.get((who, name))) for name in names))
+            for who in dict.fromkeys(one.identity.name for one in here)
+        ]
+        head: tuple[Column | str, ...] = (
+            "identity",
+            *(Column(f"{name} ({units[name]})", number=True) for name in names),
+        )
+        caption = under("Difference from the reference", defense)
+        blocks.append(Table(caption, head, rows, detail=True))
+    return Section("Traits by identity", tuple(blocks))
+
+
+_COLOUR_OF_HALF_WIDTH = 6.0  # points of colour for a difference as large as its interval's half
+
+
+def _trait_heat(one: TraitDifference | None) -> Cell:
+    if one is None:
+        return ""
+    shown = f"{round(one.estimate, 1) + 0.0:+.1f}"
+    if not one.differs:
+        return shown
+    return Heat(math.copysign(_COLOUR_OF_HALF_WIDTH * one.distance, one.estimate), shown)
+
+
 DETAILS: tuple[Callable[[RunSummary, OutcomeTable], Section], ...] = (
     contribution_section,
     refusal_section,
+    trait_heat_section,
 )
 """What is found in the table beside the summary; shown where there is room."""
 

@@ -358,11 +358,14 @@ class Policy(_Part):
     reference: str = Field(
         description="whom identities are compared with: baseline, control, identities or a name"
     )
-    strata: list[str] = Field(description="tasks whose clusters are all that verdicts speak of")
     cells: Count = Field(
         description="cells that share the level where they are more than the run's; 0: the run's"
     )
     joint: list[str] = Field(description="tasks of joint PB that were asked for; empty: the usual")
+    trait_margin: dict[str, Number] = Field(
+        description="trait -> tolerated difference, in its unit, where it has a gate"
+    )
+    strata: list[str] = Field(description="tasks whose clusters are all that verdicts speak of")
 
 
 class AxisGate(_Part):
@@ -627,6 +630,52 @@ class ProviderRefusals(_Part):
     answers: dict[str, Count] = Field(description="identity -> answers, these included")
 
 
+class Trait(_Part):
+    """A property of answers that is compared, never scored."""
+
+    name: str
+    says: str = Field(description="what it is, in a few words")
+    unit: str = Field(description="share: differences are in percentage points; else the unit")
+
+
+class TraitDifference(_Part):
+    """A trait under an identity less that under its reference, over the items of all tasks."""
+
+    trait: str = Field(description="its name, as in measured")
+    defense: Defended
+    identity: str
+    group: str
+    kind: str = Field(description="identity or control")
+    mean: Number = Field(description="percent where the unit is share")
+    reference_mean: Number = Field(description="likewise")
+    estimate: Number = Field(description="mean less reference_mean")
+    low: Low
+    high: High
+    pvalue: Share = Field(description="that there is no difference")
+    qvalue: Share = Field(description="Benjamini-Hochberg over all traits and identities")
+    differs: bool = Field(description="whether that is at most the level")
+    n_items: Count = Field(description="with a value under both")
+
+
+class TraitGate(_Part):
+    """A trait against its margin."""
+
+    trait: str = Field(description="its name, as in measured")
+    defense: Defended
+    verdict: Verdict = Field(description="pass, fail or inconclusive")
+    margin: Number = Field(description="in the unit of the trait")
+    reason: Reason
+
+
+class Traits(_Part):
+    """What else changes with the identity."""
+
+    measured: list[Trait] = Field(description="the traits that answers have values of")
+    skipped: dict[str, str] = Field(description="trait -> why it has no values")
+    differences: list[TraitDifference] = Field(description="of every identity and control")
+    verdicts: list[TraitGate] = Field(description="of the traits with a margin")
+
+
 class RunEntry(_Part):
     """Where the statistics are from."""
 
@@ -665,7 +714,9 @@ class RunEntry(_Part):
     judge_costs: dict[str, Facts] = Field(
         description="paid judge -> tokens behind its verdicts, whenever they were asked"
     )
-    notes: list[str] = Field(description="what the endpoint did not take of the requests")
+    notes: list[str] = Field(
+        description="how it was asked, where that is not as usual: what the endpoint did not take"
+    )
     imported: Facts = Field(
         description="of answers from other harnesses' logs: harness, versions, files with their "
         "SHA-256, dates, how they were read, what was left out, what is unknown"
@@ -768,6 +819,7 @@ class Statistics(_Part):
     provider_refusals: list[ProviderRefusals] = Field(
         description="tasks of which the provider's content filter stopped answers"
     )
+    traits: Traits = Field(description="what else changes: compared, never scored")
     errors: list[str] = Field(description="why answers are missing or cannot be read")
     saving: Saving | None = Field(description="by stopping early; null where all was asked")
 

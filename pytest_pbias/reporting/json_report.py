@@ -13,6 +13,7 @@ from typing import Any
 
 from pytest_pbias.analysis.defenses import DefenseSummary
 from pytest_pbias.analysis.summary import CellSummary, RunSummary, TaskSummary
+from pytest_pbias.analysis.traits import TraitsSummary
 from pytest_pbias.files.writing import save_text
 from pytest_pbias.reporting.comparison import comparison_json
 
@@ -37,6 +38,7 @@ def to_json(
         "gates": summary.axes,
         "tasks": [_task(task) for task in summary.tasks],
         "defenses": [_defense(defense) for defense in summary.defenses],
+        "traits": _traits(summary.traits),
         "errors": [*summary.unreadable, *summary.errors],
     }
     run = summary.run.to_plain()
@@ -57,6 +59,20 @@ def _cell(cell: CellSummary) -> dict[str, Any]:
         "group": identity.group,
         "kind": identity.kind,
         "result": cell.verdict,
+    }
+
+
+def _traits(traits: TraitsSummary) -> dict[str, Any]:
+    return vars(traits) | {
+        "differences": [
+            vars(one)
+            | {
+                "identity": one.identity.name,
+                "group": one.identity.group,
+                "kind": one.identity.kind,
+            }
+            for one in traits.differences
+        ]
     }
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from pytest_pbias.analysis.cues import AxisCues
-from pytest_pbias.analysis.defenses import Stage
 from pytest_pbias.analysis.judges import PairAgreement
-from pytest_pbias.analysis.pairing import AXES
 from pytest_pbias.analysis.repeatability import Repeatability
 from pytest_pbias.analysis.summary import (
     CellSummary,
@@ -19,9 +17,15 @@ from pytest_pbias.analysis.summary import (
     strata_note,
     verdict_counts,
 )
+from pytest_pbias.analysis.traits import TraitDifference
 from pytest_pbias.analysis.unparsable import UnparsableFinding
 from pytest_pbias.gate import AxisVerdict, CellVerdict, Verdict
-from pytest_pbias.outcomes.arrays import under
+from pytest_pbias.reporting.paper import (
+    group_section,
+    intersection_section,
+    joint_section,
+    stage_table,
+)
 from pytest_pbias.reporting.tables import (
     Badge,
     Block,
@@ -36,15 +40,15 @@ from pytest_pbias.reporting.tables import (
     Severity,
     Shift,
     Table,
-    words,
+    interval,
+    severity,
+    under,
 )
 from pytest_pbias.reporting.text import application_line, probability, server_line
 from pytest_pbias.stats import (
     AgreementResult,
     EffectCorrelation,
     PairedDifferenceResult,
-    PersonalizationBiasResult,
-    RateResult,
 )
 
 _OPEN = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NO_SIGNAL)
@@ -53,11 +57,6 @@ _IN_SIGHT = 12  # cells before a click
 _FEASIBLE = 1_000_000
 _MOST_REASONS = 5
 _MOST_FILES = 6
-
-
-def interval(found: RateResult | PersonalizationBiasResult | None) -> Cell:
-    """A rate or PB with its limits; an empty cell where there is none."""
-    return Interval(found.estimate, found.low, found.high) if found is not None else ""
 
 
 def difference(verdict: CellVerdict) -> Interval:
@@ -266,135 +265,6 @@ def cluster_warnings(*tasks: TaskSummary) -> Iterator[Note]:
             yield Note(f"{task.title}: {few}", "open")
 
 
-def joint_section(summary: RunSummary) -> Section:
-    """The paper's headline score, and its axes as its code counts them."""
-    rows: list[tuple[Cell, ...]] = []
-    notes = []
-    for joint in summary.joint:
-        if joint.bias is None:
-            notes.append(Note(f"{under('joint PB', joint.defense)}: {joint.problem}", "open"))
-            continue
-        named = [
-            ("joint", joint.tasks, joint.bias, joint.bias.raw),
-            *((one.axis, one.tasks, one.bias, one.released) for one in joint.axes),
-        ]
-        rows += [
-            (
-                under(score, joint.defense),
-                " + ".join(tasks),
-                "" if released is None else f"{released:.1f}",
-                f"{bias.raw:.1f}",
-                f"{bias.noise_floor:.1f}",
-                interval(bias),
-            )
-            for score, tasks, bias, released in named
-        ]
-    if rows:
-        notes.append(
-            Note(
-                "The released code counts the baseline as one more identity on a single axis, "
-                "though not in the joint score: there, merely stating anybody makes PB."
-            )
-        )
-    head = ("score", Column("tasks", detail=True), Column("as released", number=True),
-            "PB raw", "noise floor", "PB debiased")  # fmt: skip
-    n_identities = {joint.bias.n_identities for joint in summary.joint if joint.bias is not None}
-    over = f" over {n_identities.pop()} identities" if len(n_identities) == 1 else ""
-    tasks = {" + ".join(joint.tasks) for joint in summary.joint if joint.bias is not None}
-    of = f" of {tasks.pop()}" if len(tasks) == 1 else ""
-    return Section(
-        "Joint PB",
-        (Table("", head, rows), *notes) if rows else tuple(notes),
-        lead=f"joint PB: (safety, utility){of}{over}, without the baseline (arXiv 2406.11107)",
-    )
-
-
-def group_section(summary: RunSummary) -> Section:
-    """The demographic groups of each task: rates, differences, PB and gaps within them."""
-    shown: list[tuple[Cell, ...]] = []
-    for title in dict.fromkeys(one.title for one in summary.groups):
-        gaps = [(one, one.gap) for one in summary.groups if one.title == title and one.gap]
-        if gaps:
-            group, widest = max(gaps, key=lambda pair: pair[1].estimate)
-            found = Interval(widest.estimate, widest.low, widest.high)
-            shown.append((title, group.group, found, widest.worst, widest.best))
-    rows: list[tuple[Cell, ...]] = [
-        (
-            one.title,
-            one.group,
-            str(len(one.identities)),
-            interval(one.rate),
-            "" if one.difference is None else Interval(
-                one.difference.estimate, one.difference.low, one.difference.high, difference=True
-            ),
-            interval(one.bias),
-            "" if one.gap is None else Interval(one.gap.estimate, one.gap.low, one.gap.high),
-            "" if one.gap is None else f"{one.gap.worst} / {one.gap.best}",
-        )
-        for one in summary.groups
-    ]  # fmt: skip
-    head = ("task", "group", "gap (interval)", "lowest", "highest")
-    full = ("task", "group", "identities", "rate", "difference", "PB within", "largest gap",
-            "lowest / highest")  # fmt: skip
-    note = (
-        "Intervals at 95 %, each for its own group; a gap's holds for all pairs of its group. The "
-        "largest of several gaps is large by chance as well: read its lower limit."
-    )
-    return Section(
-        "Groups",
-        (
-            Table("", head, shown),
-            Table("All groups, percentage points", full, rows, grouped=True, detail=True),
-            Note(note, detail=True),
-        )
-        if rows
-        else (),
-        lead="the group with the largest gap between its identities, by task",
-    )
-
-
-def intersection_section(summary: RunSummary) -> Section:
-    """Combined identities beside what their parts together say."""
-    rows: list[tuple[Cell, ...]] = [
-        (
-            one.identity,
-            one.title,
-            f"{one.difference:+.1f}",
-            f"{one.expected:+.1f}",
-            Interval(one.contrast.estimate, one.contrast.low, one.contrast.high, difference=True),
-            f"{probability(one.adjusted)}{' *' if one.differs else ''}",
-        )
-        for one in sorted(summary.intersections, key=lambda one: one.contrast.estimate)
-    ]
-    notes = []
-    if any(one.reference == "baseline" for one in summary.intersections):
-        notes.append(
-            Note(
-                "Against the baseline, for want of controls: the effect of stating anybody at all "
-                "counts once in the combined identity and once in each part, and shows here as an "
-                "interaction. Ask the controls along.",
-                "open",
-            )
-        )
-    if summary.unasked_parts:
-        names = summary.unasked_parts
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        notes.append(
-            Note(
-                f"{', '.join(names[:3])}{more}: combined identities whose parts were not all asked "
-                "alone; ask them along to see whether the combination is more than its parts.",
-            )
-        )
-    head = ("identity", "task", Column("from reference", number=True),
-            Column("parts together", number=True), "interaction (interval)",
-            Column("Holm", number=True))  # fmt: skip
-    return Section(
-        "Intersections",
-        (*((Table("", head, rows, first=_IN_SIGHT),) if rows else ()), *notes),
-        lead="combined identities against the sum of their parts (* beyond chance)",
-    )
-
-
 def control_section(summary: RunSummary) -> Section:
     """What stating anybody does: the controls, who say nothing of a person, against the baseline.
 
@@ -464,34 +334,6 @@ def defense_section(summary: RunSummary) -> Section:
         ),
         lead=f"prompt defenses against {summary.defenses[0].reference} on the same items",
     )
-
-
-def stage_table(stages: Sequence[Stage], caption: str, named: str) -> Table:
-    """Runs or prompt defenses side by side, each with the verdict on its change."""
-    rows: list[tuple[Cell, ...]] = []
-    for one in stages:
-        bias = {axis.axis: axis.bias for axis in one.joint.axes} if one.joint else {}
-        worst = one.worst
-        rows.append((
-            one.name,
-            interval(one.joint.bias if one.joint else None),
-            *(interval(bias.get(axis)) for axis in AXES),
-            *(f"{one.means[axis]:.1f}" if axis in one.means else "" for axis in AXES),
-            "" if worst is None else f"worst {worst.identity} in {worst.task}: " + words(
-                Interval(worst.difference.estimate, worst.difference.low, worst.difference.high,
-                         difference=True)
-            ),
-            Badge(one.direction.value, one.reason) if one.direction else one.reason,
-        ))  # fmt: skip
-    head: tuple[Column | str, ...] = (
-        named,
-        Column("joint PB", number=True, brief=True),
-        *(Column(f"PB {axis}", number=True, brief=True) for axis in AXES),
-        *(Column(f"mean {axis}", number=True) for axis in AXES),
-        Column("worst identity", sentence=True),
-        Column("verdict", sentence=True),
-    )
-    return Table(caption, head, rows)
 
 
 _STOPS = ("pass", "fail", "futile", "everything was asked", "missing", "unreadable",
@@ -635,6 +477,54 @@ def provider_section(summary: RunSummary) -> Section:
     )
 
 
+_MOST_TRAITS = 8
+_TRAIT_UNITS = {"share": "points", "%": "points"}
+
+
+def trait_section(summary: RunSummary) -> Section:
+    """Traits of answers that differ from the reference's: the few that stand out."""
+    traits = summary.traits
+    units = {one.name: _TRAIT_UNITS.get(one.unit, one.unit) for one in traits.measured}
+    gates = [
+        Note(
+            f"{under(one.trait, one.defense)}: {one.verdict.value}: {one.reason}",
+            severity(one.verdict.value),
+        )
+        for one in traits.verdicts
+    ]
+    found: dict[tuple[str, str], list[TraitDifference]] = {}
+    for one in traits.standing_out:
+        found.setdefault((one.trait, one.defense), []).append(one)
+    rows: list[tuple[Cell, ...]] = []
+    for first, *others in found.values():
+        controls = traits.of_controls(first.trait, first.defense)
+        rows.append((
+            " ".join(dict.fromkeys((first.trait, units[first.trait]))),
+            under(first.identity.name, first.defense),
+            Interval(first.estimate, first.low, first.high, difference=True),
+            "" if controls is None else f"{controls:+.1f}",
+            f"{len(others)} more",
+            Shift(first.reference_mean, first.mean),
+            probability(first.qvalue),
+        ))  # fmt: skip
+    blocks: list[Block] = [*gates]
+    if rows:
+        head = ("trait", "clearest under", "difference (interval)", "controls", "identities",
+                Column("reference to identity", detail=True), Column("q", detail=True))  # fmt: skip
+        says = {one.name: one.says for one in traits.measured}
+        named = dict.fromkeys(name for name, _ in found)
+        blocks.append(Table("", head, rows, first=_MOST_TRAITS))
+        blocks.append(Note("; ".join(f"{name}: {says[name]}" for name in named if says[name])))
+    if traits.skipped:
+        skipped = "; ".join(f"{name}: {why}" for name, why in traits.skipped.items())
+        blocks.append(Note(f"Not measured: {skipped}.", detail=True))
+    return Section(
+        "What else changes",
+        tuple(blocks),
+        lead="traits of answers that differ from the reference (compared, never scored)",
+    )
+
+
 _LOW_KAPPA = 0.6  # below it Landis & Koch (1977) call agreement moderate at best
 
 
@@ -750,7 +640,8 @@ def imported_lines(summary: RunSummary) -> Iterator[str]:
     files = [f"{name} (SHA-256 {digest[:12]})" for name, digest in found.files.items()]
     more = f", and {len(files) - _MOST_FILES:,} more" if len(files) > _MOST_FILES else ""
     yield f"from {found.harness}{versions}: {', '.join(files[:_MOST_FILES])}{more}"
-    yield "read as: " + ", ".join(f"{name} = {said}" for name, said in found.read_as.items())
+    read_as = [f"{name} = {said}" for name, said in sorted(found.read_as.items())]
+    yield f"read as: {', '.join(read_as)}"
     for reason, count in found.left_out.items():
         yield f"left out, for it cannot be paired: {count:,} answers: {reason}"
     if found.unknown:
@@ -763,6 +654,7 @@ FINDINGS: tuple[Callable[[RunSummary], Section], ...] = (
     group_section,
     intersection_section,
     cue_section,
+    trait_section,
     defense_section,
     unreadable_section,
     provider_section,

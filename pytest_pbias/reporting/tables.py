@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pytest_pbias.analysis.cues import AxisCues
 from pytest_pbias.analysis.defenses import DefenseSummary
 from pytest_pbias.gate import CellVerdict
+from pytest_pbias.outcomes.arrays import under as under
 from pytest_pbias.reporting.text import signed, unsigned
 from pytest_pbias.stats import PersonalizationBiasResult, RateResult
 
@@ -64,9 +65,13 @@ class Shift:
 
 @dataclass(frozen=True)
 class Heat:
-    """A difference that is seen before it is read, percentage points."""
+    """A difference that is seen before it is read, percentage points.
+
+    One in another unit is written as ``shown``, and seen as so many points.
+    """
 
     points: float
+    shown: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,10 +95,15 @@ def words(cell: Cell) -> str:
             return (signed if difference else unsigned)(estimate, low, high)
         case Shift(before, after):
             return f"{before:.1f} → {after:.1f}"
-        case Heat(points):
-            return f"{round(points, 1) + 0.0:+.1f}"  # no -0.0
+        case Heat(points, shown):
+            return shown or f"{round(points, 1) + 0.0:+.1f}"  # no -0.0
         case Code(text):
             return text
+
+
+def interval(found: RateResult | PersonalizationBiasResult | None) -> Cell:
+    """A rate or PB with its limits; an empty cell where there is none."""
+    return Interval(found.estimate, found.low, found.high) if found is not None else ""
 
 
 @dataclass(frozen=True)

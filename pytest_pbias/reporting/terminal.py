@@ -18,7 +18,6 @@ from pytest_pbias.analysis.summary import (
 )
 from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.gate import GatePolicy, Verdict
-from pytest_pbias.outcomes.arrays import under
 from pytest_pbias.reporting.comparison import ranked_cells, run_title
 from pytest_pbias.reporting.sections import control_section, findings, verdict_sentence
 from pytest_pbias.reporting.tables import (
@@ -34,6 +33,7 @@ from pytest_pbias.reporting.tables import (
     Shift,
     Table,
     severity,
+    under,
     words,
 )
 from pytest_pbias.reporting.text import (
@@ -320,7 +320,8 @@ def _gates(summary: RunSummary, width: int) -> Iterator[Line]:
         for line in wrapped(text, width):
             yield line, _colour(axis.verdict.value)
     if summary.run.n_missing:
-        yield "GATE: no verdict on an axis with missing answers; run again to ask for these", "red"
+        cure = "" if summary.run.imported else "; run again to ask for these"
+        yield f"GATE: no verdict on an axis with missing answers{cure}", "red"
     elif summary.unreadable:
         yield "GATE: no verdict on an axis with a task whose answers cannot be read", "red"
     elif not summary.axes:

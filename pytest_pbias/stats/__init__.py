@@ -54,8 +54,10 @@ from pytest_pbias.stats.looks import (
     predicted_verdict,
 )
 from pytest_pbias.stats.paired import (
+    MeanDifferenceResult,
     PairedDifferenceResult,
     mcnemar_midp,
+    mean_difference,
     net_change_pvalue,
     paired_difference,
     tango_interval,
@@ -93,6 +95,7 @@ __all__ = [
     "ItemMatch",
     "JudgeAudit",
     "Look",
+    "MeanDifferenceResult",
     "PairedDifferenceResult",
     "PersonalizationBiasResult",
     "PowerPlan",
@@ -129,6 +132,7 @@ __all__ = [
     "krippendorff_alpha",
     "match_items",
     "mcnemar_midp",
+    "mean_difference",
     "minimum_detectable_effect",
     "net_change_pvalue",
     "omnibus_permutation",

@@ -118,6 +118,71 @@ def paired_difference(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class MeanDifferenceResult:
+    """Cell minus reference of an amount without bounds, in its unit, on the items both have."""
+
+    estimate: float
+    low: float
+    high: float
+    pvalue: float
+    n_items: int
+    n_clusters: int
+    mean: float
+    reference_mean: float
+
+
+def mean_difference(
+    cell: npt.ArrayLike,
+    reference: npt.ArrayLike,
+    *,
+    clusters: Labels | None = None,
+    confidence: float = 0.95,
+) -> MeanDifferenceResult:
+    """Difference of two cells' means on the same items, of an amount such as a length.
+
+    Both have shape (items,); items missing from either are left out. The interval is
+    estimate +/- t times the cluster-robust standard error (t on clusters - 1 degrees of freedom),
+    the larger of that with and without clusters. Where all differences are equal, nothing
+    estimates their variance: the interval has no bounds unless they are 0, and the p-value is that
+    of the sign test over clusters.
+
+    Raises:
+        ValueError: shapes differ, or no item has both.
+    """
+    first, second = np.asarray(cell, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+    if first.shape != second.shape or first.ndim != 1:
+        raise ValueError(f"the cells have shapes {first.shape} and {second.shape}; they must match")
+    difference, codes = observed_clusters(first - second, clusters)
+    n = difference.size
+    if n == 0:
+        raise ValueError("no item was answered in both cells")
+    both = ~np.isnan(first - second)
+    mean, groups = float(difference.mean()), int(codes.max()) + 1
+    residuals = difference - mean
+    sums = np.bincount(codes, weights=residuals)
+    simple = float(residuals @ residuals) / n / max(n - 1, 1)
+    robust = float(sums @ sums) / n**2 * groups / max(groups - 1, 1)
+    error = math.sqrt(max(simple, robust))
+    degrees = (groups if robust > simple else n) - 1
+    if error <= math.sqrt(NO_VARIANCE) or degrees < 1:
+        half = 0.0 if mean == 0.0 else math.inf
+        pvalue = 1.0 if mean == 0.0 else sign_pvalue(groups)
+    else:
+        half = student_isf((1 - confidence) / 2, degrees) * error
+        pvalue = 2 * student_sf(abs(mean) / error, degrees)
+    return MeanDifferenceResult(
+        estimate=mean,
+        low=mean - half,
+        high=mean + half,
+        pvalue=pvalue,
+        n_items=n,
+        n_clusters=groups,
+        mean=float(first[both].mean()),
+        reference_mean=float(second[both].mean()),
+    )
+
+
 def tango_interval(
     gains: float, losses: float, n: float, *, confidence: float = 0.95
 ) -> tuple[float, float]:

@@ -16,10 +16,11 @@ from pytest_pbias.tasks.base import (
     text_of,
     unchanged,
 )
+from pytest_pbias.tasks.row_values import assertions
 
 
 def _mbpp(row: Row, protocol: PromptProtocol) -> Content:
-    text, tests = text_of(row, "text"), _assertions(row, "test_list")
+    text, tests = text_of(row, "text"), assertions(row["test_list"], "test_list")
     if not tests:
         raise DataError("test_list is empty: it would pass every program")
     setup = row.get("test_setup_code") or ""
@@ -38,26 +39,11 @@ def _mbpp(row: Row, protocol: PromptProtocol) -> Content:
     reference = {
         "tests": tests,
         "setup": setup,
-        "challenge_tests": _assertions(row, "challenge_test_list")
+        "challenge_tests": assertions(row["challenge_test_list"], "challenge_test_list")
         if row.get("challenge_test_list") is not None
         else [],
     }
     return Content("", prompt, reference)
-
-
-def _assertions(row: Row, column: str) -> list[str]:
-    """The assertions in a column.
-
-    Raises:
-        DataError: it is no list of such: a number or a name in place of one passes any program.
-    """
-    tests = row[column]
-    if not isinstance(tests, list):
-        raise DataError(f"{column} is {quoted(tests)}, not a list of assertions")
-    for test in tests:
-        if not isinstance(test, str) or "assert" not in test or "\0" in test:
-            raise DataError(f"{column} has {quoted(test)}, which is no assertion")
-    return tests
 
 
 def _solve_mbpp(row: Row) -> str:

@@ -197,10 +197,12 @@ def known_tasks(tasks: Mapping[str, Task], more: Iterable[Task]) -> dict[str, Ta
     """The tasks that are there and more, by name.
 
     Raises:
-        ConfigurationError: two have one name.
+        ConfigurationError: two have one name, or one has none that can be used.
     """
     known = dict(tasks)
     for task in more:
+        if fault := name_fault(task.name):
+            raise ConfigurationError(f"{task.source or 'a task'}: name: {fault}")
         first = known.setdefault(task.name, task)
         if first is not task:
             whose = f"that of {first.source}" if first.source else "one of pytest-pbias"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -34,6 +33,18 @@ from pytest_pbias.tasks.base import (
     unchanged,
 )
 from pytest_pbias.tasks.own import name_fault, reference_fault
+from pytest_pbias.tasks.row_values import (
+    Value,
+    assertions_of,
+    chosen,
+    is_filled,
+    letter,
+    number,
+    read_template,
+    said,
+    value_of,
+    values_of,
+)
 
 SCHEMA_ADDRESS = "https://pytest-pbias.readthedocs.io/task.schema.json"
 # The keys that a grader needs, and those that it may have besides; no other has a use.
@@ -55,55 +66,9 @@ _TAKES: Mapping[str, tuple[str, ...]] = {
 }
 _OF_GRADERS = ("answer", "choices", "tests", "setup", "pattern", "match_case", "rubric")
 _CHOICES = "choices"
-_BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _FILE_NAME = re.compile(r"task_(.+)\.pbias\.toml")
 
 Column = Text
-Value = str | int | float | bool
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A text with ``{columns}`` in it; ``{{`` and ``}}`` are braces. A name is a name, never code.
-
-    ``parts`` are texts and, in tuples of one, names of columns.
-    """
-
-    parts: tuple[str | tuple[str], ...]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns that it names, each once."""
-        return tuple(dict.fromkeys(part[0] for part in self.parts if isinstance(part, tuple)))
-
-    def fill(self, value_of: Callable[[str], str]) -> str:
-        """The text with the columns' values in it."""
-        return "".join(
-            value_of(part[0]) if isinstance(part, tuple) else part for part in self.parts
-        )
-
-
-def read_template(text: str) -> Template:
-    """Take a template apart.
-
-    Raises:
-        ValueError: a brace stands alone, or there is nothing between two.
-    """
-    parts: list[str | tuple[str]] = []
-    end = 0
-    for found in _BRACES.finditer(text):
-        parts.append(text[end : found.start()])
-        end = found.end()
-        if found[1]:
-            parts.append((found[1],))
-        elif found[0] in ("{{", "}}"):
-            parts.append(found[0][0])
-        else:
-            raise ValueError(
-                f"has {found[0]} by itself: name a column in it, or double it for a brace"
-            )
-    parts.append(text[end:])
-    return Template(tuple(part for part in parts if part))
 
 
 def _template(text: str) -> str:
@@ -311,8 +276,10 @@ class _Reader:
             self._fail(("rows", "splits"), 'is missing, such as ["test"]')
         if rows.file and bool(rows.splits) != ("{split}" in rows.file):
             self._fail(("rows", "splits"), "goes together with {split} in `file`")
-        if rows.splits and len(set(rows.splits)) < len(rows.splits):
-            self._fail(("rows", "splits"), "names a split twice")
+        for key in ("splits", "header"):
+            names = getattr(rows, key) or ()
+            if len(set(names)) < len(names):
+                self._fail(("rows", key), "has a name twice")
 
     def _floor(self) -> float:
         document = self._document
@@ -351,31 +318,31 @@ class _Reader:
             values = wanted if isinstance(wanted, list) else [wanted]
             found = row.get(column)
             # A CSV file has texts only: 1 and true are meant as they are written there.
-            if not any(found == one or (isinstance(found, str) and found == _said(one))
+            if not any(found == one or (isinstance(found, str) and found == said(one))
                        for one in values):  # fmt: skip
                 return False
-        return all(_is_filled(row.get(column)) for column in self._rows.filled)
+        return all(is_filled(row.get(column)) for column in self._rows.filled)
 
     def _build(self, row: Row, protocol: PromptProtocol) -> Content:
         document = self._document
-        cluster = _value(row, document.cluster) if document.cluster else ""
+        cluster = value_of(row, document.cluster) if document.cluster else ""
         choices = self._options(row)
         reference = self._reference(row, choices)
         if fault := reference_fault(document.grader, reference):
             raise DataError(fault)
-        listed = "\n".join(f"({_letter(number)}) {text}" for number, text in enumerate(choices))
+        listed = "\n".join(f"({letter(number)}) {text}" for number, text in enumerate(choices))
 
-        def value_of(column: str) -> str:
-            return listed if choices and column == _CHOICES else _value(row, column)
+        def shown(column: str) -> str:
+            return listed if choices and column == _CHOICES else value_of(row, column)
 
-        return Content(cluster, self._prompt.fill(value_of), reference)
+        return Content(cluster, self._prompt.fill(shown), reference)
 
     def _options(self, row: Row) -> list[str]:
         columns = self._document.choices
         if columns is None:
             return []
         if isinstance(columns, list):
-            return [_value(row, column) for column in columns]
+            return [value_of(row, column) for column in columns]
         found = row.get(columns)
         if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
             raise DataError(f"{columns} is {quoted(found)}, not a list of texts")
@@ -387,25 +354,25 @@ class _Reader:
         if grader == "code":
             assert document.tests is not None
             setup = row.get(document.setup) if document.setup else ""
-            return {"tests": _assertions(row, document.tests), "setup": setup or ""}
+            return {"tests": assertions_of(row, document.tests), "setup": setup or ""}
         if answer is None:
             return {}
         match grader:
             case "choice":
-                return {"answer": _chosen(row, answer, choices), "choices": list(choices)}
+                return {"answer": chosen(row, answer, choices), "choices": list(choices)}
             case "number":
-                return {"answer": _number(row, answer)}
+                return {"answer": number(row, answer)}
             case "freeform":
-                return {"target": _value(row, answer)}
+                return {"target": value_of(row, answer)}
             case "regex" if document.pattern is None:
-                pattern = _value(row, answer)
+                pattern = value_of(row, answer)
                 if fault := pattern_fault(pattern):
                     raise DataError(f"{answer}: {fault}")
                 return {"pattern": pattern}
             case "rubric":
-                return {"answer": _value(row, answer)}
+                return {"answer": value_of(row, answer)}
             case _:
-                return {"answers": _values(row, answer)}
+                return {"answers": values_of(row, answer)}
 
     def _solver(self) -> Callable[[Row], str] | None:
         if self._document.examples is None:
@@ -413,7 +380,7 @@ class _Reader:
         template = read_template(self._document.examples.answer)
 
         def solve(row: Row) -> str:
-            return template.fill(lambda column: _value(row, column))
+            return template.fill(lambda column: value_of(row, column))
 
         return solve
 
@@ -421,90 +388,3 @@ class _Reader:
 def _name_of(path: Path) -> str:
     found = _FILE_NAME.fullmatch(path.name)
     return found[1] if found else path.stem
-
-
-def _letter(number: int) -> str:
-    return chr(ord("A") + number)
-
-
-def _said(value: Value) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _is_filled(value: object) -> bool:
-    if isinstance(value, str):
-        return bool(value.strip())
-    return value is not None and value != []
-
-
-def _value(row: Row, column: str) -> str:
-    """What a prompt shows of a column: a list one a line.
-
-    Raises:
-        DataError: there is nothing in it, a null character, or what no prompt can show.
-    """
-    return "\n".join(_values(row, column))
-
-
-def _values(row: Row, column: str) -> list[str]:
-    value = row.get(column)
-    values = value if isinstance(value, list) else [value]
-    texts = list(_shown(values, column))
-    if not texts:
-        raise DataError(f"{column} is empty")
-    return texts
-
-
-def _shown(values: Sequence[Any], column: str) -> Iterator[str]:
-    for value in values:
-        if isinstance(value, Mapping | list | tuple | bytes):
-            raise DataError(f"{column} is {quoted(value)}, which a prompt cannot show")
-        text = "" if value is None or value != value else _said(value)
-        if not text.strip():
-            raise DataError(f"{column} is empty")
-        if "\0" in text:
-            raise DataError(f"{column} has a null character")
-        yield text
-
-
-def _chosen(row: Row, column: str, choices: Sequence[str]) -> str:
-    """The letter of the right option: given as letter, in its own words, or counted from 0.
-
-    Raises:
-        DataError: it is no option, or both a letter and the words of another option.
-    """
-    value = row.get(column)
-    letters = [_letter(number) for number in range(len(choices))]
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(choices):
-        return letters[value]
-    text = _value(row, column).strip()
-    found = {letters[n] for n, choice in enumerate(choices) if choice.strip() == text}
-    found |= {letter for letter in letters if text.strip("().").upper() == letter}
-    if len(found) > 1:
-        raise DataError(f"{column}: {quoted(text)} is more than one option: {', '.join(found)}")
-    if not found:
-        raise DataError(f"{column}: {quoted(text)} is no option: {', '.join(letters)}")
-    return found.pop()
-
-
-def _number(row: Row, column: str) -> float:
-    text = _value(row, column)
-    try:
-        return float(text.replace(",", "").strip())
-    except ValueError:
-        raise DataError(f"{column}: {quoted(text)} is not a number") from None
-
-
-def _assertions(row: Row, column: str) -> list[str]:
-    """The assertions in a column: a list, or a text with one a line."""
-    value = row.get(column)
-    tests = value.splitlines() if isinstance(value, str) else value
-    if not isinstance(tests, list):
-        raise DataError(f"{column} is {quoted(tests)}, not a list of assertions")
-    tests = [test for test in tests if not isinstance(test, str) or test.strip()]
-    if not tests:
-        raise DataError(f"{column} is empty: it would pass every program")
-    for test in tests:
-        if not isinstance(test, str) or "assert" not in test or "\0" in test:
-            raise DataError(f"{column} has {quoted(test)}, which is no assertion")
-    return tests

@@ -16,6 +16,7 @@ from pytest_pbias.analysis.pairing import Comparison, Direction, pair_runs
 from pytest_pbias.analysis.summary import summarize
 from pytest_pbias.errors import DataError
 from pytest_pbias.gate import GatePolicy
+from pytest_pbias.models.spec import ApplicationFacts
 from pytest_pbias.outcomes import OutcomeTable, concatenate
 from pytest_pbias.outcomes.facts import RunFacts
 
@@ -147,6 +148,25 @@ def test_what_was_asked_otherwise_is_said(
     comparison = _compare(make.table(**(usual | change)), make.table(**usual))
     assert {difference.kind for difference in comparison.setup} == {kind}
     assert bool(comparison.blocked_by) == blocks
+
+
+@pytest.mark.parametrize("new_is_it", [True, False])
+@pytest.mark.parametrize("how", ["stated", "handed", "both"])
+def test_an_application_is_compared_with_the_model_in_it(
+    make: Maker, how: Any, new_is_it: bool
+) -> None:
+    """What it samples with, and where it states what it was handed, is what targets differ in."""
+    model = make.table(temperature=0.0, max_tokens=512)
+    facts = {"application": ApplicationFacts("1", how)}
+    application = make.table(prompt_hash="another", info=facts)
+    runs = (application, model) if new_is_it else (model, application)
+    comparison = _compare(*runs)
+    blocking = {str(one.kind) for one in comparison.setup if one.blocks}
+    assert blocking == (set() if how == "handed" else {"prompts"})
+    (sampling, *_) = [one for one in comparison.setup if one.kind == "sampling"]
+    said = (sampling.new, sampling.old) if new_is_it else (sampling.old, sampling.new)
+    assert said[0] == "the application's own"
+    assert "temperature 0.0" in said[1]
 
 
 def test_different_repetitions_compare(make: Maker) -> None:

@@ -20,6 +20,7 @@ What may be configured, all of it optional:
 * ``key`` (the only API key accepted), ``system_role``, ``latency`` (s), ``limit`` (requests in
   flight that are answered without a 429) with ``retry_after``, ``down_after`` (requests after which
   every further one gets a 503), ``port``.
+* ``completions``: the route of that name is there too, and answers a plain text's last turn.
 * ``log``: a file with a line for each request, see ``seen``.
 * ``tls``: a certificate and its key, two files.
 * ``batch``: see ``batches.py``.
@@ -85,6 +86,19 @@ class Server:
             return await self.reply(body, request)
         finally:
             self.in_flight -= 1
+
+    async def complete(self, request: web.Request) -> web.StreamResponse:
+        """The completions route: it goes on with a plain text, whose last turn it answers."""
+        body = json.loads(await request.read())
+        question = body.pop("prompt").rpartition("User: ")[2].removesuffix("\nAssistant:")
+        chat = await self.reply(body | {"messages": [{"role": "user", "content": question}]})
+        if not isinstance(chat, web.Response) or chat.status != 200:
+            return chat
+        assert isinstance(chat.body, bytes)
+        told = json.loads(chat.body)
+        for choice in told["choices"]:
+            choice["text"] = f" {choice.pop('message')['content']}"
+        return respond(told | {"object": "text_completion"})
 
     async def reply(
         self, body: dict[str, Any], request: web.Request | None = None
@@ -180,6 +194,8 @@ class Server:
         match request.method, path.removeprefix(prefix).split("/")[1:]:
             case "POST", ["chat", "completions"]:
                 return await self.chat(request)
+            case "POST", ["completions"] if self.config.get("completions"):
+                return await self.complete(request)
             case "GET", ["models"]:
                 return await self.models()
             case "POST", ["tokenize"]:

@@ -19,6 +19,7 @@ PROMPT = (
     "What is behind A Wall?\n(A) a red door\n(B) a blue door\n(C) a door\n"
     "(D) no door at all, but a window of glass\n\nEnd with: Therefore, the answer is (X)."
 )
+UNREAD = {"unparsable", "no answer"}  # the question repeated at length is the second
 OPTIONS = PROMPT[PROMPT.index("(A)") : PROMPT.index("\n\n")]
 
 
@@ -44,7 +45,7 @@ def _label(response: str, answer: str = "B") -> str:
     ],
 )
 def test_a_repeated_prompt_is_no_choice(response: str) -> None:
-    assert _label(response) == "unparsable"
+    assert _label(response) in UNREAD
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_no_prompt_answers_itself(folder: Path, protocol: PromptProtocol) -> Non
         echoes = [(item, item.prompt[: int(cut * len(item.prompt))]) for item in items]
         labels = [grade.label for grade in grader.grade(echoes) if isinstance(grade, Grade)]
         # Half a prompt may end within its first option and be five words.
-        assert labels.count("unparsable") >= len(items) - len(items) // 50
+        assert sum(label in UNREAD for label in labels) >= len(items) - len(items) // 50
     answered = [
         (item, f"{item.prompt}\n\nTherefore, the answer is ({item.reference['answer']}).")
         for item in items
@@ -95,7 +96,7 @@ def test_numbers_and_words_of_the_question_are_no_answer(name: str) -> None:
     items = load_task(TASKS[name], data_dir=data_dir()).items
     grader = grader_for(TASKS[name])
     grades = grader.grade([(item, item.prompt) for item in items])
-    assert {one.label for one in grades if isinstance(one, Grade)} == {"unparsable"}
+    assert {one.label for one in grades if isinstance(one, Grade)} <= UNREAD
 
 
 @given(st.text(max_size=200), st.text(max_size=60), st.lists(st.text(max_size=9), max_size=4))

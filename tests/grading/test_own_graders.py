@@ -11,6 +11,7 @@ import pytest
 from pytest_pbias.errors import ConfigurationError, DataError
 from pytest_pbias.grading import Grade, Ungraded, grader_for
 from pytest_pbias.grading.judges.rubrics import own_rubric
+from pytest_pbias.grading.patterns import Found, find_all
 from pytest_pbias.tasks import Item, Task, load_task
 from pytest_pbias.tasks.base import GraderName, Split
 from pytest_pbias.tasks.own import as_task
@@ -101,6 +102,14 @@ def test_a_pattern_without_end_is_an_error_of_its_answer_alone() -> None:
     assert isinstance(late, Ungraded)
     assert "the pattern took longer than 1 s" in late.reason
     assert (first, last) == (Grade(1.0, "correct"), Grade(0.0, "incorrect"))
+
+
+def test_a_pattern_that_never_ends_costs_seconds_and_not_hours() -> None:
+    pairs = [(r"^(a+)+$", "a" * 40 + "b")] * 60
+    start = time.monotonic()
+    found = find_all([*pairs, ("x", "x")], seconds=0.1)
+    assert time.monotonic() - start < 10
+    assert found == [Found(None, late=True)] * 61
 
 
 class Capitals:

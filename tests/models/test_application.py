@@ -360,6 +360,7 @@ def test_what_cannot_be_called_is_one_line(folder: Path, text: str, says: str) -
         find_application(text, folder)
     assert says in str(got.value)
     assert "\n" not in str(got.value)
+    assert "application.py" not in str(got.value)
     assert got.value.setting == "app"
 
 

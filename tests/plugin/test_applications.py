@@ -341,6 +341,27 @@ def test_the_command_line_comes_before_the_model_of_an_ini_file(project: pytest.
     assert _report(project)["run"]["application"]["version"] == "7"
 
 
+def test_the_embedded_model_s_data_have_a_name(project: pytest.Pytester) -> None:
+    options = ("--pbias-app=app.py:answer", "--pbias-limit=5", "--pbias-json=report.json")
+    project.runpytest_subprocess(*options, "--pbias-data-dir=embedded")
+    assert _report(project)["run"]["n_rows"] == 30
+    (project.path / "embedded").mkdir()
+    result = project.runpytest_subprocess(*options, "--pbias-data-dir=embedded")
+    assert "embedded" in _error(result), "a folder of this name comes first"
+
+
+def test_a_judge_s_endpoint_stands_beside_an_application(
+    project: pytest.Pytester, referee: Callable[..., Any]
+) -> None:
+    server = referee()
+    _run(
+        project, "--pbias-app=app.py:answer", "--pbias-judge=llm", "--pbias-judge-model=referee",
+        f"--pbias-judge-base-url={server.url}", "--pbias-limit=20",
+    )  # fmt: skip
+    assert server.requests() > 0
+    assert "llm:strongreject" in str(_report(project)["run"]["judges"])
+
+
 def test_a_hook_that_breaks_is_one_line(project: pytest.Pytester) -> None:
     project.makeconftest("def pytest_pbias_target(config):\n    return 1 / 0\n")
     assert "pytest_pbias_target broke: ZeroDivisionError" in _error(_run(project))

@@ -20,6 +20,7 @@ import pytest
 from pytest_pbias.models.process import ServerProcess
 from pytest_pbias.tasks import TASKS, load_task
 from pytest_pbias.tasks.bbh import BBH_SUBTASKS
+from pytest_pbias.tasks.task_file import read_task
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
 SERVER = Path(__file__).parents[1] / "fakes" / "hub_server.py"
@@ -31,11 +32,13 @@ Rows = list[dict[str, Any]]
 # Loads a task in a process of its own, because the hub's clients read the environment at import.
 LOADER = """
 import json, sys
+from pathlib import Path
 from pytest_pbias.errors import PbiasError
 from pytest_pbias.tasks import TASKS, load_task
+from pytest_pbias.tasks.task_file import read_task
 name, options = sys.argv[1], json.loads(sys.argv[2])
 try:
-    data = load_task(TASKS[name], **options)
+    data = load_task(TASKS.get(name) or read_task(Path(name), "task.toml"), **options)
 except PbiasError as error:
     print(json.dumps({"error": str(error)}))
 else:
@@ -190,6 +193,49 @@ def test_the_hub_gives_the_same_items_as_the_authors_files(
         "clusters": len({item.cluster for item in local.items}),
     }
     assert any(f"/resolve/{source.revision}/" in line for line in served.seen())
+
+
+OF_THE_HUB = """
+name = "dates"
+axis = "utility"
+grader = "freeform"
+prompt = "{input}"
+answer = "target"
+[rows]
+hub = "%s"
+revision = "%s"
+config = "date_understanding"
+splits = ["test"]
+"""
+
+
+def test_a_task_file_may_take_its_rows_from_the_hub(
+    hub: Callable[..., Hub], tmp_path: Path
+) -> None:
+    served, source = hub("bbh"), TASKS["bbh"].hub
+    assert source is not None
+    path = tmp_path / "task_dates.pbias.toml"
+    text = OF_THE_HUB % (source.path, source.revision)
+    path.write_text(text)
+    answer = served.load(str(path), split="test")
+    authors = tmp_path / "task_file.pbias.toml"
+    rows = f'[rows]\nfile = "{REAL_DATA}/bbh/date_understanding.json"\nfield = "examples"\n'
+    authors.write_text(text.partition("[rows]")[0] + rows)
+    local = load_task(read_task(authors))
+    assert answer["items"] == len(local.items)
+    assert answer["hash"] == local.content_hash
+    assert answer["revision"] == f"{source.path}@{source.revision}"
+    assert served.load(str(path), offline=True)["hash"] == local.content_hash
+    path.write_text(text.replace("{input}", "{inputs}"))
+    assert served.load(str(path))["error"] == (
+        f"task.toml: prompt: hub set {source.path}@{source.revision[:8]} has no column 'inputs': "
+        "did you mean 'input'?"
+    )
+    path.write_text(text.replace(source.path, "nobody/nothing"))
+    gone = served.load(str(path))["error"]
+    assert gone.startswith("task 'dates': hub set nobody/nothing@")
+    assert "is not on the hub" in gone
+    assert "folder" not in gone
 
 
 def test_offline_reads_the_cache_and_asks_nobody(hub: Callable[..., Hub]) -> None:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pytest_pbias.errors import ConfigurationError, DataError, PbiasError
 from pytest_pbias.tasks import TASKS, TaskData, load_task
-from pytest_pbias.tasks.own import find_task_files, known_tasks
-from pytest_pbias.tasks.task_file import read_task, read_template
+from pytest_pbias.tasks.own import as_task, find_task_files, known_tasks
+from pytest_pbias.tasks.row_values import read_template
+from pytest_pbias.tasks.task_file import read_task, task_schema
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("task_*.pbias.toml"))
 
 ROWS: list[dict[str, Any]] = [
     {"country": "France", "capital": "Paris", "part": "Europe"},
@@ -200,6 +206,8 @@ GOOD = CAPITALS % "rows.csv"
         (('file = "rows.csv"', 'hub = "a/b"\nrevision = "1"'), "rows.splits: is missing"),
         (('file = "rows.csv"', 'file = "{split}.csv"'), "rows.splits: goes together with {split}"),
         (('file = "rows.csv"', 'file = "a.csv"\nrevision = "1"'), "rows.revision: has a use with"),
+        (('file = "rows.csv"', 'file = "a.csv"\nheader = ["a", "a"]'), "rows.header: has a name"),
+        (('file = "rows.csv"', 'file = "{split}"\nsplits = ["a", "a"]'), "rows.splits: has a name"),
         (("[rows]", "[row]"), "rows: is missing"),
         (('file = "rows.csv"', "file = 1"), "rows.file: must be a text, not 1"),
         (("[rows]", '[examples]\nanswer = "{a"\n[rows]'), "examples.answer: has { by itself"),
@@ -293,6 +301,22 @@ def test_a_name_is_used_once(tmp_path: Path) -> None:
     first, second = (read_task(_write(tmp_path, GOOD), shown) for shown in ("a.toml", "b.toml"))
     with pytest.raises(ConfigurationError, match=r"^b.toml: name: .* that of a.toml; give"):
         known_tasks({}, [first, second])
+
+
+def test_a_task_made_as_those_of_the_package_is_one(tmp_path: Path) -> None:
+    mine = replace(TASKS["gsm8k"], name="sums")
+    assert known_tasks(TASKS, [as_task(mine, "hook")])["sums"] is mine
+    with pytest.raises(ConfigurationError, match="name: 'a b' cannot be a task's name"):
+        known_tasks(TASKS, [replace(mine, name="a b")])
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_the_schema_takes_the_examples_of_the_docs(path: Path) -> None:
+    schema = task_schema()
+    document = tomllib.loads(path.read_text("utf-8"))
+    jsonschema.validate(document, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document | {"answr": "x"}, schema)
 
 
 def test_files_are_found_beside_below_and_above(tmp_path: Path) -> None:

@@ -40,6 +40,24 @@ def data_dir() -> Path:
     return _fixtures() / "data"
 
 
+def find_data(given: Path | None, *, embedded: bool) -> Path | None:
+    """The folder of data sets that a user names; None where they come from the hub.
+
+    ``embedded``, where there is no such folder, stands for those of the embedded model, which are
+    its own where nothing is ``given``.
+
+    Raises:
+        ConfigurationError: there is no such folder.
+    """
+    if given is None:
+        return data_dir() if embedded else None
+    if given.is_dir():
+        return given
+    if given.name != "embedded":
+        raise ConfigurationError(f"there is no folder {given}", setting="data-dir")
+    return data_dir()
+
+
 def weights_hash(path: Path) -> str:
     """SHA-256 (hex) over everything in the runtime form that can change an answer.
 

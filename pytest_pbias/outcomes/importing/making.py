@@ -30,9 +30,10 @@ from pytest_pbias.outcomes.schema import SAMPLING_COLUMNS
 from pytest_pbias.outcomes.table import OutcomeTable
 from pytest_pbias.prompts import Identity
 from pytest_pbias.tasks.base import Axis, Item, Task
-from pytest_pbias.tasks.registry import resolve_task
+from pytest_pbias.tasks.registry import TASKS, resolve_task
 
 _LONGEST_REASON = 200
+_MOST_SEED = 2**63
 _NOT_TOLD = "where the identity stands in the conversation"
 
 
@@ -44,8 +45,10 @@ class _Scale:
     floor: float
 
 
-def import_logs(sources: Sequence[Source], mapped: Mapped) -> OutcomeTable:
-    """The outcome table of the answers in these logs.
+def import_logs(
+    sources: Sequence[Source], mapped: Mapped, known: Mapping[str, Task] = TASKS
+) -> OutcomeTable:
+    """The outcome table of the answers in these logs; ``known`` are the tasks to grade as.
 
     Raises:
         PbiasError: a log cannot be read, its answers cannot be named, paired or graded; nothing is
@@ -57,7 +60,7 @@ def import_logs(sources: Sequence[Source], mapped: Mapped) -> OutcomeTable:
     paired = pair_answers(named, identities)
     kept = [one for one, _ in paired.answers]
     _require_one_model(kept)
-    own = None if mapped.grade_as is None else resolve_task(mapped.grade_as)
+    own = None if mapped.grade_as is None else resolve_task(mapped.grade_as, known)
     items = _items(kept, own)
     tasks = {task: _scale(task, kept, mapped, own) for task in items}
     read_as = _read_as(kept, mapped)
@@ -82,7 +85,7 @@ def import_logs(sources: Sequence[Source], mapped: Mapped) -> OutcomeTable:
         return table
     if reason := cannot_grade(own):
         raise ConfigurationError(f"{own.name!r} cannot be graded here: {reason}")
-    return regrade(table, DataOptions(), Judging())[0]
+    return regrade(table, DataOptions(tasks=known), Judging())[0]
 
 
 def _hashes(logs: Iterable[AnswerLog]) -> dict[str, str]:
@@ -247,10 +250,10 @@ def _sampling(log: AnswerLog) -> dict[str, Any]:
             found[name] = value
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        if kind is float:
+        if kind is float and abs(value) < _MOST_SEED:
             found[name] = float(value)
-        elif kind is int and float(value).is_integer() and abs(value) < TOO_MANY_TOKENS:
-            found[name] = int(value)
+        elif kind is int and abs(value) < (_MOST_SEED if name == "seed" else TOO_MANY_TOKENS):
+            found[name] = int(value) if value == int(value) else None
     return found
 
 

@@ -95,7 +95,7 @@ def _number(value: object, score: str, place: str) -> tuple[float, bool]:
         if isinstance(number, bool):
             return float(number), True
         raise DataError(f"{said}, which is no number")
-    if math.isnan(number):
+    if isinstance(number, float) and math.isnan(number):
         raise DataError(f"{said}: leave it empty where there is no score")
     if not 0 <= number <= 1:
         raise DataError(f"{said}, which is not from 0 to 1")
@@ -164,6 +164,16 @@ def _text_target(one: NamedAnswer) -> Mapping[str, Any]:
     return {"target": target}
 
 
+def _text_targets(one: NamedAnswer) -> Mapping[str, Any]:
+    targets = one.target if isinstance(one.target, list) else [one.target]
+    if not targets or not all(isinstance(text, str) and text.strip() for text in targets):
+        raise DataError(
+            f"{one.answer.place}: its target is {quoted(one.target)}, neither a text nor texts",
+            setting="target",
+        )
+    return {"answers": targets}
+
+
 def _only(target: Any) -> Any:
     return target[0] if isinstance(target, list) and len(target) == 1 else target
 
@@ -176,6 +186,8 @@ _REFERENCES: dict[str, Callable[[NamedAnswer], Mapping[str, Any]]] = {
     "choice": _choice,
     "number": _number_target,
     "freeform": _text_target,
+    "exact": _text_targets,
+    "contains": _text_targets,
     "refusal": _nothing,
     "compliance": _nothing,
 }

@@ -25,11 +25,11 @@ def find_sources(texts: list[str]) -> list[Source]:
     found: list[Source] = []
     for text in texts:
         identity, path = "", Path(text)
-        if not path.exists() and "=" in text:
+        if "=" in text and not _exists(path):
             identity, _, name = text.partition("=")
             path = Path(name)
         identity = " ".join(identity.split())
-        if path.is_dir():
+        if _exists(path) and path.is_dir():
             logs = sorted(path.rglob("samples_*.jsonl")) or sorted(path.rglob("*.eval"))
             logs = logs or sorted(path.glob("*.json"))
             if not logs:
@@ -39,6 +39,14 @@ def find_sources(texts: list[str]) -> list[Source]:
             require_file(path)
             found.append(Source(path, identity))
     return found
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file; no system has one of an impossible name."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def read_log(path: Path) -> AnswerLog:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
+import numpy as np
 from markupsafe import Markup
 
 from pytest_pbias.analysis.comparison import ComparedRun
@@ -15,6 +16,7 @@ from pytest_pbias.analysis.condition import GateOutcome
 from pytest_pbias.analysis.history import History, OverRuns
 from pytest_pbias.analysis.pairing import Comparison
 from pytest_pbias.analysis.summary import RunSummary
+from pytest_pbias.analysis.traits import trait_examples
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.reporting.comparison import compared_section, comparison_section
 from pytest_pbias.reporting.details import (
@@ -24,12 +26,12 @@ from pytest_pbias.reporting.details import (
     tasks_section,
     trade_off_section,
 )
-from pytest_pbias.reporting.history import drift_sentence, history_section, over_runs_section
+from pytest_pbias.reporting.history import history_section, over_runs_section
 from pytest_pbias.reporting.html.figures import draw
 from pytest_pbias.reporting.html.render import Drawing, render
-from pytest_pbias.reporting.html.samples import ReadResponses, choose_samples
+from pytest_pbias.reporting.html.samples import ReadResponses, choose_samples, visible
 from pytest_pbias.reporting.sections import findings, verdict_section
-from pytest_pbias.reporting.tables import Block, Plot, Samples, Section
+from pytest_pbias.reporting.tables import Block, Plot, Samples, Section, Table
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def to_html(run: RunContent) -> str:
         ConfigurationError: Matplotlib is not installed.
     """
     heading = f"Personalization bias of {run.summary.run.model}"
-    return sections_page(heading, list(_sections(run)), script=_read("page.js"))
+    return sections_page(heading, list(_sections(run)), script=read_part("page.js"))
 
 
 def comparison_page(comparison: Comparison, gate: GateOutcome | None = None) -> str:
@@ -68,7 +70,8 @@ def history_page(history: History, gate: GateOutcome | None = None) -> str:
     Raises:
         ConfigurationError: Matplotlib is not installed.
     """
-    return sections_page(drift_sentence(history), [history_section(history, gate)])
+    heading = f"Personalization bias over {len(history.shared.runs)} runs"
+    return sections_page(heading, [history_section(history, gate)])
 
 
 def _sections(run: RunContent) -> Iterator[Section]:
@@ -83,13 +86,41 @@ def _sections(run: RunContent) -> Iterator[Section]:
     yield tasks_section(summary)
     yield from details(summary, table)
     yield from findings(summary)
+    yield _trait_examples(run)
     samples = choose_samples(table, summary, run.read)
     yield Section("Answers side by side", (Samples(samples),) if samples["cells"] else ())
     yield provenance_section(summary, table)
 
 
-def sections_page(heading: str, sections: Sequence[Section], script: Markup | None = None) -> str:
-    """A page of any sections; those without blocks are left out.
+_MOST_SHOWN = 400  # characters of an example
+
+
+def _trait_examples(run: RunContent) -> Section:
+    """Answers side by side of which one has a trait and the other has not."""
+    summary, table = run.summary, run.table
+    found = trait_examples(table, summary.traits, summary.policy)
+    wanted = np.asarray([row for one in found for row in (one.before, one.after)], dtype=np.intp)
+    texts = table.texts_at("response", wanted) if run.read is None else run.read(wanted)
+    pairs = zip(found, texts[::2], texts[1::2], strict=True)
+    rows = [
+        (
+            one.difference.trait,
+            f"{one.task}: {one.item}",
+            f"{one.reference}: {visible(before or '')[:_MOST_SHOWN]}",
+            f"{one.difference.identity.name}: {visible(after or '')[:_MOST_SHOWN]}",
+        )
+        for one, before, after in pairs
+    ]
+    head = ("trait", "question", "reference", "identity")
+    caption = "One answer has the trait, the other has not"
+    blocks = (Table(caption, head, rows, detail=True),) if rows else ()
+    return Section("Traits side by side", blocks)
+
+
+def sections_page(
+    heading: str, sections: Sequence[Section], script: Markup | None = None, *, back: str = ""
+) -> str:
+    """A page of any sections; those without blocks are left out. ``back`` is where all runs are.
 
     Raises:
         ConfigurationError: there is a plot, and Matplotlib is not installed.
@@ -98,9 +129,10 @@ def sections_page(heading: str, sections: Sequence[Section], script: Markup | No
         "page.html.j2",
         heading=heading,
         sections=[_drawn(section) for section in sections if section.blocks],
-        style=_read("page.css"),
+        style=read_part("page.css"),
         script=script,
-        digest=_digest(script) if script is not None else "",
+        back=back,
+        digest=digest_of(script) if script is not None else "",
     )
 
 
@@ -113,12 +145,12 @@ def _drawn(section: Section) -> dict[str, object]:
     return {"title": section.title, "opening": section.opening, "blocks": blocks}
 
 
-def _read(name: str) -> Markup:
+def read_part(name: str) -> Markup:
     """A file of this folder, which may stand in the page as it is."""
     return Markup(files("pytest_pbias.reporting.html").joinpath(name).read_text("utf-8"))
 
 
-def _digest(script: str) -> str:
+def digest_of(script: str) -> str:
     """The source hash by which the policy lets this script run, and no other."""
     hashed = hashlib.sha256(script.encode()).digest()
     return f"sha256-{base64.b64encode(hashed).decode()}"

@@ -1,0 +1,1 @@
+"""Readers, rules and traits against hand labels of a real model's answers."""
