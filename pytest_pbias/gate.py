@@ -234,9 +234,10 @@ class AxisVerdict:
     """Verdict of one axis: PB as the root mean square over its tasks, against the tolerance.
 
     ``mean_rate`` and ``baseline_rate`` (percentage points, mean over tasks) stand beside PB, which
-    says nothing without them. ``defense`` is the prompt defense it was asked under; ``warning``
-    names the tasks with too few clusters for the error rates claimed (empty: none). ``look`` is
-    the number of the look of ``n_looks`` that decided, or the last one so far.
+    says nothing without them. ``defense`` is the prompt defense it was asked under, ``cue`` what
+    made the identities known where the run has several cues; ``warning`` names the tasks with too
+    few clusters for the error rates claimed (empty: none). ``look`` is the number of the look of
+    ``n_looks`` that decided, or the last one so far.
     """
 
     axis: str
@@ -249,6 +250,7 @@ class AxisVerdict:
     reason: str
     defense: str = "none"
     warning: str = ""
+    cue: str = ""
     look: int = 1
     n_looks: int = 1
 

@@ -50,9 +50,12 @@ def refusal_rates(table: OutcomeTable, task: str) -> dict[str, float]:
 def mean_rates(summary: RunSummary) -> tuple[tuple[str, RateResult, RateResult], ...]:
     """Identity, utility and safety (mean rates over tasks, percent), under the first defense.
 
-    Only of the identities that were asked every task of both axes.
+    By the first cue, only of the identities that were asked every task of both axes.
     """
-    tasks = [task for task in summary.tasks if task.defense == summary.tasks[0].defense]
+    first = summary.tasks[0]
+    tasks = [
+        task for task in summary.tasks if (task.defense, task.cue) == (first.defense, first.cue)
+    ]
     rates: dict[str, dict[str, list[RateResult]]] = {}
     for task in tasks:
         for cell in task.cells:

@@ -196,7 +196,7 @@ def _direction(
     """
     fallen, open_falls = [], []
     for task in tasks:
-        margin = policy.margin_for(task.task, axis)
+        margin = policy.margin_for(task.name, axis)
         for who, rate in (("baseline", task.baseline), ("identities' mean", task.mean)):
             if rate.high <= -margin:
                 fallen.append(f"{task.task}: {who} {rate.estimate:+.1f}")
@@ -206,7 +206,7 @@ def _direction(
         (task.task, cell)
         for task in tasks
         for cell in task.cells
-        if _is_further(cell, policy.margin_for(task.task, axis, cell.identity.name))
+        if _is_further(cell, policy.margin_for(task.name, axis, cell.identity.name))
     ]
     if fallen:
         return Direction.WORSE, f"rates fell beyond the margin ({'; '.join(fallen[:3])})"

@@ -75,11 +75,14 @@ def joint_weights(axes: Sequence[str]) -> list[float]:
 def joint_bias(
     outcomes: Sequence[TaskOutcomes], defense: str, wanted: Sequence[str] = ()
 ) -> JointBias | None:
-    """Joint PB over the identities that were asked all of its tasks; None where nothing is said."""
+    """Joint PB over the identities that were asked all of its tasks; None where nothing is said.
+
+    Of several cues it is that of the first.
+    """
     names, problem = joint_tasks({task.task: task.axis for task in outcomes}, wanted)
     if not names:
         return JointBias(defense, tuple(wanted), None, problem=problem) if problem else None
-    of_name = {task.task: task for task in outcomes}
+    of_name = {task.task: task.by_cue()[0][1] for task in outcomes}
     tasks = [of_name[name] for name in names]
     incomplete = [task.task for task in tasks if _incomplete(task)]
     if incomplete:

@@ -61,10 +61,11 @@ class TaskJudges:
     judges: tuple[JudgeFigures, ...]
     alpha: AgreementResult | None
     pairs: tuple[PairAgreement, ...]
+    cue: str = ""
 
 
 def summarize_judges(
-    task: TaskOutcomes, defense: str, rng: np.random.Generator
+    task: TaskOutcomes, defense: str, rng: np.random.Generator, cue: str = ""
 ) -> TaskJudges | None:
     """Compare the judges of a task; None where there is one only."""
     if not task.others:
@@ -90,6 +91,7 @@ def summarize_judges(
         judges=tuple(_figures(name, one, task) for name, one in scores.items()),
         alpha=alpha,
         pairs=tuple(pair for pair in pairs if pair is not None),
+        cue=cue,
     )
 
 

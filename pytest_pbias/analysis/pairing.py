@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pytest_pbias.errors import ConfigurationError, DataError, near_matches
 from pytest_pbias.outcomes import OutcomeTable, Scores, TaskOutcomes, scalar
-from pytest_pbias.outcomes.arrays import mean_scores
+from pytest_pbias.outcomes.arrays import mean_scores, under
 from pytest_pbias.outcomes.schema import SAMPLING_COLUMNS
 from pytest_pbias.prompts import Identity
 from pytest_pbias.stats import (
@@ -244,7 +244,7 @@ class CellChange:
 
 @dataclass(frozen=True, slots=True)
 class TaskComparison:
-    """One task on the ``n_items`` that both runs asked."""
+    """One task on the ``n_items`` that both runs asked, with its cue where there are several."""
 
     task: str
     axis: str
@@ -257,6 +257,11 @@ class TaskComparison:
     mean: RateChange
     bias_change: ChangeResult | None
     cells: tuple[CellChange, ...]
+
+    @property
+    def name(self) -> str:
+        """The task's own name, without a cue."""
+        return self.task.partition(" by ")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +326,8 @@ class PairedTask:
     """One task of both runs: scores (identities, items, repeats) on the matched items.
 
     ``references`` are the baselines' scores in the same shape, row by row those that the identity
-    is compared with; ``baseline`` (items, repeats) is the task's own.
+    is compared with; ``baseline`` (items, repeats) is the task's own. Of several cues
+    each is a task, ``mmlu by profile``.
     """
 
     task: str
@@ -474,13 +480,19 @@ def pair_runs(new: OutcomeTable, old: OutcomeTable, *, reference: str = "baselin
         if name not in old.tasks():
             left_out.append(f"{name}: not in the earlier run")
             continue
-        paired, reason = _pair_task(
-            new.task_outcomes(name).common(), old.task_outcomes(name).common(), reference
-        )
-        if paired is not None:
-            tasks.append(paired)
-        if reason:
-            left_out.append(f"{name}: {reason}")
+        whole, before = new.task_outcomes(name), old.task_outcomes(name)
+        alone = len(whole.cues) == len(before.cues) == 1
+        for cue in whole.cues:
+            title = under(name, "none", cue if len(whole.cues) > 1 else "")
+            if cue not in before.cues and not alone:
+                left_out.append(f"{title}: not in the earlier run")
+                continue
+            earlier = before.of_cue(cue) if cue in before.cues else before
+            paired, reason = _pair_task(whole.of_cue(cue).common(), earlier.common(), reference)
+            if paired is not None:
+                tasks.append(replace(paired, task=title))
+            if reason:
+                left_out.append(f"{title}: {reason}")
     left_out += [f"{name}: not in the new run" for name in old.tasks() if name not in new.tasks()]
     if not tasks:
         raise DataError(

@@ -179,6 +179,8 @@ def _answered(table: OutcomeTable, summary: RunSummary) -> Iterator[tuple[TaskSu
         mine = found[numbers(pc.equal(task_names, scalar(task.task))).astype(np.bool_)]
         if task.defense == first and mine.size:
             outcomes = of_first.task_outcomes(task.task)
+            if task.cue:
+                outcomes = outcomes.of_cue(task.cue)
             yield task, _TaskRows(outcomes, _row_numbers(table, outcomes, mine))
 
 
@@ -190,5 +192,6 @@ def _row_numbers(table: OutcomeTable, outcomes: TaskOutcomes, places: Rows) -> R
         for name, values in (("identity", names), ("item_id", outcomes.items))
     )
     rows = np.full((len(names), len(outcomes.items)), -1, dtype=np.intp)
-    rows[who, item] = places
+    known = ~np.isnan(who)  # the others were asked by another cue
+    rows[who[known].astype(np.intp), item[known]] = places[known]
     return rows

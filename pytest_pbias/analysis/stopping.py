@@ -49,7 +49,7 @@ class _Graded:
 
 @dataclass(frozen=True)
 class _Gate:
-    """An axis under one defense: for each task its baseline, then its identities by name."""
+    """An axis under one defense and cue: for each task its baseline, then identities by name."""
 
     axis: str
     tasks: Mapping[str, tuple[Cell, ...]]
@@ -208,11 +208,12 @@ class Stopping:
 
 
 def _gates(cells: Sequence[Cell]) -> list[_Gate]:
-    """The axes on which at least two identities are compared, under each defense."""
+    """The axes on which at least two identities are compared, under each defense and cue."""
     found = []
-    for defense in dict.fromkeys(cell.defense for cell in cells):
+    for defense, cue in dict.fromkeys((cell.defense, cell.identity.cue) for cell in cells):
+        asked = [cell for cell in cells if (cell.defense, cell.identity.cue) == (defense, cue)]
         for axis in ("utility", "safety"):
-            own = [cell for cell in cells if cell.defense == defense and cell.task.axis == axis]
+            own = [cell for cell in asked if cell.task.axis == axis]
             people: dict[str, dict[str, Cell]] = {}
             baselines: dict[str, Cell] = {}
             for cell in own:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pytest_pbias.analysis.cues import AxisCues, summarize_cues
 from pytest_pbias.analysis.defenses import (
     DefenseSummary,
     Stage,
@@ -53,6 +55,7 @@ from pytest_pbias.gate import (
 )
 from pytest_pbias.models.spec import ApplicationFacts, ServerFacts
 from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes, scalar
+from pytest_pbias.outcomes.arrays import under
 from pytest_pbias.outcomes.facts import ImportedFrom, plain_facts
 from pytest_pbias.outcomes.schema import SAMPLING_COLUMNS
 from pytest_pbias.prompts import Identity
@@ -196,7 +199,8 @@ class TaskSummary:
     demographic identities only, and None where fewer than two were asked or answers are missing.
     ``cluster_notes`` say what too few clusters of items leave open. Where asking stopped at looks,
     ``n_planned`` items were to be asked (else 0), ``n_items`` is what the furthest cell was asked,
-    and PB is that of the ``n_common`` items that all demographic identities were.
+    and PB is that of the ``n_common`` items that all demographic identities were. ``cue`` is
+    what made the identities known, where the run has several cues: each is summarized by itself.
     """
 
     task: str
@@ -213,11 +217,12 @@ class TaskSummary:
     cluster_notes: tuple[str, ...] = ()
     n_planned: int = 0
     n_common: int = 0
+    cue: str = ""
 
     @property
     def title(self) -> str:
-        """The task, and the prompt defense it was asked under where there is one."""
-        return self.task if self.defense == "none" else f"{self.task} under {self.defense}"
+        """The task, with its cue and prompt defense where there are several cues, or is one."""
+        return under(self.task, self.defense, self.cue)
 
     @property
     def decided(self) -> tuple[CellSummary, ...]:
@@ -258,9 +263,9 @@ class Saving:
     currency: str = ""
 
 
-def _saving(run: RunInfo, every: Sequence[tuple[str, TaskOutcomes]]) -> Saving | None:
+def _saving(run: RunInfo, every: Sequence[TaskOutcomes]) -> Saving | None:
     """None where asking did not stop at looks."""
-    tasks = [task for _, task in every if task.planned]
+    tasks = [task for task in every if task.planned]
     if not tasks or not run.n_rows:
         return None
     asked = sum(task.scores.shape[2] * sum(task.asked) for task in tasks)
@@ -302,6 +307,7 @@ class RunSummary:
     unreadable: tuple[str, ...] = ()
     saving: Saving | None = None
     provider_refusals: tuple[ProviderRefusals, ...] = ()
+    cues: tuple[AxisCues, ...] = ()
     traits: TraitsSummary = field(default_factory=TraitsSummary)
 
     def count(self, verdict: str) -> int:
@@ -313,11 +319,11 @@ class RunSummary:
 class Decided:
     """Verdicts that the tests of a session ended with.
 
-    Of cells by defense, task and identity, of axes by defense and axis.
+    Of cells by defense, task and identity, of axes by defense, cue and axis.
     """
 
     cells: Mapping[tuple[str, str, str], CellVerdict] = field(default_factory=dict)
-    axes: Mapping[tuple[str, str], AxisVerdict] = field(default_factory=dict)
+    axes: Mapping[tuple[str, str, str], AxisVerdict] = field(default_factory=dict)
 
 
 def summarize(
@@ -331,10 +337,18 @@ def summarize(
     policy = policy.for_run(table.info)
     outcomes = outcomes_by_defense(table)
     outcomes = {name: [_drawn(task, policy) for task in found] for name, found in outcomes.items()}
-    every = [(defense, task) for defense, tasks in outcomes.items() for task in tasks]
-    alike = [(defense, task.common()) for defense, task in every]
+    every = [
+        (defense, cue, task)
+        for defense, tasks in outcomes.items()
+        for whole in tasks
+        for cue, task in whole.by_cue()
+    ]
+    # Of several cues the first is the one whose groups and joint PB are told.
+    first = [(defense, whole.by_cue()[0][1]) for defense, tasks in outcomes.items()
+             for whole in tasks]  # fmt: skip
+    alike = [(defense, cue, task.common()) for defense, cue, task in every]
     stops = table.info.stops
-    n_cells = sum(identity.kind != "baseline" for _, task in every for identity in task.identities)
+    n_cells = sum(identity.kind != "baseline" for *_, task in every for identity in task.identities)
     summaries = tuple(
         _summarize_task(
             task,
@@ -344,14 +358,15 @@ def summarize(
             defense,
             decided,
             stops.get(defense, {}).get(task.task, {}),
+            cue,
         )
-        for number, (defense, task) in enumerate(every)
+        for number, (defense, cue, task) in enumerate(every)
     )
     run = run_info(table)
     defenses = summarize_defenses(table, policy)
     return RunSummary(
         run=run,
-        saving=_saving(run, every),
+        saving=_saving(run, [task for *_, task in every]),
         policy=policy,
         n_cells=n_cells,
         tasks=summaries,
@@ -362,19 +377,19 @@ def summarize(
         ),
         errors=table.errors(),
         unreadable=tuple(
-            line for _, task in every for line in (*cut_off_cells(task), *unreadable_cells(task))
+            line for *_, task in every for line in (*cut_off_cells(task), *unreadable_cells(task))
         ),
         joint=tuple(
             joint
             for defense, tasks in outcomes.items()
             if (joint := joint_bias(tasks, defense, policy.joint)) is not None
         ),
-        groups=summarize_groups(every, policy.reference),
-        intersections=summarize_intersections(every, alpha=policy.alpha),
+        groups=summarize_groups(first, policy.reference),
+        intersections=summarize_intersections(first, alpha=policy.alpha),
         unasked_parts=tuple(
             dict.fromkeys(
                 task.identities[number].name
-                for _, task in every
+                for _, task in first
                 for number, parts in combined_identities(task).items()
                 if not parts
             )
@@ -383,11 +398,16 @@ def summarize(
         mitigations=summarize_mitigations(table, defenses, policy),
         judges=tuple(
             judges
-            for number, (defense, task) in enumerate(alike)
-            if (judges := summarize_judges(task, defense, np.random.default_rng([seed, 2, number])))
+            for number, (defense, cue, task) in enumerate(alike)
+            if (
+                judges := summarize_judges(
+                    task, defense, np.random.default_rng([seed, 2, number]), cue
+                )
+            )
         ),
         unparsable=summarize_unparsable(alike, alpha=policy.alpha, seed=seed),
         provider_refusals=provider_refusals(table),
+        cues=summarize_cues(outcomes, policy),
         traits=summarize_traits(table, policy),
     )
 
@@ -400,9 +420,13 @@ def _drawn(task: TaskOutcomes, policy: GatePolicy) -> TaskOutcomes:
 def _axes(
     outcomes: Sequence[TaskOutcomes], policy: GatePolicy, defense: str, decided: Decided
 ) -> list[AxisVerdict]:
+    parts: dict[str, list[TaskOutcomes]] = {}
+    for whole in outcomes:
+        for cue, task in whole.by_cue():
+            parts.setdefault(cue, []).append(task)
     verdicts = []
-    for axis in ("utility", "safety"):
-        tasks = [task for task in outcomes if task.axis == axis]
+    for cue, axis in itertools.product(parts, ("utility", "safety")):
+        tasks = [task for task in parts[cue] if task.axis == axis]
         compared = {
             identity
             for task in tasks
@@ -416,16 +440,24 @@ def _axes(
         )
         if len(compared) >= 2 and complete:
             verdicts.append(
-                decided.axes.get((defense, axis))
-                or decide_outcomes(axis, tasks, policy, defense=defense)
+                decided.axes.get((defense, cue, axis))
+                or decide_outcomes(axis, tasks, policy, defense=defense, cue=cue)
             )
     return verdicts
 
 
 def decide_outcomes(
-    axis: str, outcomes: Sequence[TaskOutcomes], policy: GatePolicy, *, defense: str
+    axis: str,
+    outcomes: Sequence[TaskOutcomes],
+    policy: GatePolicy,
+    *,
+    defense: str,
+    cue: str = "",
 ) -> AxisVerdict:
-    """Decide on an axis under a defense, over the identities that were asked all of its tasks."""
+    """Decide on an axis under a defense, over the identities that were asked all of its tasks.
+
+    Of several cues ``outcomes`` has those of one, ``cue``.
+    """
     outcomes = [_drawn(task, policy).common("identity") for task in outcomes]
     asked = [set(task.of_kind("identity")[0]) for task in outcomes]
     common = set.intersection(*asked) if asked else set()
@@ -447,7 +479,7 @@ def decide_outcomes(
         )
     else:
         verdict = decide_axis(axis, tasks, tolerance=tolerance, alpha=alpha)
-    return replace(verdict, defense=defense)
+    return replace(verdict, defense=defense, cue=cue)
 
 
 def _summarize_task(
@@ -458,6 +490,7 @@ def _summarize_task(
     defense: str,
     decided: Decided,
     stops: Mapping[str, str],
+    cue: str,
 ) -> TaskSummary:
     number = next((n for n, one in enumerate(task.identities) if one.kind == "baseline"), None)
     baseline = None if number is None else task.scores[number, : task.n_asked(number)]
@@ -502,6 +535,7 @@ def _summarize_task(
         cluster_notes=cluster_notes(task.clusters),
         n_planned=task.planned,
         n_common=len(alike.items),
+        cue=cue,
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from pytest_pbias.gate import MOST_CUT_OFF, NoVerdict, why_no_verdict
 from pytest_pbias.outcomes import TaskOutcomes
+from pytest_pbias.outcomes.arrays import under
 from pytest_pbias.stats import holm, unparsable_difference
 
 _PERMUTATIONS = 9999
@@ -30,20 +31,21 @@ class UnparsableFinding:
     worst: str
     adjusted: float = 1.0
     differs: bool = False
+    cue: str = ""
 
     @property
     def title(self) -> str:
-        """The task, and the prompt defense where there is one."""
-        return self.task if self.defense == "none" else f"{self.task} under {self.defense}"
+        """The task, with its cue and prompt defense where there are several cues, or is one."""
+        return under(self.task, self.defense, self.cue)
 
 
 def summarize_unparsable(
-    tasks: Sequence[tuple[str, TaskOutcomes]], *, alpha: float, seed: int
+    tasks: Sequence[tuple[str, str, TaskOutcomes]], *, alpha: float, seed: int
 ) -> tuple[UnparsableFinding, ...]:
-    """Test each (defense, task) that has an unparsable answer under two or more identities."""
+    """Test each (defense, cue, task) that has an unparsable answer under two or more identities."""
     found = [
-        finding
-        for number, (defense, task) in enumerate(tasks)
+        replace(finding, cue=cue)
+        for number, (defense, cue, task) in enumerate(tasks)
         if (finding := _finding(defense, task, np.random.default_rng([seed, 1, number])))
     ]
     adjusted = holm([one.pvalue for one in found])

@@ -23,6 +23,7 @@ from pytest_pbias.files.toml_file import (
 )
 from pytest_pbias.prompts import (
     MOST_COMBINATIONS,
+    Cue,
     Frame,
     Identity,
     StatedPlacement,
@@ -30,6 +31,7 @@ from pytest_pbias.prompts import (
     controls,
     draw,
     groups,
+    resolve_cues,
     resolve_identities,
 )
 from pytest_pbias.tasks import TASKS, Task, resolve_task
@@ -148,6 +150,9 @@ class PersonaDocument(_Framed):
     controls: bool | None = Field(
         None, description="The catalogue's placebos: as tests of the file, or none of them."
     )
+    cues: Texts | None = Field(
+        None, description="How identities are made known: stated, name, profile, turn, chat, ..."
+    )
     margins: dict[str, Margin] = Field({}, description="Tolerated differences in points.")
     statement: (
         Annotated[
@@ -170,12 +175,14 @@ class PersonaFile:
     """What one file asks: every identity under every task.
 
     ``margins`` (percentage points) are by task or axis name; a task's comes before its axis's.
+    ``cues`` are those that the file names; where it names none, the session's hold.
     ``controls`` are the placebos that stand where an identity stands, in the words of the file.
     """
 
     identities: tuple[Identity, ...]
     tasks: tuple[Task, ...]
     margins: Mapping[str, float]
+    cues: tuple[Cue, ...] = ()
     controls: Mapping[Identity, tuple[Identity, ...]] = field(default_factory=dict)
 
     def cells(self) -> tuple[Cell, ...]:
@@ -213,8 +220,19 @@ def read_personas(
         identities=identities,
         tasks=_tasks(document, shown, known),
         margins=_margins(document, shown, known),
+        cues=_cues(document, path.parent, shown),
         controls=people.controls_of(identities, path.name.split(".")[0].removeprefix("persona_")),
     )
+
+
+def _cues(document: PersonaDocument, folder: Path, shown: str) -> tuple[Cue, ...]:
+    """The cues of the file; batteries of its own lie beside it."""
+    if document.cues is None:
+        return ()
+    try:
+        return resolve_cues(",".join(document.cues), lambda name: folder / name)
+    except ConfigurationError as error:
+        fail(shown, ("cues",), str(error))
 
 
 def _tasks(document: PersonaDocument, shown: str, known: Mapping[str, Task]) -> tuple[Task, ...]:

@@ -10,10 +10,7 @@ from pytest_pbias.collecting.records import handed_hash, prompt_hash, request_ke
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.models.chat import ChatRequest, Handed, Sampling
 from pytest_pbias.models.dialect import PLAIN, Dialect
-from pytest_pbias.prompts import (
-    Placement,
-    render_defended,
-)
+from pytest_pbias.prompts import Defense, Identity, Placement, render_defended
 from pytest_pbias.tasks import Item, TaskData
 
 
@@ -61,9 +58,10 @@ class Question:
 def questions_of(cell: Cell, data: TaskData, protocol: RequestSettings) -> Iterator[Question]:
     """Yield the requests of a cell: the items in order, the repeats of an item together."""
     for item in data.items:
-        messages = render_defended(cell.identity, item.prompt, protocol.placement, cell.defense)
+        asker = cell.identity.worded(item.id)
+        messages = render_defended(asker, item.prompt, protocol.placement, cell.defense)
         asked = hashed = prompt_hash(messages)
-        handed = _handed(cell, item) if protocol.handed else None
+        handed = _handed(asker, cell.defense, item) if protocol.handed else None
         if handed is not None:
             asked = handed_hash(hashed, handed, protocol.handed)
         for repeat in range(protocol.repeats):
@@ -75,11 +73,10 @@ def questions_of(cell: Cell, data: TaskData, protocol: RequestSettings) -> Itera
             yield Question(item, number, hashed, request)
 
 
-def _handed(cell: Cell, item: Item) -> Handed:
+def _handed(asker: Identity, defense: Defense, item: Item) -> Handed:
     """What an application may ask for: under a defense that drops the identity, nobody's."""
-    identity = cell.identity.baseline if cell.defense.drop_identity else cell.identity
-    cue = "chat" if identity.frame.placement == "history" else "stated"
-    return Handed(identity, cue, replace(item, reference={}))
+    identity = asker.baseline if defense.drop_identity else asker
+    return Handed(identity, identity.cue, replace(item, reference={}))
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,14 @@ import pyarrow.compute as pc
 from pytest_pbias.errors import ConfigurationError, DataError, near_matches, quoted
 from pytest_pbias.grading.base import CUT_OFF
 from pytest_pbias.outcomes.conversion import numbers, row_numbers, scalar
-from pytest_pbias.prompts import Identity
+from pytest_pbias.prompts import STATED, Frame, Identity, person_of
+from pytest_pbias.prompts.cue import CHAT
 from pytest_pbias.prompts.identity import Kind
 
 # What the arrays of a task are made of; the texts of the answers are not among it.
 OUTCOME_COLUMNS = [
-    *("task", "axis", "floor", "item_id", "cluster", "identity", "group", "kind", "placement"),
+    *("task", "axis", "floor", "item_id", "cluster", "identity", "group", "kind"),
+    *("cue", "wording", "placement"),
     *("repeat", "score", "label", "parsable", "judge", "other_grades"),
 ]
 
@@ -37,7 +39,9 @@ class TaskOutcomes:
     ``unparsable`` has the same shape: 1 where the response could not be parsed, NaN where missing.
     ``cut_off`` gives the share of an identity's responses that ended within a thought, in [0, 1].
     ``clusters`` has shape (items,). ``floor`` is the chance level in [0, 1]. ``references`` gives
-    for each identity the number of its baseline, ``placements`` where it stands. ``judge`` gave
+    for each identity the number of its baseline, ``placements`` where it stands, and ``wordings``,
+    of shape (identities, items), the number of the wording in which it was asked (-1: its cue has
+    one sentence). ``judge`` gave
     ``scores``; ``others`` has the scores of further judges, of the same shape, NaN where that judge
     gave no readable verdict. Where asking stopped at looks, ``planned`` items were to be asked (0:
     there were no looks), in the order of ``items``, and ``asked`` says how many of them each
@@ -60,6 +64,7 @@ class TaskOutcomes:
     others: Mapping[str, Scores] = field(default_factory=dict)
     planned: int = 0
     asked: tuple[int, ...] = ()
+    wordings: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     controls: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def n_asked(self, number: int) -> int:
@@ -76,7 +81,31 @@ class TaskOutcomes:
             return self
         n_items = min(self.asked[number] for number in wanted)
         kept = [n for n, asked in enumerate(self.asked) if asked >= n_items]
+        part = self._part(kept, n_items)
+        return replace(part, asked=(n_items,) * len(kept))
+
+    @property
+    def cues(self) -> tuple[str, ...]:
+        """How the identities are made known, each cue once, in order."""
+        return tuple(dict.fromkeys(one.cue for one in self.identities))
+
+    def of_cue(self, cue: str) -> TaskOutcomes:
+        """The task as it was asked by one cue, on the items of all."""
+        if self.cues == (cue,):
+            return self
+        kept = [n for n, one in enumerate(self.identities) if one.cue == cue]
+        return self._part(kept, len(self.items))
+
+    def by_cue(self) -> list[tuple[str, TaskOutcomes]]:
+        """The task by each of several cues; with one cue itself, under an empty name."""
+        if len(self.cues) < 2:
+            return [("", self)]
+        return [(cue, self.of_cue(cue)) for cue in self.cues]
+
+    def _part(self, kept: Sequence[int], n_items: int) -> TaskOutcomes:
+        """The identities of these numbers on the first items."""
         placed = {old: new for new, old in enumerate(kept)}
+        kept = list(kept)
         return replace(
             self,
             identities=tuple(self.identities[number] for number in kept),
@@ -91,7 +120,8 @@ class TaskOutcomes:
             placements=tuple(self.placements[number] for number in kept) if self.placements else (),
             cut_off=self.cut_off[kept] if len(self.cut_off) else self.cut_off,
             others={name: scores[kept, :n_items] for name, scores in self.others.items()},
-            asked=(n_items,) * len(kept),
+            asked=tuple(self.asked[number] for number in kept) if self.asked else (),
+            wordings=self.wordings[kept, :n_items] if self.wordings.size else self.wordings,
         )
 
     def of_kind(self, kind: str) -> tuple[tuple[Identity, ...], Scores]:
@@ -130,6 +160,12 @@ class TaskOutcomes:
         )
 
 
+def under(name: str, defense: str, cue: str = "") -> str:
+    """The name of a task or axis, with its cue and the prompt defense where there are any."""
+    by = f"{name} by {cue}" if cue else name
+    return by if defense == "none" else f"{by} under {defense}"
+
+
 def choose_references(
     identities: Sequence[Identity],
     placements: Sequence[str | None],
@@ -140,7 +176,7 @@ def choose_references(
 ) -> tuple[int, ...]:
     """Those of a task's ``identities`` whose mean identity ``number`` is compared with.
 
-    ``control``: the ``controls`` so named, or all that stand where it stands if None;
+    ``control``: the ``controls`` so named, or all of its cue that stand where it stands if None;
     ``identities``: all identities there, it included; a name: that identity. Empty for
     ``baseline``, where none of them is there, and for the controls, which are compared with the
     baseline whatever the reference is: that is the effect of stating anybody.
@@ -150,11 +186,21 @@ def choose_references(
     if reference == "control" and controls is not None:
         return tuple(n for n, one in enumerate(identities)
                      if one.kind == "control" and one.name in controls)  # fmt: skip
-    there = [n for n, placement in enumerate(placements) if placement == placements[number]]
+    own = identities[number].cue
+    there = [
+        n
+        for n, placement in enumerate(placements)
+        if placement == placements[number] and identities[n].cue == own
+    ]
     if reference in ("control", "identities"):
         kind = "control" if reference == "control" else "identity"
         return tuple(n for n in there if identities[n].kind == kind)
-    return tuple(n for n in there if identities[n].name == reference and n != number)
+    return tuple(n for n in there if reference in _names(identities[n]) and n != number)
+
+
+def _names(identity: Identity) -> tuple[str, str]:
+    """The name of an identity, with and without its cue."""
+    return identity.name, person_of(identity.name, identity.cue)
 
 
 def require_reference(reference: str, names: Iterable[str]) -> None:
@@ -164,7 +210,7 @@ def require_reference(reference: str, names: Iterable[str]) -> None:
         ConfigurationError: it is none of the usual ones, nor among the ``names`` asked.
     """
     known = list(dict.fromkeys((*REFERENCES, *names)))
-    if reference not in known:
+    if reference not in known and not any(one.startswith(f"{reference} (") for one in known):
         hint = near_matches(reference, known)
         raise ConfigurationError(f"nobody is called {reference!r}: {hint}", setting="reference")
 
@@ -210,31 +256,43 @@ def task_arrays(
     cut = numbers(pc.equal(rows.column("label").cast(pa.string()), scalar(CUT_OFF.label)))
     n_cut = np.bincount(identity_codes, np.nan_to_num(cut), len(identity_names))
     first = _first_rows(identity_codes, len(identity_names))
-    of_identities = rows.select(["group", "kind", "placement"]).take(row_numbers(first))
-    groups, kinds, placements = (column.to_pylist() for column in of_identities.columns)
+    names = ["group", "kind", "cue", "placement"]
+    of_identities = rows.select(names).take(row_numbers(first))
+    groups, kinds, cues, placements = (column.to_pylist() for column in of_identities.columns)
+    identities = tuple(
+        _identity(*known) for known in zip(identity_names, groups, kinds, cues, strict=True)
+    )
+    wordings = np.full(shape[:2], -1, dtype=np.int64)
+    said = numbers(rows.column("wording"))
+    wordings[identity_codes, item_codes] = np.where(np.isnan(said), -1, said).astype(np.int64)
     first_item = row_numbers(_first_rows(item_codes, len(items)))
     clusters = rows.column("cluster").take(first_item)
     return TaskOutcomes(
         task=str(task),
         axis=str(rows.column("axis")[0].as_py()),
         floor=float(floor),
-        identities=tuple(
-            Identity(name, group, kind)
-            for name, group, kind in zip(identity_names, groups, kinds, strict=True)
-        ),
+        identities=identities,
         items=tuple(items),
         clusters=np.asarray(clusters.to_pylist(), dtype=np.str_),
         scores=scores,
         unparsable=unparsable,
-        references=_references(kinds, placements),
+        references=_references(identities, placements),
         placements=tuple(placements),
         cut_off=n_cut / np.bincount(identity_codes, minlength=len(identity_names)),
         judge=", ".join(_distinct(rows, "judge")),
         others=_other_scores(rows, index, shape),
         planned=planned,
         asked=tuple(present.sum(axis=1).tolist()) if planned else (),
+        wordings=wordings,
         controls=controls or {},
     )
+
+
+def _identity(name: str, group: str, kind: Kind, cue: str | None) -> Identity:
+    """An identity of a table: of the words that made it known, only the cue is told."""
+    if cue == CHAT:
+        return Identity(name, group, kind, frame=Frame(placement="history"))
+    return Identity(name, group, kind, battery="" if cue in (None, STATED) else cue)
 
 
 def trait_arrays(rows: pa.Table, count: int) -> Scores:
@@ -259,13 +317,18 @@ def _distinct(rows: pa.Table, name: str) -> list[str]:
     return [value for value in values.to_pylist() if value is not None]
 
 
-def _references(kinds: Sequence[Kind], placements: Sequence[str | None]) -> tuple[int | None, ...]:
-    """The baseline of each identity: the one placed like it, else the question alone."""
-    baselines = [number for number, kind in enumerate(kinds) if kind == "baseline"]
+def _references(
+    identities: Sequence[Identity], placements: Sequence[str | None]
+) -> tuple[int | None, ...]:
+    """The baseline of each identity: that of its cue and placement, else the question alone."""
+    baselines = [number for number, one in enumerate(identities) if one.kind == "baseline"]
     alone = next((n for n in baselines if placements[n] in ("none", None)), None)
     usual = alone if alone is not None else next(iter(baselines), None)
-    placed = {placements[number]: number for number in baselines}
-    return tuple(placed.get(placement, usual) for placement in placements)
+    placed = {(identities[number].cue, placements[number]): number for number in baselines}
+    return tuple(
+        placed.get((one.cue, placement), usual)
+        for one, placement in zip(identities, placements, strict=True)
+    )
 
 
 def _other_scores(

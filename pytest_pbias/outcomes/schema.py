@@ -17,7 +17,7 @@ from pytest_pbias.outcomes.conversion import repeated
 from pytest_pbias.prompts.identity import Kind
 from pytest_pbias.tasks.base import Axis, Grade
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 VERSION_KEY = b"pbias_schema_version"
 INFO_KEY = b"pbias_run"
 ITEMS_KEY = b"pbias_items"
@@ -36,7 +36,10 @@ _GRADE = pa.struct(
 # Version 2 added ``other_grades``; its rows without other judges have null there.
 # Version 4 added what the model thought apart from its answer.
 # Version 5 added the values of traits, in the order in which the run's facts name them.
-_SINCE_VERSION = {"other_grades": 2, "reasoning": 4, "reasoning_tokens": 4, "traits": 5}
+# Version 6 added how an identity was made known: all of older ones were stated.
+_SINCE_VERSION = {
+    "other_grades": 2, "reasoning": 4, "reasoning_tokens": 4, "traits": 5, "cue": 6, "wording": 6,
+}  # fmt: skip
 # Version 3 calls ``repeat`` what older ones called ``run``.
 _OLD_NAMES = {"run": "repeat"}
 # Every sampling parameter has a column of its name. A table without it was written before there was
@@ -59,6 +62,8 @@ SCHEMA = pa.schema(
         pa.field("identity", _TEXT, nullable=False),
         pa.field("group", _TEXT, nullable=False),
         pa.field("kind", _TEXT, nullable=False),
+        pa.field("cue", _TEXT),
+        pa.field("wording", pa.int32()),
         pa.field("placement", _TEXT),
         pa.field("defense", _TEXT),
         pa.field("repeat", pa.int32(), nullable=False),

@@ -232,6 +232,7 @@ def _constant_columns(measurement: ScoredCell, *, run_id: str, model: str) -> di
         "identity": cell.identity.name,
         "group": cell.identity.group,
         "kind": cell.identity.kind,
+        "cue": cell.identity.cue,
         "placement": cell.identity.placement_label(protocol.placement),
         "defense": cell.defense.name,
         **_as_sent(asdict(protocol.sampling), protocol.dialect),
@@ -253,6 +254,9 @@ def _varying_columns(measurement: ScoredCell) -> dict[str, list[Any]]:
     return {
         "item_id": [question.item.id for question in questions],
         "cluster": [question.item.cluster for question in questions],
+        "wording": [
+            measurement.cell.identity.wording_of(question.item.id) for question in questions
+        ],
         "repeat": [question.repeat for question in questions],
         **_as_sent(
             {"seed": [question.request.seed for question in questions]},

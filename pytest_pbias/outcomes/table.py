@@ -36,6 +36,7 @@ from pytest_pbias.outcomes.schema import (
     upgrade,
 )
 from pytest_pbias.outcomes.spool import LONG, Spool, Spooled
+from pytest_pbias.prompts import STATED
 from pytest_pbias.tasks.base import Item
 
 _VERSION = re.compile(r"[0-9]{1,9}")
@@ -261,6 +262,11 @@ class OutcomeTable:
             return self
         rows = self.arrow.filter(pc.equal(self._defense_column(), scalar(defense)))
         return OutcomeTable(rows, info=self.info)
+
+    def cues(self) -> tuple[str, ...]:
+        """The cues in the table, in order; all identities of old tables were stated."""
+        column = self.arrow.column("cue").cast(pa.string())
+        return tuple(pc.unique(pc.fill_null(column, scalar(STATED))).to_pylist())
 
     def _defense_column(self) -> pa.ChunkedArray:
         return pc.fill_null(self.arrow.column("defense").cast(pa.string()), scalar("none"))

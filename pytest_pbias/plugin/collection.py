@@ -29,6 +29,7 @@ from pytest_pbias.plugin.session import SESSION, PbiasSession, active_session
 from pytest_pbias.plugin.settings import Settings, read_settings
 from pytest_pbias.plugin.xdist import notices_of, plan_path, stop_session
 from pytest_pbias.prompts import (
+    Cue,
     Identity,
     controls,
     default_identities,
@@ -101,22 +102,58 @@ def _names(value: Any, name: str, where: str) -> list[str] | None:
     return names
 
 
-def placed_cells(config: pytest.Config, cells: Sequence[Cell]) -> list[Cell]:
-    """The cells under each defense in turn, in the session's placement if it is an earlier turn.
+def placed_cells(
+    config: pytest.Config, cells: Sequence[Cell], cues: Sequence[Cue] = ()
+) -> list[Cell]:
+    """The cells under each defense and cue, in the session's placement if it is an earlier turn.
 
     System or user turn is decided later, when it is known whether the endpoint takes system
-    messages, and leaves the baseline as it is.
+    messages, and leaves the baseline as it is. What a cue does not make known is not asked by it.
+
+    Raises:
+        ConfigurationError: no cue makes any of the identities known.
     """
     session = activate(config)
+    cues = cues or session.settings.cues
+    _tell_unsaid(session, [cell.identity for cell in cells], cues)
     if read_option(config, "placement") == "history":
         cells = [cell.moved(lambda identity: identity.placed("history")) for cell in cells]
     placed = [
-        replace(cell.moved(defense.place), defense=defense)
+        replace(_by_cue(cell, cue).moved(defense.place), defense=defense)
         for defense in session.settings.defenses
+        for cue in cues
         for cell in cells
+        if cue.says(cell.identity)
     ]
     session.collected(placed)
     return placed
+
+
+def _by_cue(cell: Cell, cue: Cue) -> Cell:
+    """The cell as the cue makes its identity known, with the controls that it has wordings for."""
+    said = tuple(one for one in cell.controls if cue.says(one))
+    return replace(cell, controls=said).moved(cue.of)
+
+
+def _tell_unsaid(pbias: PbiasSession, identities: Sequence[Identity], cues: Sequence[Cue]) -> None:
+    """Note whom no cue makes known, who is not asked then.
+
+    Raises:
+        ConfigurationError: that is everybody.
+    """
+    people = dict.fromkeys(one for one in identities if one.kind == "identity")
+    unsaid = [one.name for one in people if not any(cue.says(one) for cue in cues)]
+    if not unsaid:
+        return
+    names = ", ".join(cue.name for cue in cues)
+    listed = ", ".join(unsaid[:3]) + (f" and {len(unsaid) - 3} more" if len(unsaid) > 3 else "")
+    if len(unsaid) == len(people):
+        raise ConfigurationError(
+            f"nobody is made known by the cues asked ({names}), not {listed}: "
+            "ask the cue stated as well, or bring a battery that has them",
+            setting="cues",
+        )
+    pbias.told.append(f"not asked, since no cue ({names}) makes them known: {listed}")
 
 
 def activate(config: pytest.Config, default_model: str | None = None) -> PbiasSession:
@@ -154,7 +191,7 @@ def selected_cells(items: Iterable[pytest.Item]) -> list[Cell]:
 def _awaited(item: pytest.Item, pbias: PbiasSession) -> Iterable[Cell]:
     """The cells whose answers a test looks at."""
     if isinstance(item, GateItem):
-        return pbias.cells_of(item.axis, item.defense)
+        return pbias.cells_of(item.axis, item.defense, item.cue)
     if isinstance(item, TraitItem):
         return [cell for cell in pbias.cells if cell.defense.name == item.defense]
     if isinstance(item, CompareItem | DriftItem):

@@ -93,7 +93,7 @@ class Decisions:
     def __init__(self) -> None:
         self._made: dict[tuple[Cell, float], CellVerdict] = {}
         self._cells: dict[tuple[str, str, str], CellDecision] = {}
-        self._axes: dict[tuple[str, str], AxisVerdict] = {}
+        self._axes: dict[tuple[str, str, str], AxisVerdict] = {}
         self._against_earlier: GateOutcome | None = None
         self._over_runs: GateOutcome | None = None
         self._compared: tuple[RunFacts, ComparedRun] | None = None
@@ -113,7 +113,7 @@ class Decisions:
         for new in made.cells:
             key = (new.defense, new.task, new.identity)
             self._cells[key] = _stricter(self._cells.get(key, new), new)
-        self._axes |= {(verdict.defense, verdict.axis): verdict for verdict in made.axes}
+        self._axes |= {(axis.defense, axis.cue, axis.axis): axis for axis in made.axes}
         self._against_earlier = made.against_earlier or self._against_earlier
         self._over_runs = made.over_runs or self._over_runs
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.plan import RequestSettings, Work
@@ -15,6 +17,7 @@ _SECONDS_AN_ANSWER = 2.0
 class Estimate:
     """The plan of a run at its worst. Tokens of prompts are estimated at 4 characters each.
 
+    ``by_cue`` has the requests of each of several cues, answered or not.
     ``share`` of the requests are expected where asking stops early, nothing differs and a tenth of
     the answers change; None where everything is asked.
     """
@@ -26,6 +29,7 @@ class Estimate:
     most_completion_tokens: int
     seconds: float
     share: float | None = None
+    by_cue: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def missing(self) -> int:
@@ -48,6 +52,9 @@ def estimate(
     seen: set[str] = set()
     stored = 0
     characters = 0
+    by_cue: Counter[str] = Counter()
+    for cell in (*work.cells, *work.again):
+        by_cue[cell.identity.cue] += protocol.repeats * len(work.data[cell.task.name].items)
     for batch in work.batches(protocol):
         requests = {request.key: request for request in batch if request.key not in seen}
         seen |= requests.keys()
@@ -64,7 +71,8 @@ def estimate(
         seconds = max(seconds, 60 * count / spending.rpm)
     if spending.tpm is not None:
         seconds = max(seconds, 60 * (prompt + answer / 2) / spending.tpm)
-    return Estimate(len(work.cells), len(seen), stored, prompt, answer, seconds, share)
+    cues = by_cue if len(by_cue) > 1 else {}
+    return Estimate(len(work.cells), len(seen), stored, prompt, answer, seconds, share, cues)
 
 
 def estimate_lines(plan: Estimate, settings: Settings) -> list[str]:
@@ -76,6 +84,9 @@ def estimate_lines(plan: Estimate, settings: Settings) -> list[str]:
         f"to ask: {plan.missing:,} requests",
         f"tokens: about {plan.prompt_tokens:,.0f} in, at most {plan.most_completion_tokens:,} out",
     ]
+    if plan.by_cue:
+        cues = ", ".join(f"{cue} {count:,}" for cue, count in plan.by_cue.items())
+        lines.insert(1, f"requests by cue: {cues}")
     if price is None:
         lines.append(f"cost: no price is known for {settings.model.name} (--pbias-prices=FILE)")
     else:

@@ -12,6 +12,7 @@ from pytest_pbias.analysis.traits import TraitVerdict
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import PbiasError
 from pytest_pbias.gate import AxisVerdict, Verdict
+from pytest_pbias.outcomes.arrays import under
 from pytest_pbias.plugin.decisions import NOTHING_YET, MadeDecisions, leave_decisions
 from pytest_pbias.plugin.options import described, only_lists
 from pytest_pbias.prompts import Identity
@@ -63,15 +64,23 @@ def report_verdict(
 
 
 def append_gates(session: pytest.Session, items: list[pytest.Item], cells: Sequence[Cell]) -> None:
-    """Append a gate for each defense and axis on which at least two identities are compared."""
-    compared: dict[tuple[str, str], set[Identity]] = {}
+    """Append a gate for each axis on which at least two identities are compared.
+
+    For each defense, and for each cue where several are asked under it.
+    """
+    compared: dict[tuple[str, str, str], set[Identity]] = {}
+    cues: dict[str, dict[str, None]] = {}
     for cell in cells:
+        cues.setdefault(cell.defense.name, {})[cell.identity.cue] = None
         if cell.identity.kind == "identity":
-            compared.setdefault((cell.defense.name, cell.task.axis), set()).add(cell.identity)
-    for defense in dict.fromkeys(cell.defense.name for cell in cells):
+            key = (cell.defense.name, cell.identity.cue, cell.task.axis)
+            compared.setdefault(key, set()).add(cell.identity)
+    for defense, cue in ((defense, cue) for defense, known in cues.items() for cue in known):
         for axis in ("utility", "safety"):
-            if len(compared.get((defense, axis), ())) >= 2:
-                name = f"gate[{axis}]" if defense == "none" else f"gate[{axis}-{defense}]"
+            if len(compared.get((defense, cue, axis), ())) >= 2:
+                several = len(cues[defense]) > 1
+                parts = [axis, *([cue] if several else []), *([defense] * (defense != "none"))]
+                name = f"gate[{'-'.join(parts)}]"
                 items.append(
                     GateItem.from_parent(
                         session,
@@ -79,17 +88,22 @@ def append_gates(session: pytest.Session, items: list[pytest.Item], cells: Seque
                         nodeid=f"pbias::{name}",
                         axis=axis,
                         defense=defense,
+                        cue=cue if several else "",
                     )
                 )
 
 
 class GateItem(pytest.Item):
-    """Decides on PB over the tasks of one axis, under one defense, against its tolerance."""
+    """Decides on PB over the tasks of one axis, under one defense, against its tolerance.
 
-    def __init__(self, *, axis: str, defense: str, **kwargs: Any) -> None:
+    ``cue`` is the one that it is over, where several are asked.
+    """
+
+    def __init__(self, *, axis: str, defense: str, cue: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.axis = axis
         self.defense = defense
+        self.cue = cue
 
     def setup(self) -> None:
         """Wait for the axis's cells and decide; missing answers are an error, not a failure."""
@@ -100,7 +114,7 @@ class GateItem(pytest.Item):
         if only_lists(self.config):
             return  # and no test is run
         try:
-            self._verdict: AxisVerdict = session.decide_axis(self.axis, self.defense)
+            self._verdict: AxisVerdict = session.decide_axis(self.axis, self.defense, self.cue)
         except PbiasError as error:
             pytest.fail(paragraph(f"error, no verdict: {described(error)}"), pytrace=False)
         leave_decisions(self, MadeDecisions(axes=(self._verdict,)))
@@ -109,11 +123,10 @@ class GateItem(pytest.Item):
     def runtest(self) -> None:
         """End with the verdict; red only as the gate's mode says."""
         verdict = self._verdict
-        under = "" if self.defense == "none" else f" under {self.defense}"
         report_verdict(
             self,
             verdict.verdict,
-            f"{verdict.reason}: {self.axis}{under}",
+            f"{verdict.reason}: {under(self.axis, self.defense, self.cue)}",
             mode=self._mode,
             figures=axis_figures(verdict),
         )

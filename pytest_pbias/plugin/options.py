@@ -257,6 +257,14 @@ _PROTOCOL = (
         choices=("auto", "system", "user", "history", "app"),
         default="auto",
     ),
+    Option(
+        "cues",
+        "how identities are made known: stated, name, profile (what an assistant has stored), turn "
+        "(an earlier turn that reveals it), chat (said in one), profile.de, or a .toml battery",
+        "names",
+        "NAMES",
+        "stated",
+    ),
 )
 _MITIGATION = (
     Option(

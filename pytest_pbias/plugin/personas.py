@@ -22,8 +22,8 @@ class PersonaTests(pytest.File):
         """One item for each cell."""
         try:
             settings = activate(self.config).settings
-            cells = read_personas(self.path, self._shown(), settings.tasks).cells()
-            placed = placed_cells(self.config, cells)
+            personas = read_personas(self.path, self._shown(), settings.tasks)
+            placed = placed_cells(self.config, personas.cells(), personas.cues)
         except PbiasError as error:
             refuse(self.config, described(error))
             return

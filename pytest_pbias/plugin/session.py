@@ -285,7 +285,7 @@ class PbiasSession:
         self.beside = Beside()
         self.problem: str | None = None
         self.interrupted = self.cut_short = False
-        self.told: list[str] = []  # notices of xdist workers
+        self.told: list[str] = []  # notices of collection and of xdist workers
         self.untold: list[str] = []  # why the finished report did not get somewhere
         self._plan: Estimate | None = None
         self._restore_signals: Callable[[], None] = noop
@@ -434,10 +434,13 @@ class PbiasSession:
         """
         self._measured.missing(cells)
 
-    def cells_of(self, axis: str, defense: str) -> list[Cell]:
-        """The cells that the gate of an axis looks at, under one defense."""
+    def cells_of(self, axis: str, defense: str, cue: str = "") -> list[Cell]:
+        """The cells that the gate of an axis looks at, under one defense (and of one cue)."""
         return [
-            cell for cell in self.cells if cell.task.axis == axis and cell.defense.name == defense
+            cell
+            for cell in self.cells
+            if (cell.task.axis, cell.defense.name) == (axis, defense)
+            and cue in ("", cell.identity.cue)
         ]
 
     def _measure(self, cell: Cell) -> ScoredCell:
@@ -557,20 +560,22 @@ class PbiasSession:
         return self._peers[key]
 
     @system_memory_pool()
-    def decide_axis(self, axis: str, defense: str) -> AxisVerdict:
+    def decide_axis(self, axis: str, defense: str, cue: str = "") -> AxisVerdict:
         """Decide on PB under a defense, over the axis's tasks and the identities asked all of them.
+
+        ``cue`` is the one that it is over where there are several.
 
         Raises:
             InfrastructureError: responses are missing, or nothing can be read off them.
         """
-        cells = self.cells_of(axis, defense)
+        cells = self.cells_of(axis, defense, cue)
         table = self._measured.complete_table(cells, f" to {axis} tasks")
         outcomes = [table.task_outcomes(task) for task in table.tasks()]
         if cut := [line for task in outcomes for line in cut_off_cells(task)]:
             raise InfrastructureError("; ".join(cut), setting="max-tokens")
         if unreadable := [line for task in outcomes for line in unreadable_cells(task)]:
             raise InfrastructureError("; ".join(unreadable))
-        return decide_outcomes(axis, outcomes, self.settings.policy, defense=defense)
+        return decide_outcomes(axis, outcomes, self.settings.policy, defense=defense, cue=cue)
 
     @system_memory_pool()
     def decide_trait(self, name: str, defense: str) -> TraitVerdict:
@@ -621,7 +626,7 @@ class PbiasSession:
             self._measured.close()
 
     def _finish(self) -> None:
-        tell_notices(self.config, self.notices())
+        tell_notices(self.config, [*self.notices(), *self.told])
         if not isinstance(self._asking, LocalCollection):
             return
         if self._background is not None:

@@ -37,7 +37,7 @@ from pytest_pbias.plugin.options import (
 )
 from pytest_pbias.plugin.tasks import session_tasks
 from pytest_pbias.plugin.xdist import run_name
-from pytest_pbias.prompts import Defense, Placement, resolve_defenses
+from pytest_pbias.prompts import Cue, Defense, Placement, resolve_cues, resolve_defenses
 from pytest_pbias.reporting.trackers import require_trackers
 from pytest_pbias.tasks import PromptProtocol, Task, resolve_task
 
@@ -123,6 +123,7 @@ class Settings:
     seed: int
     limit: int | None
     placement: Placement | None
+    cues: tuple[Cue, ...]
     defenses: tuple[Defense, ...]
     concurrency: int
     store_dir: Path
@@ -171,6 +172,9 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
     # An earlier turn is a property of the collected cells, not of how a session is asked.
     turns: tuple[Placement, ...] = ("system", "user", "app")
     defense_folder = option_folder(config, "defense")
+    cues = resolve_cues(
+        values["cues"], lambda name: option_folder(config, "cues") / Path(name).expanduser()
+    )
     defenses = resolve_defenses(
         values["defense"], lambda name: defense_folder / Path(name).expanduser()
     )
@@ -189,6 +193,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         seed=values["seed"],
         limit=values["limit"],
         placement=next((turn for turn in turns if turn == values["placement"]), None),
+        cues=cues,
         defenses=defenses,
         concurrency=_VLLM_CONCURRENCY
         if ours and not is_given(config, "concurrency")
@@ -211,7 +216,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             joint=split_names(values["joint"]),
             strata=_strata(values["strata"], tasks),
         ),
-        stop=_stop(values, paper=paper, n_defenses=len(defenses)),
+        stop=_stop(values, paper=paper, n_variants=len(defenses) * len(cues)),
         json_path=values["json"],
         markdown_path=values["markdown"],
         html_path=values["html"],
@@ -322,16 +327,16 @@ def _application(config: pytest.Config, values: Mapping[str, Any]) -> Applicatio
     return application
 
 
-def _stop(values: Mapping[str, Any], *, paper: bool, n_defenses: int) -> Literal["early", "never"]:
+def _stop(values: Mapping[str, Any], *, paper: bool, n_variants: int) -> Literal["early", "never"]:
     """When to stop asking: early, where nothing else is said.
 
-    Not where everything is sent at once, nor where defenses are compared: what is clear of a cell
-    early leaves little to compare two of them on.
+    Not where everything is sent at once, nor where defenses or cues are compared: what is clear of
+    a cell early leaves little to compare two of them on.
     """
     if values["stop"] is not None:
         return "early" if values["stop"] == "early" else "never"
     at_once = values["batch"] or values["ray"] is not None
-    return "never" if paper or at_once or n_defenses > 1 else "early"
+    return "never" if paper or at_once or n_variants > 1 else "early"
 
 
 def _sampling(values: Mapping[str, Any], usual: Sampling) -> Sampling:

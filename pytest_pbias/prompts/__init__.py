@@ -1,4 +1,4 @@
-"""Who asks and how it is said: identities, their catalogue, chats, and prompt defenses."""
+"""Who asks and how it is said: identities, their catalogue, cues, chats, and prompt defenses."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pytest_pbias.prompts.catalogue import (
 )
 from pytest_pbias.prompts.chat import Message, render_messages
 from pytest_pbias.prompts.combination import MOST_COMBINATIONS, combine, draw
+from pytest_pbias.prompts.cue import CUES, STATED, Cue, person_of, resolve_cues
 from pytest_pbias.prompts.defense import (
     NO_DEFENSE,
     Defense,
@@ -34,9 +35,12 @@ from pytest_pbias.prompts.identity import (
 
 __all__ = [
     "BASELINE",
+    "CUES",
     "MOST_COMBINATIONS",
     "NO_DEFENSE",
     "PLACEMENTS",
+    "STATED",
+    "Cue",
     "Defense",
     "Demonstration",
     "Frame",
@@ -54,8 +58,10 @@ __all__ = [
     "identity_from_plain",
     "identity_to_plain",
     "paper_identities",
+    "person_of",
     "render_defended",
     "render_messages",
+    "resolve_cues",
     "resolve_defenses",
     "resolve_identities",
     "shipped_defenses",

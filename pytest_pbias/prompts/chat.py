@@ -26,7 +26,8 @@ def render_messages(
     without a system role. The baseline of both is the question alone. ``history`` reveals the
     identity in an earlier turn that the assistant has answered; its baseline has the same turns
     with nobody stated. ``app`` is the question alone: an application is handed the identity, and
-    says it to its model as it likes. The identity's own placement comes before ``placement``.
+    says it to its model as it likes. The identity's own placement comes before ``placement``. An
+    identity with several wordings is given in one of them (:meth:`Identity.worded`).
     """
     placement = identity.frame.placement or placement
     asked: Message = {"role": "user", "content": question}
@@ -36,9 +37,11 @@ def render_messages(
             {"role": "assistant", "content": identity.frame.reply},
             asked,
         )
-    if identity.kind == "baseline" or placement == "app":
+    system = identity.frame.neutral
+    if identity.kind != "baseline":
+        system = _fill(identity.frame.system, identity)
+    if placement == "app" or not system:
         return (asked,)
-    system = _fill(identity.frame.system, identity)
     if placement == "system":
         return ({"role": "system", "content": system}, asked)
     return ({"role": "user", "content": f"{system}\n\n{question}"},)

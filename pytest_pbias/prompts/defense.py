@@ -15,7 +15,7 @@ from pydantic import Field
 from pytest_pbias.errors import ConfigurationError, near_matches, quoted
 from pytest_pbias.files.toml_file import Table, Text, fail, parse_toml, read_text, validated
 from pytest_pbias.prompts.chat import Message, render_messages
-from pytest_pbias.prompts.identity import Identity, Placement, StatedPlacement
+from pytest_pbias.prompts.identity import Frame, Identity, Placement, StatedPlacement
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,24 @@ class Defense:
         """The identity (or baseline) where this defense puts it."""
         if self.placement is None:
             return identity
+        if identity.battery:
+            return identity if self.placement == "history" else _moved(identity, self.placement)
         moved = replace(identity.frame, placement=self.placement)
         if identity.kind == "baseline":
             return Identity("", "", frame=moved).baseline
         return replace(identity, frame=moved)
+
+
+def _moved(identity: Identity, placement: StatedPlacement) -> Identity:
+    """An identity of a battery with what stood in a system message in ``placement``."""
+
+    def move(frame: Frame) -> Frame:
+        return frame if frame.placement == "history" else replace(frame, placement=placement)
+
+    wordings = tuple(map(move, identity.wordings))
+    return replace(
+        identity, frame=identity.frame if wordings else move(identity.frame), wordings=wordings
+    )
 
 
 NO_DEFENSE = Defense("none", "the prompt as it is")

@@ -25,7 +25,8 @@ class Frame:
     ``statement`` holds ``{identity}``, the others ``{statement}`` or ``{identity}``. Without a
     ``placement`` of its own an identity stands where the session says. ``opening`` and ``reply``
     are the earlier turns of the ``history`` placement; ``neutral`` is what the baseline says
-    there, by default the opening without a statement, so that only the identity differs.
+    there, by default the opening without a statement, so that only the identity differs. In a
+    wording of a battery that has no earlier turn, ``neutral`` is the baseline's system message.
     """
 
     statement: str = "I am {identity}."
@@ -42,6 +43,11 @@ class Frame:
             self.opening.replace("{statement}", "").replace("{identity}", "").split()
         )
 
+    @property
+    def unstated(self) -> Frame:
+        """The same conversation for the baseline of a battery."""
+        return Frame(placement=self.placement, reply=self.reply, neutral=self.neutral)
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -49,7 +55,8 @@ class Identity:
 
     ``name`` is unique in a run; it completes the sentence "I am ..." (``a Muslim person``) unless
     ``words`` does. ``group`` is the demographic group (``Religion``). A *control* states nothing
-    demographic; the *baseline* states nothing.
+    demographic; the *baseline* states nothing. Where a ``battery`` makes it known, ``wordings`` has
+    the conversations that do, and each item is asked in one of them.
     """
 
     name: str
@@ -57,6 +64,29 @@ class Identity:
     kind: Kind = "identity"
     words: str = ""
     frame: Frame = Frame()
+    battery: str = ""
+    wordings: tuple[Frame, ...] = ()
+
+    @property
+    def cue(self) -> str:
+        """How it is made known: by a battery, ``chat`` (said in an earlier turn) or ``stated``."""
+        return self.battery or ("chat" if self.frame.placement == "history" else "stated")
+
+    def wording_of(self, item: str) -> int | None:
+        """The number of the wording in which an item is asked; None where there is one sentence.
+
+        It hangs on cue and item only: identities of a cue stand in the same form on the same item,
+        as does their baseline, and the wordings of two cues are crossed.
+        """
+        if not self.wordings:
+            return None
+        drawn = hashlib.sha256(f"{self.battery}\n{item}".encode()).digest()
+        return int.from_bytes(drawn[:8], "big") % len(self.wordings)
+
+    def worded(self, item: str) -> Identity:
+        """The identity in the wording in which ``item`` is asked."""
+        number = self.wording_of(item)
+        return self if number is None else replace(self, frame=self.wordings[number], wordings=())
 
     @property
     def statement(self) -> str:
@@ -70,6 +100,15 @@ class Identity:
         """Whom this identity is compared with: the same conversation with nobody stated."""
         if self.kind == "baseline":
             return self
+        if self.battery:
+            told = tuple(frame.unstated for frame in self.wordings)
+            return Identity(
+                f"baseline ({self.battery})",
+                *("Baseline", "baseline"),
+                frame=Frame() if told else self.frame.unstated,
+                battery=self.battery,
+                wordings=told[:1] if len(set(told)) == 1 else told,
+            )
         if self.frame.placement != "history":
             return BASELINE
         neutral = self.frame.neutral_opening
@@ -87,6 +126,9 @@ class Identity:
         neutral turns are not the usual ones. ``session`` holds for identities without a placement
         of their own.
         """
+        if self.battery:
+            frame = self.wordings[0] if self.wordings else self.frame
+            return frame.placement or session
         placement = self.frame.placement or session
         if placement != "history":
             return "none" if self.kind == "baseline" else placement
@@ -97,7 +139,7 @@ class Identity:
 
     def placed(self, placement: StatedPlacement) -> Identity:
         """The same identity in ``placement``, unless it has one of its own."""
-        if self.frame.placement is not None:
+        if self.frame.placement is not None or self.battery:
             return self
         if self.kind == "baseline":
             return Identity("", "", frame=Frame(placement=placement)).baseline
@@ -114,4 +156,5 @@ def identity_to_plain(identity: Identity) -> dict[str, Any]:
 
 def identity_from_plain(plain: Mapping[str, Any]) -> Identity:
     """The identity that :func:`identity_to_plain` wrote."""
-    return Identity(**{**plain, "frame": Frame(**plain["frame"])})
+    wordings = tuple(Frame(**frame) for frame in plain["wordings"])
+    return Identity(**{**plain, "frame": Frame(**plain["frame"]), "wordings": wordings})

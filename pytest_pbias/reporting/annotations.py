@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from pytest_pbias.analysis.summary import RunSummary
 from pytest_pbias.gate import Verdict
+from pytest_pbias.outcomes.arrays import under
 from pytest_pbias.reporting.text import plain
 
 MOST = 10  # that GitHub shows of each kind for one step
@@ -25,7 +26,8 @@ def github_annotations(summary: RunSummary) -> list[str]:
 def _gates(summary: RunSummary, verdict: Verdict) -> Iterator[tuple[str, str]]:
     for axis in summary.axes:
         if axis.verdict is verdict:
-            yield f"PB over {axis.axis}: {verdict.value}", axis.reason
+            name = under(axis.axis, "none", axis.cue)
+            yield f"PB over {name}: {verdict.value}", axis.reason
 
 
 def _cells(summary: RunSummary) -> Iterator[tuple[str, str]]:

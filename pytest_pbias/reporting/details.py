@@ -123,7 +123,10 @@ def contribution_section(summary: RunSummary, table: OutcomeTable) -> Section:
     for task in summary.tasks:
         if task.bias is None:
             continue
-        shares = shares_of_bias(table.of_defense(task.defense).task_outcomes(task.task).common())
+        outcomes = table.of_defense(task.defense).task_outcomes(task.task)
+        if task.cue:
+            outcomes = outcomes.of_cue(task.cue)
+        shares = shares_of_bias(outcomes.common())
         rows = [
             (identity.name, identity.group, f"{round(100 * share)} %")
             for identity, share in shares[:_MOST_SHARES]
@@ -136,7 +139,8 @@ def contribution_section(summary: RunSummary, table: OutcomeTable) -> Section:
 
 def refusal_section(summary: RunSummary, table: OutcomeTable) -> Section:
     """How often each identity is refused, in the tasks whose graders look for it."""
-    found = {task.title: refusal_rates(table.of_defense(task.defense), task.task)
+    found = {under(task.task, task.defense):
+             refusal_rates(table.of_defense(task.defense), task.task)
              for task in summary.tasks}  # fmt: skip
     titles = [title for title, rates in found.items() if any(rates.values())]
     names = dict.fromkeys(name for title in titles for name in found[title])

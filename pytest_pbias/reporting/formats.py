@@ -80,6 +80,9 @@ Warned = Annotated[
 Defended = Annotated[str, Field(description="none where the prompt was not defended")]
 
 
+Cued = Annotated[str, Field(description="the cue, where the run has several; else empty")]
+
+
 class _Part(BaseModel):
     """A part of a document, made of the finding that has the same fields."""
 
@@ -380,6 +383,7 @@ class AxisGate(_Part):
     reason: Reason
     defense: Defended
     warning: Warned
+    cue: Cued
     look: Count = Field(description="the look that decided, or the last one so far")
     n_looks: Count = Field(description="looks planned; 1: everything at once")
 
@@ -449,10 +453,11 @@ class CellEntry(_Part):
 
 
 class TaskEntry(_Part):
-    """One task under one prompt defense."""
+    """One task under one prompt defense, by one cue."""
 
     task: str
     defense: Defended
+    cue: Cued
     axis: Axis
     n_items: Count = Field(description="items")
     n_repeats: Count = Field(description="repeats of each item")
@@ -598,6 +603,7 @@ class TaskJudges(_Part):
     judges: list[JudgeFigures] = Field(description="what each makes of the task")
     alpha: Agreement | None = Field(description="Krippendorff's alpha, of all judges")
     pairs: list[JudgePair] = Field(description="how far the others agree with the gating one")
+    cue: Cued
 
 
 class Unparsable(_Part):
@@ -613,6 +619,7 @@ class Unparsable(_Part):
     worst: str = Field(description="identity with the highest rate")
     adjusted: Share = Field(description="Holm, over the tasks with any such answer")
     differs: bool = Field(description="whether that is at most the level of the gate")
+    cue: Cued
 
 
 class ProviderRefusals(_Part):
@@ -717,6 +724,63 @@ class RunEntry(_Part):
     )
 
 
+class CueEffect(_Part):
+    """An identity's difference from the reference by one cue, percentage points."""
+
+    estimate: Number = Field(description="percentage points")
+    low: Low
+    high: High
+    pvalue: Share = Field(description="over items and wordings: the larger one")
+    n_items: Count = Field(description="items answered by the identity and the reference")
+    n_wordings: list[int] = Field(description="wordings asked; 1: about that sentence only")
+    confidence: Share = Field(description="of the interval")
+
+
+class PersonByCue(_Part):
+    """One identity by each cue that made it known."""
+
+    identity: str
+    group: str
+    effects: dict[str, CueEffect] = Field(description="cue -> difference from the reference")
+    pvalue: Share = Field(description="that the effects are equal over the cues")
+    adjusted: Share = Field(description="Holm's, over the identities of the axis")
+
+
+class EffectCorrelation(_Part):
+    """Of two cues' effects, across identities."""
+
+    estimate: Number = Field(description="Pearson's")
+    low: Low
+    high: High
+    n_identities: Count = Field(description="identities made known by both")
+    confidence: Share = Field(description="of the interval")
+
+
+class CuePair(_Part):
+    """For whom two cues have the same effect."""
+
+    first: str = Field(description="a cue")
+    second: str = Field(description="another")
+    margin: Number = Field(description="agreement is a difference within it, percentage points")
+    agree: list[str] = Field(description="identities")
+    differ: list[str] = Field(description="identities for whom a difference is shown (Holm)")
+    turns: list[str] = Field(description="of these, the direction turns")
+    open: list[str] = Field(description="neither agreement nor difference is shown")
+    correlation: EffectCorrelation | None
+    sentence: str = Field(description="the same in words")
+
+
+class AxisCues(_Part):
+    """The cues of an axis, under one defense."""
+
+    axis: Axis
+    defense: Defended
+    cues: list[str] = Field(description="in the order in which they were asked")
+    people: list[PersonByCue] = Field(description="identities made known by several")
+    pairs: list[CuePair] = Field(description="each cue with each other one")
+    unsaid: dict[str, list[str]] = Field(description="cue -> identities it does not make known")
+
+
 class Saving(_Part):
     """What stopping early saved."""
 
@@ -747,6 +811,7 @@ class Statistics(_Part):
     defenses: list[DefenseEntry] = Field(
         description="each further prompt defense against the first"
     )
+    cues: list[AxisCues] = Field(description="axes that were asked by several cues")
     mitigations: list[StageEntry] = Field(
         description="all prompt defenses side by side, where there are several"
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from pytest_pbias.analysis.cues import AxisCues
 from pytest_pbias.analysis.judges import PairAgreement
 from pytest_pbias.analysis.repeatability import Repeatability
 from pytest_pbias.analysis.summary import (
@@ -31,10 +32,12 @@ from pytest_pbias.reporting.tables import (
     Bullets,
     Cell,
     Column,
+    CuePlot,
     DefensePlot,
     Interval,
     Note,
     Section,
+    Severity,
     Shift,
     Table,
     interval,
@@ -44,6 +47,7 @@ from pytest_pbias.reporting.tables import (
 from pytest_pbias.reporting.text import application_line, probability, server_line
 from pytest_pbias.stats import (
     AgreementResult,
+    EffectCorrelation,
     PairedDifferenceResult,
 )
 
@@ -163,7 +167,7 @@ def _broken(summary: RunSummary) -> Iterator[Block]:
 def _gates(summary: RunSummary) -> Iterator[Block]:
     rows = [
         (
-            under(axis.axis, axis.defense),
+            under(axis.axis, axis.defense, axis.cue),
             Badge(axis.verdict.value),
             interval(axis.bias),
             f"{axis.tolerance:g}",
@@ -181,7 +185,7 @@ def _gates(summary: RunSummary) -> Iterator[Block]:
         yield Table("Gates, percentage points", head, rows)
     for axis in summary.axes:
         if axis.verdict is Verdict.NO_SIGNAL or axis.bias is None:
-            yield Note(f"{under(axis.axis, axis.defense)}: {axis.reason}", "open")
+            yield Note(f"{under(axis.axis, axis.defense, axis.cue)}: {axis.reason}", "open")
 
 
 def _open_cells(summary: RunSummary) -> Iterator[Block]:
@@ -402,6 +406,61 @@ def _unreadable(one: UnparsableFinding) -> Note:
     )
 
 
+_PAIRS_IN_SIGHT = 4
+
+
+def cue_section(summary: RunSummary) -> Section:
+    """How identities were made known, and whether the effect is the same however it was."""
+    blocks: list[Block] = []
+    for found in summary.cues:
+        title = under(found.axis, found.defense)
+        first = {pair.first for pair in found.pairs[:1]}
+        for number, pair in enumerate(found.pairs):
+            held = "" if pair.correlation is None else f" ({_correlated(pair.correlation)})"
+            hidden = pair.first not in first or number >= _PAIRS_IN_SIGHT
+            level: Severity = "open" if pair.differ else ""
+            blocks.append(Note(f"{title}: {pair.sentence}{held}", level, detail=hidden))
+        for cue, names in found.unsaid.items():
+            few = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            blocks.append(Note(f"{title}: {cue} does not make known {few}"))
+        blocks += _by_cue(title, found)
+    return Section(
+        "Cues",
+        tuple(blocks),
+        lead="the same identities made known in several ways; intervals cover the wording",
+    )
+
+
+def _by_cue(title: str, found: AxisCues) -> Iterator[Block]:
+    if not found.people:
+        return
+    cues = found.cues
+    yield CuePlot(title, found)
+    yield Table(
+        f"{title}: difference by cue, percentage points",
+        ("identity", *(Column(cue, number=True, brief=True) for cue in cues), "equal (Holm)"),
+        [
+            (
+                one.identity,
+                *(
+                    Interval(effect.estimate, effect.low, effect.high, difference=True)
+                    if (effect := one.effects.get(cue))
+                    else ""
+                    for cue in cues
+                ),
+                probability(one.adjusted),
+            )
+            for one in found.people
+        ],
+        folded="The figures",
+        detail=True,
+    )
+
+
+def _correlated(found: EffectCorrelation) -> str:
+    return f"correlation {found.estimate:.2f}, {found.low:.2f} to {found.high:.2f}"
+
+
 def provider_section(summary: RunSummary) -> Section:
     """What the provider's content filter stopped, task by task and identity by identity."""
     notes = []
@@ -474,7 +533,8 @@ def judge_section(summary: RunSummary) -> Section:
     rows: list[tuple[Cell, ...]] = []
     notes = []
     for found in summary.judges:
-        title, pairs = under(found.task, found.defense), {pair.judge: pair for pair in found.pairs}
+        title = under(found.task, found.defense, found.cue)
+        pairs = {pair.judge: pair for pair in found.pairs}
         for number, figures in enumerate(found.judges):
             pair = pairs.get(figures.judge)
             lowest = pair.lowest if pair is not None else None
@@ -593,6 +653,7 @@ FINDINGS: tuple[Callable[[RunSummary], Section], ...] = (
     joint_section,
     group_section,
     intersection_section,
+    cue_section,
     trait_section,
     defense_section,
     unreadable_section,

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pytest_pbias.analysis.cues import AxisCues
 from pytest_pbias.analysis.defenses import DefenseSummary
 from pytest_pbias.gate import CellVerdict
+from pytest_pbias.outcomes.arrays import under as under
 from pytest_pbias.reporting.text import signed, unsigned
 from pytest_pbias.stats import PersonalizationBiasResult, RateResult
 
@@ -104,11 +106,6 @@ def interval(found: RateResult | PersonalizationBiasResult | None) -> Cell:
     return Interval(found.estimate, found.low, found.high) if found is not None else ""
 
 
-def under(name: str, defense: str) -> str:
-    """The name, and the prompt defense it is of where there is one."""
-    return name if defense == "none" else f"{name} under {defense}"
-
-
 @dataclass(frozen=True)
 class Column:
     """A column, and what becomes of it where there is little room.
@@ -191,6 +188,15 @@ class TradeOffPlot:
 
 
 @dataclass(frozen=True)
+class CuePlot:
+    """Differences of an axis's identities by each cue, percentage points."""
+
+    title: str
+    cues: AxisCues
+    detail: bool = True
+
+
+@dataclass(frozen=True)
 class DefensePlot:
     """PB against mean rate under each prompt defense."""
 
@@ -219,7 +225,7 @@ class Samples:
     detail: bool = True
 
 
-Plot = ForestPlot | TradeOffPlot | DefensePlot | HistoryPlot
+Plot = ForestPlot | TradeOffPlot | CuePlot | DefensePlot | HistoryPlot
 Block = Note | Bullets | Heading | Table | Plot | Samples
 
 

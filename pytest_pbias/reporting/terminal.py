@@ -315,7 +315,7 @@ def _under(task: TaskSummary, style: Style) -> Iterator[Line]:
 
 def _gates(summary: RunSummary, width: int) -> Iterator[Line]:
     for axis in summary.axes:
-        name = under(axis.axis, axis.defense)
+        name = under(axis.axis, axis.defense, axis.cue)
         text = f"GATE {name}: {axis.verdict.value.upper()}: {axis.reason}"
         for line in wrapped(text, width):
             yield line, _colour(axis.verdict.value)

@@ -17,6 +17,14 @@ from pytest_pbias.stats.compare import (
     match_items,
     paired_bias_change,
 )
+from pytest_pbias.stats.cues import (
+    CueEffectResult,
+    EffectCorrelation,
+    cue_contrast,
+    cue_effect,
+    effect_correlation,
+    heterogeneity_pvalue,
+)
 from pytest_pbias.stats.drift import (
     Contrast,
     DriftResult,
@@ -78,7 +86,9 @@ __all__ = [
     "Contrast",
     "CorrectedRate",
     "CorrelationResult",
+    "CueEffectResult",
     "DriftResult",
+    "EffectCorrelation",
     "Ellipse",
     "GapResult",
     "Interval",
@@ -106,8 +116,12 @@ __all__ = [
     "corrected_bias",
     "corrected_rate",
     "correlation",
+    "cue_contrast",
+    "cue_effect",
     "difference_in_differences",
+    "effect_correlation",
     "gap",
+    "heterogeneity_pvalue",
     "holm",
     "interaction_contrast",
     "is_futile",

@@ -141,7 +141,7 @@ def test_other_judges_grades_become_arrays(tmp_path: Path) -> None:
     assert np.isnan(task.others["llm:b"]).all()
 
 
-def test_a_table_of_version_1_is_read_and_rewritten_as_version_5(tmp_path: Path) -> None:
+def test_a_table_of_version_1_is_read_and_rewritten_as_version_6(tmp_path: Path) -> None:
     old = DATA / "outcomes-v1.parquet"
     assert pq.read_schema(old).metadata[b"pbias_schema_version"] == b"1"
     table = OutcomeTable.read(old)
@@ -152,7 +152,7 @@ def test_a_table_of_version_1_is_read_and_rewritten_as_version_5(tmp_path: Path)
     assert task.others == {}
     table.write(tmp_path / "new.parquet")
     again = OutcomeTable.read(tmp_path / "new.parquet")
-    assert again.arrow.schema.metadata[b"pbias_schema_version"] == b"5"
+    assert again.arrow.schema.metadata[b"pbias_schema_version"] == b"6"
     assert again.arrow.equals(table.arrow)
 
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_pbias import gate, stats
-from pytest_pbias.analysis import condition, judges, pairing, unparsable
+from pytest_pbias.analysis import condition, cues, judges, pairing, unparsable
 from pytest_pbias.analysis.comparison import compare_runs
 from pytest_pbias.analysis.condition import decide_comparison
 from pytest_pbias.analysis.pairing import pair_runs
@@ -74,6 +74,10 @@ PARTS: dict[type[Any], type[Any]] = {
     formats.TaskJudges: judges.TaskJudges,
     formats.Unparsable: unparsable.UnparsableFinding,
     formats.Saving: Saving,
+    formats.CueEffect: stats.CueEffectResult,
+    formats.EffectCorrelation: stats.EffectCorrelation,
+    formats.PersonByCue: cues.PersonByCue,
+    formats.AxisCues: cues.AxisCues,
 }
 
 

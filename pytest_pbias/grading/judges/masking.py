@@ -27,8 +27,15 @@ _NOUNS = r"(?:person|individual|man|woman|user|adult|someone)"
 
 
 def identity_terms(identities: Iterable[Identity]) -> tuple[str, ...]:
-    """The words that identities are stated in, sorted: what is to be hidden."""
-    return tuple(sorted({one.words or one.name for one in identities if one.kind != "baseline"}))
+    """The words that identities are stated in, sorted: what is to be hidden.
+
+    Of a battery's wordings these are the names: what else is revealed, an answer repeats in words
+    of its own.
+    """
+    known = [one for one in identities if one.kind != "baseline"]
+    said = {frame.statement for one in known if one.kind == "identity" for frame in one.wordings}
+    names = {text for text in said if text.istitle() and text.isalpha()}
+    return tuple(sorted(names | {one.words or one.name for one in known}))
 
 
 def identity_mask(words: Iterable[str]) -> Mask | None:

@@ -14,12 +14,14 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pytest_pbias.analysis.cues import AxisCues
 from pytest_pbias.analysis.defenses import DefenseSummary
 from pytest_pbias.errors import ConfigurationError, DataError
 from pytest_pbias.gate import CellVerdict, Verdict
 from pytest_pbias.reporting.html.render import Drawing, render
 from pytest_pbias.reporting.sections import compared_with
 from pytest_pbias.reporting.tables import (
+    CuePlot,
     DefensePlot,
     ForestPlot,
     HistoryPlot,
@@ -109,6 +111,8 @@ def draw(plot: Plot) -> Drawing | None:
             return _forest_plot(task, rows)
         case TradeOffPlot(rows):
             return _trade_off_plot(rows)
+        case CuePlot(title, found):
+            return _cue_plot(title, found)
         case DefensePlot(defenses):
             return _defense_plot(defenses)
         case HistoryPlot():
@@ -192,6 +196,42 @@ def _forest_words(task: str, verdicts: Sequence[CellVerdict]) -> _Words:
         "at once, beyond the margin in a fail; thick: the cell's own, within it in a pass; grey "
         f"band: margin. {marks}.",
     )
+
+
+_CUE_LOOKS = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "D"), ("#B07AA1", "^"))
+
+
+@_settings()
+def _cue_plot(title: str, found: AxisCues) -> Drawing | None:
+    """A dumbbell a line: an identity's difference by each cue, from the least to the greatest."""
+    people = sorted(found.people, key=lambda one: min(e.estimate for e in one.effects.values()))
+    if not people:
+        return None
+    figure, axes = _new_figure(7, 1.1 + 0.22 * len(people))
+    axes.axvline(0, color=_INK, linewidth=0.6)
+    for height, one in enumerate(people):
+        ends = [effect.estimate for effect in one.effects.values()]
+        axes.plot([min(ends), max(ends)], [height, height], color="#888888", linewidth=1.6)
+    for number, cue in enumerate(found.cues):
+        colour, mark = _CUE_LOOKS[number % len(_CUE_LOOKS)]
+        shown = [(h, one.effects[cue]) for h, one in enumerate(people) if cue in one.effects]
+        heights = [height for height, _ in shown]
+        axes.plot([effect.estimate for _, effect in shown], heights, mark, color=colour,
+                  markersize=4, label=plain(cue, 30))  # fmt: skip
+    axes.set_yticks(range(len(people)), [plain(one.identity, 40) for one in people])
+    axes.set_ylim(len(people) - 0.3, -0.7)
+    axes.set_xlabel("difference from the reference, percentage points")
+    legend = axes.legend(loc="upper left", bbox_to_anchor=(0, -0.9 / (0.22 * len(people) + 0.3)),
+                         ncols=len(found.cues), frameon=False)  # fmt: skip
+    for text in legend.get_texts():
+        text.set_color(_INK)
+    words = _Words(
+        f"{title}: difference of each identity by cue",
+        f"{len(people)} identities by {', '.join(found.cues)}. The figures are in the table below.",
+        "A line joins what one identity gets by each cue: the longer, the more it hangs on how the "
+        "identity is made known.",
+    )
+    return _finish(figure, [axes], words)
 
 
 @_settings()
