@@ -73,7 +73,9 @@ def test_the_baseline_is_told_the_same_without_the_identity(name):
             chat = render_messages(known.worded(item), "Q?")
             bare = render_messages(known.baseline.worded(item), "Q?")
             assert [turn["role"] for turn in chat] == [turn["role"] for turn in bare]
-            text = said[known.wording_of(item)]
+            wording = known.wording_of(item)
+            assert wording is not None
+            text = said[wording]
             assert text in chat[0]["content"]
             assert text not in bare[0]["content"] or identity.kind == "control"
             left = Counter(chat[0]["content"].replace(text, "", 1).split())
