@@ -355,7 +355,6 @@ class Policy(_Part):
     reference: str = Field(
         description="whom identities are compared with: baseline, control, identities or a name"
     )
-    strata: list[str] = Field(description="tasks whose clusters are all that verdicts speak of")
     cells: Count = Field(
         description="cells that share the level where they are more than the run's; 0: the run's"
     )
@@ -363,6 +362,7 @@ class Policy(_Part):
     trait_margin: dict[str, Number] = Field(
         description="trait -> tolerated difference, in its unit, where it has a gate"
     )
+    strata: list[str] = Field(description="tasks whose clusters are all that verdicts speak of")
 
 
 class AxisGate(_Part):
