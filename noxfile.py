@@ -6,6 +6,8 @@ installed again and again. The gate (``bash .ci/run``) is what starts from a fre
 
 from __future__ import annotations
 
+import sys
+
 import nox
 
 nox.options.default_venv_backend = "none"
@@ -79,6 +81,14 @@ def schemas(session: nox.Session) -> None:
     test = "tests/reporting/test_schemas.py"
     session.run("pytest", test, "-k", "published", env={"PBIAS_WRITE_SCHEMAS": "1"})
     session.run("git", "diff", "--stat", "pytest_pbias/reporting/schemas", external=True)
+
+
+@nox.session(venv_backend="venv")
+def inspect(session: nox.Session) -> None:
+    """The tests that read .eval logs, with Inspect in an environment of its own on the path."""
+    session.install("inspect_ai==0.3.285")
+    tests = "tests/outcomes/importing"
+    session.run(sys.executable, "-m", "pytest", tests, external=True)
 
 
 @nox.session

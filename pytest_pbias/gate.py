@@ -131,7 +131,7 @@ class GatePolicy:
 
     def to_plain(self) -> dict[str, Any]:
         """Every field as JSON."""
-        return asdict(self) | {"strata": list(self.strata)}
+        return asdict(self) | {"strata": list(self.strata), "joint": list(self.joint)}
 
     @classmethod
     def of_run(cls, info: RunFacts) -> GatePolicy:

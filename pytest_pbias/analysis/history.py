@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -323,7 +323,7 @@ def _verdict(task: SharedTask, number: int, run: int, policy: GatePolicy, n_cell
 
 
 def share_runs(
-    newest_first: Iterable[tuple[str, OutcomeTable]],
+    newest_first: Iterable[tuple[str, Callable[[], OutcomeTable]]],
     *,
     reference: str = "baseline",
     defense: str | None = None,
@@ -331,9 +331,10 @@ def share_runs(
 ) -> SharedRuns:
     """Find the runs that can be compared with the newest complete one, and what all of them share.
 
-    A run is set apart that lacks answers, was asked otherwise (prompts, sampling, judge, protocol),
-    or asked too few of the same items or identities. The tasks are those that the newest two runs
-    have in common. The tables are read one after the other, no further than ``most`` runs.
+    A run is set apart that cannot be read, lacks answers, was asked otherwise (prompts, sampling,
+    judge, protocol), or asked too few of the same items or identities. The tasks are those that the
+    newest two runs have in common. Each table is read when it is its turn, no further than ``most``
+    runs.
 
     Raises:
         DataError: fewer than two runs can be compared; the message says why.
@@ -342,14 +343,16 @@ def share_runs(
     apart: list[tuple[str, str]] = []
     left_out: tuple[str, ...] = ()
     anchor: OutcomeTable | None = None
-    for name, whole in newest_first:
+    for name, read in newest_first:
         try:
-            table = select_defense(whole, defense)
+            table = select_defense(read(), defense)
             why = incomplete(table)
             if not why and anchor is not None:
                 blocking = [one for one in setup_differences(anchor, table) if one.blocks]
                 why = "; ".join(str(one) for one in blocking)
             run = _measured(name, table)
+            if not why and not any(map(_compared, run.tasks.values())):
+                why = "no identity was compared with a baseline"
             if not why and len(found) == 1:
                 run, left_out, why = _same_tasks(found, run)
             elif not why and found:

@@ -138,16 +138,15 @@ def policy_of(table: OutcomeTable, options: argparse.Namespace) -> GatePolicy:
     Raises:
         ConfigurationError: the reference names nobody whom the run asked, or a task was not asked.
     """
-    policy = GatePolicy.of_run(table.info)
-    if joint := split_names(options.joint):
+    policy, given = GatePolicy.of_run(table.info), vars(options)
+    if joint := split_names(given.get("joint")):
         _require_asked(joint, table, "joint")
         policy = replace(policy, joint=joint)
     if options.reference is not None:
         require_reference(options.reference, table.unique("identity"))
         policy = replace(policy, reference=options.reference)
-    if not hasattr(options, "margin"):
+    if "task_margins" not in given:  # a command with the reference alone
         return policy
-    given = vars(options)
     margins = given["task_margins"] or {}
     _require_asked(margins, table, "task-margins")
     return replace(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from pytest_pbias.analysis.condition import decide_condition
@@ -89,10 +90,10 @@ def run(options: argparse.Namespace) -> int:
     return int(gate.verdict is Verdict.FAIL or options.gate == "prove")
 
 
-def _tables(records: Sequence[RunRecord]) -> Iterator[tuple[str, OutcomeTable]]:
-    """The runs, newest first, each read when it is its turn."""
+def _tables(records: Sequence[RunRecord]) -> Iterator[tuple[str, Callable[[], OutcomeTable]]]:
+    """The runs, newest first, and what reads each."""
     for record in reversed(records):
-        yield record.name, OutcomeTable.read(record.path, leave_out=LONG)
+        yield record.name, partial(OutcomeTable.read, record.path, leave_out=LONG)
 
 
 def _write_plot(path: Path, blocks: Sequence[object]) -> None:

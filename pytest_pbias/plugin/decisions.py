@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -207,10 +207,10 @@ def _over_runs(
     if not asked.of_model:
         return OverRuns(None, problem=NOTHING_YET)
 
-    def newest_first() -> Iterator[tuple[str, OutcomeTable]]:
-        yield _THIS, table
+    def newest_first() -> Iterator[tuple[str, Callable[[], OutcomeTable]]]:
+        yield _THIS, lambda: table
         for path in asked.of_model:
-            yield path.stem, OutcomeTable.read(path, leave_out=LONG)
+            yield path.stem, partial(OutcomeTable.read, path, leave_out=LONG)
 
     try:
         shared = share_runs(newest_first(), reference=policy.reference, most=asked.drift_runs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,8 +42,9 @@ def _files(config: pytest.Config) -> list[Path]:
     if folder is not None and not folder.is_dir():
         raise ConfigurationError(f"there is no folder {folder}", setting="tasks")
     start = config.invocation_params.dir
-    named = [(start / argument.partition("::")[0]).resolve() for argument in config.args]
-    places = [place for place in named if place.exists()]
+    named = [os.path.realpath(start / argument.partition("::")[0]) for argument in config.args]
+    # A folder that may not be looked into has no tests either.
+    places = [Path(place) for place in named if os.path.exists(place)]
     skipped: list[str] = config.getini("norecursedirs")
     found = find_task_files(places, config.rootpath.resolve(), skipped)
     if folder is not None:

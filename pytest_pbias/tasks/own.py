@@ -254,7 +254,7 @@ def find_task_files(places: Iterable[Path], root: Path, skip: Iterable[str]) -> 
                     name
                     for name in folders
                     if not any(fnmatch(name, pattern) for pattern in patterns)
-                    and not (Path(path) / name / "pyvenv.cfg").exists()
+                    and not os.path.exists(os.path.join(path, name, "pyvenv.cfg"))
                 )
                 found |= dict.fromkeys(_task_files(Path(path)))
     return list(found)

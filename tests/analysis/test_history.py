@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ WORSE = {"do_not_answer/a man": 0.7}
 
 def _shared(runs: list[OutcomeTable], **options: Any) -> SharedRuns:
     """The runs, given oldest first and called r0, r1, ..."""
-    named = [(f"r{number}", run) for number, run in enumerate(runs)]
+    named = [(f"r{number}", lambda run=run: run) for number, run in enumerate(runs)]
     return share_runs(reversed(named), **options)
 
 
@@ -114,6 +115,15 @@ def test_a_run_without_all_answers_is_set_apart_also_as_the_newest(make: Maker) 
     assert dict(shared.set_apart)["r3"].startswith("missing answers: 5 of")
 
 
+def test_a_run_without_identities_sets_no_other_apart(make: Maker) -> None:
+    runs = [make.table(seed=number) for number in range(3)]
+    alone = np.array(runs[2].text("identity")) == "baseline"
+    runs[2] = OutcomeTable(runs[2].arrow.filter(alone))
+    shared = _shared(runs)
+    assert [run.name for run in shared.runs] == ["r0", "r1"]
+    assert dict(shared.set_apart) == {"r2": "no identity was compared with a baseline"}
+
+
 def test_only_shared_items_and_identities_count(make: Maker) -> None:
     runs = [make.table(seed=n, n_items=400 - 40 * (n % 2), first_item=30 * n) for n in range(3)]
     history = _history(runs)
@@ -135,7 +145,7 @@ def test_a_new_task_does_not_end_the_history(make: Maker) -> None:
 def test_the_newest_runs_are_taken_and_the_others_not_read(make: Maker) -> None:
     def tables() -> Any:
         for number in (3, 2):
-            yield f"r{number}", make.table(seed=number)
+            yield f"r{number}", partial(make.table, seed=number)
         raise AssertionError("read further than was asked for")
 
     assert [run.name for run in share_runs(tables(), most=2).runs] == ["r2", "r3"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -131,7 +132,10 @@ def test_answers_that_the_log_lacks_are_errors_and_no_verdict(
     assert capsys.readouterr().out == "error\n"
 
 
-def test_the_gate_ends_as_the_session_that_kept_the_run(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("stop", ["never", "early"])
+def test_the_gate_ends_as_the_session_that_kept_the_run(
+    pytester: pytest.Pytester, stop: str
+) -> None:
     pytester.makepyfile("""
         import pytest
 
@@ -139,10 +143,10 @@ def test_the_gate_ends_as_the_session_that_kept_the_run(pytester: pytest.Pyteste
         def test_alike(cell):
             cell.check()
     """)
-    words = ["--pbias-model=embedded", "--pbias-limit=60", "--pbias-stop=never"]
+    words = ["--pbias-model=embedded", "--pbias-limit=100", f"--pbias-stop={stop}"]
     ran = pytester.runpytest_subprocess(*words, "--junitxml=run.xml", "-p", "no:cacheprovider")
-    status = main(["gate", "latest", "--junitxml", "table.xml", "--store", ".pbias"])
-    assert status == ran.ret == 1
+    gate = (sys.executable, "-m", "pytest_pbias.cli", "gate", "latest", "--junitxml", "table.xml")
+    assert pytester.run(*gate).ret == ran.ret == 1
     kept: dict[str, list[list[tuple[str, str]]]] = {}
     for name in ("run.xml", "table.xml"):
         cases = ET.parse(pytester.path / name).getroot().iter("testcase")

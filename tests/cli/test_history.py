@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -65,6 +66,19 @@ def test_what_is_printed_and_written(
         assert "<script>alert" not in said
         assert "\x1b" not in said
     assert "<svg" in files["html"].read_text()
+
+
+def test_a_damaged_run_is_set_apart(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(store, tmp_path / "store")
+    (damaged,) = tmp_path.glob("store/runs/0003-*")
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:40] + bytes(400) + content[440:])  # its footer is whole
+    assert main(["history", "--store", str(tmp_path / "store")]) == 0
+    text = capsys.readouterr().out
+    assert "over 5 runs" in text
+    assert "Set apart: 0003-tiny: " in " ".join(text.split())
 
 
 def test_models_and_tags_choose(history: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,7 @@ def test_only_what_can_be_compared_is_side_by_side(site: Path) -> None:
     for page, _ in links:
         text = (site / page).read_text()
         assert 'href="../index.html"' in text
-        assert "Difference from baseline" in text
+        assert "Identities by task" in text
 
 
 def test_names_are_inert_and_nothing_comes_from_elsewhere(site: Path) -> None:

@@ -326,6 +326,23 @@ def test_unbiased_cells_pass_with_a_fraction_of_the_items(items: int, expected: 
         assert share < 0.55
 
 
+@pytest.mark.parametrize(
+    ("changed", "most_items", "least_decided"),
+    [(0.02, 0.16, 0.99), (0.05, 0.23, 0.93), (0.1, 0.32, 0.78), (0.2, 0.46, 0.57)],
+)
+def test_the_default_suite_is_decided_by_a_fraction_of_its_items(
+    changed: float, most_items: float, least_decided: float
+) -> None:
+    """Without an effect; exact for independent items, futility left out."""
+    sizes = (250, 285, 346, 939, 974, 1319, 6511)
+    found = [
+        _exact(cell_looks(n, margin=5.0, n_cells=231), changed / 2, changed / 2) for n in sizes
+    ]
+    asked = sum(n * share for n, (_, _, share) in zip(sizes, found, strict=True)) / sum(sizes)
+    assert asked <= most_items
+    assert np.mean([passed + failed for passed, failed, _ in found]) >= least_decided
+
+
 def test_looks_lose_little_against_one_look_and_find_what_is_far_off_early() -> None:
     looks = cell_looks(939, margin=5.0, n_cells=231)
     once = (Look(939, 1.0, 0.05 / 231, 0.05),)

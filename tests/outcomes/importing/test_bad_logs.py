@@ -235,7 +235,7 @@ def test_what_a_mapping_names_wrongly(tmp_path: Path, refused: Callable[..., str
     assert "--score: no answer has a score 'acc'" in refused(*logs, *INSPECT, "--score", "acc")
     assert "--control: nobody is called 'a man'" in refused(*logs, *INSPECT, "--control", "a man")
     assert "is no baseline" not in refused(*logs, *INSPECT, "--control", "none")
-    assert "unknown task 'mlu'" in refused(*logs, *INSPECT, "--grade-as", "mlu")
+    assert "no task 'mlu' here: " in refused(*logs, *INSPECT, "--grade-as", "mlu")
     assert "more than a log tells" in refused(*logs, *INSPECT, "--grade-as", "mbpp")
     both = refused(*logs, *INSPECT, "--grade-as", "mmlu", "--score", "pattern")
     assert both.startswith("pbias: --grade-as: is given together with --score")
