@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from pytest_pbias.analysis.comparison import compare_runs
+from pytest_pbias.analysis.across_runs.comparison import compare_runs
+from pytest_pbias.analysis.across_runs.pairing import AXES, AxisComparison, Comparison, Direction
 from pytest_pbias.analysis.joint import JointBias, joint_bias
-from pytest_pbias.analysis.pairing import AXES, AxisComparison, Comparison, Direction
 from pytest_pbias.errors import DataError
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, Scores, TaskOutcomes

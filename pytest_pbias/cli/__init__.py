@@ -36,7 +36,10 @@ COMMANDS = {
 }
 """What each command does, in a line."""
 
-_MODULES = {"import": "importing"}  # Python has the word for itself
+_MODULES = {
+    "import": "importing",  # Python has the word for itself
+    **{name: f"across_runs.{name}" for name in ("compare", "history", "site", "stages")},
+}
 
 _USAGE = {"gate": 4}  # exit status of a mistake, where it is pytest's
 

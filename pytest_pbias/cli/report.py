@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from pytest_pbias.analysis.comparison import compare_beside
+from pytest_pbias.analysis.across_runs.comparison import compare_beside
 from pytest_pbias.analysis.summary import summarize
 from pytest_pbias.cli.arguments import (
     add_option,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pytest_pbias.analysis.pairing import select_defense
+from pytest_pbias.analysis.across_runs.pairing import select_defense
 from pytest_pbias.cli.arguments import above_zero, add_option, from_zero, whole
 from pytest_pbias.cli.plugins import tasks_for
 from pytest_pbias.errors import ConfigurationError

@@ -7,13 +7,15 @@ import json
 import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pytest_pbias.cells import read_personas
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import ConfigurationError, PbiasError, UnansweredError
-from pytest_pbias.plugin.cell import PLANNED, ReferenceItem, cell_id
+from pytest_pbias.plugin.cell import PLANNED, CellItem, ReferenceItem, cell_id
 from pytest_pbias.plugin.decisions import attach_decisions
 from pytest_pbias.plugin.gates import (
     CompareItem,
@@ -27,6 +29,7 @@ from pytest_pbias.plugin.gates import (
 from pytest_pbias.plugin.options import described, only_lists, read_option
 from pytest_pbias.plugin.session import SESSION, PbiasSession, active_session
 from pytest_pbias.plugin.settings import Settings, read_settings
+from pytest_pbias.plugin.tasks import shown_path
 from pytest_pbias.plugin.xdist import notices_of, plan_path, stop_session
 from pytest_pbias.prompts import (
     Cue,
@@ -340,3 +343,27 @@ def start_on_controller(node: Any) -> None:
         pbias.plan([cell_from_plain(cell, pbias.settings.tasks) for cell in plan["cells"]])
     except PbiasError as error:
         raise _end_of_planning(error) from None
+
+
+class PersonaTests(pytest.File):
+    """A persona file. A mistake in it is one line, and nothing is asked."""
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """One item for each cell."""
+        try:
+            settings = activate(self.config).settings
+            personas = read_personas(self.path, shown_path(self.config, self.path), settings.tasks)
+            placed = placed_cells(self.config, personas.cells(), personas.cues)
+        except PbiasError as error:
+            refuse(self.config, described(error))
+            return
+        for cell in placed:
+            yield PersonaTest.from_parent(self, name=cell_id(cell), planned=cell)
+
+
+class PersonaTest(CellItem):
+    """One identity of the file under one task."""
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """Where the item stands."""
+        return self.path, None, self.name

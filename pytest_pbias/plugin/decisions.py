@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_pbias.analysis.comparison import ComparedRun, about_run, compare_runs
-from pytest_pbias.analysis.condition import GateOutcome, decide_comparison, decide_condition
-from pytest_pbias.analysis.history import OverRuns, make_history, share_runs
-from pytest_pbias.analysis.pairing import pair_runs, select_defense
+from pytest_pbias.analysis.across_runs.comparison import ComparedRun, about_run, compare_runs
+from pytest_pbias.analysis.across_runs.condition import (
+    GateOutcome,
+    decide_comparison,
+    decide_condition,
+)
+from pytest_pbias.analysis.across_runs.history import OverRuns, make_history, share_runs
+from pytest_pbias.analysis.across_runs.pairing import pair_runs, select_defense
 from pytest_pbias.analysis.summary import Decided
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import PbiasError

@@ -92,7 +92,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     """Collect ``persona_*.pbias.toml`` as test files."""
     if not (file_path.name.startswith("persona_") and file_path.name.endswith(".pbias.toml")):
         return None
-    from pytest_pbias.plugin.personas import PersonaTests
+    from pytest_pbias.plugin.collection import PersonaTests
 
     return PersonaTests.from_parent(parent, path=file_path)
 

@@ -20,7 +20,7 @@ from pytest_pbias.reporting.junit import axis_figures, verdict_properties
 from pytest_pbias.reporting.text import paragraph
 
 if TYPE_CHECKING:
-    from pytest_pbias.analysis.condition import GateOutcome
+    from pytest_pbias.analysis.across_runs.condition import GateOutcome
     from pytest_pbias.plugin.session import PbiasSession
     from pytest_pbias.plugin.settings import RunSettings
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_pbias.analysis.comparison import ComparedRun
-from pytest_pbias.analysis.history import OverRuns
+from pytest_pbias.analysis.across_runs.comparison import ComparedRun
+from pytest_pbias.analysis.across_runs.history import OverRuns
 from pytest_pbias.analysis.summary import RunSummary, verdict_counts
 from pytest_pbias.collecting.records import Progress
 from pytest_pbias.errors import ConfigurationError, StoreError

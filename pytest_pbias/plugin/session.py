@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from pytest_pbias.analysis.comparison import ComparedRun
-from pytest_pbias.analysis.history import OverRuns
+from pytest_pbias.analysis.across_runs.comparison import ComparedRun
+from pytest_pbias.analysis.across_runs.history import OverRuns
 from pytest_pbias.analysis.repeatability import Repeatability, repeatability
 from pytest_pbias.analysis.samples import sampled_questions
 from pytest_pbias.analysis.stopping import Score

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import pytest
 
-from pytest_pbias.analysis.condition import parse_expression
+from pytest_pbias.analysis.across_runs.condition import parse_expression
 from pytest_pbias.collecting.collector import unlimited
 from pytest_pbias.collecting.cost import Budget, Price, find_price, parse_budget, spending_check
 from pytest_pbias.errors import ConfigurationError, DataError, quoted

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
-from pytest_pbias.analysis.comparison import ComparedRun
-from pytest_pbias.analysis.condition import GateOutcome
-from pytest_pbias.analysis.pairing import (
+from pytest_pbias.analysis.across_runs.comparison import ComparedRun
+from pytest_pbias.analysis.across_runs.condition import GateOutcome
+from pytest_pbias.analysis.across_runs.pairing import (
     AxisComparison,
     CellChange,
     Comparison,

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic.json_schema import GenerateJsonSchema
 
-from pytest_pbias.analysis.pairing import Direction, Family, Kind
+from pytest_pbias.analysis.across_runs.pairing import Direction, Family, Kind
 from pytest_pbias.errors import DataError
 from pytest_pbias.gate import Mode, Verdict
 from pytest_pbias.reporting.schemas import SchemaName

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pytest_pbias.analysis.condition import GateOutcome
-from pytest_pbias.analysis.history import AxisHistory, CellHistory, History, OverRuns, RunLabel
+from pytest_pbias.analysis.across_runs.condition import GateOutcome
+from pytest_pbias.analysis.across_runs.history import (
+    AxisHistory,
+    CellHistory,
+    History,
+    OverRuns,
+    RunLabel,
+)
 from pytest_pbias.reporting.comparison import run_title
 from pytest_pbias.reporting.tables import (
     Badge,

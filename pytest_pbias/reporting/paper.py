@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pytest_pbias.analysis.across_runs.pairing import AXES, RateChange
 from pytest_pbias.analysis.defenses import Against, Stage
-from pytest_pbias.analysis.pairing import AXES, RateChange
 from pytest_pbias.analysis.summary import RunSummary
 from pytest_pbias.reporting.tables import (
     Badge,

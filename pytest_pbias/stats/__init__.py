@@ -7,7 +7,6 @@ from pytest_pbias.stats.bias import (
     joint_personalization_bias,
     personalization_bias,
 )
-from pytest_pbias.stats.bias_power import BiasPowerPlan, plan_bias_power
 from pytest_pbias.stats.compare import (
     ChangeResult,
     ItemMatch,
@@ -63,18 +62,18 @@ from pytest_pbias.stats.paired import (
     tango_interval,
 )
 from pytest_pbias.stats.power import (
+    BiasPowerPlan,
     PowerPlan,
     items_to_fail,
     minimum_detectable_effect,
+    plan_bias_power,
     plan_power,
     required_items,
 )
 from pytest_pbias.stats.rates import Interval, RateResult, rate, wilson_interval
 from pytest_pbias.stats.tradeoff import (
-    CorrelationResult,
     Ellipse,
     confidence_ellipse,
-    correlation,
     pareto_front,
 )
 
@@ -85,7 +84,6 @@ __all__ = [
     "ChangeResult",
     "Contrast",
     "CorrectedRate",
-    "CorrelationResult",
     "CueEffectResult",
     "DriftResult",
     "EffectCorrelation",
@@ -115,7 +113,6 @@ __all__ = [
     "contributions",
     "corrected_bias",
     "corrected_rate",
-    "correlation",
     "cue_contrast",
     "cue_effect",
     "difference_in_differences",

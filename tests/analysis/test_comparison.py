@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_pbias.analysis.comparison import compare_runs
-from pytest_pbias.analysis.condition import decide_condition
-from pytest_pbias.analysis.pairing import Comparison, Direction, pair_runs
+from pytest_pbias.analysis.across_runs.comparison import compare_runs
+from pytest_pbias.analysis.across_runs.condition import decide_condition
+from pytest_pbias.analysis.across_runs.pairing import Comparison, Direction, pair_runs
 from pytest_pbias.analysis.summary import summarize
 from pytest_pbias.errors import DataError
 from pytest_pbias.gate import GatePolicy

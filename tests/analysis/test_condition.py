@@ -9,9 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_pbias.analysis.comparison import compare_runs
-from pytest_pbias.analysis.condition import decide_comparison, decide_condition, parse_expression
-from pytest_pbias.analysis.pairing import pair_runs
+from pytest_pbias.analysis.across_runs.comparison import compare_runs
+from pytest_pbias.analysis.across_runs.condition import (
+    decide_comparison,
+    decide_condition,
+    parse_expression,
+)
+from pytest_pbias.analysis.across_runs.pairing import pair_runs
 from pytest_pbias.errors import ConfigurationError, DataError
 from pytest_pbias.gate import GatePolicy, Verdict
 from pytest_pbias.outcomes import OutcomeTable

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pytest_pbias.analysis.comparison import compare_runs
+from pytest_pbias.analysis.across_runs.comparison import compare_runs
 from pytest_pbias.analysis.summary import RunSummary, summarize
 from pytest_pbias.cli import main
 from pytest_pbias.gate import GatePolicy, Verdict

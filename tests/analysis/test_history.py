@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_pbias.analysis.condition import decide_condition
-from pytest_pbias.analysis.history import History, SharedRuns, make_history, share_runs
+from pytest_pbias.analysis.across_runs.condition import decide_condition
+from pytest_pbias.analysis.across_runs.history import History, SharedRuns, make_history, share_runs
 from pytest_pbias.errors import DataError
 from pytest_pbias.gate import GatePolicy, Verdict
 from pytest_pbias.outcomes import OutcomeTable

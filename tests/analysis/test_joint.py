@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_pbias.analysis.comparison import compare_runs
+from pytest_pbias.analysis.across_runs.comparison import compare_runs
 from pytest_pbias.analysis.joint import joint_tasks
 from pytest_pbias.analysis.summary import RunSummary, summarize
 from pytest_pbias.gate import GatePolicy

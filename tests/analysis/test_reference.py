@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_pbias.analysis.comparison import compare_runs
+from pytest_pbias.analysis.across_runs.comparison import compare_runs
 from pytest_pbias.analysis.summary import CellSummary, RunSummary, reference_note, summarize
 from pytest_pbias.cli import main
 from pytest_pbias.errors import ConfigurationError

@@ -9,9 +9,9 @@ import jsonschema
 import numpy as np
 import pytest
 
-from pytest_pbias.analysis.comparison import compare_beside, compare_runs
-from pytest_pbias.analysis.condition import decide_condition
-from pytest_pbias.analysis.pairing import pair_runs
+from pytest_pbias.analysis.across_runs.comparison import compare_beside, compare_runs
+from pytest_pbias.analysis.across_runs.condition import decide_condition
+from pytest_pbias.analysis.across_runs.pairing import pair_runs
 from pytest_pbias.cli import main
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable

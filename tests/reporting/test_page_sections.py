@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from pytest_pbias.analysis.comparison import ComparedRun, compare_beside
+from pytest_pbias.analysis.across_runs.comparison import ComparedRun, compare_beside
 from pytest_pbias.analysis.repeatability import Repeatability
 from pytest_pbias.analysis.summary import summarize
 from pytest_pbias.gate import GatePolicy

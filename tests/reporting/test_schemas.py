@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_pbias import gate, stats
-from pytest_pbias.analysis import condition, cues, judges, pairing, unparsable
-from pytest_pbias.analysis.comparison import compare_runs
-from pytest_pbias.analysis.condition import decide_comparison
-from pytest_pbias.analysis.pairing import pair_runs
+from pytest_pbias.analysis import cues, judges, unparsable
+from pytest_pbias.analysis.across_runs import condition, pairing
+from pytest_pbias.analysis.across_runs.comparison import compare_runs
+from pytest_pbias.analysis.across_runs.condition import decide_comparison
+from pytest_pbias.analysis.across_runs.pairing import pair_runs
 from pytest_pbias.analysis.summary import Saving, summarize
 from pytest_pbias.cli import main
 from pytest_pbias.collecting.cost import Spent

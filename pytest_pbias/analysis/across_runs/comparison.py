@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_pbias.analysis.condition import GateOutcome
-from pytest_pbias.analysis.joint import joint_tasks, joint_weights
-from pytest_pbias.analysis.pairing import (
+from pytest_pbias.analysis.across_runs.condition import GateOutcome
+from pytest_pbias.analysis.across_runs.pairing import (
     AXES,
     AxisComparison,
     CellChange,
@@ -26,6 +25,7 @@ from pytest_pbias.analysis.pairing import (
     select_defense,
     setup_differences,
 )
+from pytest_pbias.analysis.joint import joint_tasks, joint_weights
 from pytest_pbias.errors import PbiasError
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from pytest_pbias.analysis.comparison import compare_runs
-from pytest_pbias.analysis.condition import decide_comparison
-from pytest_pbias.analysis.pairing import pair_runs, select_defense
+from pytest_pbias.analysis.across_runs.comparison import compare_runs
+from pytest_pbias.analysis.across_runs.condition import decide_comparison
+from pytest_pbias.analysis.across_runs.pairing import pair_runs, select_defense
 from pytest_pbias.cli.arguments import (
     add_option,
     add_reference_option,

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pytest_pbias.analysis.summary import RunSummary, summarize
+from pytest_pbias.cli.across_runs.history import chosen_runs
 from pytest_pbias.cli.arguments import add_option, whole
-from pytest_pbias.cli.history import chosen_runs
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pytest_pbias.analysis.comparison import about_run
-from pytest_pbias.analysis.condition import GateOutcome
-from pytest_pbias.analysis.pairing import (
+from pytest_pbias.analysis.across_runs.comparison import about_run
+from pytest_pbias.analysis.across_runs.condition import GateOutcome
+from pytest_pbias.analysis.across_runs.pairing import (
     AXES,
     LEAST_MATCHED,
     Change,

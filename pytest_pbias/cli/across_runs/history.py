@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from pytest_pbias.analysis.condition import decide_condition
-from pytest_pbias.analysis.history import make_history, share_runs
+from pytest_pbias.analysis.across_runs.condition import decide_condition
+from pytest_pbias.analysis.across_runs.history import make_history, share_runs
 from pytest_pbias.cli.arguments import add_option, add_schema_option, whole
 from pytest_pbias.errors import ConfigurationError, DataError, near_matches
 from pytest_pbias.files.writing import save_bytes

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pytest_pbias.analysis.pairing import (
+from pytest_pbias.analysis.across_runs.pairing import (
     INCOMPLETE,
     Change,
     Comparison,
