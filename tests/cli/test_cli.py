@@ -179,7 +179,7 @@ def write(path, mark):
 if sys.argv[1] == "write":
     write("old.parquet", "a"), write("new.parquet", "b")
 else:
-    from pytest_pbias.cli import compare
+    from pytest_pbias.cli.across_runs import compare
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert main(["compare", "old.parquet", "new.parquet", "-q"]) == 0
     print("MB", (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
