@@ -35,10 +35,6 @@ _END_SECONDS = 10.0  # that the thread may take to end, beside the grace
 _numbers = count()
 
 
-def no_more() -> None:
-    """The further rounds of a run that has one only."""
-
-
 def unlimited(prompt_tokens: int, completion_tokens: int) -> str | None:
     """The budget of a run without one."""
     return None
@@ -73,7 +69,7 @@ class Collector:
         total: int | Callable[[], int] | None = None,
         seed: int = 0,
         budget: Callable[[int, int], str | None] = unlimited,
-        next_round: Callable[[], Iterable[ChatRequest] | None] = no_more,
+        next_round: Callable[[], Iterable[ChatRequest] | None] | None = None,
     ) -> None:
         def engine(owner: str, settle: Settle) -> Engine:
             return Engine(

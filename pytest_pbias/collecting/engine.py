@@ -203,7 +203,7 @@ class Engine(EngineBase):
         breaker_seconds: float,
         rng: Random,
         budget: Callable[[int, int], str | None],
-        next_round: Callable[[], Iterable[ChatRequest] | None],
+        next_round: Callable[[], Iterable[ChatRequest] | None] | None,
     ) -> None:
         super().__init__(store, owner, self._settled)
         self._next_round = next_round
@@ -281,7 +281,8 @@ class Engine(EngineBase):
             if self._drawn_all and not (
                 self._waiting or self._later or self.active or len(self._outbox)
             ):
-                following = await asyncio.to_thread(self._next_round)
+                more = self._next_round
+                following = None if more is None else await asyncio.to_thread(more)
                 if following is None:
                     self._total = self._drawn
                     return
@@ -301,6 +302,8 @@ class Engine(EngineBase):
             drawn = list(islice(self._requests, _CHUNK))
             if not drawn:
                 self._drawn_all = True
+                if self._next_round is None:
+                    self._total = self._drawn
                 return
             chunk = {
                 one.key: one

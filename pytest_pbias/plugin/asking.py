@@ -16,7 +16,6 @@ from pathlib import Path
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.collecting import Collector, Store, store_wait
 from pytest_pbias.collecting.asker import ChatClient
-from pytest_pbias.collecting.collector import no_more
 from pytest_pbias.collecting.limits import RetryPolicy
 from pytest_pbias.collecting.plan import RequestSettings, Work
 from pytest_pbias.collecting.records import Failure, Progress
@@ -488,7 +487,7 @@ def _started(
         concurrency=concurrency or settings.concurrency,
         first_concurrency=first_concurrency,
         total=work.total(protocol) if schedule is None else schedule.total,
-        next_round=no_more if schedule is None else schedule.next_round,
+        next_round=None if schedule is None else schedule.next_round,
         seed=settings.seed,
         policy=policy,
         breaker_seconds=breaker_seconds,

@@ -33,7 +33,7 @@ def _rows() -> list[dict[str, Any]]:
 
 def _grade(sources: dict[int, str]) -> dict[int, Any]:
     """Grade programs, keyed by row, as responses of a model."""
-    items = load_task(TASKS["mbpp"], data_dir=REAL_DATA).items
+    items = load_task(TASKS["mbpp"], data_dir=REAL_DATA, in_file_order=True).items
     pairs = [(items[row], f"```python\n{source}\n```") for row, source in sources.items()]
     return dict(zip(sources, grader_for(TASKS["mbpp"]).grade(pairs), strict=True))
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pytest_pbias.cli import COMMANDS, main
+from pytest_pbias.cli import COMMANDS, CommandParser, main
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.plugin.options import OPTIONS, Option, read_option, require_values
 
@@ -111,8 +110,8 @@ def _options(parser: argparse.ArgumentParser, words: list[str]) -> Iterator[tupl
 def _all_options() -> list[tuple[list[str], str]]:
     found: list[tuple[list[str], str]] = []
     for name in COMMANDS:
-        parser = argparse.ArgumentParser()
-        importlib.import_module(f"pytest_pbias.cli.{name}").add_arguments(parser)
+        parser = CommandParser(prog=f"pbias {name}")
+        parser.declare()
         found += _options(parser, [name])
     return found
 
@@ -128,7 +127,8 @@ def test_commands(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     }
     for words, option in options:
         for value in ([f"{option}="], [option, ""], [f"{option}= "], [option, "\t", "--seed=1"]):
-            assert main([*words, *value, str(tmp_path)]) == 2
+            status = 4 if words == ["gate"] else 2  # as of pytest's mistakes
+            assert main([*words, *value, str(tmp_path)]) == status
             said = capsys.readouterr()
             assert re.fullmatch(f"pbias: {option} is empty, .*\n", said.err)
             assert said.out == ""
