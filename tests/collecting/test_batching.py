@@ -122,7 +122,7 @@ def test_a_killed_session_fetches_what_it_submitted(batches: Any, tmp_path: Path
     server.configure(batch={"done": True})
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "no answer can be read" in done.stdout or done.returncode == 0, done.stdout
-    assert Store(tmp_path / ".pbias" / "responses.sqlite").count() == 60
+    assert Store(tmp_path / ".pbias" / "responses.sqlite").count() == 100
     assert server.stats()["batches"] == 1
 
 

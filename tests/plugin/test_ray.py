@@ -92,7 +92,7 @@ def test_a_killed_node_costs_no_answer_and_the_table_is_that_of_a_local_run(
         _wait_for(store, 60, process)
         two_nodes.kill_one()
         said, _ = process.communicate(timeout=300)
-    assert Store(store).count() == 400, said
+    assert Store(store).count() == 480, said
     local = suite.runpytest_subprocess(
         *shared, "--pbias-store=alone", "--pbias-table=local.parquet"
     )
@@ -148,7 +148,7 @@ def test_a_killed_run_is_resumed_by_what_is_missing(
     assert not alive
     stored, asked = Store(store).count(), server.requests()
     said = suite.runpytest_subprocess(*command[3:]).stdout.str()
-    assert Store(store).count() == 200, said
+    assert Store(store).count() == 240, said
     assert server.requests() - asked == 200 - stored
     # Twice the concurrency was under way, and one request asks whether a system role is taken.
     assert asked <= stored + 2 * 4 + 1
@@ -165,7 +165,7 @@ def test_a_cluster_of_this_machine_alone_joins_no_other(
     server = fake_server()
     options = [*SELECTED, f"--pbias-base-url={server.url}", "--pbias-limit=4", "--pbias-ray=local"]
     said = suite.runpytest_subprocess(*options, timeout=240).stdout.str()
-    assert Store(suite.path / ".pbias" / "responses.sqlite").count() == 40, said
+    assert Store(suite.path / ".pbias" / "responses.sqlite").count() == 48, said
 
 
 @needs_ray
