@@ -169,7 +169,13 @@ class Endpoint:
     def _read(self, key: str, data: object, *, latency: float) -> Response:
         """The answer in a body; what the endpoint says in place of one is made fit to be shown."""
         try:
-            return parse_completion(data, key=key, latency=latency, answered=self._answered)
+            return parse_completion(
+                data,
+                key=key,
+                latency=latency,
+                answered=self._answered,
+                completions=self._completions,
+            )
         except EndpointError as fault:
             raise self._cleaned(fault) from None
 

@@ -83,14 +83,20 @@ _RAN_OUT = re.compile(r"could not finish the message because max_tokens", re.IGN
 
 
 def parse_completion(
-    data: object, *, key: str = "", latency: float = 0.0, answered: bool = True
+    data: object,
+    *,
+    key: str = "",
+    latency: float = 0.0,
+    answered: bool = True,
+    completions: bool = False,
 ) -> Response:
     """Read a chat completion as the endpoint sent it, to the request ``key`` within ``latency`` s.
 
     What is empty, blank, cut off before it began, or an error in disguise is no answer. What the
     provider's filter stopped is one, with the finish reason :data:`BLOCKED` and what text there
     is; so is a refusal that stands in a field of its own, with :data:`REFUSED`. ``answered``:
-    whether the endpoint has answered before.
+    whether the endpoint has answered before; ``completions``: it was asked on the route of plain
+    texts, where the text stands in another field.
 
     Raises:
         EndpointError: there is no answer in it; of the kind that an error in its place means, else
@@ -103,8 +109,8 @@ def parse_completion(
     choices = data.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None
-    if isinstance(choice, dict) and message is None and "text" in choice:
-        message = {"content": choice["text"]}  # of the completions route
+    if completions and isinstance(choice, dict) and message is None:
+        message = {"content": choice.get("text")}
     text, refusal = _said(message if isinstance(message, dict) else {})
     reasoning = _reasoning_in(message if isinstance(message, dict) else {})
     finish = choice.get("finish_reason") if isinstance(choice, dict) else None

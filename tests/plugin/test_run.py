@@ -277,6 +277,7 @@ def test_a_killed_run_asks_only_what_is_missing(
         f"--pbias-data-dir={data_dir()}",
         f"--pbias-limit={limit}",
         f"--pbias-concurrency={concurrency}",
+        "--pbias-stop=never",
         "--pbias-json=out.json",
     ]
     pause = random.Random(KILL_ROUNDS)
