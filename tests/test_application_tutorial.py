@@ -76,7 +76,7 @@ def test_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
     assert re.findall(r"^status (\d)$", said, re.MULTILINE) == list("0010000"), said + done.stderr
     _, _, _, bare, helpdesk, compared, customer, again = said.split("$ ")
     assert "FAILED persona_shop.pbias.toml::gsm8k-a_Muslim_person" in bare
-    assert "1 of 2 cells fail, and PB over utility is above its" in bare
+    assert "1 of 4 cells fail, and PB over utility is above its" in bare
     assert "application version 1; identity stated in the conversation" in helpdesk
     expected = (DOCS / "examples" / "helpdesk" / "compare.txt").read_text("utf-8")
     assert expected.strip() in compared
