@@ -86,7 +86,7 @@ def joint_bias(
     tasks = [of_name[name] for name in names]
     incomplete = [task.task for task in tasks if _incomplete(task)]
     if incomplete:
-        problem = f"answers are missing or cannot be read in {', '.join(incomplete)}"
+        problem = f"not every answer was had and read in {', '.join(incomplete)}"
         return JointBias(defense, names, None, problem=problem)
     tasks = [task.common("identity") for task in tasks]
     common = sorted(set.intersection(*(_identities(task) for task in tasks)))
