@@ -120,6 +120,8 @@ def arguments() -> Callable[..., list[str]]:
             f"--pbias-vllm-args={CPU}",
             f"--pbias-data-dir={data_dir()}",
             "--pbias-placement=system",
+            # What is listed, and all of it: answers are compared one by one with another engine's.
+            *("--pbias-reference=baseline", "--pbias-stop=never"),
             *("-p", "no:cacheprovider"),
             *more,
         ]

@@ -86,7 +86,8 @@ def test_workers_share_a_server_that_survives_a_kill_and_answers_as_the_embedded
     assert not servers("small-llama")
     subprocess.run(
         [*command, "--pbias-model=embedded", "--pbias-limit=100", "-p", "no:cacheprovider",
-         "--pbias-placement=system", "--pbias-table=embedded.parquet", "--pbias-store=embedded"],
+         "--pbias-placement=system", "--pbias-table=embedded.parquet", "--pbias-store=embedded",
+             "--pbias-reference=baseline", "--pbias-stop=never"],
         cwd=pytester.path,
         stdout=subprocess.DEVNULL,
         check=False,
