@@ -23,6 +23,7 @@ _NOT_INFO = {
     "server",
     "application",
     "policy",
+    "traits",
 }
 
 
