@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -234,13 +235,13 @@ class _RunsItem(pytest.Item):
         self._outcome = found
         self._mode = session.settings.policy.mode
 
+    @abstractmethod
     def is_first(self, kept: RunSettings) -> bool:
         """Whether there is no run yet to compare with."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decide(self, session: PbiasSession) -> GateOutcome | str:
         """The verdict, or why there is none."""
-        raise NotImplementedError
 
     def runtest(self) -> None:
         """End with the verdict; red only as the gate's mode says."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +90,34 @@ def observed_clusters(means: Array, clusters: Labels | None) -> tuple[Array, npt
     codes = cluster_codes(clusters, means.size)
     seen = ~np.isnan(means)
     return means[seen], np.asarray(np.unique(codes[seen], return_inverse=True)[1], dtype=np.intp)
+
+
+@dataclass(frozen=True, slots=True)
+class MeanVariance:
+    """Variance of a mean of items: ``value``, with its ``degrees`` of freedom.
+
+    It is the larger of that over clusters and that over items, which is ``simple``: few clusters
+    estimate their own variance badly, and too low as often as too high.
+    """
+
+    value: float
+    degrees: int
+    simple: float
+    n_clusters: int
+
+
+def mean_variance(residuals: Array, codes: npt.NDArray[np.intp]) -> MeanVariance:
+    """The cluster-robust variance of a mean, from the items' distances to it, shape (items,).
+
+    ``codes`` number the items' clusters without gaps.
+    """
+    n = residuals.size
+    sums = np.bincount(codes, weights=residuals)
+    groups = sums.size
+    simple = float(residuals @ residuals) / n**2 * n / max(n - 1, 1)
+    robust = float(sums @ sums) / n**2 * groups / max(groups - 1, 1)
+    degrees = (groups if robust > simple else n) - 1
+    return MeanVariance(max(simple, robust), degrees, simple, groups)
 
 
 def crossing(function: Callable[[float], float], low: float, high: float) -> float:

@@ -16,6 +16,7 @@ from pytest_pbias.stats.arrays import (
     cluster_codes,
     cluster_sums,
     item_means,
+    mean_variance,
     observed_clusters,
     sign_pvalue,
     table_means,
@@ -228,21 +229,15 @@ def mean_change(
     # Unseen changes: with probability above the level, fewer than this share of items change.
     guard = 1 - tail ** (1 / n)
     unseen = min(1.0, 2 * max(0.0, 1 - abs(estimate)) ** n)
-    residuals = values - estimate
-    sums = np.bincount(codes, weights=residuals)
-    half, pvalue = 0.0, 0.0
-    if sums.size > 1:
-        plain = float(residuals @ residuals) / (n * (n - 1))
-        robust = float(sums @ sums) / n**2 * sums.size / (sums.size - 1)
-        variance, degrees = max((robust, sums.size - 1), (plain, n - 1))
-        error = math.sqrt(variance)
-        half = student_isf(tail, degrees) * error
-        if variance > NO_VARIANCE:
-            pvalue = 2 * student_sf(abs(estimate) / error, degrees)
+    found = mean_variance(values - estimate, codes)
+    half, pvalue = most, 1.0
+    if found.n_clusters > 1:
+        error = math.sqrt(found.value)
+        half = student_isf(tail, found.degrees) * error
+        if found.value > NO_VARIANCE:
+            pvalue = 2 * student_sf(abs(estimate) / error, found.degrees)
         else:
-            pvalue = sign_pvalue(sums.size)
-    else:
-        half, pvalue = most, 1.0
+            pvalue = sign_pvalue(found.n_clusters)
     reach = max(half, guard)
     return ChangeResult(
         100 * estimate,

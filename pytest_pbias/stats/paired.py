@@ -14,6 +14,7 @@ from pytest_pbias.stats.arrays import (
     Labels,
     crossing,
     item_means,
+    mean_variance,
     observed_clusters,
     sign_pvalue,
 )
@@ -158,26 +159,22 @@ def mean_difference(
     if n == 0:
         raise ValueError("no item was answered in both cells")
     both = ~np.isnan(first - second)
-    mean, groups = float(difference.mean()), int(codes.max()) + 1
-    residuals = difference - mean
-    sums = np.bincount(codes, weights=residuals)
-    simple = float(residuals @ residuals) / n / max(n - 1, 1)
-    robust = float(sums @ sums) / n**2 * groups / max(groups - 1, 1)
-    error = math.sqrt(max(simple, robust))
-    degrees = (groups if robust > simple else n) - 1
-    if error <= math.sqrt(NO_VARIANCE) or degrees < 1:
+    mean = float(difference.mean())
+    found = mean_variance(difference - mean, codes)
+    if found.value <= NO_VARIANCE or found.degrees < 1:
         half = 0.0 if mean == 0.0 else math.inf
-        pvalue = 1.0 if mean == 0.0 else sign_pvalue(groups)
+        pvalue = 1.0 if mean == 0.0 else sign_pvalue(found.n_clusters)
     else:
-        half = student_isf((1 - confidence) / 2, degrees) * error
-        pvalue = 2 * student_sf(abs(mean) / error, degrees)
+        error = math.sqrt(found.value)
+        half = student_isf((1 - confidence) / 2, found.degrees) * error
+        pvalue = 2 * student_sf(abs(mean) / error, found.degrees)
     return MeanDifferenceResult(
         estimate=mean,
         low=mean - half,
         high=mean + half,
         pvalue=pvalue,
         n_items=n,
-        n_clusters=groups,
+        n_clusters=found.n_clusters,
         mean=float(first[both].mean()),
         reference_mean=float(second[both].mean()),
     )
@@ -235,26 +232,18 @@ def robust_interval(
 ) -> tuple[float, float, float]:
     """Cluster-robust interval and p-value, guarded where the observed variance is degenerate."""
     n, mean = difference.size, float(difference.mean())
-    residuals = difference - mean
-    sums = np.bincount(codes, weights=residuals)
-    groups = sums.size
-    simple = float(residuals @ residuals) / n**2 * n / max(n - 1, 1)
-    robust = float(sums @ sums) / n**2 * groups / max(groups - 1, 1)
-    # Few clusters estimate their own variance badly, and too low as often as too high.
-    variance = max(simple, robust)
-    if variance <= NO_VARIANCE:
+    found = mean_variance(difference - mean, codes)
+    if found.value <= NO_VARIANCE:
         # Nothing varied: the largest effect that would go unseen in n independent items.
         low, high = tango_interval(
             max(mean, 0.0) * n, max(-mean, 0.0) * n, n, confidence=confidence
         )
-        return low, high, 1.0 if mean == 0.0 else sign_pvalue(groups)
-    inflated = robust > simple
-    degrees = groups - 1 if inflated else n - 1
-    if degrees < 1:
+        return low, high, 1.0 if mean == 0.0 else sign_pvalue(found.n_clusters)
+    if found.degrees < 1:
         return -1.0, 1.0, 1.0
-    standard_error = math.sqrt(variance)
-    quantile = student_isf((1 - confidence) / 2, degrees)
-    effective = n * min(1.0, simple / variance)
+    standard_error = math.sqrt(found.value)
+    quantile = student_isf((1 - confidence) / 2, found.degrees)
+    effective = n * min(1.0, found.simple / found.value)
     spread = float(np.abs(difference).mean())
     gains, losses = (spread + mean) / 2 * effective, (spread - mean) / 2 * effective
     guard_low, guard_high = tango_interval(
@@ -263,4 +252,4 @@ def robust_interval(
     half = quantile * standard_error
     low = max(-1.0, min(mean - half, guard_low))
     high = min(1.0, max(mean + half, guard_high))
-    return low, high, 2 * student_sf(abs(mean) / standard_error, degrees)
+    return low, high, 2 * student_sf(abs(mean) / standard_error, found.degrees)
