@@ -106,16 +106,21 @@ class MeanVariance:
     n_clusters: int
 
 
+def clustered_variance(residuals: Array, codes: npt.NDArray[np.intp]) -> float:
+    """Variance of a mean over clusters, from the items' distances to it, shape (items,)."""
+    sums = np.bincount(codes, weights=residuals)
+    groups = sums.size
+    return float(sums @ sums) / residuals.size**2 * groups / max(groups - 1, 1)
+
+
 def mean_variance(residuals: Array, codes: npt.NDArray[np.intp]) -> MeanVariance:
     """The cluster-robust variance of a mean, from the items' distances to it, shape (items,).
 
     ``codes`` number the items' clusters without gaps.
     """
-    n = residuals.size
-    sums = np.bincount(codes, weights=residuals)
-    groups = sums.size
+    n, groups = residuals.size, int(codes.max()) + 1
     simple = float(residuals @ residuals) / n**2 * n / max(n - 1, 1)
-    robust = float(sums @ sums) / n**2 * groups / max(groups - 1, 1)
+    robust = clustered_variance(residuals, codes)
     degrees = (groups if robust > simple else n) - 1
     return MeanVariance(max(simple, robust), degrees, simple, groups)
 

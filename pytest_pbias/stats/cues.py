@@ -9,7 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pytest_pbias.stats.arrays import NO_VARIANCE, Array, Labels, item_means, observed_clusters
+from pytest_pbias.stats.arrays import (
+    NO_VARIANCE,
+    Array,
+    Labels,
+    clustered_variance,
+    item_means,
+    observed_clusters,
+)
 from pytest_pbias.stats.distributions import normal_isf, student_isf, student_sf
 from pytest_pbias.stats.paired import paired_difference, robust_interval
 
@@ -180,23 +187,16 @@ def _over_wordings(
         groups = int(codes.max()) + 1
         counts.append(groups)
         if groups > 1:
-            variances.append(_one_way(residuals, codes))
+            variances.append(clustered_variance(residuals, codes))
             freedoms.append(groups - 1)
     if not variances:
         return 0.0, 0.0, tuple(counts)
     total = sum(variances)
     if total <= NO_VARIANCE:
         return 0.0, float(sum(freedoms)), tuple(counts)
-    shared = (len(variances) - 1) * _one_way(residuals, np.arange(residuals.size))
+    shared = (len(variances) - 1) * clustered_variance(residuals, np.arange(residuals.size))
     freedom = total**2 / sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
     return math.sqrt(max(total - shared, *variances)), freedom, tuple(counts)
-
-
-def _one_way(residuals: Array, codes: npt.NDArray[np.intp]) -> float:
-    """Cluster-robust variance of the mean, the clusters being ``codes``."""
-    sums = np.bincount(codes, weights=residuals)
-    groups = sums.size
-    return float(sums @ sums) / residuals.size**2 * groups / max(groups - 1, 1)
 
 
 def _wider(

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pytest_pbias.stats.arrays import NO_VARIANCE, Array, Labels, item_means, observed_clusters
+from pytest_pbias.stats.arrays import (
+    NO_VARIANCE,
+    Array,
+    Labels,
+    clustered_variance,
+    item_means,
+    observed_clusters,
+)
 from pytest_pbias.stats.distributions import normal_isf
 
 
@@ -86,9 +93,8 @@ def rate_design_effect(means: Array, labels: npt.NDArray[np.intp]) -> float:
         return 1.0
     residuals = means - p
     simple = float(residuals @ residuals) / n**2
-    sums = np.bincount(labels, weights=residuals)
-    groups = sums.size
-    robust = float(sums @ sums) / n**2 * groups / max(groups - 1, 1) if groups < n else simple
+    is_clustered = int(labels.max()) + 1 < n
+    robust = clustered_variance(residuals, labels) if is_clustered else simple
     variance = max(robust, simple)
     # Equal fractional scores show no variance of their own: take that of single answers.
     return variance / binomial if variance > NO_VARIANCE else 1.0
