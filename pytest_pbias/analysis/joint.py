@@ -84,10 +84,9 @@ def joint_bias(
         return JointBias(defense, tuple(wanted), None, problem=problem) if problem else None
     of_name = {task.task: task.by_cue()[0][1] for task in outcomes}
     tasks = [of_name[name] for name in names]
-    incomplete = [task.task for task in tasks if _incomplete(task)]
-    if incomplete:
-        problem = f"not every answer was had and read in {', '.join(incomplete)}"
-        return JointBias(defense, names, None, problem=problem)
+    for said, lacking in (("answers are missing", _missing), ("no answer can be read", _unread)):
+        if found := [task.task for task in tasks if lacking(task)]:
+            return JointBias(defense, names, None, problem=f"{said} in {', '.join(found)}")
     tasks = [task.common("identity") for task in tasks]
     common = sorted(set.intersection(*(_identities(task) for task in tasks)))
     if len(common) < 2:
@@ -101,10 +100,15 @@ def joint_bias(
     )
 
 
-def _incomplete(task: TaskOutcomes) -> bool:
-    """Whether answers under an identity are missing, or none of them can be read."""
+def _missing(task: TaskOutcomes) -> bool:
+    """Whether answers under an identity are missing."""
+    return bool(np.isnan(task.common("identity").of_kind("identity")[1]).any())
+
+
+def _unread(task: TaskOutcomes) -> bool:
+    """Whether of an identity's answers none can be read."""
     unread = (NoVerdict.UNREADABLE, NoVerdict.CUT_OFF)
-    return bool(np.isnan(task.common("identity").of_kind("identity")[1]).any()) or any(
+    return any(
         identity.kind == "identity" and cell_without_verdict(task, number) in unread
         for number, identity in enumerate(task.identities)
     )

@@ -116,7 +116,7 @@ def test_missing_answers_are_no_joint_score(make: Maker) -> None:
     assert "missing" in joint.problem
     assert "mmlu" in joint.problem
     lines = "\n".join(text for text, _ in render_terminal(summary_of(with_holes(table, hole))))
-    assert "joint PB: not every answer was had and read" in " ".join(lines.split())
+    assert "joint PB: answers are missing" in " ".join(lines.split())
 
 
 def test_every_format_shows_it(make: Maker) -> None:
