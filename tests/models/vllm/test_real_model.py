@@ -78,6 +78,7 @@ def test_vllm_and_transformers_give_one_table(
         f"--pbias-base-url={address}",
         f"--pbias-data-dir={data_dir()}",
         *("--pbias-placement=system", "--pbias-store=plain", "--pbias-table=plain.parquet"),
+        *("--pbias-reference=baseline", "--pbias-stop=never"),
     )
     ours = answers(pytester.path / "vllm.parquet")
     theirs = answers(pytester.path / "plain.parquet")
