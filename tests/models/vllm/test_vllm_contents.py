@@ -226,7 +226,7 @@ def test_links_that_lead_round_in_circles_end(tmp_path: Path) -> None:
     _write(tmp_path / "around" / "large", "not read")
     start = time.monotonic()
     first = _vllm(model)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 60
     assert first != before
     assert _vllm(model) == first
     _write(ring[7] / "x.json", "{}")
