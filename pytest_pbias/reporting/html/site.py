@@ -137,7 +137,7 @@ def _shown(record: RunRecord, table: OutcomeTable, summary: RunSummary, page: st
             (
                 summary.run.model,
                 record.tag or record.commit,
-                record.created[:16].replace("T", " "),
+                record.created[:10],
             ),
             _verdict(summary),
             tuple(_figures(summary)),
