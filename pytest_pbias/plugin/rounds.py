@@ -27,11 +27,16 @@ def planned_items(
     return planned if stops and more else {}
 
 
+_ONE_BATCH = (
+    "--pbias-batch asks everything at once: nothing stops early; with --pbias-stop=early each look "
+    "is a batch of its own"
+)
+
+
 def asked_at_once(cells: Iterable[Cell], data: Mapping[str, TaskData], settings: Settings) -> str:
-    """One line where nothing can stop early because everything is sent at once; else nothing."""
-    sends = "--pbias-batch" if settings.spending.batch else "--pbias-ray" if settings.ray else ""
+    """One line where nothing stops early because everything is in one batch; else nothing."""
     early = planned_items(cells, data, replace(settings, stop="early"))
-    return f"{sends} asks everything at once: nothing stops early" if sends and early else ""
+    return _ONE_BATCH if settings.spending.batch and settings.stop == "never" and early else ""
 
 
 def expected_share(
