@@ -17,7 +17,14 @@ from pytest_pbias.collecting.limits import AdaptiveLimit
 from pytest_pbias.collecting.records import Failure
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.collecting.waiting import owner_alive
-from pytest_pbias.models.chat import ChatRequest, EndpointError, GoneError, Response
+from pytest_pbias.models.chat import (
+    BatchStatus,
+    ChatRequest,
+    EndpointError,
+    GoneError,
+    Response,
+)
+from pytest_pbias.models.dialect import PLAIN, Dialect
 
 _ENTRY = "batches:"
 
@@ -220,6 +227,7 @@ class BatchEngine(WholeEngine):
         self._left: dict[str, ChatRequest] = {}  # what is neither stored nor failed
         self._open: dict[str, list[str]] = {}  # batches this run follows
         self._seen: set[str] = set()  # batches it follows or followed
+        self._dialects: dict[str, Dialect] = {}  # in which batches of this run were submitted
         self._misses: dict[str, int] = {}
         self._creating = False
         self.limit = AdaptiveLimit(1)
@@ -343,10 +351,7 @@ class BatchEngine(WholeEngine):
             elif key in responses:
                 self._take(responses[key])
             else:
-                lost = f"the batch {status.state} without an answer to this request"
-                reason = errors[key].reason if key in errors else lost
-                self._count_tokens(errors.get(key))
-                self._fail(key, reason + (f": {status.reason}" if status.reason else ""))
+                self._lose(asker, batch_id, key, errors.get(key) or _fault_of(status))
         self._store.put_many(others)
         self._outbox.commit()
         self._close(batch_id, fruitless=not any(key in responses for key in keys))
@@ -404,6 +409,7 @@ class BatchEngine(WholeEngine):
         if batch_id is None:
             file_id = await asker.upload([chunk[key] for key in keys])
             batch_id = await self._create(asker, file_id, tag)
+            self._dialects[batch_id] = asker.dialect
         self._book.opened(tag, batch_id, keys)
         self._seen.add(batch_id)
         self._open[batch_id] = keys
@@ -449,6 +455,19 @@ class BatchEngine(WholeEngine):
             self.prompt_tokens += paid.prompt_tokens or 0
             self.completion_tokens += paid.completion_tokens or 0
 
+    def _lose(self, asker: BatchClient, batch_id: str, key: str, fault: EndpointError) -> None:
+        """A line of a batch has no answer: submit it in another way, if there is one, or fail it.
+
+        Each way asks for less than the one before, so there are few. Of a batch that an earlier
+        run submitted nothing is known: it may have been in the plainest way.
+        """
+        self._count_tokens(fault)
+        request, said = self._left.get(key), self._dialects.get(batch_id, PLAIN)
+        if request is not None and asker.learn(request, fault, said=said):
+            self.retries += 1
+            return
+        self._fail(key, fault.reason)
+
     def _fail(self, key: str, reason: str) -> None:
         if self._left.pop(key, None) is not None:
             self._outbox.fail(Failure(key, reason, 1))
@@ -469,6 +488,13 @@ def _line(asker: BatchClient, request: ChatRequest) -> bytes:
         "body": asker.body(request),
     }
     return json.dumps(row, separators=(",", ":")).encode()
+
+
+def _fault_of(status: BatchStatus) -> EndpointError:
+    """Why a request has no line in the results of a batch that has ended."""
+    lost = f"the batch {status.state} without an answer to this request"
+    told = f": {status.reason}" if status.reason else ""
+    return EndpointError("refused", lost + told, said=status.reason)
 
 
 def _go_on(batches: int) -> str:

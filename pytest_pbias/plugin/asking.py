@@ -430,9 +430,9 @@ def _start(
             first = concurrency  # it throttles nobody
             policy, patience = RetryPolicy(attempts=1000, total=_RESTART_SECONDS), _RESTART_SECONDS
         else:
-            with _said_when_slow(say, f"waiting for an answer of {spec.name}"):
+            with said_when_slow(say, f"waiting for an answer of {spec.name}"):
                 check_served_model(spec, timeout=spending.timeout)
-        with _said_when_slow(say, f"waiting for a first answer of {spec.name}"):
+        with said_when_slow(say, f"waiting for a first answer of {spec.name}"):
             _find_out(settings, store, work, base_url)
         protocol = planned_protocol(settings, store)
         if protocol != asking.protocol:
@@ -500,9 +500,11 @@ def _started(
 
 
 @contextmanager
-def _said_when_slow(say: Callable[[str], None], text: str) -> Iterator[None]:
+def said_when_slow(
+    say: Callable[[str], None], text: str, seconds: float = _SLOW_SECONDS
+) -> Iterator[None]:
     """Say what the block waits for, if it takes long."""
-    timer = threading.Timer(_SLOW_SECONDS, say, [text])
+    timer = threading.Timer(seconds, say, [text])
     timer.daemon = True
     timer.start()
     try:
@@ -536,6 +538,7 @@ def _batch_collector(
             spec.api_key(),
             timeout=600,
             dialect=protocol.dialect,
+            learned=lambda dialect: _remember_dialect(store, spec, dialect),
             headers=spec.header_values(),
         )
 
