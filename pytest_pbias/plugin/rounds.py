@@ -46,7 +46,7 @@ def expected_share(
     asked: dict[Cell, int] = {}
     for cell in known:
         if cell.is_compared:
-            margin = cell.margin or policy.margin_for(cell.task.name, cell.task.axis)
+            margin = policy.margin_of(cell)
             n_items = items_to_pass(
                 planned[cell.task.name], margin=margin, n_cells=n_cells, alpha=policy.alpha
             )

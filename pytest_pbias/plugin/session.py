@@ -498,11 +498,9 @@ class PbiasSession:
 
         ``baseline`` has as many items as ``measured``.
         """
-        cell, policy = measured.cell, self.settings.policy
+        cell = measured.cell
         if margin is None:
-            margin = cell.margin
-        if margin is None:
-            margin = policy.margin_for(cell.task.name, cell.task.axis)
+            margin = self.settings.policy.margin_of(cell)
         return self.decisions.once(
             cell, margin, lambda: self._decide_cell(measured, baseline, margin)
         )
