@@ -380,7 +380,12 @@ class PbiasSession:
         work = Work(self.cells, self._data, again=self._again)
         if self.settings.spending.plan_only:
             protocol = planned_protocol(self.settings, self.store)
-            share = expected_share(self.cells, self._planned, self.settings)
+            share = expected_share(
+                self.cells,
+                self._planned,
+                self.settings,
+                lambda cell: self.references(cell, placement=protocol.placement),
+            )
             self._plan = estimate(work, protocol, self.store, self.settings, share)
             return
         application = self.settings.application
