@@ -40,9 +40,15 @@ def asked_at_once(cells: Iterable[Cell], data: Mapping[str, TaskData], settings:
 
 
 def expected_share(
-    cells: Iterable[Cell], planned: Mapping[str, int], settings: Settings
+    cells: Iterable[Cell],
+    planned: Mapping[str, int],
+    settings: Settings,
+    references: Callable[[Cell], tuple[Cell, ...]],
 ) -> float | None:
-    """The share of all items asked where nothing differs and a tenth of answers change; or None."""
+    """The share of all items asked where nothing differs and a tenth of answers change; or None.
+
+    What a cell is compared with, its baseline and its ``references``, is asked as far as itself.
+    """
     known = list(cells)
     if not planned:
         return None
@@ -51,12 +57,12 @@ def expected_share(
     asked: dict[Cell, int] = {}
     for cell in known:
         if cell.is_compared:
-            margin = cell.margin or policy.margin_for(cell.task.name, cell.task.axis)
+            margin = policy.margin_of(cell)
             n_items = items_to_pass(
                 planned[cell.task.name], margin=margin, n_cells=n_cells, alpha=policy.alpha
             )
-            asked[cell] = n_items
-            asked[cell.baseline] = max(n_items, asked.get(cell.baseline, 0))
+            for one in (cell, cell.baseline, *references(cell)):
+                asked[one] = max(n_items, asked.get(one, 0))
     every = sum(planned[cell.task.name] for cell in known)
     return sum(asked.get(cell, planned[cell.task.name]) for cell in known) / every
 
