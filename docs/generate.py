@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -141,7 +141,7 @@ def catalogue_page() -> str:
 
 
 def _schemas() -> dict[str, dict[str, Any]]:
-    names: tuple[SchemaName, ...] = ("comparison", "history", "report")
+    names = get_args(SchemaName)
     written = {f"{name}.schema.json": json.loads(schema_text(name)) for name in names}
     own = {"persona.schema.json": persona_schema(), "task.schema.json": task_schema()}
     return written | own

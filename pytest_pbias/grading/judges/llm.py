@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -183,21 +184,31 @@ class LlmJudge:
             return {}
         if self._dead is not None:
             return dict.fromkeys((request.key for request in requests), self._dead)
+        total = max(6 * self._model.patience, 1.5 * self._model.timeout)
         collector = Collector(
             self._store,
             requests,
             self._connect,
             concurrency=self._model.concurrency,
             breaker_seconds=self._model.patience,
-            policy=RetryPolicy(total=max(6 * self._model.patience, 1.5 * self._model.timeout)),
+            policy=RetryPolicy(total=total),
         )
+        start = time.monotonic()
         collector.start()
         try:
             failures = collector.wait(request.key for request in requests)
         finally:
             collector.stop()
+        reasons = {key: failure.reason for key, failure in failures.items()}
         self._dead = collector.end_reason
-        return {key: failure.reason for key, failure in failures.items()}
+        if (
+            self._dead is None
+            and time.monotonic() - start > total / 2
+            and len(reasons) == len(requests)
+        ):
+            # Throttled from first to last: the next ones would wait as long again.
+            self._dead = next(iter(reasons.values()))
+        return reasons
 
     def _connect(self) -> Endpoint | Balanced:
         from pytest_pbias.grading.judges.endpoint import StructuredEndpoint

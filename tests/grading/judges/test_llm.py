@@ -444,3 +444,8 @@ def test_a_judge_that_is_always_busy_ends_with_its_reason(fake_server: Any, ask_
     assert time.monotonic() - start < 20
     assert isinstance(grade, Ungraded)
     assert "judge llm:strongreject: too many requests (429)" in grade.reason
+    asked = server.requests()
+    (grade,) = judge.judge([HALF], "harmless")  # of another cell, which need not wait as long again
+    assert isinstance(grade, Ungraded)
+    assert "too many requests (429)" in grade.reason
+    assert server.requests() == asked
