@@ -16,7 +16,7 @@ import pytest
 
 from pytest_pbias.cli import main
 from pytest_pbias.outcomes import OutcomeTable
-from pytest_pbias.outcomes.importing import inspect_logs, logged
+from pytest_pbias.outcomes.importing import inspect_logs, logged, long_tables
 
 LOGS = Path(__file__).parents[2] / "data" / "logs"
 TABLE = ("--baseline", "none", "--axis", "utility", "--floor", "0")
@@ -134,6 +134,40 @@ def test_a_table_of_other_types(tmp_path: Path, refused: Callable[..., str]) -> 
     assert "which is no number" in refused(tmp_path / "b.parquet", *TABLE)
     whole = (tmp_path / "b.parquet").read_bytes()
     assert "as Parquet" in refused(_file(tmp_path, whole[:-20], "c.parquet"), *TABLE)
+
+
+def test_parquet_columns_that_nobody_can_tell_apart(
+    tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    columns: list[Any] = [["q", "q"], ["none", "b c"], [1, 0], [0, 1]]
+    names = ["item", "identity", "score", "score"]
+    pq.write_table(pa.table(columns, names=names), tmp_path / "a.parquet")
+    assert "two columns are called 'score'" in refused(tmp_path / "a.parquet", *TABLE)
+
+
+def test_scores_that_are_empty_everywhere(tmp_path: Path, refused: Callable[..., str]) -> None:
+    said = refused(_file(tmp_path, HEAD + "q,none,\nq,a nurse,\n"), *TABLE)
+    assert "--score: no answer has a score: 'score' is empty everywhere" in said
+    columns: dict[str, Any] = {"item": ["q", "q"], "identity": ["none", "b c"]}
+    pq.write_table(pa.table(columns | {"score": [None, None]}), tmp_path / "a.parquet")
+    said = refused(tmp_path / "a.parquet", *TABLE)
+    assert "--score: no answer has a score: 'score' is empty everywhere" in said
+
+
+def test_parquet_that_unpacks_to_too_much_is_not_unpacked(
+    tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One value that stands for many rows takes a few bytes in the file."""
+    path = tmp_path / "bomb.parquet"
+    columns: dict[str, Any] = {"item": ["q"] * 10**7, "identity": ["none"] * 10**7}
+    pq.write_table(pa.table(columns), path)
+    assert path.stat().st_size < 10**5
+    assert "unpacks to 2,560,000,000 bytes or more, and at most" in refused(path, *TABLE)
+    monkeypatch.setattr(long_tables, "MOST_BYTES", 10**7)
+    columns = {name: values[:1000] for name, values in columns.items()}
+    pq.write_table(pa.table(columns | {"response": ["x" * 10**5] * 1000}), path)
+    assert path.stat().st_size < 10**5
+    assert "bytes or more, and at most 10,000,000 are read" in refused(path, *TABLE)
 
 
 def test_an_outcome_table_is_no_log(tmp_path: Path, refused: Callable[..., str]) -> None:
