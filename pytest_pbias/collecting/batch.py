@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_pbias.collecting.asker import BatchClient
-from pytest_pbias.collecting.engine import Settle, WholeEngine
+from pytest_pbias.collecting.engine import NextRound, Settle, WholeEngine
 from pytest_pbias.collecting.limits import AdaptiveLimit
 from pytest_pbias.collecting.records import Failure
 from pytest_pbias.collecting.store import Store
@@ -216,8 +216,9 @@ class BatchEngine(WholeEngine):
         name: str,
         poll_seconds: float = 30.0,
         patience: float = 600.0,
+        next_round: NextRound | None = None,
     ) -> None:
-        super().__init__(store, owner, requests, settle)
+        super().__init__(store, owner, requests, settle, next_round)
         self._owner = owner
         self._connect = connect
         self._book = BatchLedger(store, name)
@@ -233,7 +234,7 @@ class BatchEngine(WholeEngine):
         self.active = 0
 
     async def run(self, grace: Callable[[], float]) -> None:
-        """Submit, wait, fetch; return when all is settled or soon after :meth:`stop`.
+        """Submit, wait, fetch, round by round; return when all is settled or soon after a stop.
 
         ``grace`` gives the seconds that a batch being started is still waited for after a stop;
         everything else is broken off at once, and taken up by the next run.
@@ -243,13 +244,16 @@ class BatchEngine(WholeEngine):
             PbiasError: what ``connect`` or the request stream raised.
         """
         self._wake = asyncio.Event()
-        self._draw()
-        self._left = dict(self._wanted)
-        if not self._left or self.stopping:
+        if not await asyncio.to_thread(self._draw) or self.stopping:
             return
         asker = await asyncio.to_thread(self._connect)
         try:
-            await self._until_stopped(asyncio.create_task(self._collect(asker)), grace)
+            more = True
+            while more:
+                self._left = dict(self._wanted)
+                await self._until_stopped(asyncio.create_task(self._collect(asker)), grace)
+                goes_on = not self.stopping and self.end_reason is None
+                more = goes_on and await asyncio.to_thread(self._draw)
         finally:
             self._book.release(self._owner)
             await asker.aclose()

@@ -441,7 +441,7 @@ def _start(
             announce()  # workers must not go by what was announced of the first schedule
     if spending.batch or settings.ray is not None:
         make = _batch_collector if spending.batch else _ray_collector
-        asking.collector = make(settings, store, work, protocol)
+        asking.collector = make(settings, store, work, protocol, asking.schedule)
         asking.collector.start()
         return asking
     return _started(
@@ -514,7 +514,11 @@ def said_when_slow(
 
 
 def _batch_collector(
-    settings: Settings, store: Store, work: Work, protocol: RequestSettings
+    settings: Settings,
+    store: Store,
+    work: Work,
+    protocol: RequestSettings,
+    schedule: Schedule | None,
 ) -> Collector:
     """Collects through the endpoint's Batch API."""
     from pytest_pbias.collecting.batch import BatchEngine
@@ -543,18 +547,23 @@ def _batch_collector(
         lambda owner, settle: BatchEngine(
             store,
             owner,
-            work.requests(protocol),
+            work.requests(protocol) if schedule is None else (),
             connect,
             settle,
             name=spec.served_identity,
             poll_seconds=settings.spending.poll,
+            next_round=None if schedule is None else schedule.next_round,
         ),
-        total=work.total(protocol),
+        total=work.total(protocol) if schedule is None else schedule.total,
     )
 
 
 def _ray_collector(
-    settings: Settings, store: Store, work: Work, protocol: RequestSettings
+    settings: Settings,
+    store: Store,
+    work: Work,
+    protocol: RequestSettings,
+    schedule: Schedule | None,
 ) -> Collector:
     """Collects on the nodes of a Ray cluster, which share the concurrency."""
     from pytest_pbias.collecting.ray_job import RayEngine
@@ -583,14 +592,15 @@ def _ray_collector(
         lambda owner, settle: RayEngine(
             store,
             owner,
-            work.requests(protocol),
+            work.requests(protocol) if schedule is None else (),
             settle,
             address=address,
             target=target,
             concurrency=settings.concurrency,
             budget=spending.check,
+            next_round=None if schedule is None else schedule.next_round,
         ),
-        total=work.total(protocol),
+        total=work.total(protocol) if schedule is None else schedule.total,
     )
 
 

@@ -383,7 +383,12 @@ class PbiasSession:
         work = Work(self.cells, self._data, again=self._again)
         if self.settings.spending.plan_only:
             protocol = planned_protocol(self.settings, self.store)
-            share = expected_share(self.cells, self._planned, self.settings)
+            share = expected_share(
+                self.cells,
+                self._planned,
+                self.settings,
+                lambda cell: self.references(cell, placement=protocol.placement),
+            )
             self._plan = estimate(work, protocol, self.store, self.settings, share)
             return
         application = self.settings.application
@@ -502,11 +507,9 @@ class PbiasSession:
 
         ``baseline`` has as many items as ``measured``.
         """
-        cell, policy = measured.cell, self.settings.policy
+        cell = measured.cell
         if margin is None:
-            margin = cell.margin
-        if margin is None:
-            margin = policy.margin_for(cell.task.name, cell.task.axis)
+            margin = self.settings.policy.margin_of(cell)
         return self.decisions.once(
             cell, margin, lambda: self._decide_cell(measured, baseline, margin)
         )
