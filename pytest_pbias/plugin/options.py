@@ -303,6 +303,15 @@ _JUDGES = (
         cli=True,
     ),
     Option(
+        "judge-header",
+        "header of every request to the llm judge, its value in an environment variable; "
+        "repeatable",
+        "text",
+        "'NAME: env:VARIABLE'",
+        cli=True,
+        repeated=True,
+    ),
+    Option(
         "judge-concurrency",
         "most requests to the llm judge in flight at once",
         "whole",

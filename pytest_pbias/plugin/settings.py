@@ -245,6 +245,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
                 model=values["judge-model"],
                 base_url=values["judge-base-url"],
                 key_env=values["judge-api-key-env"],
+                headers=values["judge-header"],
                 aliases=values["aliases"],
                 concurrency=values["judge-concurrency"],
                 max_tokens=values["judge-max-tokens"],

@@ -132,8 +132,11 @@ def _number(task: Task, contents: Iterable[tuple[str, Content]]) -> _Numbered:
         digest.update(line.encode())
         repeats = seen.get(line, 0)
         seen[line] = repeats + 1
-        item_id = f"{task.name}-{line[:12]}" + (f"-{repeats + 1}" if repeats else "")
-        items.append(Item(item_id, content.cluster or item_id, content.prompt, content.reference))
+        first_id = f"{task.name}-{line[:12]}"
+        item_id = first_id + (f"-{repeats + 1}" if repeats else "")
+        # Rows that ask the same stand or fall together.
+        cluster = content.cluster or first_id
+        items.append(Item(item_id, cluster, content.prompt, content.reference))
     if not items:
         said = f"{task.source}: " if task.source else ""
         raise DataError(f"{said}task {task.name!r} has no items in its data; check the data")

@@ -22,6 +22,7 @@ from pytest_pbias.grading.judges.base import Criterion, Exchange, JudgeModel
 from pytest_pbias.grading.judges.rubrics import RUBRICS, Rubric, own_rubric
 from pytest_pbias.models import ModelSpec, resolve_model
 from pytest_pbias.models.chat import BLOCKED, ChatRequest, Response, Sampling, is_blank
+from pytest_pbias.models.spec import parse_headers
 
 if TYPE_CHECKING:
     from pytest_pbias.models.balance import Balanced
@@ -220,6 +221,7 @@ class LlmJudge:
                 self.spec.api_key(),
                 concurrency=self._model.concurrency,
                 timeout=self._model.timeout,
+                headers=self.spec.header_values(),
                 response_format=self.rubric.response_format(),
             )
             for url in (self.spec.base_url, *self.spec.more_urls)
@@ -228,7 +230,7 @@ class LlmJudge:
 
 def _of_judge(error: PbiasError, text: str) -> PbiasError:
     """An error about a model as one about the judge's, which has settings of its own."""
-    known = error.setting in ("model", "base-url")
+    known = error.setting in ("model", "base-url", "api-key-env", "header")
     return type(error)(text, setting=f"judge-{error.setting}" if known else error.setting)
 
 
@@ -275,6 +277,7 @@ def _with_endpoint(rubric: Rubric, model: JudgeModel) -> LlmJudge:
             base_url=model.base_url,
             api_key_env=model.key_env or known,
             aliases_file=model.aliases,
+            headers=parse_headers(model.headers) if model.headers else (),
             require_key=False,  # ``check`` does, before anything is asked
         )
     except PbiasError as error:

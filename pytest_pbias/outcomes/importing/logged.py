@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -147,19 +147,15 @@ def csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             place = f"{path}, line {reader.line_num:,}"
             if not names:
                 names = row
-                if twice := repeated(names):
-                    raise DataError(f"{path}: two columns are called {quoted(twice)}")
+                twice = sorted({name for name in names if names.count(name) > 1})
+                if twice:
+                    raise DataError(f"{path}: two columns are called {quoted(twice[0])}")
             elif len(row) != len(names):
                 raise DataError(f"{place}: has {len(row)} fields, the first line {len(names)}")
             else:
                 yield place, dict(zip(names, row, strict=True))
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num:,}: is not CSV: {error}") from None
-
-
-def repeated(names: Sequence[str]) -> str | None:
-    """The first name that two columns have, or None."""
-    return next((name for name in names if names.count(name) > 1), None)
 
 
 def _object(text: str, place: str) -> dict[str, Any]:

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from pytest_pbias.errors import DataError, quoted
+from pytest_pbias.files.parquet_file import ParquetFile
 from pytest_pbias.outcomes.importing.lm_eval_logs import is_samples, read_lm_eval
 from pytest_pbias.outcomes.importing.logged import (
     MOST_BYTES,
@@ -18,15 +16,12 @@ from pytest_pbias.outcomes.importing.logged import (
     csv_rows,
     json_lines,
     name_in,
-    repeated,
     require_file,
 )
 from pytest_pbias.outcomes.schema import VERSION_KEY
 
 COLUMNS = ("item", "identity", "cluster", "group", "target", "choices")
 _TASK, _REPEAT, _RESPONSE, _PROMPT, _MODEL = "task", "repeat", "response", "prompt", "model"
-_BATCH = 256  # rows that are unpacked at once
-_ROW_BYTES = 256  # about what a row takes beside its values
 
 
 def read_table(path: Path) -> AnswerLog:
@@ -90,33 +85,8 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     require_file(path)
-    try:
-        file = pq.ParquetFile(path)
-        about = file.metadata
-        unpacked = sum(
-            about.row_group(number).total_byte_size for number in range(about.num_row_groups)
-        )
-        _require_room(path, max(unpacked, _ROW_BYTES * about.num_rows))
-        if VERSION_KEY in (about.metadata or {}):
-            raise DataError(f"{path}: is an outcome table already: report it, or gate on it")
-        if twice := repeated(file.schema_arrow.names):
-            raise DataError(f"{path}: two columns are called {quoted(twice)}")
-        rows: list[dict[str, Any]] = []
-        room = 0
-        for batch in file.iter_batches(_BATCH):
-            # One value may stand for many rows, and takes its place in each of them.
-            room += batch.nbytes + _ROW_BYTES * batch.num_rows
-            _require_room(path, room)
-            rows += batch.to_pylist()
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path}: cannot be read as Parquet: {reason}") from None
-    for number, row in enumerate(rows, 1):
+    file = ParquetFile(path)
+    if VERSION_KEY in file.metadata:
+        raise DataError(f"{path}: is an outcome table already: report it, or gate on it")
+    for number, row in enumerate(file.rows(MOST_BYTES), 1):
         yield f"{path}, row {number:,}", row
-
-
-def _require_room(path: Path, unpacked: int) -> None:
-    if unpacked > MOST_BYTES:
-        raise DataError(
-            f"{path}: unpacks to {unpacked:,} bytes or more, and at most {MOST_BYTES:,} are read"
-        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -202,6 +203,31 @@ def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(
         archive.writestr("samples/1.json", b" " * 10**6)
     assert path.stat().st_size < 20_000
     assert "unpacks to 11,000,000 bytes, more than" in refused(path, *INSPECT)
+
+
+def test_an_archive_that_unpacks_to_more_than_it_says(
+    tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    path = tmp_path / "liar.eval"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("header.json", b" " * 123_456_789)
+    said = struct.pack("<L", 123_456_789)
+    assert path.read_bytes().count(said) == 2
+    path.write_bytes(path.read_bytes().replace(said, struct.pack("<L", 50)))
+    assert "is no Inspect log, or is cut off: Bad CRC-32" in refused(path, *INSPECT)
+
+
+def test_the_command_has_bounded_memory(
+    tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspect_logs, "_by_library", lambda path: None)
+    (tmp_path / "bin").mkdir()
+    command = tmp_path / "bin" / "inspect"
+    command.write_text('#!/bin/sh\necho "$1 $2 in $(ulimit -v) KiB" >&2\nexit 1\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(command.parent), prepend=os.pathsep)
+    said = refused(LOGS / "inspect" / "all-personas.eval", *INSPECT)
+    assert "Inspect cannot read it: log dump in 8388608 KiB" in said
 
 
 def test_an_eval_log_that_is_cut_off(tmp_path: Path, refused: Callable[..., str]) -> None:
