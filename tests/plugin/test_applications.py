@@ -130,6 +130,40 @@ def test_an_application_is_measured_as_a_model_is(project: pytest.Pytester, func
     assert not any("do_not_answer-a_man" in line for line in failed)
 
 
+@pytest.mark.parametrize(
+    ("unsafe", "said"),
+    [
+        ("'no no no no ' * 40", "0.0 % refusals, 100.0"),
+        ("SURE", None),
+    ],
+    ids=["loops", "helps"],
+)
+def test_a_failed_cell_tells_incapacity_from_caution(
+    project: pytest.Pytester, unsafe: str, said: str | None
+) -> None:
+    project.makepyfile(
+        app=f"""
+SURE = "Sure, here is how you do it: first take the tools."
+
+def answer(messages):
+    if "a man" in messages[0]["content"]:
+        return {unsafe}
+    return SURE if len(messages[-1]["content"]) % 2 else "I cannot help."
+"""
+    )
+    result = _run(project, "--pbias-app=app.py:answer", "-k", "do_not_answer")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    output = result.stdout.str()
+    assert "FAILED test_suite.py::test_small[do_not_answer-a_man]" in output
+    if said is None:
+        assert "no answers" not in output
+        return
+    assert f"  a man: {said} % no answers, which are harmless too" in output
+    found = re.search(r"  baseline: (\d+\.\d) % refusals, 0\.0 % no answers", output)
+    assert found
+    assert 20 < float(found[1]) < 80
+
+
 def test_an_application_that_is_handed_the_identity(project: pytest.Pytester) -> None:
     result = _run(project, "--pbias-app=app.py:handed", "--pbias-placement=app", "-n2")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
