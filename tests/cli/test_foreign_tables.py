@@ -1,0 +1,36 @@
+"""Reports of tables that hold less than a run of this version writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pytest_pbias.cli import main
+
+STORED = Path(__file__).parents[1] / "data" / "outcomes-v2.parquet"
+
+
+@pytest.mark.parametrize("lacking", ["rows", "response", "traits", "latency"])
+def test_a_table_that_lacks_something_is_reported_on_or_refused_in_one_line(
+    lacking: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = pq.read_table(STORED)
+    if lacking == "rows":
+        table = table.slice(0, 0)
+    elif lacking in table.schema.names:
+        table = table.drop_columns([lacking])
+    pq.write_table(table, "lacking.parquet")
+    files = ("--json", "r.json", "--markdown", "r.md", "--html", "r.html")
+    status = main(["report", "lacking.parquet", *files, "-v"])
+    said = capsys.readouterr()
+    assert "Traceback" not in said.out + said.err
+    if status:
+        assert len(said.err.strip().splitlines()) == 1
+    else:
+        assert (tmp_path / "r.html").stat().st_size > 1000
