@@ -52,6 +52,8 @@ def mean_rates(summary: RunSummary) -> tuple[tuple[str, RateResult, RateResult],
 
     By the first cue, only of the identities that were asked every task of both axes.
     """
+    if not summary.tasks:
+        return ()
     first = summary.tasks[0]
     tasks = [
         task for task in summary.tasks if (task.defense, task.cue) == (first.defense, first.cue)

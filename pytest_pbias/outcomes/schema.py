@@ -160,6 +160,8 @@ def _column(column: pa.ChunkedArray, field: pa.Field, path: Path) -> pa.ChunkedA
 # What every row has, and what it can be; scores may be missing.
 _REQUIRED = tuple(field.name for field in SCHEMA if not field.nullable)
 _CHOICES = {"axis": get_args(Axis), "kind": get_args(Kind)}
+_NAMES = ("task", "item_id", "cluster", "identity", "group", "model")
+_LONGEST_NAME = 10_000  # characters: arrays of names are as wide as the longest
 _BETWEEN = {"floor": (0.0, 1.0), "score": (0.0, 1.0)}
 
 
@@ -179,6 +181,13 @@ def _check_values(table: pa.Table, path: Path, leave_out: Collection[str]) -> No
                     f"{path}: column {name} has {quoted(value)}, which is none of "
                     f"{', '.join(known)}"
                 )
+    for name in (name for name in _NAMES if name not in leave_out):
+        longest = pc.max(pc.utf8_length(pc.unique(table.column(name).cast(pa.string())))).as_py()
+        if longest is not None and longest > _LONGEST_NAME:
+            raise DataError(
+                f"{path}: column {name} has a name of {longest:,} characters, of at most "
+                f"{_LONGEST_NAME:,}"
+            )
     # Repeats are counted from 0: arrays have room for the largest.
     n_repeats = pc.count_distinct(table.column("repeat")).as_py()
     between = _BETWEEN | {"repeat": (0, max(0, n_repeats - 1))}

@@ -303,9 +303,14 @@ class OutcomeTable:
 
 
 def stored_texts(path: Path, name: str, rows: npt.NDArray[np.intp]) -> list[str | None]:
-    """The values of a text column of a stored table in these rows, a batch in memory at a time."""
-    batches = pq.ParquetFile(path).iter_batches(columns=[name], batch_size=16_384)
-    return _texts_of(batches, name, rows)
+    """The values of a text column of a stored table in these rows, a batch in memory at a time.
+
+    All are None in a table that lacks the column.
+    """
+    file = pq.ParquetFile(path)
+    if name not in file.schema_arrow.names:
+        return [None] * len(rows)
+    return _texts_of(file.iter_batches(columns=[name], batch_size=16_384), name, rows)
 
 
 def _texts_of(
