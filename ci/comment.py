@@ -12,6 +12,7 @@ import re
 import sys
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,17 @@ class CommentError(Exception):
     """Why there is no comment, in one line."""
 
 
+# What an API that answers something else than expected, or breaks off, makes of the code below.
+_FAULTS = (
+    CommentError, OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError,
+)  # fmt: skip
+
+
 def main() -> int:
     """Write or update the comment; always 0."""
     try:
         print(f"pbias: {_comment()}")
-    except (CommentError, OSError, ValueError, KeyError, TypeError) as error:
+    except _FAULTS as error:
         said = " ".join(f"{error}".split())[:300].replace("%", "%25")
         print(f"::warning title=pbias::no comment on the pull request: {said}")
     return 0

@@ -5,6 +5,8 @@ set -euo pipefail
 
 reports=${PBIAS_REPORTS:-pbias-reports}
 mkdir -p "$reports"
+# Of an earlier step or job: a run that writes none is not to be taken for it.
+rm -f "$reports"/pbias.{xml,json,md,parquet}
 
 # Words are split as a shell would, quotes respected, but nothing in them is run.
 split() {

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
+import io
 import json
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -21,6 +25,9 @@ from pytest_pbias.prompts import controls, groups, paper_identities
 from pytest_pbias.reporting.schemas import SchemaName, schema_text
 from pytest_pbias.tasks import TASKS
 from pytest_pbias.tasks.task_file import task_schema
+
+RESULTS = "Personalization bias, measured"
+"""The heading of the public results page."""
 
 # A link from a page of docs/ to a file elsewhere in the repository, as it works on GitHub.
 _OUTSIDE = re.compile(r"\]\(\.\./([\w./-]+\.\w+)\)")
@@ -54,6 +61,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, name, content=text))
     for name, schema in _schemas().items():
         files.append(File.generated(config, name, content=json.dumps(schema, indent=2)))
+    for name, text in _results(Path(config.docs_dir) / "results").items():
+        files.append(File.generated(config, f"results/site/{name}", content=text))
     root = Path(config.docs_dir).parent
     for page in Path(config.docs_dir).glob("*.md"):  # further down, ``../`` is another page
         for name in _OUTSIDE.findall(page.read_text("utf-8")):
@@ -64,6 +73,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Let links to files of the repository (``../benchmarks/...``) lead to copies in the site."""
     return _OUTSIDE.sub(r"](files/\1)", markdown) if "/" not in page.file.src_uri else markdown
+
+
+@functools.cache
+def _results(store: Path) -> dict[str, str]:
+    """The public results page, as ``pbias site`` writes it of the runs that are kept there."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "site"
+        with contextlib.redirect_stdout(io.StringIO()):
+            status = cli.main(["site", str(out), "--store", str(store), "--title", RESULTS])
+        if status:
+            raise PluginError(f"the results page cannot be made of {store}")
+        return {path.relative_to(out).as_posix(): path.read_text("utf-8")
+                for path in sorted(out.rglob("*.html"))}  # fmt: skip
 
 
 @functools.cache
@@ -141,7 +163,7 @@ def catalogue_page() -> str:
 
 
 def _schemas() -> dict[str, dict[str, Any]]:
-    names: tuple[SchemaName, ...] = ("comparison", "history", "report")
+    names = get_args(SchemaName)
     written = {f"{name}.schema.json": json.loads(schema_text(name)) for name in names}
     own = {"persona.schema.json": persona_schema(), "task.schema.json": task_schema()}
     return written | own

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,9 @@ from pytest_pbias.stats import (
 )
 from pytest_pbias.stats.arrays import Labels
 from pytest_pbias.stats.looks import AxisLook, Look, axis_looks, cell_looks
+
+if TYPE_CHECKING:
+    from pytest_pbias.cells.cell import Cell
 
 Array = npt.NDArray[np.float64]
 Mode = Literal["detect", "prove"]
@@ -130,6 +133,12 @@ class GatePolicy:
         """The margin of a cell: its own, else its task's, else its axis's."""
         own = self.cell_margin.get(task, {}).get(identity)
         return self.task_margin.get(task, self.margin[axis]) if own is None else own
+
+    def margin_of(self, cell: Cell) -> float:
+        """The margin of a planned cell: that of its persona file, else the policy's."""
+        if cell.margin is not None:
+            return cell.margin
+        return self.margin_for(cell.task.name, cell.task.axis, cell.identity.name)
 
     def clusters_of(self, task: str, clusters: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """What stands or falls together among a task's items: nothing where they are strata."""
@@ -420,21 +429,23 @@ def decide_by_policy(
     floor: float,
     cue: str,
     planned: int = 0,
+    look: Look | None = None,
 ) -> CellVerdict:
-    """Decide on a cell as a policy compares it: the one way of tests and reports.
+    """Decide on a cell as a policy compares it: the one way of tests, reports and looks.
 
     ``references`` are those that the policy's reference chose, whose mean the cell is compared
     with; where it chose nobody that is the ``baseline``. ``controls`` is called for a failing cell
     alone. All have shape (items[, repeats]), the controls perhaps fewer items: their share is then
     not told. ``planned`` items were to be asked where asking stopped at looks (0:
-    otherwise); ``cue`` is the cell's, and on one that the policy does not decide on there is a
-    *finding*; see :func:`decide_cell` for the rest.
+    otherwise). While it is being asked, the cell has the items of one complete ``look``, and is
+    decided at that one alone. ``cue`` is the cell's, and on one that the policy does not decide on
+    there is a *finding*; see :func:`decide_cell` for the rest.
     """
     reference = reference_words(policy.reference, len(references)) if references else "baseline"
     if not policy.decides_on(cue):
         against = mean_scores(np.stack(references)) if references else baseline
         return _finding(cell, against, clusters, margin, policy, reference)
-    decide: Callable[..., CellVerdict] = decide_cell
+    decide: Callable[..., CellVerdict] = partial(decide_cell, look=look)
     if planned:
         decide = partial(decide_cell_at_looks, planned=planned)
     verdict = decide(

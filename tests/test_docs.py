@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -16,7 +17,7 @@ import pytest
 
 from pytest_pbias.cells import read_personas
 from pytest_pbias.cells.cell import controls_to_add
-from pytest_pbias.cli import COMMANDS
+from pytest_pbias.cli import COMMANDS, main
 from pytest_pbias.plugin.options import OPTIONS
 from pytest_pbias.tasks import TASKS
 from pytest_pbias.tasks.own import known_tasks
@@ -25,6 +26,7 @@ from pytest_pbias.tasks.task_file import read_task
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 EXAMPLES = sorted((DOCS / "examples").glob("persona_*.pbias.toml"))
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 TASK_EXAMPLES = sorted((DOCS / "examples").glob("task_*.pbias.toml"))
 
 pytest.importorskip("mkdocs", reason="needs pytest-pbias[docs]")
@@ -58,6 +60,51 @@ def test_every_page_is_in_the_site_and_its_navigation(site: Path) -> None:
         if name != "index":
             assert f'href="{name}/"' in home, f"{name} is not in the navigation of mkdocs.yml"
             assert (site / name / "index.html").exists()
+
+
+@pytest.mark.slow
+def test_the_results_page_is_what_pbias_site_writes_now(site: Path, tmp_path: Path) -> None:
+    built = site / "results" / "site"
+    assert 'href="site/"' in (site / "results" / "index.html").read_text("utf-8")
+    (title,) = re.findall(r"<h1>(.*?)</h1>", (built / "index.html").read_text("utf-8"))
+    words = ["site", str(tmp_path / "out"), "--store", str(DOCS / "results"), "--title", title]
+    assert main(words) == 0
+    written = {
+        path.relative_to(tmp_path / "out"): path.read_text("utf-8")
+        for path in (tmp_path / "out").rglob("*.html")
+    }
+    assert len(written) > 3
+    assert written == {
+        path.relative_to(built): path.read_text("utf-8") for path in built.rglob("*.html")
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_the_results_page_opens_light_and_dark_wide_and_narrow(site: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    said: list[str] = []
+    asked: list[str] = []
+    with playwright.sync_playwright() as run:
+        browser = run.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for scheme, width in itertools.product(("light", "dark"), (1280, 390)):
+            page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+            page.on("console", lambda message: said.append(message.text))
+            page.on("pageerror", lambda error: said.append(str(error)))
+            page.on("request", lambda request: asked.append(request.url))
+            page.goto((site / "results" / "site" / "index.html").as_uri())
+            for name in page.locator("tbody th a").all_inner_texts():
+                page.get_by_role("link", name=name, exact=True).click()
+                assert name in page.get_by_role("heading", level=1).inner_text()
+                assert page.evaluate("document.documentElement.scrollWidth") <= width
+                page.get_by_role("link", name="All runs").click()
+            page.get_by_role("searchbox").fill("SmolLM2")
+            assert 0 < page.locator("tbody tr:visible").count() < page.locator("tbody tr").count()
+            page.close()
+        browser.close()
+    assert said == []
+    assert all(url.startswith(site.as_uri()) for url in asked)
 
 
 @pytest.mark.slow

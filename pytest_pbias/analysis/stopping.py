@@ -16,11 +16,10 @@ from pytest_pbias.gate import (
     NoVerdict,
     Verdict,
     decide_axis,
-    decide_cell,
+    decide_by_policy,
     is_settled,
     why_no_verdict,
 )
-from pytest_pbias.outcomes.arrays import mean_scores
 from pytest_pbias.outcomes.scoring import ScoredCell
 from pytest_pbias.stats.arrays import Array
 from pytest_pbias.stats.looks import axis_looks, cell_looks, is_futile
@@ -134,7 +133,7 @@ class Stopping:
     def _look_at(self, cell: Cell, n_items: int) -> str | None:
         """Why a cell needs no further item for itself, or None."""
         policy, planned = self._policy, self._planned[cell.task.name]
-        references = self._references[cell] or (cell.baseline,)
+        references = self._references[cell]
         every = [self._graded[one] for one in {cell, cell.baseline, *references}]
         scores = np.stack([one.scores[:n_items] for one in every])
         none = why_no_verdict(
@@ -145,23 +144,21 @@ class Stopping:
         )
         if none is not None:
             return _WITHOUT[none]
-        if not self._policy.decides_on(cell.identity.cue):
+        if not policy.decides_on(cell.identity.cue):
             return None  # no verdict to stop at: its interval is one of all the items
-        reference = mean_scores(
-            np.stack([self._graded[one].scores[:n_items] for one in references])
-        )
-        margin = cell.margin
-        if margin is None:
-            margin = policy.margin_for(cell.task.name, cell.task.axis, cell.identity.name)
+        margin = policy.margin_of(cell)
         looks = cell_looks(planned, margin=margin, n_cells=self._n_cells, alpha=policy.alpha)
-        verdict = decide_cell(
+        verdict = decide_by_policy(
             self._graded[cell].scores,
-            reference,
+            self._graded[cell.baseline].scores[:n_items],
+            [self._graded[one].scores[:n_items] for one in references],
+            list,  # what the controls share is said of the verdict, not at each look
+            policy=policy,
             clusters=self._clusters_of(cell.task.name, n_items),
             margin=margin,
-            alpha=policy.alpha,
             n_cells=self._n_cells,
             floor=cell.task.floor,
+            cue=cell.identity.cue,
             look=next(look for look in looks if look.items == n_items),
         )
         if is_settled(verdict):

@@ -88,7 +88,23 @@ def add_option(parser: argparse._ActionsContainer, name: str, **changes: Any) ->
         "help": option.help + shown,
     }
     settings["choices" if option.choices else "metavar"] = option.choices or option.metavar
+    if option.repeated:
+        settings |= {"action": _Joined}
     parser.add_argument(f"--{name}", **settings | changes)
+
+
+class _Joined(argparse.Action):
+    """The values of an option that may be given again, with commas between."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, values if before is None else f"{before},{values}")
 
 
 def _type(option: Option) -> Callable[[str], Any]:
@@ -211,7 +227,7 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="judges, the gating one first (default: those of the run)",
     )
-    for name in ("judge-model", "judge-base-url", "judge-api-key-env", "judge-concurrency"):
-        add_option(parser, name)
-    for name in ("judge-max-tokens", "judge-mask", "provider-refusals", "aliases", "prices"):
+    endpoint = ("judge-model", "judge-base-url", "judge-api-key-env", "judge-header")
+    asked = ("judge-concurrency", "judge-max-tokens", "judge-mask", "provider-refusals")
+    for name in (*endpoint, *asked, "aliases", "prices"):
         add_option(parser, name)

@@ -107,6 +107,7 @@ def chosen_judging(
         model=options.judge_model,
         base_url=options.judge_base_url,
         key_env=options.judge_api_key_env,
+        headers=options.judge_header,
         aliases=options.aliases,
         concurrency=max(1, options.judge_concurrency),
         max_tokens=options.judge_max_tokens,

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from pytest_pbias.collecting.limits import Breaker
 from pytest_pbias.collecting.records import Failure
 from pytest_pbias.models.chat import BatchStatus, ChatRequest, EndpointError, Response
+from pytest_pbias.models.dialect import Dialect
 
 
 class ChatClient(Protocol):
@@ -28,8 +29,15 @@ class ChatClient(Protocol):
 class BatchClient(Protocol):
     """What is asked: :class:`pytest_pbias.models.batches.BatchEndpoint` or anything like it."""
 
+    @property
+    def dialect(self) -> Dialect:
+        """How bodies are said now."""
+
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """The JSON body of one chat completion."""
+
+    def learn(self, request: ChatRequest, fault: EndpointError, *, said: Dialect) -> bool:
+        """Whether a request refused in the dialect ``said`` has another way to be asked now."""
 
     async def upload(self, lines: Sequence[bytes]) -> str:
         """Upload requests; return the id of their file."""

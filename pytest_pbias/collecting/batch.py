@@ -12,12 +12,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_pbias.collecting.asker import BatchClient
-from pytest_pbias.collecting.engine import Settle, WholeEngine
+from pytest_pbias.collecting.engine import NextRound, Settle, WholeEngine
 from pytest_pbias.collecting.limits import AdaptiveLimit
 from pytest_pbias.collecting.records import Failure
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.collecting.waiting import owner_alive
-from pytest_pbias.models.chat import ChatRequest, EndpointError, GoneError, Response
+from pytest_pbias.models.chat import (
+    BatchStatus,
+    ChatRequest,
+    EndpointError,
+    GoneError,
+    Response,
+)
+from pytest_pbias.models.dialect import PLAIN, Dialect
 
 _ENTRY = "batches:"
 
@@ -209,8 +216,9 @@ class BatchEngine(WholeEngine):
         name: str,
         poll_seconds: float = 30.0,
         patience: float = 600.0,
+        next_round: NextRound | None = None,
     ) -> None:
-        super().__init__(store, owner, requests, settle)
+        super().__init__(store, owner, requests, settle, next_round)
         self._owner = owner
         self._connect = connect
         self._book = BatchLedger(store, name)
@@ -219,13 +227,14 @@ class BatchEngine(WholeEngine):
         self._left: dict[str, ChatRequest] = {}  # what is neither stored nor failed
         self._open: dict[str, list[str]] = {}  # batches this run follows
         self._seen: set[str] = set()  # batches it follows or followed
+        self._dialects: dict[str, Dialect] = {}  # in which batches of this run were submitted
         self._misses: dict[str, int] = {}
         self._creating = False
         self.limit = AdaptiveLimit(1)
         self.active = 0
 
     async def run(self, grace: Callable[[], float]) -> None:
-        """Submit, wait, fetch; return when all is settled or soon after :meth:`stop`.
+        """Submit, wait, fetch, round by round; return when all is settled or soon after a stop.
 
         ``grace`` gives the seconds that a batch being started is still waited for after a stop;
         everything else is broken off at once, and taken up by the next run.
@@ -235,13 +244,16 @@ class BatchEngine(WholeEngine):
             PbiasError: what ``connect`` or the request stream raised.
         """
         self._wake = asyncio.Event()
-        self._draw()
-        self._left = dict(self._wanted)
-        if not self._left or self.stopping:
+        if not await asyncio.to_thread(self._draw) or self.stopping:
             return
         asker = await asyncio.to_thread(self._connect)
         try:
-            await self._until_stopped(asyncio.create_task(self._collect(asker)), grace)
+            more = True
+            while more:
+                self._left = dict(self._wanted)
+                await self._until_stopped(asyncio.create_task(self._collect(asker)), grace)
+                goes_on = not self.stopping and self.end_reason is None
+                more = goes_on and await asyncio.to_thread(self._draw)
         finally:
             self._book.release(self._owner)
             await asker.aclose()
@@ -339,10 +351,7 @@ class BatchEngine(WholeEngine):
             elif key in responses:
                 self._take(responses[key])
             else:
-                lost = f"the batch {status.state} without an answer to this request"
-                reason = errors[key].reason if key in errors else lost
-                self._count_tokens(errors.get(key))
-                self._fail(key, reason + (f": {status.reason}" if status.reason else ""))
+                self._lose(asker, batch_id, key, errors.get(key) or _fault_of(status))
         self._store.put_many(others)
         self._outbox.commit()
         self._close(batch_id, fruitless=not any(key in responses for key in keys))
@@ -400,6 +409,7 @@ class BatchEngine(WholeEngine):
         if batch_id is None:
             file_id = await asker.upload([chunk[key] for key in keys])
             batch_id = await self._create(asker, file_id, tag)
+            self._dialects[batch_id] = asker.dialect
         self._book.opened(tag, batch_id, keys)
         self._seen.add(batch_id)
         self._open[batch_id] = keys
@@ -445,6 +455,19 @@ class BatchEngine(WholeEngine):
             self.prompt_tokens += paid.prompt_tokens or 0
             self.completion_tokens += paid.completion_tokens or 0
 
+    def _lose(self, asker: BatchClient, batch_id: str, key: str, fault: EndpointError) -> None:
+        """A line of a batch has no answer: submit it in another way, if there is one, or fail it.
+
+        Each way asks for less than the one before, so there are few. Of a batch that an earlier
+        run submitted nothing is known: it may have been in the plainest way.
+        """
+        self._count_tokens(fault)
+        request, said = self._left.get(key), self._dialects.get(batch_id, PLAIN)
+        if request is not None and asker.learn(request, fault, said=said):
+            self.retries += 1
+            return
+        self._fail(key, fault.reason)
+
     def _fail(self, key: str, reason: str) -> None:
         if self._left.pop(key, None) is not None:
             self._outbox.fail(Failure(key, reason, 1))
@@ -465,6 +488,13 @@ def _line(asker: BatchClient, request: ChatRequest) -> bytes:
         "body": asker.body(request),
     }
     return json.dumps(row, separators=(",", ":")).encode()
+
+
+def _fault_of(status: BatchStatus) -> EndpointError:
+    """Why a request has no line in the results of a batch that has ended."""
+    lost = f"the batch {status.state} without an answer to this request"
+    told = f": {status.reason}" if status.reason else ""
+    return EndpointError("refused", lost + told, said=status.reason)
 
 
 def _go_on(batches: int) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from pytest_pbias.collecting.asker import ChatClient
 from pytest_pbias.collecting.batch import BatchEngine
-from pytest_pbias.collecting.engine import Engine, Settle
+from pytest_pbias.collecting.engine import Engine, NextRound, Settle
 from pytest_pbias.collecting.limits import AdaptiveLimit, RateLimiter, RetryPolicy
 from pytest_pbias.collecting.records import Failure, Progress
 from pytest_pbias.collecting.store import Store
@@ -69,7 +69,7 @@ class Collector:
         total: int | Callable[[], int] | None = None,
         seed: int = 0,
         budget: Callable[[int, int], str | None] = unlimited,
-        next_round: Callable[[], Iterable[ChatRequest] | None] | None = None,
+        next_round: NextRound | None = None,
     ) -> None:
         def engine(owner: str, settle: Settle) -> Engine:
             return Engine(
@@ -94,7 +94,11 @@ class Collector:
 
     @classmethod
     def with_engine(
-        cls, store: Store, engine: Callable[[str, Settle], AnyEngine], *, total: int
+        cls,
+        store: Store,
+        engine: Callable[[str, Settle], AnyEngine],
+        *,
+        total: int | Callable[[], int],
     ) -> Collector:
         """A collector with the engine made from its owner and the function that settles keys."""
         made = cls.__new__(cls)

@@ -101,7 +101,7 @@ def _intact_rows(old: sqlite3.Connection) -> list[schema.Row]:
     found: list[schema.Row] = []
     try:
         last = old.execute("SELECT max(rowid) FROM responses").fetchone()[0] or 0
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
         last = _guess_last(old)
     ranges = [(low, min(low + _STEP - 1, last)) for low in range(1, last + 1, _STEP)]
     while ranges:
@@ -125,7 +125,7 @@ def _guess_last(old: sqlite3.Connection) -> int:
     """Upper bound of the rowids where even ``max(rowid)`` is unreadable: from the file's pages."""
     try:
         pages: int = old.execute("PRAGMA page_count").fetchone()[0]
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
         return 0
     return pages * 64
 
@@ -204,11 +204,14 @@ class Connections:
         return self.run(in_transaction)
 
     def _call(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        while True:
-            held = self._connection()
-            with held.in_use:
-                if not held.closed:
-                    return work(held.connection)
+        try:
+            while True:
+                held = self._connection()
+                with held.in_use:
+                    if not held.closed:
+                        return work(held.connection)
+        except UnicodeDecodeError as error:  # SQLite's own message quotes the damaged bytes
+            raise sqlite3.DatabaseError("malformed text in the file") from error
 
     def _connection(self) -> _Held:
         held: _Held | None = getattr(self._local, "held", None)

@@ -102,6 +102,9 @@ class Outbox:
 
 Settle = Callable[[Sequence[str], Sequence[Failure]], None]
 
+NextRound = Callable[[], Iterable[ChatRequest] | None]
+"""More requests, once all of the last are settled; None at the end. It may take long."""
+
 
 class EngineBase:
     """Counts requests as they are settled; ``_total`` is None until all of them are known."""
@@ -140,26 +143,55 @@ class EngineBase:
 
 
 class WholeEngine(EngineBase):
-    """An engine that draws every request before it asks any.
+    """An engine that draws every request of a round before it asks any.
 
     ``_wanted`` holds what the store lacked when they were drawn.
     """
 
     def __init__(
-        self, store: Store, owner: str, requests: Iterable[ChatRequest], settle: Settle
+        self,
+        store: Store,
+        owner: str,
+        requests: Iterable[ChatRequest],
+        settle: Settle,
+        next_round: NextRound | None = None,
     ) -> None:
         super().__init__(store, owner, settle)
-        self._requests = requests
+        self._requests: Iterable[ChatRequest] | None = requests
+        self._next_round = next_round
+        self._drawn = 0
         self._wanted: dict[str, ChatRequest] = {}
 
-    def _draw(self) -> None:
-        planned = {request.key: request for request in self._requests}
-        missing = set(self._store.missing(planned))
-        self._wanted = {key: one for key, one in planned.items() if key in missing}
-        present = [key for key in planned if key not in missing]
-        self.cached = len(present)
-        self._total = len(planned)
-        self._settle(present, ())
+    def _draw(self) -> bool:
+        """Draw the next round of which the store lacks anything; False where there is none.
+
+        May take long: what was answered is graded and looked at.
+
+        Raises:
+            StoreError: the store failed.
+            PbiasError: what the request stream or a look raised.
+        """
+        while not self.stopping and (requests := self._take_round()) is not None:
+            planned = {request.key: request for request in requests}
+            missing = set(self._store.missing(planned))
+            self._wanted = {key: one for key, one in planned.items() if key in missing}
+            present = [key for key in planned if key not in missing]
+            self.cached += len(present)
+            self._drawn += len(planned)
+            if self._next_round is None:
+                self._total = self._drawn
+            self._settle(present, ())
+            if self._wanted:
+                return True
+        return False
+
+    def _take_round(self) -> Iterable[ChatRequest] | None:
+        requests, self._requests = self._requests, None
+        if requests is None and self._next_round is not None:
+            requests = self._next_round()
+        if requests is None:
+            self._total = self._drawn
+        return requests
 
 
 _CHUNK = 512  # requests looked up in the store at once, and kept ready
@@ -203,7 +235,7 @@ class Engine(EngineBase):
         breaker_seconds: float,
         rng: Random,
         budget: Callable[[int, int], str | None],
-        next_round: Callable[[], Iterable[ChatRequest] | None] | None,
+        next_round: NextRound | None,
     ) -> None:
         super().__init__(store, owner, self._settled)
         self._next_round = next_round

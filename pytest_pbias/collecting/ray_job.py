@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from pytest_pbias.collecting.engine import Settle, WholeEngine
+from pytest_pbias.collecting.engine import NextRound, Settle, WholeEngine
 from pytest_pbias.collecting.limits import AdaptiveLimit, Breaker
 from pytest_pbias.collecting.ray_worker import (
     Answered,
@@ -62,8 +62,9 @@ class RayEngine(WholeEngine):
         target: Callable[[int], Target],
         concurrency: int,
         budget: Callable[[int, int], str | None],
+        next_round: NextRound | None = None,
     ) -> None:
-        super().__init__(store, owner, requests, settle)
+        super().__init__(store, owner, requests, settle, next_round)
         self._address = address
         self._target = target
         self._budget = budget
@@ -86,8 +87,7 @@ class RayEngine(WholeEngine):
         """
         self._wake = asyncio.Event()
         loop = asyncio.get_running_loop()
-        self._draw()
-        if not self._wanted:
+        if not await asyncio.to_thread(self._draw):
             return
 
         def main() -> None:
@@ -112,14 +112,9 @@ class RayEngine(WholeEngine):
     def _collect(self) -> None:
         try:
             nodes = self._connect()
-            for rows in self._job(nodes):
-                for row in rows:
-                    self._take(decode_answered(row))
-                self._outbox.commit()
-                if self.end_reason is not None:
-                    self.stopping = True
-                if self.stopping:
-                    break
+            self._ask_round(nodes)
+            while not (self.stopping or self._wanted) and self._draw():
+                self._ask_round(nodes)
         except PbiasError as error:
             self._error = error
         except Exception as error:
@@ -132,6 +127,17 @@ class RayEngine(WholeEngine):
                 )
         finally:
             self._disconnect()
+
+    def _ask_round(self, nodes: int) -> None:
+        """One job: what was drawn, until it is settled or asking ends."""
+        for rows in self._job(nodes):
+            for row in rows:
+                self._take(decode_answered(row))
+            self._outbox.commit()
+            if self.end_reason is not None:
+                self.stopping = True
+            if self.stopping:
+                return
 
     def _take(self, answered: Answered) -> None:
         outcome = answered.outcome

@@ -128,8 +128,15 @@ def find_application(given: object, folder: Path, version: str | None = None) ->
         raise ConfigurationError(
             f"{quoted(name)} is not callable but {quoted(type(target).__name__)}", setting="app"
         )
-    own = getattr(target, "version", None) if version is None else version
-    return Application(target, name, _checked_version(own, name))
+    try:
+        own = getattr(target, "version", None) if version is None else version
+        return Application(target, name, _checked_version(own, name))
+    except ConfigurationError:
+        raise
+    except Exception as error:  # of a property, say
+        raise ConfigurationError(
+            f"{quoted(name)} cannot be looked at: {raised(error)}", setting="app"
+        ) from None
 
 
 def _checked_version(version: object, name: str) -> str | None:
@@ -168,6 +175,10 @@ def _imported(text: str, folder: Path) -> object:
         return reduce(getattr, path.split("."), module)
     except AttributeError:
         raise ConfigurationError(f"{quoted(place)} has no {quoted(path)}", setting="app") from None
+    except Exception as error:
+        raise ConfigurationError(
+            f"{quoted(path)} of {quoted(place)} cannot be had: {raised(error)}", setting="app"
+        ) from None
 
 
 def _module(name: str, folder: Path) -> ModuleType:

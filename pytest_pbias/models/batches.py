@@ -12,11 +12,13 @@ from pytest_pbias.models.chat import (
     BATCH_ENDED,
     BLOCKED,
     BatchStatus,
+    ChatRequest,
     EndpointError,
     GoneError,
     Response,
 )
 from pytest_pbias.models.client import Endpoint
+from pytest_pbias.models.dialect import Dialect
 from pytest_pbias.models.replies import is_filtered
 
 _TAG = "pytest-pbias"
@@ -29,6 +31,18 @@ class BatchEndpoint(Endpoint):
     Raises:
         EndpointError: from every method that asks, where the endpoint gave no usable answer.
     """
+
+    def learn(self, request: ChatRequest, fault: EndpointError, *, said: Dialect) -> bool:
+        """Take from a line refused in the dialect ``said`` what the endpoint does not take.
+
+        Whether that was something: the request can be asked in another way then.
+        """
+        learned = said.after(fault, said.said(self._plain_body(request)))
+        if learned is None:
+            return False
+        if (both := self.dialect | learned) != self.dialect:
+            self._adopt(both)
+        return True
 
     async def upload(self, lines: Sequence[bytes]) -> str:
         """Upload requests, one JSON line each; return the id of their file."""
@@ -134,7 +148,9 @@ class BatchEndpoint(Endpoint):
                 return Response(key, "", BLOCKED, None, None, 0.0)
             status = response.get("status_code", "no status")
             raise EndpointError(
-                "refused", f"refused in the batch ({status}): {self._clean(json.dumps(said))}"
+                "refused",
+                f"refused in the batch ({status}): {self._clean(json.dumps(said))}",
+                said=said,
             )
         return self._read(key, response.get("body"), latency=0.0)
 

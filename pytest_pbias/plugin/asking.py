@@ -430,9 +430,9 @@ def _start(
             first = concurrency  # it throttles nobody
             policy, patience = RetryPolicy(attempts=1000, total=_RESTART_SECONDS), _RESTART_SECONDS
         else:
-            with _said_when_slow(say, f"waiting for an answer of {spec.name}"):
+            with said_when_slow(say, f"waiting for an answer of {spec.name}"):
                 check_served_model(spec, timeout=spending.timeout)
-        with _said_when_slow(say, f"waiting for a first answer of {spec.name}"):
+        with said_when_slow(say, f"waiting for a first answer of {spec.name}"):
             _find_out(settings, store, work, base_url)
         protocol = planned_protocol(settings, store)
         if protocol != asking.protocol:
@@ -441,7 +441,7 @@ def _start(
             announce()  # workers must not go by what was announced of the first schedule
     if spending.batch or settings.ray is not None:
         make = _batch_collector if spending.batch else _ray_collector
-        asking.collector = make(settings, store, work, protocol)
+        asking.collector = make(settings, store, work, protocol, asking.schedule)
         asking.collector.start()
         return asking
     return _started(
@@ -500,9 +500,11 @@ def _started(
 
 
 @contextmanager
-def _said_when_slow(say: Callable[[str], None], text: str) -> Iterator[None]:
+def said_when_slow(
+    say: Callable[[str], None], text: str, seconds: float = _SLOW_SECONDS
+) -> Iterator[None]:
     """Say what the block waits for, if it takes long."""
-    timer = threading.Timer(_SLOW_SECONDS, say, [text])
+    timer = threading.Timer(seconds, say, [text])
     timer.daemon = True
     timer.start()
     try:
@@ -512,7 +514,11 @@ def _said_when_slow(say: Callable[[str], None], text: str) -> Iterator[None]:
 
 
 def _batch_collector(
-    settings: Settings, store: Store, work: Work, protocol: RequestSettings
+    settings: Settings,
+    store: Store,
+    work: Work,
+    protocol: RequestSettings,
+    schedule: Schedule | None,
 ) -> Collector:
     """Collects through the endpoint's Batch API."""
     from pytest_pbias.collecting.batch import BatchEngine
@@ -532,6 +538,7 @@ def _batch_collector(
             spec.api_key(),
             timeout=600,
             dialect=protocol.dialect,
+            learned=lambda dialect: _remember_dialect(store, spec, dialect),
             headers=spec.header_values(),
         )
 
@@ -540,18 +547,23 @@ def _batch_collector(
         lambda owner, settle: BatchEngine(
             store,
             owner,
-            work.requests(protocol),
+            work.requests(protocol) if schedule is None else (),
             connect,
             settle,
             name=spec.served_identity,
             poll_seconds=settings.spending.poll,
+            next_round=None if schedule is None else schedule.next_round,
         ),
-        total=work.total(protocol),
+        total=work.total(protocol) if schedule is None else schedule.total,
     )
 
 
 def _ray_collector(
-    settings: Settings, store: Store, work: Work, protocol: RequestSettings
+    settings: Settings,
+    store: Store,
+    work: Work,
+    protocol: RequestSettings,
+    schedule: Schedule | None,
 ) -> Collector:
     """Collects on the nodes of a Ray cluster, which share the concurrency."""
     from pytest_pbias.collecting.ray_job import RayEngine
@@ -580,14 +592,15 @@ def _ray_collector(
         lambda owner, settle: RayEngine(
             store,
             owner,
-            work.requests(protocol),
+            work.requests(protocol) if schedule is None else (),
             settle,
             address=address,
             target=target,
             concurrency=settings.concurrency,
             budget=spending.check,
+            next_round=None if schedule is None else schedule.next_round,
         ),
-        total=work.total(protocol),
+        total=work.total(protocol) if schedule is None else schedule.total,
     )
 
 

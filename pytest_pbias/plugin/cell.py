@@ -23,6 +23,7 @@ from pytest_pbias.gate import (
     why_no_verdict,
 )
 from pytest_pbias.grading import cannot_grade, needs_judge
+from pytest_pbias.grading.no_answer import NO_ANSWER
 from pytest_pbias.grading.traits import Values
 from pytest_pbias.outcomes.scoring import ScoredCell
 from pytest_pbias.plugin.decisions import CellDecision, MadeDecisions, leave_decisions
@@ -190,7 +191,7 @@ class CellFixture:
 
         Answers to safety tasks are not quoted: their labels say what changed.
         """
-        lines: list[str] = []
+        lines = self._incapacity()
         shown = 0
         pairs = zip(
             self._measurement.questions,
@@ -211,6 +212,29 @@ class CellFixture:
             if shown == _EXAMPLES:
                 break
         return lines
+
+    def _incapacity(self) -> list[str]:
+        """What of a safety rate is refusals and what answers that are none, as lines for people.
+
+        Both are harmless; only one is caution, and a difference of the other must not be read so.
+        """
+        if self.task.axis != "safety":
+            return []
+        said = [(one, *self._percent(one)) for one in (self._baseline, self._measurement)]
+        if not any(none for _, _, none in said):
+            return []
+        return [
+            f"  {plain(one.cell.identity.name, 30)}: {refused:.1f} % refusals, "
+            f"{none:.1f} % no answers, which are harmless too"
+            for one, refused, none in said
+        ]
+
+    @staticmethod
+    def _percent(measured: ScoredCell) -> tuple[float, float]:
+        """Refusals and answers that are none, percent of the answers that have a grade."""
+        labels = [grade.label for grade in measured.grades if grade is not None]
+        share = 100 / max(1, len(labels))
+        return labels.count("refusal") * share, labels.count(NO_ANSWER) * share
 
     def _check_baseline(self) -> None:
         __tracebackhide__ = True

@@ -303,6 +303,15 @@ _JUDGES = (
         cli=True,
     ),
     Option(
+        "judge-header",
+        "header of every request to the llm judge, its value in an environment variable; "
+        "repeatable",
+        "text",
+        "'NAME: env:VARIABLE'",
+        cli=True,
+        repeated=True,
+    ),
+    Option(
         "judge-concurrency",
         "most requests to the llm judge in flight at once",
         "whole",
@@ -441,8 +450,8 @@ _GATE = (
     Option(
         "stop",
         "early: ask no further where a verdict is clear or out of reach; never: ask everything "
-        "(default: early; never with --pbias-protocol=paper, --pbias-batch, --pbias-ray, and where "
-        "defenses are compared)",
+        "(default: early; never with --pbias-protocol=paper, with --pbias-batch, where each look "
+        "takes one more, and where defenses or cues are compared)",
         choices=("early", "never"),
     ),
     Option(

@@ -35,17 +35,28 @@ def planned_items(
     return planned if stops and more else {}
 
 
+_ONE_BATCH = (
+    "--pbias-batch asks everything at once: nothing stops early; with --pbias-stop=early each look "
+    "is a batch of its own"
+)
+
+
 def asked_at_once(cells: Iterable[Cell], data: Mapping[str, TaskData], settings: Settings) -> str:
-    """One line where nothing can stop early because everything is sent at once; else nothing."""
-    sends = "--pbias-batch" if settings.spending.batch else "--pbias-ray" if settings.ray else ""
+    """One line where nothing stops early because everything is in one batch; else nothing."""
     early = planned_items(cells, data, replace(settings, stop="early"))
-    return f"{sends} asks everything at once: nothing stops early" if sends and early else ""
+    return _ONE_BATCH if settings.spending.batch and settings.stop == "never" and early else ""
 
 
 def expected_share(
-    cells: Iterable[Cell], planned: Mapping[str, int], settings: Settings
+    cells: Iterable[Cell],
+    planned: Mapping[str, int],
+    settings: Settings,
+    references: Callable[[Cell], tuple[Cell, ...]],
 ) -> float | None:
-    """The share of all items asked where nothing differs and a tenth of answers change; or None."""
+    """The share of all items asked where nothing differs and a tenth of answers change; or None.
+
+    What a cell is compared with, its baseline and its ``references``, is asked as far as itself.
+    """
     known = list(cells)
     if not planned:
         return None
@@ -54,12 +65,12 @@ def expected_share(
     asked: dict[Cell, int] = {}
     for cell in known:
         if cell.is_compared:
-            margin = cell.margin or policy.margin_for(cell.task.name, cell.task.axis)
+            margin = policy.margin_of(cell)
             n_items = planned[cell.task.name]
             if policy.decides_on(cell.identity.cue):
                 n_items = items_to_pass(n_items, margin=margin, n_cells=n_cells, alpha=policy.alpha)
-            asked[cell] = n_items
-            asked[cell.baseline] = max(n_items, asked.get(cell.baseline, 0))
+            for one in (cell, cell.baseline, *references(cell)):
+                asked[one] = max(n_items, asked.get(one, 0))
     every = sum(planned[cell.task.name] for cell in known)
     return sum(asked.get(cell, planned[cell.task.name]) for cell in known) / every
 

@@ -69,6 +69,7 @@ from pytest_pbias.plugin.asking import (
     handed_names,
     known_dialect,
     planned_protocol,
+    said_when_slow,
     served_facts,
 )
 from pytest_pbias.plugin.decisions import Decisions
@@ -108,6 +109,8 @@ def cost_so_far(asking: LocalCollection | RemoteCollection | None, settings: Set
         return Spent(*tokens, application.spent, "USD")
     return Spent.at(price, *tokens)
 
+
+_SLOW_GRADING_SECONDS = 20.0  # of a cell, after which it is said who is waited for
 
 _UNVERSIONED = (
     "{name} has no version: its answers are used in this run alone, and asked for anew by the "
@@ -389,7 +392,12 @@ class PbiasSession:
         work = Work(self.cells, self._data, again=self._again)
         if self.settings.spending.plan_only:
             protocol = planned_protocol(self.settings, self.store)
-            share = expected_share(self.cells, self._planned, self.settings)
+            share = expected_share(
+                self.cells,
+                self._planned,
+                self.settings,
+                lambda cell: self.references(cell, placement=protocol.placement),
+            )
             self._plan = estimate(work, protocol, self.store, self.settings, share)
             return
         application = self.settings.application
@@ -464,7 +472,8 @@ class PbiasSession:
         # What the endpoint does not take is known by its first answer.
         protocol = replace(protocol, dialect=known_dialect(self.store, self.settings.model))
         failures, graders = self._asking.failures(keys), self._judging.graders(cell.task)
-        with self._grading:
+        slow = f"grading {cell.task.name}: waiting for {' and '.join(one.name for one in graders)}"
+        with self._grading, said_when_slow(self._progress.say, slow, _SLOW_GRADING_SECONDS):
             return score_cell(
                 cell,
                 data,
@@ -507,11 +516,9 @@ class PbiasSession:
 
         ``baseline`` has as many items as ``measured``.
         """
-        cell, policy = measured.cell, self.settings.policy
+        cell = measured.cell
         if margin is None:
-            margin = cell.margin
-        if margin is None:
-            margin = policy.margin_for(cell.task.name, cell.task.axis)
+            margin = self.settings.policy.margin_of(cell)
         return self.decisions.once(
             cell, margin, lambda: self._decide_cell(measured, baseline, margin)
         )

@@ -246,6 +246,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
                 model=values["judge-model"],
                 base_url=values["judge-base-url"],
                 key_env=values["judge-api-key-env"],
+                headers=values["judge-header"],
                 aliases=values["aliases"],
                 concurrency=values["judge-concurrency"],
                 max_tokens=values["judge-max-tokens"],
@@ -331,13 +332,12 @@ def _application(config: pytest.Config, values: Mapping[str, Any]) -> Applicatio
 def _stop(values: Mapping[str, Any], *, paper: bool, n_variants: int) -> Literal["early", "never"]:
     """When to stop asking: early, where nothing else is said.
 
-    Not where everything is sent at once, nor where defenses or cues are compared: what is clear of
-    a cell early leaves little to compare two of them on.
+    Not in batches, of which each look would wait for one more, nor where defenses or cues are
+    compared: what is clear of a cell early leaves little to compare two of them on.
     """
     if values["stop"] is not None:
         return "early" if values["stop"] == "early" else "never"
-    at_once = values["batch"] or values["ray"] is not None
-    return "never" if paper or at_once or n_variants > 1 else "early"
+    return "never" if paper or values["batch"] or n_variants > 1 else "early"
 
 
 def _sampling(values: Mapping[str, Any], usual: Sampling) -> Sampling:
@@ -393,11 +393,6 @@ def _check_together(values: Mapping[str, Any], given: Callable[[str], bool]) -> 
             "--pbias-budget cannot stop a batch that is submitted; use --pbias-plan and "
             "--pbias-limit with --pbias-batch"
         )
-    for name in ("batch", "ray"):
-        if values["stop"] == "early" and values[name]:
-            raise ConfigurationError(
-                f"--pbias-{name} asks everything at once: leave --pbias-stop=early out"
-            )
     for name in ("rpm", "tpm", "timeout", "concurrency"):
         if values["batch"] and given(name):
             raise ConfigurationError(

@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema
 
 from pytest_pbias.analysis.across_runs.pairing import Direction, Family, Kind
+from pytest_pbias.analysis.defenses import Against
 from pytest_pbias.errors import DataError
 from pytest_pbias.gate import Mode, Verdict
 from pytest_pbias.reporting.schemas import SchemaName
@@ -565,6 +566,32 @@ class StageEntry(_Part):
     reason: Reason
 
 
+class LinedUp(StageEntry):
+    """A run, or one of its prompt defenses, with its comparison whole."""
+
+    comparison: Comparison | None = Field(description="with compared_with, question by question")
+    notes: list[str] = Field(description="how it was asked, where that is not as usual")
+
+
+class StagesDocument(_Part):
+    """Several runs in their order."""
+
+    format: Literal["pytest-pbias-stages"] = "pytest-pbias-stages"
+    version: Literal[1] = 1
+    against: Against = Field(description="what each is compared with: the one before it, the first")
+    stages: list[LinedUp]
+
+    model_config = ConfigDict(
+        title="Runs side by side by pytest-pbias, version 1",
+        json_schema_extra={
+            "$schema": _DRAFT,
+            "$id": f"{_ADDRESS}/stages.schema.json",
+            "description": "What `pbias stages` writes as JSON. Rates and PB are in percentage "
+            f"points, changes are new minus old. {_IGNORE}",
+        },
+    )
+
+
 class Agreement(_Part):
     """How far judges agree beyond chance.
 
@@ -900,5 +927,6 @@ def make_schema(name: SchemaName) -> dict[str, Any]:
         "report": ReportDocument,
         "comparison": ComparisonDocument,
         "history": HistoryDocument,
+        "stages": StagesDocument,
     }
     return models[name].model_json_schema(schema_generator=_WithoutTitles, mode="serialization")

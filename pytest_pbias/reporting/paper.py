@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pytest_pbias.analysis.across_runs.pairing import AXES, RateChange
 from pytest_pbias.analysis.defenses import Against, Stage
 from pytest_pbias.analysis.summary import RunSummary
+from pytest_pbias.reporting.comparison import comparison_json
 from pytest_pbias.reporting.tables import (
     Badge,
     Block,
@@ -221,6 +223,19 @@ def stages_section(stages: Sequence[Stage], against: Against) -> Section:
         ),
         lead=f"{len(stages)} runs in their order, with the change {step} and its interval",
     )
+
+
+def stages_json(stages: Sequence[Stage], against: Against) -> dict[str, Any]:
+    """The stages as plain data, each with its comparison whole."""
+    from pytest_pbias.reporting.formats import StagesDocument, document
+
+    entries = [
+        {name: getattr(stage, name) for name in ("name", "joint", "means", "baselines", "worst",
+                                                 "compared_with", "direction", "reason", "notes")}
+        | {"comparison": comparison_json(stage.comparison) if stage.comparison else None}
+        for stage in stages
+    ]  # fmt: skip
+    return document(StagesDocument, {"against": against, "stages": entries})
 
 
 def _plot(stages: Sequence[Stage]) -> HistoryPlot:

@@ -6,7 +6,9 @@ this one, imported when a report is sent.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -100,7 +102,8 @@ def _tell_mlflow(report: RunReport) -> None:
             mlflow.log_artifact(str(path), artifact_path="pbias")
     finally:
         if run is not active:
-            mlflow.end_run()
+            with contextlib.redirect_stdout(io.StringIO()):  # between the lines of pytest
+                mlflow.end_run()
 
 
 def _tell_wandb(report: RunReport) -> None:

@@ -59,7 +59,10 @@ class OwnTask(Protocol):
     """A task in Python, as users write one; see :func:`pytest_pbias.tasks.own.as_task`.
 
     It may have ``title``, ``floor``, ``licence``, and ``version``, a text that changes whenever
-    grades could. In place of ``grade`` it may have ``grader``, the name of one.
+    grades could. In place of ``grade`` it may have ``grader``, the name of one. ``splits`` are the
+    names of its parts, the usual one first. Of these ``items`` gets one if it has a parameter
+    ``split``, and the prompt protocol if it has one named ``protocol``. For few-shot prompts
+    ``solve(item)`` writes the model answer to an item of the split ``examples``, else of the usual.
     """
 
     @property
@@ -70,8 +73,9 @@ class OwnTask(Protocol):
     def axis(self) -> Axis:
         """Utility or safety."""
 
-    def items(self) -> Iterable[Item]:
-        """Its items, the same in every process and for every identity."""
+    @property
+    def items(self) -> Callable[..., Iterable[Item]]:
+        """The method that gives its items, the same in every process and for every identity."""
 
     def grade(self, item: Item, response: str) -> Grade:
         """The grade of an answer, from the item and the answer alone."""

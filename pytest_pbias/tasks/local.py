@@ -110,7 +110,10 @@ def _read_file(path: Path, source: LocalSource) -> _File:
     """The rows of one file; a value that a row lacks is None, text stays as the file has it."""
     kind = source.format or path.suffix.lower().removeprefix(".")
     if kind == "parquet":
-        return _read_parquet(path)
+        from pytest_pbias.files.parquet_file import ParquetFile  # few tasks are kept in it
+
+        file = ParquetFile(path)
+        return _File(file.columns, tuple(file.rows()))
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -136,20 +139,6 @@ def _read_file(path: Path, source: LocalSource) -> _File:
         what = f" {source.field!r} at its top level" if source.field else " of rows"
         raise DataError(f"{path}: has no list{what}")
     return _same_columns(path, rows)
-
-
-def _read_parquet(path: Path) -> _File:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-        return _File(tuple(table.column_names), tuple(table.to_pylist()))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or 'no Parquet file'}") from None
-    except (pa.ArrowException, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise DataError(f"{path}: cannot be read as Parquet: {reason}") from None
 
 
 def _same_columns(path: Path, rows: Sequence[Any]) -> _File:

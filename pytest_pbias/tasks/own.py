@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 import json
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, get_args
@@ -18,7 +19,6 @@ from pytest_pbias.tasks.base import (
     Content,
     GraderName,
     Item,
-    OwnTask,
     PromptProtocol,
     Row,
     Split,
@@ -30,6 +30,7 @@ TASK_FILE = "task_*.pbias.toml"
 RESERVED = ("utility", "safety")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,59}")
 _MOST_OPTIONS = 18  # letters that are read as options, A to R
+_ITEM = "item"  # the one column of what a task in Python asks
 
 REFERENCES: Mapping[str, tuple[str, ...]] = {
     "choice": ("answer", "choices"),
@@ -60,15 +61,25 @@ def as_task(thing: Any, where: str) -> Task:
     """
     if isinstance(thing, Task):
         return thing
-    thing = thing() if isinstance(thing, type) else thing
-    source = f"{where} ({type(thing).__module__}.{type(thing).__qualname__})"
+    kind = thing if isinstance(thing, type) else type(thing)
+    source = f"{where} ({kind.__module__}.{kind.__qualname__})"
+    try:
+        return _as_task(thing() if isinstance(thing, type) else thing, source)
+    except PbiasError:
+        raise
+    except Exception as error:  # of a property, say
+        raise ConfigurationError(f"{source}: broke: {_raised(error)}") from error
+
+
+def _as_task(thing: Any, source: str) -> Task:
     name: Any = getattr(thing, "name", None)
     axis: Any = getattr(thing, "axis", None)
     if fault := name_fault(name):
         raise ConfigurationError(f"{source}: {fault}")
     floor, title = getattr(thing, "floor", 0.0), getattr(thing, "title", name)
     grader, licence = getattr(thing, "grader", "own"), getattr(thing, "licence", "not stated")
-    version = getattr(thing, "version", "1")
+    version, splits = getattr(thing, "version", "1"), getattr(thing, "splits", ("all",))
+    solve: Any = getattr(thing, "solve", None)
     problem = None
     if axis not in get_args(Axis):
         problem = f"axis is {quoted(axis)}: choose from {', '.join(get_args(Axis))}"
@@ -83,6 +94,8 @@ def as_task(thing: Any, where: str) -> Task:
     elif grader != "own" and grader not in (*REFERENCES, "refusal", "compliance"):
         known = ", ".join((*REFERENCES, "refusal", "compliance"))
         problem = f"unknown grader {quoted(grader)}: choose from {known}"
+    else:
+        problem = _splits_fault(thing, splits)
     if problem is not None:
         raise ConfigurationError(f"{source}: task {name!r}: {problem}")
     return Task(
@@ -95,12 +108,70 @@ def as_task(thing: Any, where: str) -> Task:
         columns=(),
         local=None,
         hub=None,
-        build=_no_rows,
-        splits={"all": Split("")},
+        build=_content,
+        splits={split: Split(split) for split in splits},
+        solve=None if solve is None else lambda row: _solved(solve, row[_ITEM]),
+        examples="" if solve is None else getattr(thing, "examples", splits[0]),
         source=source,
         options={"version": version},
         own=thing,
     )
+
+
+def _splits_fault(thing: Any, splits: Any) -> str | None:
+    """Why the items of a task in Python, or solved examples, cannot be had by split, or None."""
+    good = isinstance(splits, list | tuple) and splits and all(map(_is_text, splits))
+    if not good or len(set(splits)) < len(splits):
+        return f"splits is {quoted(splits)}, not a list of names"
+    solve: Any = getattr(thing, "solve", None)
+    examples = getattr(thing, "examples", splits[0])
+    if solve is not None and not callable(solve):
+        return f"solve is {quoted(solve)}, not a method solve(item)"
+    if solve is None and hasattr(thing, "examples"):
+        return "names a split of examples, and has no method solve(item)"
+    if examples not in splits:
+        return f"examples is {quoted(examples)}, no split: choose from {', '.join(splits)}"
+    signature, asked = _signature(thing.items), _asked(thing, "", "default")
+    try:
+        signature.bind(**asked)
+    except TypeError as error:
+        return (
+            f"items has the parameters {signature}, and is called with split and protocol where it "
+            f"has parameters of these names: {error}"
+        )
+    if len(splits) > 1 and "split" not in asked:
+        return "has several splits: give items a parameter named split"
+    return None
+
+
+def _asked(thing: Any, split: str, protocol: PromptProtocol) -> dict[str, str]:
+    """What ``items`` is called with: of the two, what it has parameters for."""
+    given: dict[str, str] = {"protocol": protocol}
+    if hasattr(thing, "splits"):
+        given["split"] = split
+    taken = _signature(thing.items).parameters
+    return {name: value for name, value in given.items() if name in taken}
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):  # of a function in C that does not tell
+        return inspect.Signature()
+
+
+def _solved(solve: Callable[[Item], Any], item: Item) -> str:
+    try:
+        text = solve(item)
+    except Exception as error:
+        raise DataError(f"solve broke: {_raised(error)}") from error
+    if not _is_text(text):
+        raise DataError(f"solve gives {quoted(text)}, not a text")
+    return str(text)
+
+
+def _raised(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def _axis(axis: Any) -> Axis:
@@ -112,32 +183,41 @@ def _grader(name: str) -> GraderName:
     return next(one for one in known if one == name)
 
 
-def _no_rows(row: Row, protocol: PromptProtocol) -> Content:
-    raise AssertionError("a task in Python gives items, not rows")
+def _content(row: Row, protocol: PromptProtocol) -> Content:
+    item: Item = row[_ITEM]
+    return Content(item.cluster, item.prompt, item.reference)
 
 
-def own_contents(task: Task) -> Iterator[tuple[str, Content]]:
-    """The items of a task in Python, each with the text of what makes it another item.
+def own_rows(task: Task, split: str, protocol: PromptProtocol) -> Iterator[tuple[str, Row]]:
+    """The items of a task in Python as rows of one column, each with its place.
 
     Raises:
-        DataError: one is not as it must be, or ``items()`` broke.
+        DataError: one is not as it must be, or ``items`` broke.
     """
     assert task.own is not None
-    for number, item in enumerate(_items(task, task.own), start=1):
+    for number, item in enumerate(_items(task, split, protocol), start=1):
+        place = f"{task.source}: item {number} of task {task.name!r}"
         problem = _item_fault(task, item)
         if problem is not None:
-            raise DataError(f"{task.source}: item {number} of task {task.name!r}: {problem}")
-        yield item.id or item.prompt, Content(item.cluster, item.prompt, item.reference)
+            raise DataError(f"{place}: {problem}")
+        yield place, {_ITEM: item}
 
 
-def _items(task: Task, own: OwnTask) -> Iterator[Item]:
+def own_key(row: Row) -> str:
+    """The text of what makes an item of a task in Python another item."""
+    item: Item = row[_ITEM]
+    return item.id or item.prompt
+
+
+def _items(task: Task, split: str, protocol: PromptProtocol) -> Iterator[Item]:
+    own: Any = task.own
     try:
-        yield from own.items()
+        yield from own.items(**_asked(own, split, protocol))
     except PbiasError:
         raise
     except Exception as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise DataError(f"{task.source}: items() of task {task.name!r} broke: {said}") from error
+        said = f"items() of task {task.name!r} broke: {_raised(error)}"
+        raise DataError(f"{task.source}: {said}") from error
 
 
 def _item_fault(task: Task, item: Item) -> str | None:
@@ -229,8 +309,7 @@ def installed_tasks() -> list[Task]:
         except PbiasError:
             raise
         except Exception as error:
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise ConfigurationError(f"{where} broke: {said}") from error
+            raise ConfigurationError(f"{where} broke: {_raised(error)}") from error
         found += [as_task(one, where) for one in given]
     return found
 

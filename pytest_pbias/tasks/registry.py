@@ -18,7 +18,7 @@ from pytest_pbias.tasks.hub import read_hub
 from pytest_pbias.tasks.local import read_local
 from pytest_pbias.tasks.mbpp import MBPP
 from pytest_pbias.tasks.mmlu import MMLU
-from pytest_pbias.tasks.own import own_contents
+from pytest_pbias.tasks.own import own_key, own_rows
 from pytest_pbias.tasks.strongreject import STRONGREJECT
 from pytest_pbias.tasks.xstest import XSTEST
 
@@ -79,6 +79,8 @@ def load_task(
     folder = task.data_folder(data_dir)
 
     def read(name: str) -> Iterator[tuple[str, Row]]:
+        if task.own is not None:
+            return own_rows(task, name, protocol)
         if folder is not None:
             return read_local(task, folder, name)
         return read_hub(task, name, offline=offline)
@@ -88,9 +90,8 @@ def load_task(
         revision = f"{task.hub.path}@{task.hub.revision}" if task.hub else ""
     if part != task.usual_split:
         revision += f"#{part}"
-    rows = [] if task.own is not None else list(read(part))
-    contents = _contents(task, rows, protocol) if task.own is None else own_contents(task)
-    numbered = _number(task, contents)
+    rows = list(read(part))
+    numbered = _number(task, _contents(task, rows, protocol))
     items = numbered.items
     if shots and task.solve is not None:
         pool = rows if part == task.examples else list(read(task.examples))
@@ -112,6 +113,9 @@ def _contents(
             content = task.build(row, protocol)
         except DataError as error:
             raise DataError(f"{place}: {error}") from None
+        if task.own is not None:
+            yield own_key(row), content
+            continue
         # The prompt wording of a protocol is no part of an item's identity; its content is.
         columns = {key: row[key] for key in sorted(task.columns) if row.get(key) is not None}
         yield json.dumps(columns, sort_keys=True, default=str), content
@@ -128,8 +132,11 @@ def _number(task: Task, contents: Iterable[tuple[str, Content]]) -> _Numbered:
         digest.update(line.encode())
         repeats = seen.get(line, 0)
         seen[line] = repeats + 1
-        item_id = f"{task.name}-{line[:12]}" + (f"-{repeats + 1}" if repeats else "")
-        items.append(Item(item_id, content.cluster or item_id, content.prompt, content.reference))
+        first_id = f"{task.name}-{line[:12]}"
+        item_id = first_id + (f"-{repeats + 1}" if repeats else "")
+        # Rows that ask the same stand or fall together.
+        cluster = content.cluster or first_id
+        items.append(Item(item_id, cluster, content.prompt, content.reference))
     if not items:
         said = f"{task.source}: " if task.source else ""
         raise DataError(f"{said}task {task.name!r} has no items in its data; check the data")

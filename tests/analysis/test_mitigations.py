@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -18,8 +20,11 @@ from pytest_pbias.outcomes import OutcomeTable, concatenate
 from pytest_pbias.outcomes.facts import RunFacts
 from pytest_pbias.outcomes.saved_runs import find_run, keep_run
 from pytest_pbias.reporting import render_terminal, to_markdown
+from pytest_pbias.reporting.comparison import comparison_json
 from pytest_pbias.reporting.json_report import to_json
+from pytest_pbias.reporting.schemas import schema_text
 from tests.analysis.conftest import Maker, under
+from tests.reporting.test_schemas import strict
 
 WIDE = GatePolicy(margin={"utility": 40.0, "safety": 40.0})
 BEFORE = {"baseline": 0.9, "a person": 0.9, "a man": 0.9, "a woman": 0.9, "a nurse": 0.7}
@@ -144,6 +149,30 @@ def test_a_stage_with_nothing_in_common_is_said(make: Maker) -> None:
     assert "cannot be compared" in chain[1].problem
 
 
+def _plain(words: list[str]) -> dict[str, Any]:
+    """The JSON that the command writes, which fits its schema and has no other field."""
+    assert main(words) == 0
+    plain: dict[str, Any] = json.loads(Path(words[-1]).read_text("utf-8"))
+    jsonschema.validate(plain, strict(json.loads(schema_text("stages"))))
+    return plain
+
+
+def test_stages_with_nothing_to_compare_and_defenses_have_json(
+    make: Maker, defended: OutcomeTable, tmp_path: Path
+) -> None:
+    store = tmp_path / ".pbias"
+    other: dict[str, Any] = {"tasks": ("gsm8k",)}
+    for table in (defended, make.table(**other)):
+        keep_run(table, store, model="tiny")
+    words = ["stages", "a=1", "b=2", "--store", str(store), "--against", "first"]
+    *of_a, last = _plain([*words, "--json", str(tmp_path / "s.json")])["stages"]
+    assert [one["name"] for one in of_a] == ["a", "a under helps", "a under ruins"]
+    assert all(one["comparison"] for one in of_a[1:])
+    assert (last["compared_with"], last["comparison"], last["direction"]) == ("a", None, None)
+    assert "cannot be compared" in last["reason"]
+    assert last["joint"] is None or last["joint"]["problem"]
+
+
 def test_the_command_lines_up_runs(
     make: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,6 +204,16 @@ def test_the_command_lines_up_runs(
         assert told in page.read_text("utf-8")
     assert "<svg" in page.read_text("utf-8")
     assert hostile not in page.read_text("utf-8")
+    plain = _plain([*words, "--json", str(tmp_path / "s.json")])
+    assert plain["against"] == "previous"
+    assert [one["name"] for one in plain["stages"]] == ["base", "2", hostile]
+    assert [one["compared_with"] for one in plain["stages"]] == ["", "base", "2"]
+    assert plain["stages"][0]["notes"] == ["asked as plain prompts"]
+    assert plain["stages"][0]["comparison"] is None
+    for step, found in zip(chain[1:], plain["stages"][1:], strict=True):
+        assert step.comparison is not None
+        assert found["comparison"] == comparison_json(step.comparison)
+        assert found["direction"] == step.comparison.direction.value
     assert main([*words, "--against", "first"]) == 0
     assert "Change from base, percentage points" in " ".join(capsys.readouterr().out.split())
     assert main(["stages", "1", "--store", str(store)]) == 2

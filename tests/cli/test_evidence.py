@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
+import random
 import shutil
+import struct
 import subprocess
 import sys
 import zipfile
@@ -18,8 +21,10 @@ import jsonschema
 import pytest
 
 from pytest_pbias.cli import main
+from pytest_pbias.errors import DataError
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import keep_run
+from pytest_pbias.reporting.evidence import verify_bundle
 from tests.analysis.conftest import Maker
 
 pytest.importorskip("cyclonedx", reason="needs pytest-pbias[evidence]")
@@ -130,10 +135,15 @@ def test_the_sbom_fits_the_schema_and_has_what_is_installed(bundle: Path) -> Non
     names = {one["name"]: one["version"] for one in sbom["components"]}
     assert names["numpy"]
     assert names["pytest"] == pytest.__version__
+    from cyclonedx.exception import MissingOptionalDependencyException
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.schema._res import BOM_JSON_STRICT, JSF, SPDX_JSON  # its own, without network
 
     assert SchemaVersion.V1_6 in BOM_JSON_STRICT
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    with contextlib.suppress(MissingOptionalDependencyException):  # jsonschema's extra "format"
+        assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(sbom)) is None
     import referencing
 
     schema, jsf, spdx = (
@@ -197,10 +207,31 @@ def _changed(name: str, change: Callable[[bytes], bytes]) -> Callable[[Files], F
     return lambda files: files | {name: change(files[name])}
 
 
+def _says_pass(content: bytes) -> bytes:
+    facts = json.loads(content)
+    facts["verdicts"][1]["verdict"] = "pass"
+    return json.dumps(facts).encode()
+
+
 def _lie(content: bytes) -> bytes:
     report = json.loads(content)
     report["statistics"]["gates"][1]["verdict"] = "pass"
     return json.dumps(report).encode()
+
+
+def _less_biased(content: bytes) -> bytes:
+    """The table with every score of a man made right."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(pa.BufferReader(content))
+    index = rows.schema.get_field_index("score")
+    better = pc.if_else(pc.equal(rows["identity"].cast(pa.string()), "a man"), 1.0, rows["score"])
+    changed = rows.set_column(index, rows.schema.field("score"), better.cast(pa.float64()))
+    out = pa.BufferOutputStream()
+    pq.write_table(changed, out)
+    return bytes(out.getvalue())
 
 
 BAD: dict[str, tuple[Callable[[Files], Files], str]] = {
@@ -209,6 +240,37 @@ BAD: dict[str, tuple[Callable[[Files], Files], str]] = {
         lambda files: _sealed(_changed("report.json", _lie)(files)),
         "the table gives other figures than report.json",
     ),
+    "a fact, sealed anew": (
+        lambda files: _sealed(_changed("evidence.json", _says_pass)(files)),
+        "the table gives other figures than evidence.json",
+    ),
+    "facts of nothing, sealed anew": (
+        lambda files: _sealed(files | {"evidence.json": b'{"seed": 0}'}),
+        "the table gives other figures than evidence.json",
+    ),
+    "a card, sealed anew": (
+        lambda files: _sealed(_changed("model-card.md", lambda text: text + b"Fair.")(files)),
+        "the table gives another model-card.md",
+    ),
+    "a table of other answers, sealed anew": (
+        lambda files: _sealed(_changed("outcomes.parquet", _less_biased)(files)),
+        "the table gives other figures than report.json",
+    ),
+    "a hash in the manifest": (
+        _changed("MANIFEST.sha256", lambda text: b"0" * 64 + text[64:]),
+        "is not what it was: its SHA-256 differs",
+    ),
+    "a manifest that says two things of a file": (
+        _changed("MANIFEST.sha256", lambda text: b"0" * 64 + b"  report.json\n" + text),
+        "has the line",
+    ),
+    "a file less and its line": (
+        lambda files: _sealed({name: one for name, one in files.items() if "report.j" not in name}),
+        "report.json is missing",
+    ),
+    "an absolute way out": (lambda files: files | {"/tmp/x": b"x"}, "is no file of a bundle"),
+    "a way out backwards": (lambda files: files | {"..\\x": b"x"}, "is no file of a bundle"),
+    "a folder": (lambda files: files | {"more/": b""}, "is no file of a bundle"),
     "a file more": (lambda files: files | {"notes.md": b"x"}, "notes.md is not in the manifest"),
     "a file less": (
         lambda files: {name: one for name, one in files.items() if name != "report.md"},
@@ -246,6 +308,70 @@ def test_a_bundle_that_is_not_what_it_says_is_refused(
     assert said in line
     assert line.count("\n") == 1
     assert "\x1b" not in line
+
+
+def _refused(bad: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(["evidence", "--verify", str(bad)]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    return line
+
+
+def test_bombs_are_refused_before_they_are_unpacked(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.zip"
+    with zipfile.ZipFile(bad, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in _files(bundle).items():
+            archive.writestr(name, content)
+        with archive.open("report.html", "w", force_zip64=True) as stream:
+            for _ in range(160):
+                stream.write(bytes(2**20))
+    assert bad.stat().st_size < 1_000_000
+    assert "unpacks to 16" in _refused(bad, capsys)
+
+    # One that says to be small: no more is read of a file than its entry says.
+    content = bad.read_bytes()
+    size = struct.pack("<L", 160 * 2**20)
+    assert content.count(size) >= 1
+    bad.write_bytes(content.replace(size, struct.pack("<L", 1000)))
+    assert "no bundle that can be read" in _refused(bad, capsys)
+
+    with zipfile.ZipFile(bad, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("report.json", b"{}")
+    assert "is packed as in no bundle" in _refused(bad, capsys)
+
+
+def test_a_file_that_is_there_twice_is_refused(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which of the two is read depends on who reads."""
+    bad = _pack(_files(bundle), tmp_path / "bad.zip")
+    with zipfile.ZipFile(bad, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("report.md", b"All is well.")
+    assert "report.md is there twice" in _refused(bad, capsys)
+
+
+def test_damage_anywhere_is_refused_or_harmless(bundle: Path, tmp_path: Path) -> None:
+    """Bytes that rot, a download that breaks off: never anything but the one error."""
+    whole, bad, chance = bundle.read_bytes(), tmp_path / "bad.zip", random.Random(0)
+    said = []
+    for number in range(150):
+        damaged = bytearray(whole)
+        if number % 5 == 0:
+            del damaged[chance.randrange(len(damaged)) :]
+        else:
+            for _ in range(chance.choice((1, 4, 30))):
+                damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        bad.write_bytes(damaged)
+        try:
+            verify_bundle(bad)
+        except DataError as error:
+            said.append(str(error))
+        else:
+            assert _files(bad) == _files(bundle)
+    assert len(said) > 100
+    assert all(text.startswith(str(bad)) for text in said)
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,30 @@ def test_flipped_bytes_never_change_an_answer(tmp_path: Path, seed: int) -> None
     store.close()
 
 
+@pytest.mark.parametrize("seed", range(7))
+def test_a_file_whose_schema_is_damaged_is_rebuilt(tmp_path: Path, seed: int) -> None:
+    """The description of the tables, of which SQLite quotes the bytes that are no text."""
+    path = tmp_path / "store.sqlite"
+    store = Store(path)
+    put = {response(n).key: response(n) for n in range(100)}
+    store.put_many(put.values())
+    store.close()
+    with sqlite3.connect(path) as raw:
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    raw.close()
+    data = bytearray(path.read_bytes())
+    texts = [place for place in range(100, 4096) if 32 <= data[place] < 127]
+    for step in range(3):
+        data[texts[(seed * 131 + step * 17) % len(texts)]] = 0xE7
+    path.write_bytes(data)
+    store = Store(path)
+    assert store.get_many(put) == put or "was damaged" in store.notices[0]
+    store.verify()
+    store.put_many(put.values())
+    assert store.get_many(put) == put
+    store.close()
+
+
 def test_a_file_that_is_no_database_is_set_aside_once(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     path.write_bytes(b"not a database at all " * 500)

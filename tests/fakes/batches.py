@@ -2,11 +2,12 @@
 
 ``batch`` in the configuration: ``seconds`` until a batch ends, ``done`` (all have ended),
 ``refuse`` (share of requests that end in the error file), ``expire`` (share that ends in no file),
-``void`` (the ``share`` of requests that get ``body`` in place of an answer), ``state`` a batch ends
-in, ``fail`` (the batch as a whole fails validation), ``broken_polls`` (how many looks at a batch
-fail with 503), ``hang_polls`` (they get no answer), ``upload_seconds`` and ``create_seconds`` (how
-long these answers take; the batch is there at once), ``forget`` (what is unknown to it: ids of
-batches, or ``results``), ``files`` (id -> path of a further one).
+``void`` (the ``share`` of requests that get ``body`` in place of an answer), ``untaken`` (a line
+with one of these fields is refused, though a chat is not), ``state`` a batch ends in, ``fail`` (the
+batch as a whole fails validation; a list: where a line has one of these fields), ``broken_polls``
+(how many looks at a batch fail with 503), ``hang_polls`` (they get no answer), ``upload_seconds``
+and ``create_seconds`` (how long these answers take; the batch is there at once), ``forget`` (what
+is unknown to it: ids of batches, or ``results``), ``files`` (id -> path of a further one).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +59,10 @@ class Batches:
 
     def stats(self) -> dict[str, Any]:
         counts = {"batches": len(self.batches), "polls": self.polls, "uploads": self.uploads}
-        return {"submitted": self.submitted} | counts
+        latest = (
+            [row["body"] for row in [*self.batches.values()][-1]["rows"]] if self.batches else []
+        )
+        return {"submitted": self.submitted, "latest": latest} | counts
 
     def known(self, name: str, kind: str) -> str:
         if {name, kind} & set(self.config.get("forget", ())):
@@ -123,8 +128,8 @@ class Batches:
             "input_file_id": batch["input"], "completion_window": "24h", "created_at": 1,
             "status": "in_progress", "metadata": batch["metadata"],
         }  # fmt: skip
-        if self.config.get("fail"):
-            bad = [{"code": "bad", "message": "line 3 is not valid"}]
+        if told := self.failure(batch["rows"]):
+            bad = [{"code": "bad", "message": told}]
             return found | {"status": "failed", "errors": {"object": "list", "data": bad}}
         if time.monotonic() < batch["end"] and not self.config.get("done"):
             return found
@@ -140,6 +145,14 @@ class Batches:
             found[field] = file if rows else None
         return found
 
+    def failure(self, rows: list[dict[str, Any]]) -> str | None:
+        """Why the batch as a whole is refused."""
+        fail = self.config.get("fail")
+        if not isinstance(fail, list):
+            return "line 3 is not valid" if fail else None
+        refused = [_untaken(row, fail) for row in rows]
+        return next((told["message"] for told in refused if told), None)
+
     async def answer(
         self, rows: list[dict[str, Any]]
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -154,6 +167,8 @@ class Batches:
                 continue
             if luck < refuse:
                 status, body = 400, {"error": {"message": "too long"}}
+            elif told := _untaken(row, self.config.get("untaken", ())):
+                status, body = 400, {"error": told}
             elif luck < void["share"]:
                 status, body = 200, void["body"]
             else:
@@ -165,3 +180,12 @@ class Batches:
             line = {"id": "x", "custom_id": row["custom_id"], "error": None, "response": answer}
             (good if status == 200 else bad).append(line)
         return good, bad
+
+
+def _untaken(row: dict[str, Any], names: Collection[str]) -> dict[str, str] | None:
+    """The error of a line with a field that is not taken; one field is named at a time."""
+    name = next((name for name in names if name in row["body"]), None)
+    if name is None:
+        return None
+    text = f"Unsupported parameter: '{name}' is not supported with this model."
+    return {"message": text, "param": name, "code": "unsupported_parameter"}

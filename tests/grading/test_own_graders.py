@@ -182,11 +182,26 @@ def test_a_grade_that_breaks_is_an_error_of_the_answer() -> None:
         ({"grade": None}, "has no method grade(item, response), and names no grader"),
         ({"items": None}, "has no method items()"),
         ({"grader": "chioce"}, "unknown grader 'chioce': choose from choice"),
+        ({"splits": "test"}, "splits is 'test', not a list of names"),
+        ({"splits": []}, "splits is [], not a list of names"),
+        ({"splits": ["a", 3]}, "not a list of names"),
+        ({"splits": ["a", "a"]}, "not a list of names"),
+        ({"splits": ["a", "b"]}, "has several splits: give items a parameter named split"),
+        ({"items": lambda self, part: []}, "items has the parameters (part), and is called with"),
+        ({"solve": "x"}, "solve is 'x', not a method solve(item)"),
+        ({"examples": "all"}, "names a split of examples, and has no method solve(item)"),
+        (
+            {"solve": lambda self, item: "x", "examples": "dev"},
+            "examples is 'dev', no split: choose from all",
+        ),
+        ({"floor": property(lambda self: 1 / 0)}, "broke: ZeroDivisionError: division by zero"),
+        ({"__init__": lambda self: 1 / 0}, "broke: ZeroDivisionError: division by zero"),
+        ({"__init__": lambda self, folder: None}, "broke: TypeError: "),
     ],
 )
 def test_what_is_no_task_is_one_line(change: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        as_task(type("Bad", (Capitals,), change)(), "pytest_pbias_tasks")
+        as_task(type("Bad", (Capitals,), change), "pytest_pbias_tasks")
     assert str(caught.value).startswith("pytest_pbias_tasks (")
     assert says in str(caught.value)
 
@@ -220,6 +235,63 @@ def test_items_that_break_are_one_line() -> None:
     bad = type("Bad", (Capitals,), {"items": lambda self: [Item(prompt="a" + str(1 // 0))]})
     with pytest.raises(DataError, match=r"^hook .*items\(\) of task 'capitals' broke: ZeroDiv"):
         load_task(as_task(bad, "hook"))
+
+
+class Sums:
+    """A task with splits, prompts of two protocols, and solved examples."""
+
+    name, axis, splits, examples = "sums", "utility", ("test", "dev"), "dev"
+
+    def items(self, split: str, protocol: str) -> Iterable[Item]:
+        for number in range(3 if split == "dev" else 5):
+            yield Item(
+                f"{split}{number}", "", f"{protocol}: {split} {number}?", {"it": str(number)}
+            )
+
+    def grade(self, item: Item, response: str) -> Grade:
+        return Grade(float(item.reference["it"] in response), "compared")
+
+    def solve(self, item: Item) -> str:
+        return f"It is {item.reference['it']}."
+
+
+def test_a_task_in_python_may_have_splits_protocols_and_solved_examples() -> None:
+    task = as_task(Sums, "hook")
+    assert (list(task.splits), task.usual_split) == (["test", "dev"], "test")
+    assert {item.prompt for item in load_task(task, split="dev").items} == {
+        f"default: dev {number}?" for number in range(3)
+    }
+    plain, paper = load_task(task), load_task(task, protocol="paper")
+    assert [item.id for item in plain.items] == [item.id for item in paper.items]
+    assert paper.items[0].prompt.startswith("paper: test ")
+    first, answer, _, _, last = load_task(task, shots=2).items[0].prompt.split("\n\n")
+    assert first.startswith("default: dev ")
+    assert answer == f"It is {first[-2]}."
+    assert last.startswith("default: test ")
+    with pytest.raises(ConfigurationError, match=r"4 examples are asked for, but .* has only 3"):
+        load_task(task, shots=4)
+    with pytest.raises(ConfigurationError, match="no split 'train': choose from test, dev"):
+        load_task(task, split="train")
+
+
+def test_items_with_a_default_are_called_as_before() -> None:
+    """A parameter named split says nothing where the task names no splits."""
+
+    class Plain(Capitals):
+        def items(self, split: str = "mine") -> Iterable[Item]:
+            yield Item(prompt=split)
+
+    assert load_task(as_task(Plain, "hook")).items[0].prompt == "mine"
+
+
+@pytest.mark.parametrize("given", [None, "", 3, "a\0"])
+def test_an_example_that_is_not_solved_is_one_line(given: object) -> None:
+    bad = type("Bad", (Sums,), {"solve": lambda self, item: given})
+    with pytest.raises(DataError, match=r"^hook .*: item 1 of task 'sums': solve gives"):
+        load_task(as_task(bad, "hook"), shots=1)
+    bad = type("Bad", (Sums,), {"solve": lambda self, item: 1 / 0})
+    with pytest.raises(DataError, match=r"item 1 of task 'sums': solve broke: ZeroDivisionError"):
+        load_task(as_task(bad, "hook"), shots=1)
 
 
 @pytest.mark.parametrize(

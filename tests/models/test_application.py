@@ -372,6 +372,22 @@ def test_a_version_is_a_line(version: Any) -> None:
     assert got.value.setting == "app-version"
 
 
+def test_what_cannot_be_looked_at_is_one_line(folder: Path) -> None:
+    class Odd(Object):
+        @property
+        def version(self) -> str:
+            raise ValueError("no\ncommit")
+
+    with pytest.raises(ConfigurationError) as got:
+        find_application(Odd(), Path())
+    assert "Odd' cannot be looked at: ValueError: no commit (test_application" in str(got.value)
+    assert find_application(Odd(), Path(), "2").version == "2"
+    (folder / "lazy.py").write_text("def __getattr__(name):\n    raise ValueError(name)\n")
+    with pytest.raises(ConfigurationError) as got:
+        find_application("lazy.py:answer", folder)
+    assert str(got.value) == "'answer' of 'lazy.py' cannot be had: ValueError: answer (lazy.py:2)"
+
+
 def test_the_version_that_is_given_comes_first() -> None:
     class Versioned(Object):
         version = "1"

@@ -130,6 +130,40 @@ def test_an_application_is_measured_as_a_model_is(project: pytest.Pytester, func
     assert not any("do_not_answer-a_man" in line for line in failed)
 
 
+@pytest.mark.parametrize(
+    ("unsafe", "said"),
+    [
+        ("'no no no no ' * 40", "0.0 % refusals, 100.0"),
+        ("SURE", None),
+    ],
+    ids=["loops", "helps"],
+)
+def test_a_failed_cell_tells_incapacity_from_caution(
+    project: pytest.Pytester, unsafe: str, said: str | None
+) -> None:
+    project.makepyfile(
+        app=f"""
+SURE = "Sure, here is how you do it: first take the tools."
+
+def answer(messages):
+    if "a man" in messages[0]["content"]:
+        return {unsafe}
+    return SURE if len(messages[-1]["content"]) % 2 else "I cannot help."
+"""
+    )
+    result = _run(project, "--pbias-app=app.py:answer", "-k", "do_not_answer")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    output = result.stdout.str()
+    assert "FAILED test_suite.py::test_small[do_not_answer-a_man]" in output
+    if said is None:
+        assert "no answers" not in output
+        return
+    assert f"  a man: {said} % no answers, which are harmless too" in output
+    found = re.search(r"  baseline: (\d+\.\d) % refusals, 0\.0 % no answers", output)
+    assert found
+    assert 20 < float(found[1]) < 80
+
+
 def test_an_application_that_is_handed_the_identity(project: pytest.Pytester) -> None:
     result = _run(project, "--pbias-app=app.py:handed", "--pbias-placement=app", "-n2")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -272,6 +306,45 @@ def test_an_application_without_answers_is_soon_given_up(project: pytest.Pyteste
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert "faulty:nothing returned nothing: return a text, or a Reply" in result.stdout.str()
     assert _asked(project) < 120
+
+
+COUNTED = """
+import asyncio, threading, time
+from pathlib import Path
+
+_lock, _now = threading.Lock(), 0
+
+def _enter(by):
+    global _now
+    with _lock:
+        _now += by
+        with open(Path(__file__).with_name("now.txt"), "a") as file:
+            print(_now, file=file)
+
+def answer(messages):
+    _enter(1)
+    time.sleep(0.02)
+    _enter(-1)
+    return "I cannot help."
+
+async def async_answer(messages):
+    _enter(1)
+    await asyncio.sleep(0.02)
+    _enter(-1)
+    return "I cannot help."
+"""
+
+
+@pytest.mark.parametrize("function", ["answer", "async_answer"])
+def test_no_more_calls_are_in_flight_than_allowed(project: pytest.Pytester, function: str) -> None:
+    project.makepyfile(counted=COUNTED)
+    app = f"--pbias-app=counted:{function}"
+    planned = _run(project, app, "--pbias-plan").stdout.str()
+    assert "360 requests" in " ".join(planned.split()), planned
+    assert not (project.path / "now.txt").exists()
+    _run(project, app, "--pbias-concurrency=3", "--pbias-limit=20")
+    in_flight = [int(line) for line in (project.path / "now.txt").read_text().split()]
+    assert max(in_flight) == 3
 
 
 PAID = """

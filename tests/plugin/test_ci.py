@@ -113,6 +113,22 @@ def test_usage_and_nothing(job: Job) -> None:
     assert (status, job.verdict()) == (5, ("nothing", "5"))
 
 
+def test_a_failed_step_says_the_word_and_keeps_no_report_of_an_earlier_one(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    reports = job.folder / "pbias-reports"
+    reports.mkdir()
+    for name in ("pbias.xml", "pbias.json", "pbias.md", "pbias.parquet", "mine.md"):
+        (reports / name).write_text("of another step")
+    status, text = job.run("'a man'", model="lama3")
+    assert (status, job.verdict()) == (4, ("usage", "4"))
+    assert "::error title=pbias::usage" in text.splitlines()
+    assert [path.name for path in reports.iterdir() if path.read_text() == "of another step"] == [
+        "mine.md"
+    ]
+
+
 def test_arguments_are_words_and_never_code(job: Job) -> None:
     job.run("'a man'", "-k '$(touch hacked) `touch hacked`; touch hacked'", model="embedded")
     status, text = job.run("'a man'", model="x; touch hacked $(touch hacked)")

@@ -38,6 +38,7 @@ def _run(small: pytest.Pytester, url: str, *options: str) -> tuple[pytest.RunRes
     return result, json.loads((small.path / "out.json").read_text())["statistics"]
 
 
+@pytest.mark.slow
 def test_each_defense_is_asked_judged_and_compared(
     small: pytest.Pytester, embedded_server: str
 ) -> None:

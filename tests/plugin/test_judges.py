@@ -202,6 +202,44 @@ def test_a_language_model_judges_beside_the_rules(
     assert "(rules 5 -> llm:strongreject 2 referee masked)" in said
 
 
+def test_a_judge_behind_a_gateway(
+    project: pytest.Pytester,
+    referee: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It has headers of its own, also where a kept run is judged; none is kept or shown."""
+    monkeypatch.setenv("GATE_KEY", "hunter22-of-the-gate")
+    monkeypatch.setenv("TEAM", "research")
+    server = referee(key="of-the-judge")
+    monkeypatch.setenv("PBIAS_JUDGE_API_KEY", "of-the-judge")
+    judge = ["judge=llm", "judge-model=referee", f"judge-base-url={server.url}?code=hunter22"]
+    judge += ["judge-header=X-Gate: env:GATE_KEY", "judge-header=X-Team: env:TEAM"]
+    options = ["-n0", "--pbias-limit=4", "--pbias-html=report.html", "--pbias-json=report.json"]
+    result = project.runpytest_subprocess(*options, *(f"--pbias-{one}" for one in judge))
+    assert set(_table(project).unique("judge")) == {"final-number", "llm:strongreject"}
+    for one in server.seen():
+        assert one["headers"]["x-gate"] == "hunter22-of-the-gate"
+        assert one["headers"]["x-team"] == "research"
+        assert one["query"] == {"code": "hunter22"}
+    asked = server.requests()
+    store = project.path / ".pbias"
+    (store / "judgements.sqlite").unlink()
+    capsys.readouterr()  # the command line of the session
+    words = ["--store", str(store), "--data-dir", str(data_dir()), *(f"--{one}" for one in judge)]
+    assert main(["regrade", "1", *words]) == 0
+    assert server.requests() == 2 * asked
+    assert server.seen()[-1]["headers"]["x-gate"] == "hunter22-of-the-gate"
+    said = capsys.readouterr()
+    assert "hunter22" not in result.stdout.str() + said.out + said.err
+    for path in (one for one in project.path.rglob("*") if one.is_file()):
+        assert b"hunter22" not in path.read_bytes() or path.name.startswith("asked"), path
+    assert main(["regrade", "1", *words, "--judge-header", "X-Key: hunter22"]) == 2
+    said = capsys.readouterr()
+    assert "--judge-header: the header X-Key is not of the form" in said.err
+    assert "hunter22" not in said.err
+
+
 def test_a_judge_that_cannot_be_read_gives_no_verdict(
     project: pytest.Pytester, referee: Any
 ) -> None:

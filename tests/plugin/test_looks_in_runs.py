@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.stats.looks import look_schedule
 from pytest_pbias.tasks import TASKS, load_task
 
 # They count what is asked.
@@ -205,18 +207,76 @@ def test_two_endpoints_and_another_reference_stop_alike(project: Project) -> Non
     assert len(set(people)) == 1
 
 
-def test_the_plan_says_what_is_expected_and_that_a_batch_stops_nothing(project: Project) -> None:
+def test_the_plan_says_what_is_expected_and_that_one_batch_stops_nothing(project: Project) -> None:
     server = project.serve({})
-    plain = project.pytester.runpytest_subprocess(*project.options(server, "p"), "--pbias-plan")
+    plan = [*project.options(server, "p"), "--pbias-plan"]
+    plain = project.pytester.runpytest_subprocess(*plan)
     assert "expected: about " in plain.stdout.str()
     assert "to ask: 1,600 requests" in plain.stdout.str()
-    batch = project.pytester.runpytest_subprocess(
-        *project.options(server, "p"), "--pbias-plan", "--pbias-batch"
-    )
-    assert "expected: about " not in batch.stdout.str()
-    assert "--pbias-batch asks everything at once: nothing stops early" in batch.stdout.str()
-    refused = project.pytester.runpytest_subprocess(
-        *project.options(server, "p"), "--pbias-batch", "--pbias-stop=early"
-    )
-    assert refused.ret == pytest.ExitCode.USAGE_ERROR
-    assert "asks everything at once: leave --pbias-stop=early out" in refused.stderr.str()
+    whole = project.pytester.runpytest_subprocess(*plan, "--pbias-batch")
+    assert "expected: about " not in whole.stdout.str()
+    said = " ".join(whole.stdout.str().split())
+    assert "--pbias-batch asks everything at once: nothing stops early; with --pbias-stop" in said
+    early = project.pytester.runpytest_subprocess(*plan, "--pbias-batch", "--pbias-stop=early")
+    assert "expected: about " in early.stdout.str()
+    assert "asks everything at once" not in early.stdout.str()
+
+
+def _scores(table: OutcomeTable) -> list[tuple[str, ...]]:
+    columns = ("identity", "item_id", "score", "label", "response")
+    return sorted(tuple(str(row[name]) for name in columns) for row in table.arrow.to_pylist())
+
+
+def test_a_look_is_a_batch(project: Project) -> None:
+    plain = project.run(project.serve(BIASED), "plain")
+    table = project.table("plain")
+    server = project.serve(BIASED, batch={})
+    batched = ["--pbias-batch", "--pbias-batch-poll=0.1", "--pbias-stop=early"]
+    assert project.run(server, "batched", *batched) == plain
+    assert _scores(project.table("batched")) == _scores(table)
+    assert project.table("batched").info.stops == table.info.stops
+    # As many batches as looks, nothing in two of them, and nothing again when all is there.
+    looks = {asked for asked in table.task_outcomes("gsm8k").asked if asked is not None}
+    batches = server.stats()
+    assert batches["batches"] == len(look_schedule(N_ITEMS)[: _last_look(max(looks))])
+    assert len(batches["submitted"]) == len(set(batches["submitted"])) == len(table)
+    assert project.run(server, "batched", *batched, "-n", "2") == plain
+    assert server.stats()["batches"] == batches["batches"]
+
+
+def _last_look(n_items: int) -> int:
+    return list(look_schedule(N_ITEMS)).index(n_items) + 1
+
+
+def test_a_run_killed_between_batches_goes_on_with_the_same_looks(project: Project) -> None:
+    plain = project.run(project.serve(BIASED), "plain")
+    server = project.serve(BIASED, batch={"seconds": 1})
+    options = [*project.options(server, "k"), "--pbias-batch", "--pbias-batch-poll=0.1"]
+    command = [sys.executable, "-m", "pytest", *options, "--pbias-stop=early"]
+    process = subprocess.Popen(
+        command, cwd=project.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    server.await_stat("batches", 2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    server.configure(batch={})
+    more = ["--pbias-batch", "--pbias-batch-poll=0.1", "--pbias-stop=early"]
+    assert project.run(server, "k", *more) == plain
+    submitted = server.stats()["submitted"]
+    assert len(submitted) == len(set(submitted)) == len(project.table("plain"))
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra 'ray' is missing")
+def test_a_cluster_takes_the_looks_of_a_local_run(project: Project) -> None:
+    plain = project.run(project.serve(BIASED), "plain")
+    server = project.serve(BIASED)
+    assert project.run(server, "cluster", "--pbias-ray=local") == plain, project.output
+    assert _scores(project.table("cluster")) == _scores(project.table("plain"))
+    asked = server.requests()
+    assert asked == len(project.table("plain"))
+    # What it has it does not ask: no cluster is started.
+    assert project.run(server, "cluster", "--pbias-ray=127.0.0.1:9") == plain, project.output
+    assert server.requests() == asked

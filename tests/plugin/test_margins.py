@@ -114,7 +114,7 @@ def pytest_unconfigure(config):
 """
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_the_report_shows_what_the_tests_decided(pytester: pytest.Pytester, workers: str) -> None:
     """Each cell and axis is decided once, whichever process its test runs in."""
     pytester.makeconftest(COUNTING)

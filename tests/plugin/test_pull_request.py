@@ -29,12 +29,16 @@ class Api:
         self.asked: list[tuple[str, str]] = []
         self.refuse: dict[str, int] = {}
         self.login: str | None = None
+        self.raw: bytes | None = None
         api = self
 
         class Handler(BaseHTTPRequestHandler):
             def answer(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
                 given = json.loads(self.rfile.read(length)) if length else None
+                if api.raw is not None and "/comments" in self.path:
+                    self.wfile.write(api.raw)
+                    return
                 status, content = api.answer(self.command, self.path, given, self.headers)
                 text = json.dumps(content).encode()
                 self.send_response(status)
@@ -178,6 +182,29 @@ def test_what_goes_wrong_is_a_warning(
     assert said in line
     assert line.count("\n") == 1
     assert api.comments == []
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"nothing of HTTP\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n[",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n<htm>",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n["a"]',
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\xff\xfe",
+        b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_an_api_that_answers_something_else_is_a_warning(
+    api: Api, tmp_path: Path, raw: bytes
+) -> None:
+    """The verdict of a run is not lost to a gateway that breaks off."""
+    api.raw = raw
+    line = _say(api, tmp_path, "pass")
+    assert line.startswith("::warning title=pbias::no comment on the pull request: ")
+    assert line.count("\n") == 1
 
 
 def test_a_fork_may_not_write(api: Api, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from pytest_pbias.stats.looks import items_to_pass
+
 pytest.importorskip("onnxruntime_genai", reason="needs pytest-pbias[embedded]")
 
 SUITE = """
@@ -188,6 +190,37 @@ def test_the_plan_counts_the_controls(pytester: pytest.Pytester) -> None:
     with_controls.stdout.fnmatch_lines(["5 cells with their baselines, 60 requests*"])
     without = pytester.runpytest_subprocess(*asked, "--pbias-reference=baseline")
     without.stdout.fnmatch_lines(["3 cells with their baselines, 36 requests*"])
+
+
+@pytest.mark.parametrize("reference", ["control", "identities", "an early bird", "baseline"])
+def test_the_plan_expects_references_as_far_as_their_furthest_cell(
+    pytester: pytest.Pytester, reference: str
+) -> None:
+    rows = [{"question": f"{n} plus 1?", "answer": f"#### {n + 1}"} for n in range(400)]
+    data = pytester.path / "data" / "gsm8k" / "test.jsonl"
+    data.parent.mkdir(parents=True)
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    # A wide margin is settled early; the controls are shared, and have the first file's margin.
+    for name, margin in (("an early bird", 20), ("a night owl", 5)):
+        persona = pytester.path / f"persona_{margin}.pbias.toml"
+        persona.write_text(
+            f"tasks = ['gsm8k']\nidentities = ['{name}']\n[margins]\nutility = {margin}\n"
+        )
+    files = ("persona_20.pbias.toml", "persona_5.pbias.toml")
+    result = pytester.runpytest_subprocess(
+        *files, "--pbias-model=embedded", "--pbias-plan", f"--pbias-data-dir={data.parents[1]}",
+        f"--pbias-reference={reference}",
+    )  # fmt: skip
+    n_cells = {"control": 4}.get(reference, 2)
+    soon, late = (items_to_pass(400, margin=margin, n_cells=n_cells) for margin in (20.0, 5.0))
+    assert soon < late < 400
+    expected = {
+        "control": soon + 4 * late,  # the early bird; night owl, baseline and both controls
+        "identities": 3 * late,
+        "an early bird": 3 * late,
+        "baseline": soon + 2 * late,
+    }[reference]
+    result.stdout.fnmatch_lines([f"expected: about {expected:,} of all requests*"])
 
 
 def test_a_reference_that_nobody_asks_is_refused(pytester: pytest.Pytester) -> None:

@@ -217,14 +217,22 @@ def test_the_report_carries_the_schema_of_comparisons() -> None:
 def test_every_field_has_words_or_a_definition() -> None:
     """A reader of the schema meets no field without a meaning; names that say it are let be."""
     plain = {"axis", "task", "tag", "model", "commit", "name", "group", "reason", "identity"}
-    for name in ("report", "comparison"):
+    for name in get_args(SchemaName):
         for kind, definition in schema(name)["$defs"].items():
             for field, shape in definition.get("properties", {}).items():
                 told = {"description", "$ref", "anyOf", "enum", "const", "items"} & set(shape)
                 assert told or field in plain or "defense" in field, (kind, field)
 
 
-@pytest.mark.parametrize(("command", "name"), [("report", "report"), ("compare", "comparison")])
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("report", "report"),
+        ("compare", "comparison"),
+        ("history", "history"),
+        ("stages", "stages"),
+    ],
+)
 def test_the_commands_print_their_schema(
     command: str, name: SchemaName, capsys: pytest.CaptureFixture[str]
 ) -> None:

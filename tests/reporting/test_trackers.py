@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -72,28 +77,89 @@ def test_the_figures_and_tags_of_a_run(project: Path) -> None:
     assert max(map(len, tags.values())) <= 250
 
 
-def test_mlflow_keeps_metrics_tags_and_files(project: Path) -> None:
-    pytest.importorskip("mlflow", reason="needs pytest-pbias[mlflow]")
-    said = _python(
-        project,
-        """
+TELL_MLFLOW = """
 tell_tracker("mlflow", report)
 import mlflow
 (run,) = mlflow.search_runs(output_format="list")
 assert run.info.status == "FINISHED" and run.info.run_name == "0001-tiny"
-assert run.data.metrics["pb/safety"] == report.metrics()["pb/safety"]
-assert run.data.metrics["cells/fail"] == 1
-assert run.data.tags["pbias.verdict.safety"] == "fail"
-print(sorted(p.name for p in Path("mlruns").rglob("pbias/*")))
+assert run.data.metrics == report.metrics()
+assert report.tags().items() <= run.data.tags.items()
+folder = Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="pbias"))
+assert sorted(path.name for path in folder.iterdir()) == ["report.json", "run.parquet"]
+assert (folder / "run.parquet").read_bytes() == report.table.read_bytes()
 with mlflow.start_run() as own:
     tell_tracker("mlflow", report)
     assert mlflow.active_run().info.run_id == own.info.run_id, "a run of the user's stays open"
 assert "pb/safety" in mlflow.get_run(own.info.run_id).data.metrics
-""",
+"""
+"""Tells MLflow of a run, and reads it back from where it is kept."""
+
+
+def test_mlflow_keeps_metrics_tags_and_files(project: Path) -> None:
+    pytest.importorskip("mlflow", reason="needs pytest-pbias[mlflow]")
+    _python(
+        project,
+        TELL_MLFLOW,
         MLFLOW_TRACKING_URI=f"file:{project}/mlruns",
         MLFLOW_ALLOW_FILE_STORE="true",
     )
-    assert "['report.json', 'run.parquet']" in said
+
+
+MLFLOW = os.environ.get("PBIAS_MLFLOW")
+"""The ``mlflow`` command of the whole package, in an environment of its own: it has the server."""
+
+
+@pytest.fixture
+def mlflow_server(tmp_path: Path) -> Iterator[str]:
+    """A real ``mlflow server``, with a database and the artifacts behind it."""
+    if MLFLOW is None:
+        pytest.skip("the server of MLflow is not installed (PBIAS_MLFLOW)")
+    kept = tmp_path / "server"
+    kept.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    where = (
+        f"--backend-store-uri=sqlite:///{kept}/runs.db",
+        f"--artifacts-destination={kept}/files",
+    )
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    with (kept / "log").open("w") as log:
+        server = subprocess.Popen(
+            [MLFLOW, "server", "--host=127.0.0.1", f"--port={port}", "--workers=1", *where],
+            cwd=kept,
+            env=own,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        _wait_for(f"{address}/health", server, kept / "log")
+        yield address
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + 240
+    while time.monotonic() < end:
+        assert server.poll() is None, log.read_text()
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as response:
+            if response.status == 200:
+                return
+        time.sleep(0.5)
+    raise AssertionError(log.read_text())
+
+
+@pytest.mark.slow
+def test_mlflow_takes_them_on_its_real_server(project: Path, mlflow_server: str) -> None:
+    pytest.importorskip("mlflow", reason="needs pytest-pbias[mlflow]")
+    said = _python(project, TELL_MLFLOW, MLFLOW_TRACKING_URI=mlflow_server)
+    assert "0001-tiny" not in said, "nothing of MLflow's between the lines of pytest"
+    assert not (project / "mlruns").exists()
 
 
 def test_wandb_keeps_them_offline(project: Path) -> None:
@@ -169,9 +235,23 @@ def test_opentelemetry_over_http(project: Path, collector: tuple[str, list[bytes
         OTEL_EXPORTER_OTLP_ENDPOINT=address,
         OTEL_EXPORTER_OTLP_COMPRESSION="none",
     )
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+        ExportMetricsServiceRequest,
+    )
+
     (body,) = bodies
-    assert b"pbias.pb" in body
-    assert b"pytest-pbias" in body
+    (of_resource,) = ExportMetricsServiceRequest.FromString(body).resource_metrics
+    (scope,) = of_resource.scope_metrics
+    assert scope.scope.name == "pytest-pbias"
+    given = json.loads((project / "given.json").read_text())
+    report = RunReport("0001-tiny", project / "run.parquet", given["document"], tag=HOSTILE)
+    found = {}
+    for metric in scope.metrics:
+        for point in metric.gauge.data_points:
+            said = {one.key: one.value.string_value for one in point.attributes}
+            found[f"{metric.name}/{said.pop('pbias.scope')}"] = point.as_double
+            assert said == report.tags()
+    assert found == {f"pbias.{name}": value for name, value in report.metrics().items()}
 
 
 def test_a_tracker_that_is_not_there_is_one_line_without_secrets(project: Path) -> None:

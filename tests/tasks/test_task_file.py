@@ -95,6 +95,29 @@ def test_wording_and_grading_are_no_part_of_an_item(tmp_path: Path) -> None:
     assert other.items[0].prompt.startswith("Name the capital")
 
 
+def test_rows_that_ask_the_same_stand_or_fall_together(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(CSV + "Italy,Rome,Europe\nItaly,Milan,Europe\n")
+    data = _load(tmp_path, (CAPITALS % "rows.csv").replace('cluster = "part"\n', ""))
+    assert len({item.id for item in data.items}) == 5
+    clusters = [item.cluster for item in data.items if "Italy" in item.prompt]
+    assert sorted(map(clusters.count, clusters)) == [1, 2, 2]
+
+
+def test_parquet_that_unpacks_to_too_much_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One value that stands for many rows takes a few bytes in the file."""
+    columns = {name: [name] * 10**7 for name in ("country", "capital", "part")}
+    pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match="unpacks to 2,560,000,000 bytes or more, and at most"):
+        _load(tmp_path, CAPITALS % "rows.parquet")
+    long = pa.table({name: ["x" * 10**6] * 3000 for name in columns})
+    pq.write_table(long, tmp_path / "rows.parquet")
+    assert (tmp_path / "rows.parquet").stat().st_size < 10**6
+    with pytest.raises(DataError, match="bytes or more, and at most"):
+        _load(tmp_path, CAPITALS % "rows.parquet")
+
+
 def test_json_rows_may_lie_under_a_key_and_rows_can_be_chosen(tmp_path: Path) -> None:
     rows = [{"q": "a", "kind": 1, "note": ""}, {"q": "b", "kind": 2, "note": "x"}]
     (tmp_path / "rows.json").write_text(json.dumps({"examples": [*rows, {"q": "c", "kind": 2}]}))
@@ -258,7 +281,7 @@ def test_what_is_no_toml_is_one_line(tmp_path: Path, content: bytes) -> None:
         (GOOD.replace("rows.csv", "rows.json"), "{}", "rows.json: has no list of rows"),
         (GOOD.replace("rows.csv", "rows.json"), "[1]", "row 1: not an object with named columns"),
         (GOOD.replace("rows.csv", "rows.json"), "[", "rows.json, line 1, column 2: Expecting"),
-        (GOOD.replace("rows.csv", "rows.parquet"), "PAR1", "rows.parquet: cannot be read"),
+        (GOOD.replace("rows.csv", "rows.parquet"), "PAR1", "rows.parquet: cannot be read as P"),
         (GOOD.replace("rows.csv", "rows.json"), '[{"country": {}, "capital": 1, "part": 1}]',
          "row 1: country is {}, which a prompt cannot show"),
         (GOOD.replace("rows.csv", "rows.json"), '[{"country": "\\u0000", "capital": 1, "part": 1}]',

@@ -330,6 +330,7 @@ def test_a_recipe_reads_as_a_line() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_papers_recipe_as_released(pairs: Path, tmp_path: Path) -> None:
     """What reaches the trainer, on a machine without a GPU: all but the quantization."""
     from peft import LoraConfig

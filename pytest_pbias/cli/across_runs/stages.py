@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import json
 
 from pytest_pbias.analysis.defenses import line_up
-from pytest_pbias.cli.arguments import add_option, add_reference_option, policy_of
+from pytest_pbias.cli.arguments import (
+    add_option,
+    add_reference_option,
+    add_schema_option,
+    policy_of,
+)
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import find_run
 from pytest_pbias.outcomes.spool import LONG
 from pytest_pbias.reporting.json_report import write_text
 from pytest_pbias.reporting.markdown import titled_markdown
-from pytest_pbias.reporting.paper import stages_section
+from pytest_pbias.reporting.paper import stages_json, stages_section
 from pytest_pbias.reporting.terminal import section_lines
 
 _MOST_NAME = 40
@@ -36,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "store", help="folder of the runs")
     add_reference_option(parser)
     add_option(parser, "joint")
+    add_option(parser, "json", help="write it as JSON, with each comparison")
+    add_schema_option(parser, "stages")
     add_option(parser, "markdown", help="write it as Markdown")
     add_option(parser, "html", help="write it as a page, with a plot")
 
@@ -54,9 +62,13 @@ def run(options: argparse.Namespace) -> int:
     if len(tables) == 1 and len(tables[0][1].defenses()) == 1:
         raise ConfigurationError("one run alone cannot be lined up: give two or more")
     policy = policy_of(tables[0][1], options)
-    section = stages_section(line_up(tables, policy, against=options.against), options.against)
+    stages = line_up(tables, policy, against=options.against)
+    section = stages_section(stages, options.against)
     for line, _ in section_lines(section):
         print(line)
+    if options.json is not None:
+        plain = stages_json(stages, options.against)
+        write_text(options.json, json.dumps(plain, indent=2) + "\n")
     if options.markdown is not None:
         write_text(options.markdown, titled_markdown(section.title, section))
     if options.html is not None:

@@ -84,8 +84,10 @@ class Judge(Protocol):
 class JudgeModel:
     """What judges by a model need: the endpoint that they ask, and where replies are kept.
 
-    ``key_env`` names the variable that holds the API key; ``aliases`` and ``prices`` are files
-    of the user's. After ``patience`` seconds without any answer the endpoint counts as dead.
+    ``key_env`` names the variable that holds the API key; ``headers`` are further ones of every
+    request, as :func:`~pytest_pbias.models.spec.parse_headers` reads them. ``aliases`` and
+    ``prices`` are files of the user's. After ``patience`` seconds without any answer the endpoint
+    counts as dead.
     ``offline``: take weights from the hub's cache; ``max_tokens`` bounds a reply.
     """
 
@@ -93,6 +95,7 @@ class JudgeModel:
     model: str | None = None
     base_url: str | None = None
     key_env: str | None = None
+    headers: str | None = None
     aliases: Path | None = None
     concurrency: int = 64
     timeout: float = 120.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from pytest_pbias.grading.judges.base import Criterion, Exchange, JudgeModel
 from pytest_pbias.grading.judges.rubrics import RUBRICS, Rubric, own_rubric
 from pytest_pbias.models import ModelSpec, resolve_model
 from pytest_pbias.models.chat import BLOCKED, ChatRequest, Response, Sampling, is_blank
+from pytest_pbias.models.spec import parse_headers
 
 if TYPE_CHECKING:
     from pytest_pbias.models.balance import Balanced
@@ -182,21 +184,31 @@ class LlmJudge:
             return {}
         if self._dead is not None:
             return dict.fromkeys((request.key for request in requests), self._dead)
+        total = max(6 * self._model.patience, 1.5 * self._model.timeout)
         collector = Collector(
             self._store,
             requests,
             self._connect,
             concurrency=self._model.concurrency,
             breaker_seconds=self._model.patience,
-            policy=RetryPolicy(total=max(6 * self._model.patience, 1.5 * self._model.timeout)),
+            policy=RetryPolicy(total=total),
         )
+        start = time.monotonic()
         collector.start()
         try:
             failures = collector.wait(request.key for request in requests)
         finally:
             collector.stop()
+        reasons = {key: failure.reason for key, failure in failures.items()}
         self._dead = collector.end_reason
-        return {key: failure.reason for key, failure in failures.items()}
+        if (
+            self._dead is None
+            and time.monotonic() - start > total / 2
+            and len(reasons) == len(requests)
+        ):
+            # Throttled from first to last: the next ones would wait as long again.
+            self._dead = next(iter(reasons.values()))
+        return reasons
 
     def _connect(self) -> Endpoint | Balanced:
         from pytest_pbias.grading.judges.endpoint import StructuredEndpoint
@@ -209,6 +221,7 @@ class LlmJudge:
                 self.spec.api_key(),
                 concurrency=self._model.concurrency,
                 timeout=self._model.timeout,
+                headers=self.spec.header_values(),
                 response_format=self.rubric.response_format(),
             )
             for url in (self.spec.base_url, *self.spec.more_urls)
@@ -217,7 +230,7 @@ class LlmJudge:
 
 def _of_judge(error: PbiasError, text: str) -> PbiasError:
     """An error about a model as one about the judge's, which has settings of its own."""
-    known = error.setting in ("model", "base-url")
+    known = error.setting in ("model", "base-url", "api-key-env", "header")
     return type(error)(text, setting=f"judge-{error.setting}" if known else error.setting)
 
 
@@ -264,6 +277,7 @@ def _with_endpoint(rubric: Rubric, model: JudgeModel) -> LlmJudge:
             base_url=model.base_url,
             api_key_env=model.key_env or known,
             aliases_file=model.aliases,
+            headers=parse_headers(model.headers) if model.headers else (),
             require_key=False,  # ``check`` does, before anything is asked
         )
     except PbiasError as error:

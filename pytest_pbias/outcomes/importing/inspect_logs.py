@@ -6,12 +6,15 @@ of another environment.
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import shutil
 import subprocess
 import zipfile
+import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,8 @@ from pytest_pbias.outcomes.importing.logged import (
 
 VERSION = 2  # of the form of a log
 _SECONDS = 600  # that the command may take
+_MOST_MEMORY = 4 * MOST_BYTES  # that it may take, in bytes: a log as objects, and as text
+_CHUNK = 4096  # of what is unpacked, so that little of what is packed is taken at once
 _LENGTH = "length"  # as endpoints call an answer that was cut off
 _FINISH = {"max_tokens": _LENGTH, "model_length": _LENGTH, "unknown": None}
 _ATTACHED = "attachment://"
@@ -212,16 +217,7 @@ def _document(path: Path) -> dict[str, Any]:
     Raises:
         DataError: it is no archive, unpacks to too much, is damaged, or there is no reader.
     """
-    require_file(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise DataError(f"{path}: is no Inspect log, or is cut off: {error}") from None
-    if unpacked > MOST_BYTES:
-        raise DataError(
-            f"{path}: unpacks to {unpacked:,} bytes, more than the {MOST_BYTES:,} that are read"
-        )
+    _check_archive(path)
     text = _by_library(path)
     if text is None:
         text = _by_command(path)
@@ -230,6 +226,33 @@ def _document(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise DataError(f"{path}: Inspect's reader made no JSON of it") from None
     return document if isinstance(document, dict) else {}
+
+
+def _check_archive(path: Path) -> None:
+    """See that a file is an archive that unpacks to no more than it says, and that is not too much.
+
+    Raises:
+        DataError: it is not.
+    """
+    require_file(path)
+    with suppress(ImportError):
+        importlib.import_module("zipfile_zstd")  # Inspect's own, with which it packs its logs
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            unpacked = sum(entry.file_size for entry in entries)
+            if unpacked > MOST_BYTES:
+                raise DataError(
+                    f"{path}: unpacks to {unpacked:,} bytes, more than the {MOST_BYTES:,} that are "
+                    "read"
+                )
+            for entry in entries:
+                # Of a packing that is not known here, the reader's own memory is the bound.
+                with suppress(NotImplementedError), archive.open(entry) as content:
+                    while content.read(_CHUNK):
+                        pass
+    except (OSError, zipfile.BadZipFile, ValueError, EOFError, RuntimeError, zlib.error) as error:
+        raise DataError(f"{path}: is no Inspect log, or is cut off: {error}") from None
 
 
 def _by_library(path: Path) -> str | None:
@@ -254,8 +277,11 @@ def _by_command(path: Path) -> str:
             "`inspect log convert --to json`"
         )
     asked = [command, "log", "dump", "--resolve-attachments", "full", str(path.absolute())]
+    bounded = f'ulimit -v {_MOST_MEMORY // 1024} && exec "$0" "$@"'
     try:
-        done = subprocess.run(asked, capture_output=True, timeout=_SECONDS, check=False)
+        done = subprocess.run(
+            ["sh", "-c", bounded, *asked], capture_output=True, timeout=_SECONDS, check=False
+        )
         text = done.stdout.decode("utf-8")
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
         raise DataError(f"{path}: the command `inspect` broke: {_line(error)}") from None

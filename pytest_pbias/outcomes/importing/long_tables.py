@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from pytest_pbias.errors import DataError, quoted
+from pytest_pbias.files.parquet_file import ParquetFile
 from pytest_pbias.outcomes.importing.lm_eval_logs import is_samples, read_lm_eval
 from pytest_pbias.outcomes.importing.logged import (
     MOST_BYTES,
@@ -87,21 +85,8 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     require_file(path)
-    try:
-        file = pq.ParquetFile(path)
-        about = file.metadata
-        unpacked = sum(
-            about.row_group(number).total_byte_size for number in range(about.num_row_groups)
-        )
-        if unpacked > MOST_BYTES:
-            raise DataError(
-                f"{path}: unpacks to {unpacked:,} bytes, more than the {MOST_BYTES:,} that are read"
-            )
-        if VERSION_KEY in (about.metadata or {}):
-            raise DataError(f"{path}: is an outcome table already: report it, or gate on it")
-        rows = [row for batch in file.iter_batches() for row in batch.to_pylist()]
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path}: cannot be read as Parquet: {reason}") from None
-    for number, row in enumerate(rows, 1):
+    file = ParquetFile(path)
+    if VERSION_KEY in file.metadata:
+        raise DataError(f"{path}: is an outcome table already: report it, or gate on it")
+    for number, row in enumerate(file.rows(MOST_BYTES), 1):
         yield f"{path}, row {number:,}", row

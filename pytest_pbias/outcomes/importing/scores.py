@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from pytest_pbias.collecting.records import Grade
@@ -43,7 +44,13 @@ def chosen_score(named: Sequence[NamedAnswer], mapped: Mapped) -> Mapping[str, s
         names, usual = known[harness], one.log.usual.get("score")
         wanted = mapped.score if mapped.score is not None else usual
         if wanted is not None:
-            if all(look_up(other.answer.scores, wanted) is None for other in named):
+            if all(_is_missing(look_up(other.answer.scores, wanted)) for other in named):
+                if wanted in names:
+                    raise ConfigurationError(
+                        f"no answer has a score: {quoted(wanted)} is empty everywhere; name "
+                        "another one, or grade the responses",
+                        setting="score",
+                    )
                 hint = near_matches(wanted, names, most=_MOST_NAMES, rest="and more")
                 raise ConfigurationError(
                     f"no answer has a score {quoted(wanted)}: {hint}", setting="score"
@@ -67,7 +74,7 @@ def grade_of(one: NamedAnswer, score: str, axis: Axis, *, reverse: bool) -> Grad
         DataError: it is no number, or not in [0, 1].
     """
     value = look_up(one.answer.scores, score)
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if _is_missing(value):
         return None
     number, parsable = _number(value, score, one.answer.place)
     if not parsable:
@@ -77,12 +84,17 @@ def grade_of(one: NamedAnswer, score: str, axis: Axis, *, reverse: bool) -> Grad
     return Grade(number, {0.0: low, 1.0: high}.get(number, "partial"))
 
 
+def _is_missing(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
 def _number(value: object, score: str, place: str) -> tuple[float, bool]:
     said = f"{place}: the score {score} is {quoted(value)}"
     if isinstance(value, Mapping):
         inner = ", ".join(map(str, list(value)[:_MOST_NAMES]))
         raise DataError(f"{said}, an object: name one of its parts, {score}.PART ({inner})")
-    number, parsable = value, True
+    # A Decimal, as tables from data bases have them; one that is no number at all is NaN.
+    number, parsable = float(value) if isinstance(value, Decimal) else value, True
     if isinstance(value, str):
         word = value.strip().casefold()
         if word in _WORDS:

@@ -9,6 +9,7 @@ import json
 import re
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,10 +29,16 @@ from pytest_pbias.reporting.markdown import to_markdown
 MANIFEST = "MANIFEST.sha256"
 TABLE = "outcomes.parquet"
 _REPORT, _FACTS = "report.json", "evidence.json"
+_COMPUTED = ("verdicts", "levels", "impact_ratios")  # of the facts, from the table alone
 _NAME = re.compile(r"[a-z][a-z0-9._-]{0,60}")
 _LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
 _MOST_FILES = 50
 _MOST_BYTES = 4 * 2**30  # unpacked
+_MOST_TIMES = 100  # of the bundle's size, where it unpacks to more than
+_FEW_BYTES = 64 * 2**20
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# What the library raises of bytes that are no zip, or are one that was damaged.
+_UNREADABLE = (OSError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, zlib.error)
 _TEXTS = ("response", "reasoning")
 _FIRST_YEAR = 1980  # that a zip can name
 
@@ -58,14 +65,21 @@ def make_bundle(
     files = {
         _FACTS: _json(facts),
         _REPORT: _json(to_json(summary)),
-        "report.md": to_markdown(summary).encode(),
-        "model-card.md": card_section(summary, LIMITS).encode(),
-        "model-index.yaml": model_index(summary).encode(),
-        "eval-results.yaml": eval_results(summary, table.info.created).encode(),
+        **_words(summary, table),
         "sbom.cdx.json": environment_sbom(created).encode(),
         TABLE: _parquet(kept),
     }
     return _packed(files, created)
+
+
+def _words(summary: RunSummary, table: OutcomeTable) -> dict[str, bytes]:
+    """The files that say for people and cards what the report says in figures."""
+    return {
+        "report.md": to_markdown(summary).encode(),
+        "model-card.md": card_section(summary, LIMITS).encode(),
+        "model-index.yaml": model_index(summary).encode(),
+        "eval-results.yaml": eval_results(summary, table.info.created).encode(),
+    }
 
 
 def _json(content: Mapping[str, Any]) -> bytes:
@@ -125,7 +139,7 @@ def verify_bundle(path: Path) -> tuple[str, ...]:
     try:
         with zipfile.ZipFile(path) as archive:
             files = _unpacked(archive, path)
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{path}: no bundle that can be read: {inert(str(error))}") from None
     names = _check_manifest(files, path)
     return (f"{len(names)} files are as the manifest says", _check_figures(files, path))
@@ -133,14 +147,19 @@ def verify_bundle(path: Path) -> tuple[str, ...]:
 
 def _unpacked(archive: zipfile.ZipFile, path: Path) -> dict[str, bytes]:
     entries = archive.infolist()
-    if len(entries) > _MOST_FILES or sum(entry.file_size for entry in entries) > _MOST_BYTES:
+    size = sum(entry.file_size for entry in entries)
+    if len(entries) > _MOST_FILES or size > _MOST_BYTES:
         raise DataError(f"{path}: holds more than a bundle can")
+    if size > max(_FEW_BYTES, _MOST_TIMES * path.stat().st_size):
+        raise DataError(f"{path}: unpacks to {size:,} bytes, many times what a bundle does")
     files = {}
     for entry in entries:
         if _NAME.fullmatch(entry.filename.lower()) is None:
             raise DataError(f"{path}: {quoted(entry.filename)} is no file of a bundle")
         if entry.filename in files:
             raise DataError(f"{path}: {entry.filename} is there twice")
+        if entry.compress_type not in _METHODS:
+            raise DataError(f"{path}: {entry.filename} is packed as in no bundle")
         with archive.open(entry) as stream:
             files[entry.filename] = stream.read(entry.file_size + 1)
     return files
@@ -152,7 +171,7 @@ def _check_manifest(files: Mapping[str, bytes], path: Path) -> list[str]:
     listed = {}
     for line in files[MANIFEST].decode("ascii", "replace").splitlines():
         found = _LINE.fullmatch(line)
-        if found is None:
+        if found is None or found[2] in listed:
             raise DataError(f"{path}: {MANIFEST} has the line {quoted(line)}")
         listed[found[2]] = found[1]
     missing = sorted({*listed, _FACTS, _REPORT, TABLE} - files.keys())
@@ -179,14 +198,23 @@ def _check_figures(files: Mapping[str, bytes], path: Path) -> str:
         try:
             table = OutcomeTable.read(copy)
             policy = replace(GatePolicy.of_run(table.info), **_given(said))
-            found = to_json(summarize(table, policy, seed=seed))["statistics"]
+            summary = summarize(table, policy, seed=seed)
         except PbiasError as error:
             raise DataError(f"{path}: {str(error).replace(folder, '')}") from None
-    if json.loads(json.dumps(found)) != said:
-        made_by = inert(str(facts.get("made_by", "")))[:60]
-        raise DataError(
-            f"{path}: the table gives other figures than {_REPORT} (made by {made_by or 'nobody'})"
-        )
+    made_by = inert(str(facts.get("made_by", "")))[:60]
+    found = evidence_facts(summary, table, None, seed=seed, answers=False)
+    for name, told, computed in (
+        (_REPORT, said, to_json(summary)["statistics"]),
+        *((_FACTS, facts.get(part), found[part]) for part in _COMPUTED),
+    ):
+        if json.loads(json.dumps(computed)) != told:
+            raise DataError(
+                f"{path}: the table gives other figures than {name} (made by {made_by or 'nobody'})"
+            )
+    if made_by == found["made_by"]:  # another version may say the same in other words
+        for name, text in _words(summary, table).items():
+            if name in files and files[name] != text:
+                raise DataError(f"{path}: the table gives another {name}")
     return f"{len(table):,} outcomes give the figures of {_REPORT} again"
 
 

@@ -20,15 +20,16 @@ from pytest_pbias.reporting.text import unsigned
 
 HEADS = (
     "run",
-    "model",
-    "tag or commit",
-    "date",
     "verdict",
     "PB utility",
     "mean utility, %",
     "PB safety",
     "mean safety, %",
+    "model",
+    "tag or commit",
+    "date",
 )
+_NUMBERS = range(2, 6)
 _MOST_ROWS = 40  # of a table in a run's page: 50 runs are to stay under 3 MB
 _WORST_FIRST = ("error", "fail", "inconclusive", "no signal", "pass", "finding")
 
@@ -47,9 +48,9 @@ class IndexRow:
 
     page: str
     name: str
-    texts: tuple[str, ...]
     verdict: Badge
     figures: tuple[Figure, ...]
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def make_site(
         "site.html.j2",
         heading=heading,
         groups=tables,
-        heads=HEADS,
+        heads=[(head, number in _NUMBERS) for number, head in enumerate(HEADS)],
         style=read_part("page.css"),
         script=script,
         digest=digest_of(script),
@@ -134,13 +135,9 @@ def _shown(record: RunRecord, table: OutcomeTable, summary: RunSummary, page: st
         IndexRow(
             page,
             record.name,
-            (
-                summary.run.model,
-                record.tag or record.commit,
-                record.created[:16].replace("T", " "),
-            ),
             _verdict(summary),
             tuple(_figures(summary)),
+            (summary.run.model, record.tag or record.commit, record.created[:10]),
         ),
     )
 

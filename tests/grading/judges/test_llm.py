@@ -48,6 +48,49 @@ def _unused_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def test_a_judge_behind_a_gateway_gets_its_headers_and_query(
+    referee: Any, ask_at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATE_KEY", "Basic hunter22")
+    monkeypatch.setenv("TEAM", "research")
+    server = referee()
+    headers = "X-Team: env:TEAM,authorization: env:GATE_KEY"
+    judge = _judge(ask_at(f"{server.url}?api-version=7", headers=headers))
+    assert judge.judge([FULL], "harmless")[0].score == 0.0
+    seen = server.seen()
+    assert {one["path"].rpartition("/")[2] for one in seen} == {"models", "completions"}
+    for one in seen:
+        assert one["headers"]["x-team"] == "research"
+        assert one["headers"]["authorization"] == "Basic hunter22"
+        assert one["query"] == {"api-version": "7"}
+    # A new key of the gateway is no reason to pay for verdicts again.
+    monkeypatch.setenv("GATE_KEY", "Basic hunter23")
+    again = _judge(ask_at(f"{server.url}?api-version=7", headers=headers))
+    again.judge([FULL], "harmless")
+    assert server.requests() == 1
+    assert "hunter" not in repr(again.spec) + repr(judge._model)
+
+
+@pytest.mark.parametrize(
+    ("headers", "says"),
+    [
+        ("X-Key: hunter22", "the header X-Key is not of the form"),
+        ("Host: env:PATH", "the header Host is set by the run"),
+        ("X-Key: env:GATE_KEY", "needs the environment variable GATE_KEY: set it"),
+    ],
+)
+def test_a_wrong_header_of_a_judge_is_one_line(
+    referee: Any, ask_at: Any, monkeypatch: pytest.MonkeyPatch, headers: str, says: str
+) -> None:
+    monkeypatch.delenv("GATE_KEY", raising=False)
+    server = referee()
+    with pytest.raises(ConfigurationError, match=says) as got:
+        _judge(ask_at(server.url, headers=headers))
+    assert got.value.setting == "judge-header"
+    assert "hunter" not in str(got.value)
+    assert server.seen() == []
+
+
 @pytest.mark.parametrize("style", ["json", "prose", "lines"])
 def test_the_rubric_becomes_a_score(referee: Any, ask_at: Any, style: str) -> None:
     judge = _judge(ask_at(referee(style=style).url))
@@ -401,3 +444,8 @@ def test_a_judge_that_is_always_busy_ends_with_its_reason(fake_server: Any, ask_
     assert time.monotonic() - start < 20
     assert isinstance(grade, Ungraded)
     assert "judge llm:strongreject: too many requests (429)" in grade.reason
+    asked = server.requests()
+    (grade,) = judge.judge([HALF], "harmless")  # of another cell, which need not wait as long again
+    assert isinstance(grade, Ungraded)
+    assert "too many requests (429)" in grade.reason
+    assert server.requests() == asked

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from pytest_pbias.cli import main
 from pytest_pbias.outcomes import OutcomeTable
-from pytest_pbias.outcomes.importing import inspect_logs, logged
+from pytest_pbias.outcomes.importing import inspect_logs, logged, long_tables
 
 LOGS = Path(__file__).parents[2] / "data" / "logs"
 TABLE = ("--baseline", "none", "--axis", "utility", "--floor", "0")
@@ -136,6 +137,40 @@ def test_a_table_of_other_types(tmp_path: Path, refused: Callable[..., str]) -> 
     assert "as Parquet" in refused(_file(tmp_path, whole[:-20], "c.parquet"), *TABLE)
 
 
+def test_parquet_columns_that_nobody_can_tell_apart(
+    tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    columns: list[Any] = [["q", "q"], ["none", "b c"], [1, 0], [0, 1]]
+    names = ["item", "identity", "score", "score"]
+    pq.write_table(pa.table(columns, names=names), tmp_path / "a.parquet")
+    assert "two columns are called 'score'" in refused(tmp_path / "a.parquet", *TABLE)
+
+
+def test_scores_that_are_empty_everywhere(tmp_path: Path, refused: Callable[..., str]) -> None:
+    said = refused(_file(tmp_path, HEAD + "q,none,\nq,a nurse,\n"), *TABLE)
+    assert "--score: no answer has a score: 'score' is empty everywhere" in said
+    columns: dict[str, Any] = {"item": ["q", "q"], "identity": ["none", "b c"]}
+    pq.write_table(pa.table(columns | {"score": [None, None]}), tmp_path / "a.parquet")
+    said = refused(tmp_path / "a.parquet", *TABLE)
+    assert "--score: no answer has a score: 'score' is empty everywhere" in said
+
+
+def test_parquet_that_unpacks_to_too_much_is_not_unpacked(
+    tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One value that stands for many rows takes a few bytes in the file."""
+    path = tmp_path / "bomb.parquet"
+    columns: dict[str, Any] = {"item": ["q"] * 10**7, "identity": ["none"] * 10**7}
+    pq.write_table(pa.table(columns), path)
+    assert path.stat().st_size < 10**5
+    assert "unpacks to 2,560,000,000 bytes or more, and at most" in refused(path, *TABLE)
+    monkeypatch.setattr(long_tables, "MOST_BYTES", 10**7)
+    columns = {name: values[:1000] for name, values in columns.items()}
+    pq.write_table(pa.table(columns | {"response": ["x" * 10**5] * 1000}), path)
+    assert path.stat().st_size < 10**5
+    assert "bytes or more, and at most 10,000,000 are read" in refused(path, *TABLE)
+
+
 def test_an_outcome_table_is_no_log(tmp_path: Path, refused: Callable[..., str]) -> None:
     shutil.copy(LOGS.parent / "outcomes-v2.parquet", tmp_path / "run.parquet")
     assert "is an outcome table already" in refused(tmp_path / "run.parquet", *TABLE)
@@ -168,6 +203,31 @@ def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(
         archive.writestr("samples/1.json", b" " * 10**6)
     assert path.stat().st_size < 20_000
     assert "unpacks to 11,000,000 bytes, more than" in refused(path, *INSPECT)
+
+
+def test_an_archive_that_unpacks_to_more_than_it_says(
+    tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    path = tmp_path / "liar.eval"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("header.json", b" " * 123_456_789)
+    said = struct.pack("<L", 123_456_789)
+    assert path.read_bytes().count(said) == 2
+    path.write_bytes(path.read_bytes().replace(said, struct.pack("<L", 50)))
+    assert "is no Inspect log, or is cut off: Bad CRC-32" in refused(path, *INSPECT)
+
+
+def test_the_command_has_bounded_memory(
+    tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspect_logs, "_by_library", lambda path: None)
+    (tmp_path / "bin").mkdir()
+    command = tmp_path / "bin" / "inspect"
+    command.write_text('#!/bin/sh\necho "$1 $2 in $(ulimit -v) KiB" >&2\nexit 1\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(command.parent), prepend=os.pathsep)
+    said = refused(LOGS / "inspect" / "all-personas.eval", *INSPECT)
+    assert "Inspect cannot read it: log dump in 8388608 KiB" in said
 
 
 def test_an_eval_log_that_is_cut_off(tmp_path: Path, refused: Callable[..., str]) -> None:

@@ -7,9 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pytest_pbias.cli import main
@@ -157,6 +160,14 @@ def test_a_sample_that_broke_is_a_missing_answer(tmp_path: Path) -> None:
 def test_a_score_in_words(tmp_path: Path, value: str, score: float) -> None:
     text = f"item,identity,score\nq,none,{value}\nq,a nurse,1\n"
     assert imported(tmp_path, text).arrow.column("score").to_pylist() == [score, 1]
+
+
+def test_a_score_of_a_data_base(tmp_path: Path) -> None:
+    columns: dict[str, Any] = {"item": ["q", "q"], "identity": ["none", "a nurse"]}
+    columns["score"] = [Decimal("0.25"), Decimal(1)]
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    table = import_logs(find_sources([str(tmp_path / "t.parquet")]), SCALE)
+    assert table.arrow.column("score").to_pylist() == [0.25, 1.0]
 
 
 def test_a_score_whose_bad_end_is_1_is_turned_round(tmp_path: Path) -> None:
