@@ -161,7 +161,13 @@ def _resolve_one(word: str, locate: Callable[[str], Path]) -> Cue:
     if _TRANSLATION.fullmatch(word):
         path = locate(f"{word}.toml")
         if path.is_file():
-            return read_battery(path, f"{word}.toml")
+            found = read_battery(path, f"{word}.toml")
+            if found.name != word:
+                raise ConfigurationError(
+                    f"{word}.toml is a battery of {quoted(found.name)}, not of {quoted(word)}",
+                    setting="cues",
+                )
+            return found
         raise ConfigurationError(
             f"there is no battery for {quoted(word)}, neither in the package nor as {word}.toml",
             setting="cues",
@@ -229,7 +235,7 @@ def _wordings(document: BatteryDocument, who: str, shown: str) -> tuple[Frame, .
             fail(shown, place, "a `share` needs the `source` that says it, and the other way round")
         if entry.source is not None and entry.source not in document.sources:
             fail(shown, place, f"source {quoted(entry.source)} is not in [sources]")
-    texts = [entry.text for entry in entries]
+    texts = [entry.text.strip() for entry in entries]
     if len(set(texts)) < max(2, len(texts)):
         fail(
             shown,
@@ -239,9 +245,7 @@ def _wordings(document: BatteryDocument, who: str, shown: str) -> tuple[Frame, .
         )
     if len(forms) > 1 and len(texts) != len(forms):
         fail(shown, path, f"has {len(texts)} wordings for {len(forms)} forms; give one for each")
-    return tuple(
-        _frame(forms[number % len(forms)], text.strip()) for number, text in enumerate(texts)
-    )
+    return tuple(_frame(forms[number % len(forms)], text) for number, text in enumerate(texts))
 
 
 def _frame(form: _Form, text: str) -> Frame:

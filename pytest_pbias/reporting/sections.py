@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from pytest_pbias.analysis.summary import (
 from pytest_pbias.analysis.traits import TraitDifference
 from pytest_pbias.analysis.unparsable import UnparsableFinding
 from pytest_pbias.gate import AxisVerdict, CellVerdict, Verdict
+from pytest_pbias.prompts import person_of
 from pytest_pbias.reporting.paper import (
     group_section,
     intersection_section,
@@ -420,7 +421,7 @@ def cue_section(summary: RunSummary) -> Section:
             level: Severity = "open" if pair.differ else ""
             blocks.append(Note(f"{title}: {pair.sentence}{held}", level, detail=hidden))
         for cue, names in found.unsaid.items():
-            few = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            few = _unsaid(names, _groups(summary, found))
             blocks.append(Note(f"{title}: {cue} does not make known {few}"))
         blocks += _by_cue(title, found)
     return Section(
@@ -428,6 +429,25 @@ def cue_section(summary: RunSummary) -> Section:
         tuple(blocks),
         lead="the same identities made known in several ways; intervals cover the wording",
     )
+
+
+def _groups(summary: RunSummary, found: AxisCues) -> dict[str, list[str]]:
+    """Group -> the people of an axis in it, whatever cue makes them known."""
+    groups: dict[str, dict[str, None]] = {}
+    for task, cell in _cells_of(summary):
+        if (task.axis, cell.identity.kind) == (found.axis, "identity"):
+            who = person_of(cell.identity.name, cell.identity.cue)
+            groups.setdefault(cell.identity.group, {})[who] = None
+    return {group: list(people) for group, people in groups.items()}
+
+
+def _unsaid(names: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str:
+    """People by name, but by their group where nobody of it is made known."""
+    whole = [g for g, people in groups.items() if len(people) > 1 and set(people) <= set(names)]
+    rest = [name for name in names if not any(name in groups[group] for group in whole)]
+    few = [*rest[:3], *([f"{len(rest) - 3} more"] if len(rest) > 3 else [])]
+    said = [f"anybody of {', '.join(whole)}"] if whole else []
+    return "; ".join([*said, *([", ".join(few)] if few else [])])
 
 
 def _by_cue(title: str, found: AxisCues) -> Iterator[Block]:

@@ -147,6 +147,21 @@ def test_what_a_cue_does_not_make_known_is_said() -> None:
     assert "utility: profile does not make known a nurse, a pilot" in notes
 
 
+def test_groups_that_a_cue_makes_nobody_known_of_are_named() -> None:
+    whole = asked(
+        SAME, unasked=(("a pilot", "profile"), ("a nurse", "profile"), ("a man", "profile"))
+    )
+    groups = {"a nurse": "Occupation", "a pilot": "Occupation", "a man": "Gender"}
+    place = whole.arrow.schema.get_field_index("group")
+    field = whole.arrow.schema.field("group")
+    names = [name.partition(" (")[0] for name in whole.arrow.column("identity").to_pylist()]
+    column = pa.array([groups.get(name, "Gender") for name in names]).cast(field.type)
+    grouped = OutcomeTable(whole.arrow.set_column(place, field, column))
+    notes = [block.text for block in cue_section(_summary(grouped)).blocks
+             if hasattr(block, "text")]  # fmt: skip
+    assert "utility: profile does not make known anybody of Occupation; a man" in notes
+
+
 def test_three_cues_make_three_pairs_and_share_the_test_of_equal_effects() -> None:
     table = asked({("a man", "turn"): [-25.0] * 4}, cues=("stated", "profile", "turn"))
     (found,) = _summary(table).cues

@@ -190,6 +190,13 @@ def test_a_battery_of_ones_own_is_found_by_its_language(tmp_path, monkeypatch):
     assert resolve_cues("stated, habit.de, habit.de.toml")[1:] == (cue,)
 
 
+@pytest.mark.parametrize("said", ['cue = "hobby"\nlanguage = "de"\n', 'cue = "habit"\n'])
+def test_a_file_named_for_another_cue_or_language_is_refused(tmp_path, said):
+    (tmp_path / "habit.de.toml").write_text(said + FORM + TEXTS, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"^habit.de.toml is a battery of .*, not of"):
+        resolve_cues("habit.de", lambda name: tmp_path / name)
+
+
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
@@ -219,6 +226,7 @@ def test_a_cue_that_is_not_known_is_one_line(wanted, said):
         ('cue = "habit"\n[[forms]]\nsystem = "Hi. {identity}"\n' + TEXTS, "has no `neutral`"),
         ('cue = "habit"\n' + FORM + '[texts]\n"a nurse" = ["Ann"]\n', "at least two wordings"),
         ('cue = "habit"\n' + FORM + '[texts]\n"a nurse" = ["Ann", "Ann"]\n', "at least two"),
+        ('cue = "habit"\n' + FORM + '[texts]\n"a nurse" = ["Ann", "Ann "]\n', "at least two"),
         ('cue = "habit"\n' + FORM + '[texts]\n"a nurse" = []\n', "at least two wordings"),
         ('cue = "habit"\n' + FORM + "[texts]\n", "texts"),
         ('cue = "habit"\n' + FORM * 3 + TEXTS, "has 2 wordings for 3 forms"),

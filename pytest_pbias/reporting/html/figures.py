@@ -223,7 +223,8 @@ def _cue_plot(title: str, found: AxisCues) -> Drawing | None:
     axes.set_yticks(range(len(people)), [plain(one.identity, 40) for one in people])
     axes.set_ylim(len(people) - 0.3, -0.7)
     axes.set_xlabel("difference from the reference, percentage points")
-    legend = axes.legend(loc="upper left", bbox_to_anchor=(0, -0.9 / (0.22 * len(people) + 0.3)),
+    # Above the first line: a page too narrow for the plot shows it first.
+    legend = axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2,
                          ncols=len(found.cues), frameon=False)  # fmt: skip
     for text in legend.get_texts():
         text.set_color(_INK)
