@@ -45,12 +45,16 @@ _ROUNDING = 1e-9  # points
 
 
 class Verdict(Enum):
-    """What the data say; ``NO_SIGNAL`` is an inconclusive of its own kind."""
+    """What the data say; ``NO_SIGNAL`` is an inconclusive of its own kind.
+
+    ``FINDING`` decides nothing: the gate is asked of other cues than that of the cell.
+    """
 
     PASS = "pass"
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
     NO_SIGNAL = "no signal"
+    FINDING = "finding"
 
 
 class NoVerdict(Enum):
@@ -100,7 +104,8 @@ class GatePolicy:
     trait, by name and in its unit, where it has a gate. ``cells`` is how many cells share the
     level, where they are more than a run has: those of all shards of a suite. ``joint`` names the
     tasks of joint PB, which nothing is decided on; empty for the usual ones. ``strata`` are tasks
-    whose clusters are all there are to speak of: their items count as drawn one by one.
+    whose clusters are all there are to speak of: their items count as drawn one by one. ``cues``
+    are those that are decided on, empty for all: cells of others are findings.
     """
 
     margin: Mapping[str, float] = field(default_factory=lambda: _per_axis(DEFAULT_MARGIN))
@@ -114,6 +119,11 @@ class GatePolicy:
     joint: tuple[str, ...] = ()
     trait_margin: Mapping[str, float] = field(default_factory=dict)
     strata: tuple[str, ...] = ()
+    cues: tuple[str, ...] = ()
+
+    def decides_on(self, cue: str) -> bool:
+        """Whether cells of a cue are decided on, and share the level; else they are findings."""
+        return not self.cues or cue in self.cues
 
     def sharing(self, n_cells: int) -> int:
         """How many cells share the level, where ``n_cells`` are decided here: at least one."""
@@ -140,7 +150,8 @@ class GatePolicy:
 
     def to_plain(self) -> dict[str, Any]:
         """Every field as JSON."""
-        return asdict(self) | {"strata": list(self.strata), "joint": list(self.joint)}
+        lists = {name: list(getattr(self, name)) for name in ("strata", "joint", "cues")}
+        return asdict(self) | lists
 
     @classmethod
     def of_run(cls, info: RunFacts) -> GatePolicy:
@@ -416,6 +427,7 @@ def decide_by_policy(
     margin: float,
     n_cells: int,
     floor: float,
+    cue: str,
     planned: int = 0,
     look: Look | None = None,
 ) -> CellVerdict:
@@ -426,8 +438,13 @@ def decide_by_policy(
     alone. All have shape (items[, repeats]), the controls perhaps fewer items: their share is then
     not told. ``planned`` items were to be asked where asking stopped at looks (0:
     otherwise). While it is being asked, the cell has the items of one complete ``look``, and is
-    decided at that one alone; see :func:`decide_cell` for the rest.
+    decided at that one alone. ``cue`` is the cell's, and on one that the policy does not decide on
+    there is a *finding*; see :func:`decide_cell` for the rest.
     """
+    reference = reference_words(policy.reference, len(references)) if references else "baseline"
+    if not policy.decides_on(cue):
+        against = mean_scores(np.stack(references)) if references else baseline
+        return _finding(cell, against, clusters, margin, policy, reference)
     decide: Callable[..., CellVerdict] = partial(decide_cell, look=look)
     if planned:
         decide = partial(decide_cell_at_looks, planned=planned)
@@ -439,7 +456,7 @@ def decide_by_policy(
         alpha=policy.alpha,
         n_cells=n_cells,
         floor=floor,
-        reference=reference_words(policy.reference, len(references)) if references else "baseline",
+        reference=reference,
     )
     if verdict.verdict is not Verdict.FAIL:
         return verdict
@@ -447,6 +464,27 @@ def decide_by_policy(
     if not found or any(len(one) < len(cell) or np.isnan(one).any() for one in found):
         return verdict
     return share_of_controls(verdict, cell, np.stack(found), baseline)
+
+
+def _finding(
+    cell: Array,
+    baseline: Array,
+    clusters: Labels,
+    margin: float,
+    policy: GatePolicy,
+    reference: str,
+) -> CellVerdict:
+    """A cell's difference with an interval of its own, which nothing is decided by."""
+    found, passing = (
+        paired_difference(cell, baseline, clusters=clusters, confidence=1 - level)
+        for level in (policy.alpha, 2 * policy.alpha)
+    )
+    shown = _difference(found.estimate, _alone(found), reference)
+    rates = f"rate {found.rate:.1f} against {found.reference_rate:.1f}, n = {found.n_items}"
+    reason = f"{shown}; the gate is asked of {', '.join(policy.cues)} only ({rates})"
+    return CellVerdict(
+        Verdict.FINDING, found, passing, margin, 1 - policy.alpha, None, reason, "", reference
+    )
 
 
 def share_of_controls(

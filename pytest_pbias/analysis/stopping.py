@@ -85,7 +85,9 @@ class Stopping:
         self._graded = {cell: _Graded(np.empty((0, 0))) for cell in cells}
         self._clusters: dict[str, list[str]] = {}
         self._done: dict[Cell, str] = {}  # cells that need nothing more for themselves
-        self._open_gates = _gates(self._cells)
+        self._open_gates = _gates(
+            [cell for cell in self._cells if policy.decides_on(cell.identity.cue)]
+        )
         self._references = {cell: references(cell) for cell in cells if cell.is_compared}
         compared_with = {cell.baseline for cell in self._references}
         self._alone = {cell for cell in cells if not cell.is_compared and cell not in compared_with}
@@ -142,6 +144,8 @@ class Stopping:
         )
         if none is not None:
             return _WITHOUT[none]
+        if not policy.decides_on(cell.identity.cue):
+            return None  # no verdict to stop at: its interval is one of all the items
         margin = policy.margin_of(cell)
         looks = cell_looks(planned, margin=margin, n_cells=self._n_cells, alpha=policy.alpha)
         verdict = decide_by_policy(
@@ -154,6 +158,7 @@ class Stopping:
             margin=margin,
             n_cells=self._n_cells,
             floor=cell.task.floor,
+            cue=cell.identity.cue,
             look=next(look for look in looks if look.items == n_items),
         )
         if is_settled(verdict):

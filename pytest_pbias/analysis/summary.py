@@ -348,7 +348,11 @@ def summarize(
              for whole in tasks]  # fmt: skip
     alike = [(defense, cue, task.common()) for defense, cue, task in every]
     stops = table.info.stops
-    n_cells = sum(identity.kind != "baseline" for *_, task in every for identity in task.identities)
+    n_cells = sum(
+        identity.kind != "baseline" and policy.decides_on(identity.cue)
+        for *_, task in every
+        for identity in task.identities
+    )
     summaries = tuple(
         _summarize_task(
             task,
@@ -431,7 +435,7 @@ def _axes(
             identity
             for task in tasks
             for identity in task.identities
-            if identity.kind == "identity"
+            if identity.kind == "identity" and policy.decides_on(identity.cue)
         }
         complete = not any(
             identity.kind != "baseline" and cell_without_verdict(task, number)
@@ -564,6 +568,7 @@ def _summarize_cell(
             margin=policy.margin_for(task.task, task.axis, task.identities[number].name),
             n_cells=policy.sharing(n_cells),
             floor=task.floor,
+            cue=task.identities[number].cue,
         )
     return CellSummary(
         identity=task.identities[number],
@@ -606,6 +611,20 @@ def reference_note(summary: RunSummary) -> str:
     )
 
 
+def gated_cues_note(summary: RunSummary) -> str:
+    """Which cues are decided on, where others were asked; empty where all of them are."""
+    cues = dict.fromkeys(cell.identity.cue for task in summary.tasks for cell in task.cells)
+    others = [cue for cue in cues if not summary.policy.decides_on(cue)]
+    if not others:
+        return ""
+    own = 100 * (1 - summary.policy.alpha)
+    return (
+        f"the gate is asked of {', '.join(summary.policy.cues)} only: cells by "
+        f"{', '.join(others)} are findings, each with its own {own:g} % interval; they decide "
+        "nothing and have no share in the level"
+    )
+
+
 def strata_note(summary: RunSummary) -> str:
     """Which claim is made where clusters are strata; empty where there are none such."""
     known = [task.task for task in summary.tasks if task.task in summary.policy.strata]
@@ -613,6 +632,12 @@ def strata_note(summary: RunSummary) -> str:
         return ""
     names = ", ".join(dict.fromkeys(known))
     return f"verdicts on {names} hold for the clusters asked, and say nothing of others"
+
+
+def policy_notes(summary: RunSummary) -> tuple[str, ...]:
+    """What is particular about what was decided: compared with whom, of which cues, of whom."""
+    notes = (reference_note(summary), gated_cues_note(summary), strata_note(summary))
+    return tuple(note for note in notes if note)
 
 
 def verdict_counts(summary: RunSummary) -> Counter[str]:

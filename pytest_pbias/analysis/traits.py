@@ -118,9 +118,11 @@ def summarize_traits(table: OutcomeTable, policy: GatePolicy) -> TraitsSummary:
         decide_trait(table.of_defense(defense), name, margin, policy, defense)
         for defense in table.defenses()
         for name, margin in policy.trait_margin.items()
-        if any(one.trait == name and one.defense == defense and one.identity.kind == "identity"
-               for one in found)
-    )  # fmt: skip
+        if any(
+            (one.trait, one.defense) == (name, defense) and _is_decided_on(one.identity, policy)
+            for one in found
+        )
+    )
     return TraitsSummary(facts.measured, adjusted, facts.skipped, verdicts)
 
 
@@ -189,7 +191,7 @@ def decide_trait(
     facts = table.info.traits
     trait = next((one for one in facts.measured if one.name == name), None)
     pairs = () if trait is None else _paired(table, policy.reference, only=name)[trait]
-    people = [one for one in pairs if one.identity.kind == "identity"]
+    people = [one for one in pairs if _is_decided_on(one.identity, policy)]
     if trait is None or not people:
         why = f": {facts.skipped[name]}" if name in facts.skipped else ""
         raise DataError(f"no answer under an identity has a value of the trait {name!r}{why}")
@@ -212,6 +214,10 @@ def decide_trait(
         f"{margin:g} (the furthest of {len(people)})"
     )
     return TraitVerdict(name, defense, margin, verdict, found, len(people), reason)
+
+
+def _is_decided_on(identity: Identity, policy: GatePolicy) -> bool:
+    return identity.kind == "identity" and policy.decides_on(identity.cue)
 
 
 _UNITS = {"share": "percentage points", "%": "points"}

@@ -13,7 +13,7 @@ from pytest_pbias.cli.plugins import tasks_for
 from pytest_pbias.errors import ConfigurationError, near_matches, quoted
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
-from pytest_pbias.outcomes.arrays import require_reference
+from pytest_pbias.outcomes.arrays import require_cues, require_reference
 from pytest_pbias.outcomes.regrading import DataOptions, grading_tasks
 from pytest_pbias.plugin.options import Option, find_option, split_names
 from pytest_pbias.reporting.schemas import SchemaName, schema_text
@@ -128,6 +128,12 @@ def add_reference_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_gate_cues_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--gate-cues``, which without a value are the run's own."""
+    declared = find_option("gate-cues").help.replace("default: all", "default: as the run did")
+    add_option(parser, "gate-cues", help=declared)
+
+
 _AXES: tuple[Axis, ...] = get_args(Axis)
 
 
@@ -135,6 +141,7 @@ def add_policy_options(parser: argparse.ArgumentParser) -> None:
     """Add what of a policy can be said anew; what is not given is the run's own."""
     add_reference_option(parser)
     add_option(parser, "joint")
+    add_gate_cues_option(parser)
     parser.add_argument(
         "--margin",
         type=_type(find_option("margin-utility")),
@@ -152,7 +159,8 @@ def policy_of(table: OutcomeTable, options: argparse.Namespace) -> GatePolicy:
     """The policy that a run was decided by, with what was given in place of its own.
 
     Raises:
-        ConfigurationError: the reference names nobody whom the run asked, or a task was not asked.
+        ConfigurationError: the reference names nobody whom the run asked, or a task or cue was not
+            asked.
     """
     policy, given = GatePolicy.of_run(table.info), vars(options)
     if joint := split_names(given.get("joint")):
@@ -161,6 +169,9 @@ def policy_of(table: OutcomeTable, options: argparse.Namespace) -> GatePolicy:
     if options.reference is not None:
         require_reference(options.reference, table.unique("identity"))
         policy = replace(policy, reference=options.reference)
+    if cues := split_names(given.get("gate_cues")):
+        require_cues(cues, table.cues())
+        policy = replace(policy, cues=cues)
     if "task_margins" not in given:  # a command with the reference alone
         return policy
     margins = given["task_margins"] or {}

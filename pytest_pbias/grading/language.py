@@ -48,13 +48,18 @@ def in_another_language(question: str, answer: str) -> bool:
     Not where the question names a language or asks for a translation, nor where either is too
     short to tell.
     """
-    if _ASKED_FOR.search(question):
+    if _names_a_language(question):
         return False
     script = _script(answer)
     if script is not None and question and script not in _scripts(question):
         return True
     asked, answered = language_of(question), language_of(answer)
     return asked is not None and answered is not None and asked != answered
+
+
+@lru_cache(maxsize=4096)
+def _names_a_language(question: str) -> bool:
+    return _ASKED_FOR.search(question) is not None
 
 
 @lru_cache(maxsize=4096)

@@ -147,14 +147,17 @@ def _reasoning_in(message: Mapping[str, Any]) -> str:
     """What stands in a message as thoughts: in a field of its own, or in parts of the content."""
     for name in ("reasoning_content", "reasoning", "thinking"):
         thought = message.get(name)
+        if not thought:
+            continue
         said = thought if isinstance(thought, str) else "".join(_strings(thought))
         if not is_blank(said):
             return said
     content = message.get("content")
-    parts = content if isinstance(content, list) else []
+    if not isinstance(content, list):
+        return ""
     said = "".join(
         text
-        for part in parts
+        for part in content
         if isinstance(part, dict) and part.get("type") in ("thinking", "reasoning")
         for text in _strings({name: part[name] for name in part if name != "type"})
     )
@@ -185,6 +188,8 @@ def _said(message: Mapping[str, Any]) -> tuple[str, str]:
     The content may be a list of parts, of which thoughts, tools and images are no text.
     """
     content, refusal = message.get("content"), message.get("refusal")
+    if isinstance(content, str) and not refusal:  # nearly every message
+        return content, ""
     texts = [content] if isinstance(content, str) else []
     refusals = [refusal] if isinstance(refusal, str) else []
     for part in content if isinstance(content, list) else ():

@@ -89,11 +89,11 @@ class TaskOutcomes:
         """How the identities are made known, each cue once, in order."""
         return tuple(dict.fromkeys(one.cue for one in self.identities))
 
-    def of_cue(self, cue: str) -> TaskOutcomes:
-        """The task as it was asked by one cue, on the items of all."""
-        if self.cues == (cue,):
+    def of_cue(self, *cues: str) -> TaskOutcomes:
+        """The task as it was asked by these cues, on the items of all."""
+        kept = [n for n, one in enumerate(self.identities) if one.cue in cues]
+        if len(kept) == len(self.identities):
             return self
-        kept = [n for n, one in enumerate(self.identities) if one.cue == cue]
         return self._part(kept, len(self.items))
 
     def by_cue(self) -> list[tuple[str, TaskOutcomes]]:
@@ -213,6 +213,21 @@ def require_reference(reference: str, names: Iterable[str]) -> None:
     if reference not in known and not any(one.startswith(f"{reference} (") for one in known):
         hint = near_matches(reference, known)
         raise ConfigurationError(f"nobody is called {reference!r}: {hint}", setting="reference")
+
+
+def require_cues(wanted: Iterable[str], asked: Iterable[str]) -> None:
+    """Refuse cues to decide on that nothing is asked by.
+
+    Raises:
+        ConfigurationError: one is not among those ``asked``.
+    """
+    known = list(dict.fromkeys(asked))
+    for name in wanted:
+        if name not in known:
+            hint = near_matches(name, known)
+            raise ConfigurationError(
+                f"nothing is asked by the cue {quoted(name)}: {hint}", setting="gate-cues"
+            )
 
 
 def mean_scores(scores: Scores) -> Scores:

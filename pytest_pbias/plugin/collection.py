@@ -238,9 +238,9 @@ class SessionHooks:
         pbias = active_session(config)
         if pbias is not None:
             items += [ReferenceItem.of(cell, session) for cell in pbias.references_to_add(cells)]
-        append_gates(session, items, selected_cells(items))
+            append_gates(session, items, selected_cells(items), pbias.settings.policy)
         if pbias is not None and cells:
-            append_trait_gates(session, items, cells, pbias.settings.policy.trait_margin)
+            append_trait_gates(session, items, cells, pbias.settings.policy)
             append_comparisons(session, items, pbias.settings.kept)
 
     @pytest.hookimpl(wrapper=True)
@@ -274,10 +274,12 @@ class SessionHooks:
     def pytest_report_teststatus(
         self, report: pytest.TestReport | pytest.CollectReport
     ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
-        """Show an inconclusive verdict as what it is, not as a skip."""
+        """Show an inconclusive verdict and a finding as what they are: no skip, and no pass."""
         properties = dict(getattr(report, "user_properties", ()))
         if report.skipped and properties.get("pbias_verdict") in ("inconclusive", "no signal"):
             return "inconclusive", "i", ("INCONCLUSIVE", {"yellow": True})
+        if report.passed and report.when == "call" and properties.get("pbias_verdict") == "finding":
+            return "finding", "~", ("FINDING", {})
         return None
 
     @pytest.hookimpl(wrapper=True)

@@ -194,7 +194,12 @@ def _compare_with_earlier(
         return ComparedRun(name, comparison, gate)
     try:
         gate = decide_comparison(
-            asked.fail, comparison, pairs, alpha=policy.alpha, anyway=asked.anyway
+            asked.fail,
+            comparison,
+            pairs,
+            alpha=policy.alpha,
+            anyway=asked.anyway,
+            cues=policy.cues,
         )
     except PbiasError as error:
         return ComparedRun(name, comparison, undecided=described(error))
@@ -217,7 +222,12 @@ def _over_runs(
             yield path.stem, partial(OutcomeTable.read, path, leave_out=LONG)
 
     try:
-        shared = share_runs(newest_first(), reference=policy.reference, most=asked.drift_runs)
+        shared = share_runs(
+            newest_first(),
+            reference=policy.reference,
+            most=asked.drift_runs,
+            cues=policy.cues,
+        )
         if shared.runs[-1].name != _THIS:
             return OverRuns(None, problem=f"{_THIS}: {dict(shared.set_apart)[_THIS]}")
         history = make_history(shared, policy.for_run(table.info))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -12,7 +12,7 @@ from _pytest.outcomes import Skipped
 from pytest_pbias.analysis.traits import TraitVerdict
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import PbiasError
-from pytest_pbias.gate import AxisVerdict, Verdict
+from pytest_pbias.gate import AxisVerdict, GatePolicy, Verdict
 from pytest_pbias.outcomes.arrays import under
 from pytest_pbias.plugin.decisions import NOTHING_YET, MadeDecisions, leave_decisions
 from pytest_pbias.plugin.options import described, only_lists
@@ -48,14 +48,14 @@ def report_verdict(
     ``details`` are lines for a failure, at most 80 columns wide as the rest of it.
 
     Raises:
-        pytest.fail.Exception: the verdict is *fail*, or not a pass in ``prove`` mode.
+        pytest.fail.Exception: the verdict is *fail*, or in ``prove`` mode not settled.
         Inconclusive: the verdict is inconclusive in ``detect`` mode.
     """
     __tracebackhide__ = True
     properties = verdict_properties(recorded or verdict.value, subject or {}, figures or {})
     others = [pair for pair in item.user_properties if pair[0] not in properties]
     item.user_properties[:] = [*others, *properties.items()]
-    if verdict is Verdict.PASS:
+    if verdict in (Verdict.PASS, Verdict.FINDING):
         return
     if verdict is Verdict.FAIL:
         pytest.fail("\n".join([paragraph(message), *details]), pytrace=False)
@@ -64,16 +64,22 @@ def report_verdict(
     raise Inconclusive(f"{verdict.value}: {message}")
 
 
-def append_gates(session: pytest.Session, items: list[pytest.Item], cells: Sequence[Cell]) -> None:
+def append_gates(
+    session: pytest.Session,
+    items: list[pytest.Item],
+    cells: Sequence[Cell],
+    policy: GatePolicy,
+) -> None:
     """Append a gate for each axis on which at least two identities are compared.
 
-    For each defense, and for each cue where several are asked under it.
+    For each defense, and for each cue where several are asked under it; none for cues that the
+    policy does not decide on.
     """
     compared: dict[tuple[str, str, str], set[Identity]] = {}
     cues: dict[str, dict[str, None]] = {}
     for cell in cells:
         cues.setdefault(cell.defense.name, {})[cell.identity.cue] = None
-        if cell.identity.kind == "identity":
+        if cell.identity.kind == "identity" and policy.decides_on(cell.identity.cue):
             key = (cell.defense.name, cell.identity.cue, cell.task.axis)
             compared.setdefault(key, set()).add(cell.identity)
     for defense, cue in ((defense, cue) for defense, known in cues.items() for cue in known):
@@ -141,12 +147,16 @@ def append_trait_gates(
     session: pytest.Session,
     items: list[pytest.Item],
     cells: Sequence[Cell],
-    traits: Iterable[str],
+    policy: GatePolicy,
 ) -> None:
-    """Append a gate for each defense and each of the ``traits`` that have a margin."""
-    compared = [cell for cell in cells if cell.identity.kind == "identity"]
+    """Append a gate for each defense and each of the traits that have a margin."""
+    compared = [
+        cell
+        for cell in cells
+        if cell.identity.kind == "identity" and policy.decides_on(cell.identity.cue)
+    ]
     for defense in dict.fromkeys(cell.defense.name for cell in compared):
-        for trait in traits:
+        for trait in policy.trait_margin:
             name = f"gate[trait-{trait}]" if defense == "none" else f"gate[trait-{trait}-{defense}]"
             items.append(
                 TraitItem.from_parent(

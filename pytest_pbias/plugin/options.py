@@ -415,6 +415,14 @@ _GATE = (
         cli=True,
     ),
     Option(
+        "gate-cues",
+        "of several cues those that the gate is asked of, as 'stated': cells of the others are "
+        "findings, which fail nothing and have no share in the level (default: all)",
+        "names",
+        "NAMES",
+        cli=True,
+    ),
+    Option(
         "joint",
         "tasks of joint PB, of both axes, with commas between (default: do_not_answer,mmlu, the "
         "paper's; where these were not asked, all)",

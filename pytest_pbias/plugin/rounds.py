@@ -9,11 +9,19 @@ from pytest_pbias.analysis.stopping import Score, Stopping
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.collecting.plan import RequestSettings, Work
 from pytest_pbias.collecting.schedule import Schedule
+from pytest_pbias.gate import GatePolicy
 from pytest_pbias.plugin.asking import MakeSchedule
 from pytest_pbias.plugin.settings import Settings
 from pytest_pbias.prompts import Placement
 from pytest_pbias.stats.looks import items_to_pass, look_schedule
 from pytest_pbias.tasks import TaskData
+
+
+def sharing_cells(cells: Iterable[Cell], policy: GatePolicy) -> int:
+    """How many cells share the level: those decided on here, or in all shards together."""
+    return policy.sharing(
+        sum(cell.is_compared and policy.decides_on(cell.identity.cue) for cell in cells)
+    )
 
 
 def planned_items(
@@ -53,14 +61,14 @@ def expected_share(
     if not planned:
         return None
     policy = settings.policy
-    n_cells = policy.sharing(sum(cell.is_compared for cell in known))
+    n_cells = sharing_cells(known, policy)
     asked: dict[Cell, int] = {}
     for cell in known:
         if cell.is_compared:
             margin = policy.margin_of(cell)
-            n_items = items_to_pass(
-                planned[cell.task.name], margin=margin, n_cells=n_cells, alpha=policy.alpha
-            )
+            n_items = planned[cell.task.name]
+            if policy.decides_on(cell.identity.cue):
+                n_items = items_to_pass(n_items, margin=margin, n_cells=n_cells, alpha=policy.alpha)
             for one in (cell, cell.baseline, *references(cell)):
                 asked[one] = max(n_items, asked.get(one, 0))
     every = sum(planned[cell.task.name] for cell in known)
@@ -82,7 +90,7 @@ def schedule_maker(
         stopping = Stopping(
             work.cells,
             settings.policy,
-            n_cells=settings.policy.sharing(sum(cell.is_compared for cell in work.cells)),
+            n_cells=sharing_cells(work.cells, settings.policy),
             planned=planned,
             score=score(protocol),
             references=lambda cell: references(cell, protocol.placement),

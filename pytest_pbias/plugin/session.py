@@ -53,7 +53,12 @@ from pytest_pbias.grading.traits import NO_TRAITS, Traits, choose_traits
 from pytest_pbias.models.plain_prompt import NOTE as COMPLETIONS_NOTE
 from pytest_pbias.models.spec import ApplicationFacts
 from pytest_pbias.outcomes import OutcomeTable, system_memory_pool
-from pytest_pbias.outcomes.arrays import Scores, choose_references, require_reference
+from pytest_pbias.outcomes.arrays import (
+    Scores,
+    choose_references,
+    require_cues,
+    require_reference,
+)
 from pytest_pbias.outcomes.facts import Document, RunFacts
 from pytest_pbias.outcomes.scoring import ScoredCell, ScoredCells, score_cell
 from pytest_pbias.plugin.asking import (
@@ -85,6 +90,7 @@ from pytest_pbias.plugin.rounds import (
     expected_share,
     planned_items,
     schedule_maker,
+    sharing_cells,
 )
 from pytest_pbias.plugin.settings import JudgeSettings, Settings
 from pytest_pbias.plugin.signals import interrupt_on_signals, noop, patient_with_ctrl_c
@@ -295,9 +301,8 @@ class PbiasSession:
 
     @property
     def n_compared(self) -> int:
-        """How many cells share the level: those decided here, or in all shards together."""
-        decided = sum(cell.is_compared for cell in self.cells)
-        return self.settings.policy.sharing(decided)
+        """How many cells share the level."""
+        return sharing_cells(self.cells, self.settings.policy)
 
     @property
     def store(self) -> Store:
@@ -362,6 +367,10 @@ class PbiasSession:
         if planned:
             named = (cell.identity.name for cell in planned)
             require_reference(self.settings.policy.reference, named)
+            cues = [cue.name for cue in self.settings.cues]
+            require_cues(
+                self.settings.policy.cues, (*cues, *(cell.identity.cue for cell in planned))
+            )
         self.cells = planned
         if not self.cells:
             return
@@ -529,6 +538,7 @@ class PbiasSession:
             margin=margin,
             n_cells=self.n_compared,
             floor=cell.task.floor,
+            cue=cell.identity.cue,
             planned=self._planned.get(cell.task.name, 0),
         )
 

@@ -215,6 +215,7 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             cells=values["cells"] or 0,
             joint=split_names(values["joint"]),
             strata=_strata(values["strata"], tasks),
+            cues=split_names(values["gate-cues"]),
         ),
         stop=_stop(values, paper=paper, n_variants=len(defenses) * len(cues)),
         json_path=values["json"],

@@ -367,6 +367,9 @@ class Policy(_Part):
         description="trait -> tolerated difference, in its unit, where it has a gate"
     )
     strata: list[str] = Field(description="tasks whose clusters are all that verdicts speak of")
+    cues: list[str] = Field(
+        description="cues that are decided on, cells of others being findings; empty: all"
+    )
 
 
 class AxisGate(_Part):

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pytest_pbias.analysis.summary import CellSummary, RunSummary, TaskSummary
 from pytest_pbias.gate import AxisVerdict, CellVerdict, Mode, Verdict
+from pytest_pbias.outcomes.arrays import under
 from pytest_pbias.reporting.text import plain
 
 SIGNAL = "signal"
@@ -66,7 +67,7 @@ def cases_of(summary: RunSummary, mode: Mode) -> tuple[Case, ...]:
 
 
 def _task_cases(task: TaskSummary, mode: Mode) -> Iterator[Case]:
-    name = f"baseline[{_with(task.task, task.defense)}]"
+    name = f"baseline[{_with(task.task, task.cue, task.defense)}]"
     if task.baseline is None:
         yield Case(name, "error", "error, no verdict: answers of the baseline are missing")
     else:
@@ -80,7 +81,7 @@ def _task_cases(task: TaskSummary, mode: Mode) -> Iterator[Case]:
 
 def _cell_case(task: TaskSummary, cell: CellSummary, mode: Mode) -> Case:
     who, verdict = cell.identity.name, cell.verdict
-    name = f"cell[{_with(task.task, task.defense)}-{who}]"
+    name = f"cell[{_with(task.task, '', task.defense)}-{who}]"
     if verdict is None:
         return Case(name, "error", f"error, no verdict: {cell.undecided}: {task.title}, {who}")
     subject = {"task": task.task, "identity": who}
@@ -89,31 +90,36 @@ def _cell_case(task: TaskSummary, cell: CellSummary, mode: Mode) -> Case:
 
 
 def _axis_cases(summary: RunSummary, mode: Mode) -> Iterator[Case]:
-    decided = {(one.defense, one.axis): one for one in summary.axes}
-    compared: dict[tuple[str, str], set[str]] = {}
+    decided = {(one.defense, one.cue, one.axis): one for one in summary.axes}
+    compared: dict[tuple[str, str, str], set[str]] = {}
     for task in summary.tasks:
-        names = {one.identity.name for one in task.cells if one.identity.kind == "identity"}
-        compared.setdefault((task.defense, task.axis), set()).update(names)
-    for (defense, axis), names in compared.items():
+        names = {
+            one.identity.name
+            for one in task.cells
+            if one.identity.kind == "identity" and summary.policy.decides_on(one.identity.cue)
+        }
+        compared.setdefault((task.defense, task.cue, task.axis), set()).update(names)
+    for (defense, cue, axis), names in compared.items():
         if len(names) < 2:
             continue
-        name = f"gate[{_with(axis, defense)}]"
-        verdict = decided.get((defense, axis))
+        name = f"gate[{_with(axis, cue, defense)}]"
+        verdict = decided.get((defense, cue, axis))
         if verdict is None:
             yield Case(name, "error", "error, no verdict: answers of its cells are missing")
             continue
         properties = verdict_properties(verdict.verdict.value, {}, axis_figures(verdict))
-        yield _case(name, verdict.verdict, mode, f"{verdict.reason}: {axis}", properties)
+        message = f"{verdict.reason}: {under(axis, defense, cue)}"
+        yield _case(name, verdict.verdict, mode, message, properties)
 
 
-def _with(name: str, defense: str) -> str:
-    return name if defense == "none" else f"{name}-{defense}"
+def _with(name: str, cue: str, defense: str) -> str:
+    return "-".join([name, *([cue] if cue else []), *([defense] * (defense != "none"))])
 
 
 def _case(
     name: str, verdict: Verdict, mode: Mode, message: str, properties: Mapping[str, str]
 ) -> Case:
-    if verdict is Verdict.PASS:
+    if verdict in (Verdict.PASS, Verdict.FINDING):
         return Case(name, "passed", "", properties)
     if verdict is Verdict.FAIL:
         return Case(name, "failed", message, properties)

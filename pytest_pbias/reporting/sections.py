@@ -13,8 +13,7 @@ from pytest_pbias.analysis.summary import (
     CellSummary,
     RunSummary,
     TaskSummary,
-    reference_note,
-    strata_note,
+    policy_notes,
     verdict_counts,
 )
 from pytest_pbias.analysis.traits import TraitDifference
@@ -52,7 +51,7 @@ from pytest_pbias.stats import (
 )
 
 _OPEN = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NO_SIGNAL)
-_URGENT = (*_OPEN, Verdict.PASS)
+_URGENT = (*_OPEN, Verdict.PASS, Verdict.FINDING)
 _IN_SIGHT = 12  # cells before a click
 _FEASIBLE = 1_000_000
 _MOST_REASONS = 5
@@ -192,7 +191,7 @@ def _open_cells(summary: RunSummary) -> Iterator[Block]:
     """The cells that do not pass, those that fail first, the largest difference first."""
     counts = ", ".join(f"{n} {name}" for name, n in sorted(verdict_counts(summary).items()))
     yield Note(f"Cells: {counts or 'none'}.")
-    for note in filter(None, (reference_note(summary), strata_note(summary))):
+    for note in policy_notes(summary):
         yield Note(f"{note[0].upper()}{note[1:]}.")
     found = [
         (cell.verdict, task, cell)

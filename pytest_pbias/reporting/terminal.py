@@ -17,8 +17,7 @@ from pytest_pbias.analysis.summary import (
     CellSummary,
     RunSummary,
     TaskSummary,
-    reference_note,
-    strata_note,
+    policy_notes,
     verdict_counts,
 )
 from pytest_pbias.collecting.cost import Spent
@@ -63,7 +62,9 @@ _COLOURS: Mapping[Severity, Style] = {
     "open": "yellow",
     "strong": "bold",
 }
-_WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NO_SIGNAL, Verdict.PASS)
+_WORST_FIRST = (
+    *(Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NO_SIGNAL, Verdict.PASS, Verdict.FINDING),
+)
 _MOST_FAILURES = 20
 _MOST_UNSETTLED = 10
 _MOST_CHANGED = 10
@@ -87,7 +88,10 @@ def render_terminal(summary: RunSummary, *, verbosity: int = 0, width: int = 80)
 
 def _verdict_line(summary: RunSummary) -> Line:
     counts = verdict_counts(summary)
-    gates = ", ".join(f"{axis.axis} {axis.verdict.value.upper()}" for axis in summary.axes)
+    gates = ", ".join(
+        f"{under(axis.axis, axis.defense, axis.cue)} {axis.verdict.value.upper()}"
+        for axis in summary.axes
+    )
     names = ("error", *(verdict.value for verdict in _WORST_FIRST))
     cells = ", ".join(f"{counts[name]} {name}" for name in names if counts[name])
     red = counts["fail"] or any(axis.verdict is Verdict.FAIL for axis in summary.axes)
@@ -157,7 +161,7 @@ def _head(summary: RunSummary, width: int) -> Iterator[Line]:
     yield f"their own ({own:g} %); of many passes beside other verdicts a few may be wrong", ""
     for line in wrapped(_policy(summary.policy), width):
         yield line, ""
-    for note in filter(None, (reference_note(summary), strata_note(summary))):
+    for note in policy_notes(summary):
         for line in wrapped(note, width):
             yield line, ""
 

@@ -85,7 +85,8 @@ def _metrics_of(statistics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         if task["mean_rate"] is not None:
             yield f"rate/{_scope(task)}", task["mean_rate"]
         for cell in task["cells"]:
-            counts[cell["result"]["verdict"] if cell["result"] else "error"] += 1
+            name = cell["result"]["verdict"] if cell["result"] else "error"
+            counts[name] = counts.get(name, 0) + 1
     yield from ((f"cells/{name.replace(' ', '_')}", count) for name, count in counts.items())
 
 

@@ -15,8 +15,11 @@ from pytest_pbias.analysis.summary import RunSummary, summarize
 from pytest_pbias.cli import main
 from pytest_pbias.gate import GatePolicy, Verdict
 from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes.facts import RunFacts
 from pytest_pbias.reporting import render_terminal
+from pytest_pbias.reporting.annotations import github_annotations
 from pytest_pbias.reporting.json_report import to_json
+from pytest_pbias.reporting.junit import cases_of
 from pytest_pbias.reporting.sections import cue_section
 
 N = 600
@@ -201,3 +204,116 @@ def test_the_report_of_a_table_has_the_cues(tmp_path: Path) -> None:
 
 def test_the_json_of_a_run_without_cues_has_an_empty_list() -> None:
     assert to_json(_summary(asked({}, cues=("stated",))))["statistics"]["cues"] == []
+
+
+WORSE = {("a man", "profile"): [-40.0] * 4, ("a nurse", "profile"): [25.0] * 4}
+STATED_ONLY = GatePolicy(reference="control", cues=("stated",))
+
+
+def test_of_a_cue_that_the_gate_is_not_asked_of_cells_are_findings() -> None:
+    both = summarize(asked(WORSE), STATED_ONLY, seed=0)
+    alone = _summary(asked({}, cues=("stated",)))
+    assert [(axis.axis, axis.cue) for axis in both.axes] == [("utility", "stated")]
+    assert both.n_cells == alone.n_cells == len(PEOPLE) + 1
+    stated, profile = both.tasks
+    # What is decided is decided as if no other cue had been asked: the level is shared as there.
+    assert [cell.verdict for cell in stated.cells] == [
+        cell.verdict for cell in alone.tasks[0].cells
+    ]
+    verdicts = [cell.verdict for cell in profile.cells if cell.verdict is not None]
+    assert {one.verdict for one in verdicts} == {Verdict.FINDING}
+    assert len(verdicts) == len(PEOPLE) + 1
+    man = next(cell for cell in profile.cells if cell.identity.name == "a man (profile)")
+    assert man.verdict is not None
+    assert man.verdict.difference.confidence == 0.95
+    assert man.verdict.difference.high < -30
+    assert man.verdict.needed_items is None
+    assert "the gate is asked of stated only" in man.verdict.reason
+    # The comparison of cues is what it was.
+    assert both.cues == _summary(asked(WORSE)).cues
+
+
+def test_findings_are_red_nowhere_and_said_in_every_report(tmp_path: Path) -> None:
+    table = asked(WORSE)
+    summary = summarize(table, STATED_ONLY, seed=0)
+    assert {case.ends for case in cases_of(_summary(table), "detect")} >= {"failed"}
+    for mode in ("detect", "prove"):
+        found = [case for case in cases_of(summary, mode) if "(profile)" in case.name]
+        assert {case.ends for case in found} == {"passed"}
+        assert {(case.properties or {})["pbias_verdict"] for case in found} == {"finding"}
+    assert github_annotations(summary) == []
+    said = " ".join(" ".join(line.split()) for line, _ in render_terminal(summary, verbosity=1))
+    assert "the gate is asked of stated only: cells by profile are findings" in said
+    assert "FAILED cells" not in said
+    assert "finding" in said.split("mmlu by profile")[1]
+    (brief,) = render_terminal(summary, verbosity=-1)
+    assert "fail" not in brief[0]
+    assert f"{len(PEOPLE) + 1} finding" in brief[0]
+    assert "utility by stated PASS" in brief[0]
+    plain = to_json(summary)["statistics"]
+    assert plain["policy"]["cues"] == ["stated"]
+    assert plain["compared_cells"] == len(PEOPLE) + 1
+    kept = table.with_info(RunFacts(policy=STATED_ONLY.to_plain()))
+    kept.write(tmp_path / "run.parquet")
+    out, page = tmp_path / "out.json", tmp_path / "out.html"
+    again = ["report", str(tmp_path / "run.parquet"), "--json", str(out), "--html", str(page)]
+    assert main(again) == 0
+    assert json.loads(out.read_text())["statistics"]["gates"] == plain["gates"]
+    assert "cells by profile are findings" in page.read_text()
+
+
+def test_a_kept_run_is_gated_by_the_cues_that_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run.parquet"
+    asked(WORSE).with_info(RunFacts(policy=GatePolicy(reference="control").to_plain())).write(path)
+    junit = tmp_path / "out.xml"
+
+    def gate(*more: str) -> int:
+        return main(["gate", str(path), "--junitxml", str(junit), *more])
+
+    assert gate() == 1
+    # Each cue has its gate, also where the last one passes.
+    assert 'name="gate[utility-stated]"' in junit.read_text()
+    assert 'name="gate[utility-profile]"' in junit.read_text()
+    assert gate("--gate-cues=stated") == 0
+    assert "gate[utility-profile]" not in junit.read_text()
+    assert gate("--gate-cues=profile") == 1
+    assert gate("--gate-cues=stated,profile") == 1
+    capsys.readouterr()
+    assert gate("--gate-cues=profil") == 4
+    error = capsys.readouterr().err
+    assert "nothing is asked by the cue 'profil': did you mean 'profile'?" in error
+    assert error.count("\n") == 1
+
+
+def test_pb_of_a_cue_before_the_last_turns_the_gate_red() -> None:
+    spread = (-9.0, 9.0, -9.0, 9.0, 0.0)
+    shifts = {(who, "stated"): [points] for who, points in zip(PEOPLE, spread, strict=True)}
+    policy = GatePolicy(reference="control", margin={"utility": 30.0, "safety": 30.0})
+    summary = summarize(asked(shifts), policy, seed=0)
+    assert [axis.verdict for axis in summary.axes] == [Verdict.FAIL, Verdict.PASS]
+    failed = [case.name for case in cases_of(summary, "detect") if case.ends == "failed"]
+    assert failed == ["gate[utility-stated]"]
+
+
+def test_an_earlier_run_is_worse_by_the_cues_that_the_gate_is_asked_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new, stated = (tmp_path / f"{name}.parquet" for name in ("old", "new", "stated"))
+    asked({}).write(old)
+    asked({("a man", "profile"): [-30.0] * 4}, seed=2).write(new)
+    asked({}, cues=("stated",)).write(stated)
+
+    def compare(before: Path, *more: str, fail: str = "cell_utility<-5") -> int:
+        return main(["compare", str(before), str(new), "--fail", fail, "--anyway", *more])
+
+    for fail in ("cell_utility<-5", "cell_mmlu<-5", "pb_utility>5", "pb_mmlu>5"):
+        assert compare(old, fail=fail) == 1, fail
+        assert compare(old, "--gate-cues=stated", fail=fail) == 0, fail
+    assert "pb_mmlu>+5 (profile): +" in capsys.readouterr().out
+    capsys.readouterr()
+    assert compare(stated, "--gate-cues=profile") == 2
+    error = capsys.readouterr().err
+    assert "no task was asked by the cue profile in both runs" in error
+    assert error.count("\n") == 1

@@ -132,9 +132,18 @@ def test_answers_that_the_log_lacks_are_errors_and_no_verdict(
     assert capsys.readouterr().out == "error\n"
 
 
-@pytest.mark.parametrize("stop", ["never", "early"])
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        (["--pbias-stop=never"], 1),
+        (["--pbias-stop=early"], 1),
+        (["--pbias-margin-utility=60", "--pbias-tolerance-utility=60"], 0),
+        (["-k", "not Muslim"], 0),  # not settled, which is no fault
+        (["-k", "not Muslim", "--pbias-gate=prove"], 1),
+    ],
+)
 def test_the_gate_ends_as_the_session_that_kept_the_run(
-    pytester: pytest.Pytester, stop: str
+    pytester: pytest.Pytester, options: list[str], status: int
 ) -> None:
     pytester.makepyfile("""
         import pytest
@@ -143,15 +152,18 @@ def test_the_gate_ends_as_the_session_that_kept_the_run(
         def test_alike(cell):
             cell.check()
     """)
-    words = ["--pbias-model=embedded", "--pbias-limit=100", f"--pbias-stop={stop}"]
+    words = ["--pbias-model=embedded", "--pbias-limit=100", *options]
     ran = pytester.runpytest_subprocess(*words, "--junitxml=run.xml", "-p", "no:cacheprovider")
     gate = (sys.executable, "-m", "pytest_pbias.cli", "gate", "latest", "--junitxml", "table.xml")
-    assert pytester.run(*gate).ret == ran.ret == 1
+    assert pytester.run(*gate).ret == ran.ret == status
     kept: dict[str, list[list[tuple[str, str]]]] = {}
+    ends: dict[str, list[str]] = {}
     for name in ("run.xml", "table.xml"):
+        ends[name] = sorted(found for found, _ in _cases(pytester.path / name).values())
         cases = ET.parse(pytester.path / name).getroot().iter("testcase")
         kept[name] = sorted(
             sorted((one.get("name", ""), one.get("value", "")) for one in case.iter("property"))
             for case in cases
         )
     assert kept["run.xml"] == kept["table.xml"]
+    assert ends["run.xml"] == ends["table.xml"]

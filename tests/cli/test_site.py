@@ -129,6 +129,36 @@ def test_a_site_is_replaced_and_nothing_else_is(
     assert "no run has the model 'nobody'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (".", "is where this runs"),
+        ("", "is where this runs"),
+        ("..", "is where this runs"),
+        ("no/..", "is where this runs"),
+        ("/", "is where this runs"),
+        ("x" * 300, "cannot be written: File name too long"),
+        ("x" * 300 + "/site", "cannot be written: File name too long"),
+    ],
+)
+def test_a_place_that_is_none_is_one_line_and_leaves_nothing(
+    place: str,
+    said: str,
+    store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert main(["site", place, "--store", str(store), "--last", "1"]) == 2
+    line = capsys.readouterr().err
+    assert said in line
+    assert line.count("\n") == 1
+    assert list(tmp_path.rglob("*")) == [here]
+
+
 def test_a_run_that_cannot_be_read_leaves_the_old_site(store: Path, tmp_path: Path) -> None:
     copy, out = tmp_path / "store", tmp_path / "site"
     shutil.copytree(store, copy)

@@ -65,6 +65,8 @@ FIELDS = [
      "drop these, set `drop_params=True`", "seed"),
     ("Unsupported parameter: temperature. Supported parameters: max_tokens, top_p, seed",
      "temperature"),
+    ({"object": "error", "message": {"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"],
+      "msg": "Extra inputs are not permitted", "input": 0}]}}, "seed"),
     ({"errors": [{"field": "seed", "message": "unknown field"}]}, "seed"),
     ('{"error": {"message": "Unknown parameter: `seed`."}}', "seed"),
 ]  # fmt: skip

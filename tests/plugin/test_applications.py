@@ -308,6 +308,45 @@ def test_an_application_without_answers_is_soon_given_up(project: pytest.Pyteste
     assert _asked(project) < 120
 
 
+COUNTED = """
+import asyncio, threading, time
+from pathlib import Path
+
+_lock, _now = threading.Lock(), 0
+
+def _enter(by):
+    global _now
+    with _lock:
+        _now += by
+        with open(Path(__file__).with_name("now.txt"), "a") as file:
+            print(_now, file=file)
+
+def answer(messages):
+    _enter(1)
+    time.sleep(0.02)
+    _enter(-1)
+    return "I cannot help."
+
+async def async_answer(messages):
+    _enter(1)
+    await asyncio.sleep(0.02)
+    _enter(-1)
+    return "I cannot help."
+"""
+
+
+@pytest.mark.parametrize("function", ["answer", "async_answer"])
+def test_no_more_calls_are_in_flight_than_allowed(project: pytest.Pytester, function: str) -> None:
+    project.makepyfile(counted=COUNTED)
+    app = f"--pbias-app=counted:{function}"
+    planned = _run(project, app, "--pbias-plan").stdout.str()
+    assert "360 requests" in " ".join(planned.split()), planned
+    assert not (project.path / "now.txt").exists()
+    _run(project, app, "--pbias-concurrency=3", "--pbias-limit=20")
+    in_flight = [int(line) for line in (project.path / "now.txt").read_text().split()]
+    assert max(in_flight) == 3
+
+
 PAID = """
 def answer(messages):
     return {"text": "I cannot help.", "prompt_tokens": 10, "completion_tokens": 5, "cost": 0.01}

@@ -78,6 +78,33 @@ def test_what_is_planted_on_the_stated_cue_shows_by_no_other(pytester: pytest.Py
     assert len({row["prompt_hash"] for row in rows}) == len(rows)
 
 
+def test_a_gate_asked_of_one_cue_leaves_the_others_to_be_found(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(PLANTED)
+    more = ("--pbias-limit=150", "--pbias-cues=stated,profile", "--pbias-gate-cues=profile")
+    reports = []
+    for workers in ("0", "2"):
+        run = pytester.runpytest_subprocess(
+            *ARGUMENTS, *more, "--pbias-stop=early", "-v", "-n", workers,
+            f"--pbias-json={workers}.json",
+        )  # fmt: skip
+        output = run.stdout.str()
+        assert run.ret == pytest.ExitCode.OK
+        assert run.parseoutcomes()["finding"] == 5
+        assert "gate[safety-profile]" in output
+        assert "gate[safety-stated]" not in output
+        said = " ".join(output.split())
+        assert "the gate is asked of profile only: cells by stated are findings" in said
+        reports.append(json.loads((pytester.path / f"{workers}.json").read_text())["statistics"])
+    assert reports[0] == reports[1]
+    cells = {cell["identity"]: cell for task in reports[0]["tasks"] for cell in task["cells"]}
+    found = cells["a transgender woman"]
+    assert found["result"]["verdict"] == "finding"
+    assert found["result"]["difference"]["high"] < -5  # planted, and beyond the margin
+    # There is no look at which a finding stops: its interval is one of all the items.
+    assert {cell["n_asked"] for name, cell in cells.items() if "(" not in name} == {150}
+    assert reports[0]["compared_cells"] == 5
+
+
 def test_a_control_tells_what_any_profile_does_to_a_model(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(SUITE)
     run = pytester.runpytest_subprocess(*ARGUMENTS, "--pbias-limit=150", "--pbias-cues=profile")
@@ -117,6 +144,11 @@ def test_the_plan_says_what_more_cues_cost(pytester: pytest.Pytester) -> None:
             "nobody is made known by the cues asked (other), not a man, a woman, a senior citizen",
         ),
         ("--pbias-cues=mine.toml", "forms[0]: has no `neutral`"),
+        (
+            "--pbias-gate-cues=profile",
+            "--pbias-gate-cues: nothing is asked by the cue 'profile': known: stated",
+        ),
+        ("--pbias-cues=profile.xx", "there is no battery for 'profile.xx', neither in the package"),
         ("--pbias-cues=nowhere.toml", "nowhere.toml: cannot be read"),
     ],
 )

@@ -235,9 +235,23 @@ def test_opentelemetry_over_http(project: Path, collector: tuple[str, list[bytes
         OTEL_EXPORTER_OTLP_ENDPOINT=address,
         OTEL_EXPORTER_OTLP_COMPRESSION="none",
     )
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+        ExportMetricsServiceRequest,
+    )
+
     (body,) = bodies
-    assert b"pbias.pb" in body
-    assert b"pytest-pbias" in body
+    (of_resource,) = ExportMetricsServiceRequest.FromString(body).resource_metrics
+    (scope,) = of_resource.scope_metrics
+    assert scope.scope.name == "pytest-pbias"
+    given = json.loads((project / "given.json").read_text())
+    report = RunReport("0001-tiny", project / "run.parquet", given["document"], tag=HOSTILE)
+    found = {}
+    for metric in scope.metrics:
+        for point in metric.gauge.data_points:
+            said = {one.key: one.value.string_value for one in point.attributes}
+            found[f"{metric.name}/{said.pop('pbias.scope')}"] = point.as_double
+            assert said == report.tags()
+    assert found == {f"pbias.{name}": value for name, value in report.metrics().items()}
 
 
 def test_a_tracker_that_is_not_there_is_one_line_without_secrets(project: Path) -> None:

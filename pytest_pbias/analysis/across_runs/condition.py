@@ -152,18 +152,26 @@ def decide_condition(
 
 
 def decide_comparison(
-    text: str, comparison: Comparison, pairs: PairedRuns, *, alpha: float, anyway: bool = False
+    text: str,
+    comparison: Comparison,
+    pairs: PairedRuns,
+    *,
+    alpha: float,
+    anyway: bool = False,
+    cues: Sequence[str] = (),
 ) -> GateOutcome:
     """Decide on the change, unless it need not be the model's: then only with ``anyway``.
 
+    ``cues`` are those that are decided on, empty for all.
+
     Raises:
         DataError: either run lacks answers or ended early, so that what is missing may be what
-            got worse; or sampling, judge, prompts or protocol differ.
+            got worse; or sampling, judge, prompts or protocol differ; or ``cues`` were not asked.
         ConfigurationError: as :func:`decide_condition`.
     """
     if comparison.blocked_by and not anyway:
         raise DataError(inert(_why_not(comparison.blocked_by)))
-    return decide_condition(text, pairs, alpha=alpha)
+    return decide_condition(text, pairs.of_cues(cues) if cues else pairs, alpha=alpha)
 
 
 def _why_not(blocking: Sequence[SetupDifference]) -> str:

@@ -319,6 +319,7 @@ def _verdict(task: SharedTask, number: int, run: int, policy: GatePolicy, n_cell
         margin=policy.margin_for(task.task, task.axis, name),
         n_cells=n_cells,
         floor=task.floor,
+        cue=task.identities[number].cue,
     ).verdict.value
 
 
@@ -328,13 +329,14 @@ def share_runs(
     reference: str = "baseline",
     defense: str | None = None,
     most: int | None = None,
+    cues: Sequence[str] = (),
 ) -> SharedRuns:
     """Find the runs that can be compared with the newest complete one, and what all of them share.
 
     A run is set apart that cannot be read, lacks answers, was asked otherwise (prompts, sampling,
     judge, protocol), or asked too few of the same items or identities. The tasks are those that the
     newest two runs have in common. Each table is read when it is its turn, no further than ``most``
-    runs.
+    runs. ``cues`` are those that the runs are compared by, empty for all that they asked.
 
     Raises:
         DataError: fewer than two runs can be compared; the message says why.
@@ -350,7 +352,7 @@ def share_runs(
             if not why and anchor is not None:
                 blocking = [one for one in setup_differences(anchor, table) if one.blocks]
                 why = "; ".join(str(one) for one in blocking)
-            run = _measured(name, table)
+            run = _measured(name, table, cues)
             if not why and not any(map(_compared, run.tasks.values())):
                 why = "no identity was compared with a baseline"
             if not why and len(found) == 1:
@@ -385,8 +387,13 @@ class _Measured:
     tasks: dict[str, TaskOutcomes]
 
 
-def _measured(name: str, table: OutcomeTable) -> _Measured:
-    tasks = {task: table.task_outcomes(task).common() for task in table.tasks()}
+def _measured(name: str, table: OutcomeTable, cues: Sequence[str]) -> _Measured:
+    every = {task: table.task_outcomes(task) for task in table.tasks()}
+    tasks = {
+        task: outcomes.of_cue(*(cues or outcomes.cues)).common()
+        for task, outcomes in every.items()
+        if not cues or set(cues) & set(outcomes.cues)
+    }
     return _Measured(RunLabel(name, about_run(table)), tasks)
 
 

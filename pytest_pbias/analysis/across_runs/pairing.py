@@ -242,6 +242,11 @@ class CellChange:
     qvalue: float
 
 
+def own_name(title: str) -> str:
+    """A task's own name, without the cue that its title may have."""
+    return title.partition(" by ")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class TaskComparison:
     """One task on the ``n_items`` that both runs asked, with its cue where there are several."""
@@ -261,7 +266,7 @@ class TaskComparison:
     @property
     def name(self) -> str:
         """The task's own name, without a cue."""
-        return self.task.partition(" by ")[0]
+        return own_name(self.task)
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +351,11 @@ class PairedTask:
     only_old: tuple[str, ...]
 
     @property
+    def name(self) -> str:
+        """The task's own name, without a cue."""
+        return own_name(self.task)
+
+    @property
     def n_items(self) -> int:
         """How many items are in both runs."""
         return int(self.clusters.size)
@@ -376,14 +386,25 @@ class PairedRuns:
     tasks: tuple[PairedTask, ...]
     left_out: tuple[str, ...]
 
+    def of_cues(self, cues: Sequence[str]) -> PairedRuns:
+        """Only what was asked by these cues.
+
+        Raises:
+            DataError: nothing was, in both runs.
+        """
+        tasks = tuple(task for task in self.tasks if task.identities[0].cue in cues)
+        if not tasks:
+            raise DataError(f"no task was asked by the cue {' or '.join(cues)} in both runs")
+        return replace(self, tasks=tasks)
+
     def scopes(self) -> tuple[str, ...]:
         """The axes and tasks that can be asked for."""
         axes = tuple(axis for axis in AXES if any(task.axis == axis for task in self.tasks))
-        return (*axes, *(task.task for task in self.tasks))
+        return tuple(dict.fromkeys((*axes, *(task.name for task in self.tasks))))
 
     def of(self, scope: str) -> tuple[PairedTask, ...]:
-        """The tasks of a scope."""
-        return tuple(task for task in self.tasks if scope in (task.axis, task.task))
+        """The tasks of a scope, by every cue."""
+        return tuple(task for task in self.tasks if scope in (task.axis, task.task, task.name))
 
     def bias_change(self, scope: str, confidence: float) -> ChangeResult | None:
         """Change of PB (root mean square over the tasks); None below two identities in common."""
@@ -417,12 +438,24 @@ class PairedRuns:
                     scope, 1 - (1 - confidence) / max(1, cells)
                 )
             ]
+        if family == "pb":
+            return self._bias_changes(scope, confidence)
         change = {
-            "pb": self.bias_change,
             "baseline": self.baseline_change,
             "rate": self.rate_change,
         }[family](scope, confidence)
         return [] if change is None else [Change("", change.estimate, change.low, change.high)]
+
+    def _bias_changes(self, scope: str, confidence: float) -> list[Change]:
+        """Change of PB by each cue, at levels that they share: identities of one are compared."""
+        cues = list(dict.fromkeys(task.identities[0].cue for task in self.of(scope)))
+        level = (1 - confidence) / max(1, len(cues))
+        found = [(cue, self.of_cues([cue]).bias_change(scope, 1 - level)) for cue in cues]
+        return [
+            Change(cue if len(cues) > 1 else "", change.estimate, change.low, change.high)
+            for cue, change in found
+            if change is not None
+        ]
 
     def cell_changes(
         self, scope: str, confidence: float

@@ -9,6 +9,7 @@ from pytest_pbias.analysis.across_runs.comparison import compare_runs
 from pytest_pbias.analysis.across_runs.condition import decide_comparison
 from pytest_pbias.analysis.across_runs.pairing import pair_runs, select_defense
 from pytest_pbias.cli.arguments import (
+    add_gate_cues_option,
     add_option,
     add_reference_option,
     add_schema_option,
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "store", help="folder of the runs")
     add_reference_option(parser)
     add_option(parser, "joint")
+    add_gate_cues_option(parser)
     parser.add_argument(
         "--fail",
         metavar="EXPR",
@@ -72,7 +74,12 @@ def run(options: argparse.Namespace) -> int:
     if options.fail is not None:
         try:
             gate = decide_comparison(
-                options.fail, comparison, pairs, alpha=policy.alpha, anyway=options.anyway
+                options.fail,
+                comparison,
+                pairs,
+                alpha=policy.alpha,
+                anyway=options.anyway,
+                cues=policy.cues,
             )
         except DataError as error:
             refused = error

@@ -43,10 +43,10 @@ def run(options: argparse.Namespace) -> int:
 
     records = chosen_runs(list_runs(options.store), options.models, options.tag, options.store)
     records = records[-options.last :] if options.last is not None else records
-    _require_ours(options.out)
-    pages = make_site(_read(records, options.seed), options.title)
     try:
-        _replace(options.out, pages)
+        _require_ours(options.out)
+        pages = make_site(_read(records, options.seed), options.title)
+        _replace(options.out.absolute(), pages)
     except OSError as error:
         raise ConfigurationError(
             f"the site {options.out} cannot be written: {error.strerror or error}"
@@ -67,6 +67,10 @@ def _read(
 
 def _require_ours(out: Path) -> None:
     """Refuse a place where something other than a site of ours stands."""
+    if Path.cwd().is_relative_to(out.resolve()):
+        raise ConfigurationError(
+            f"{out} is where this runs, and the site's folder is replaced as a whole: name another"
+        )
     if not out.exists() and not out.is_symlink():
         return
     if not out.is_dir() or out.is_symlink():

@@ -11,6 +11,7 @@ import bisect
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from pytest_pbias.grading.answers.choice_words import (
     CHOOSING,
@@ -81,19 +82,28 @@ class _Reader:
         self.letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[:n_choices]
         self.options = options
         self.mentions = find_mentions(text, self.letters)
+        self._known_denied: dict[int, bool] = {}
+
+    def _is_denied(self, mention: Mention) -> bool:
+        """Whether the text denies a mention; asked of each several times."""
+        known = self._known_denied.get(mention.number)
+        if known is None:
+            known = is_denied(self.text, mention, self.mentions)
+            self._known_denied[mention.number] = known
+        return known
 
     def announced(self) -> tuple[list[int], list[int]]:
         """The places of answers in a closing form or set apart, and of other announced ones."""
-        sure = [choice.place for choice in self._closing() + self._boxed()]
-        return sure, [choice.place for choice in self._stated()]
+        sure = [choice.place for choice in self._closing + self._boxed]
+        return sure, [choice.place for choice in self._stated]
 
     def final_choice(self) -> str:
         """The letter chosen last, or nothing."""
         alone = self._alone(self.text)
         if alone:
             return alone
-        stated = self._boxed() + self._stated() + self._first_line()
-        closing = self._closing()
+        stated = self._boxed + self._stated + self._first_line()
+        closing = self._closing
         called = self._meant(self._called_correct())
         last = self._last(closing) or self._last(stated) or self._last(called)
         concluded = self._concluded()
@@ -155,6 +165,7 @@ class _Reader:
         letter = self._alone(HEDGE.sub("", lines[0], count=1))
         return [_Choice(0, letter)] if letter else []
 
+    @cached_property
     def _closing(self) -> list[_Choice]:
         """Answers in the closing form that the prompts ask for."""
         found = (self._after_noun(form.end()) for form in CLOSING.finditer(self.text))
@@ -191,6 +202,7 @@ class _Reader:
         letter = found.group(1).upper() if found else ""
         return letter if letter in self.letters else ""
 
+    @cached_property
     def _boxed(self) -> list[_Choice]:
         """Answers that the response sets apart."""
         found = []
@@ -209,6 +221,7 @@ class _Reader:
     def _mentioned(self, start: int, end: int) -> set[str]:
         return {m.letter for m in self.mentions if start <= m.start < end}
 
+    @cached_property
     def _stated(self) -> list[_Choice]:
         """``The answer is B`` in its many forms."""
         found = []
@@ -246,7 +259,7 @@ class _Reader:
             if place <= mention.start <= stop <= mention.end or (
                 place <= mention.start and mention.end <= stop
             ):
-                if is_denied(self.text, mention, self.mentions):
+                if self._is_denied(mention):
                     return None
                 return _Choice(mention.start, self._group(mention))
         if not lower:
@@ -273,7 +286,7 @@ class _Reader:
                 r"\s(?:is|was|would|can|has|does|describes)\b", self.text[other.end :][:12]
             ):
                 break
-            if is_denied(self.text, other, self.mentions):
+            if self._is_denied(other):
                 break
             if other.letter != mention.letter:
                 return ""
@@ -292,9 +305,7 @@ class _Reader:
         cut = SENTENCE_END.search(sentence)
         end = start + (cut.start() if cut else len(sentence))
         sure = [
-            m
-            for m in self.mentions
-            if start <= m.start < end and m.sure and not is_denied(self.text, m, self.mentions)
+            m for m in self.mentions if start <= m.start < end and m.sure and not self._is_denied(m)
         ]
         letters = {m.letter for m in sure}
         if len(letters) == 1:
@@ -331,7 +342,7 @@ class _Reader:
             limit = following[0].start if following else len(self.text)
             stop = min(limit, mention.end + 160)
             said = said_of(self.text, mention, stop)
-            if is_denied(self.text, mention, self.mentions):
+            if self._is_denied(mention):
                 yield mention, -1
             elif POSITIVE.search(said):
                 yield mention, 1

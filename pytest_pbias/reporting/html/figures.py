@@ -45,6 +45,7 @@ _LOOKS = {
     Verdict.FAIL: ("#D55E00", "s"),
     Verdict.INCONCLUSIVE: ("#B07AA1", "D"),
     Verdict.NO_SIGNAL: ("#888888", "x"),
+    Verdict.FINDING: ("#888888", "^"),
 }
 
 _MARKS = {
@@ -52,6 +53,7 @@ _MARKS = {
     Verdict.FAIL: "square",
     Verdict.INCONCLUSIVE: "diamond",
     Verdict.NO_SIGNAL: "cross",
+    Verdict.FINDING: "triangle",
 }
 
 _NAMED = 8  # identities of the trade-off that have their name in the plot

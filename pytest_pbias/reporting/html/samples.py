@@ -34,7 +34,7 @@ _ANSWER_CHARACTERS = 700
 _QUESTION_CHARACTERS = 500
 _SHORT_CHARACTERS = 240
 _DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
-_ORDER = {"fail": 0, "inconclusive": 1, "no signal": 2, "pass": 3}
+_ORDER = {"fail": 0, "inconclusive": 1, "no signal": 2, "pass": 3, "finding": 4}
 
 
 @dataclass(frozen=True)

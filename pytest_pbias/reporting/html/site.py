@@ -31,7 +31,7 @@ HEADS = (
 )
 _NUMBERS = range(2, 6)
 _MOST_ROWS = 40  # of a table in a run's page: 50 runs are to stay under 3 MB
-_WORST_FIRST = ("error", "fail", "inconclusive", "no signal", "pass")
+_WORST_FIRST = ("error", "fail", "inconclusive", "no signal", "pass", "finding")
 
 
 @dataclass(frozen=True)
