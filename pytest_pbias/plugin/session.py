@@ -261,6 +261,7 @@ class PbiasSession:
         self._worker_uid = session_uid(config)
         self.cells: tuple[Cell, ...] = ()
         self._named: dict[tuple[str, str], Cell] = {}  # the reference, by task and defense
+        self._collected: dict[Cell, None] = {}  # of all marks and files, whatever is selected
         self._controls: dict[str, dict[str, tuple[str, ...]]] = {}  # see controls_of
         self._peers: dict[tuple[str, str], _Peers] = {}
         self._data: dict[str, TaskData] = {}
@@ -329,6 +330,7 @@ class PbiasSession:
         """Remember the cells of a mark or file, whichever of them are selected."""
         wanted = self.settings.policy.reference
         for cell in cells:
+            self._collected.setdefault(cell)
             if cell.identity.name == wanted and cell.identity.kind != "baseline":
                 self._named.setdefault((cell.task.name, cell.defense.name), cell)
 
@@ -347,8 +349,19 @@ class PbiasSession:
             if (one.task.name, one.defense.name, one.identity.name) not in known
         )
 
-    def plan(self, cells: Sequence[Cell]) -> None:
+    @property
+    def n_collected(self) -> int:
+        """How many cells would be decided if no test were deselected."""
+        every = [*self._collected, *self.references_to_add(tuple(self._collected))]
+        return len(
+            {cell.place for cell in every if cell.is_compared and cannot_grade(cell.task) is None}
+        )
+
+    def plan(self, cells: Sequence[Cell], n_collected: int) -> None:
         """Plan the selected cells and their baselines; where this process asks, start asking.
+
+        Unless an option says how many, all ``n_collected`` cells share the level, so that ``-k``
+        and ``--lf`` do not change who is red by changing who is looked at.
 
         Raises:
             PbiasError: the data, the store or the endpoint cannot be used.
@@ -362,6 +375,10 @@ class PbiasSession:
         self.cells = planned
         if not self.cells:
             return
+        policy, decided = self.settings.policy, sum(cell.is_compared for cell in self.cells)
+        if n_collected > decided and not policy.cells:
+            policy = replace(policy, cells=n_collected)
+            self.settings = replace(self.settings, policy=policy)
         self._controls = controls_of(planned)
         self._judging = session_judging(self.config, self.settings.judging, self.cells)
         self.traits = session_traits(self.config, self.settings.policy.trait_margin)
@@ -372,7 +389,8 @@ class PbiasSession:
         )
         if self._worker_uid is not None:
             self._asking = collect_remotely(self.store, self._worker_uid)
-            write_plan(plan_path(self.config, self._worker_uid), cells, self._default_model)
+            path = plan_path(self.config, self._worker_uid)
+            write_plan(path, cells, n_collected, self._default_model)
             return
         at_once = asked_at_once(self.cells, self._data, self.settings)
         if at_once and not is_given(self.config, "stop"):

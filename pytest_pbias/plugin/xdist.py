@@ -38,8 +38,10 @@ def plan_path(config: pytest.Config, uid: str) -> Path:
     return store / "sessions" / f"{uid}.json"
 
 
-def write_plan(path: Path, cells: Sequence[Cell], default_model: str | None) -> None:
-    """Leave the selected cells for the controller.
+def write_plan(
+    path: Path, cells: Sequence[Cell], n_collected: int, default_model: str | None
+) -> None:
+    """Leave the selected cells for the controller, and of how many they were selected.
 
     Every worker writes the same content; the rename makes each write whole.
 
@@ -48,7 +50,11 @@ def write_plan(path: Path, cells: Sequence[Cell], default_model: str | None) -> 
     """
     from pytest_pbias.cells.cell import cell_to_plain
 
-    content = {"default_model": default_model, "cells": [cell_to_plain(cell) for cell in cells]}
+    content = {
+        "default_model": default_model,
+        "cells": [cell_to_plain(cell) for cell in cells],
+        "collected": n_collected,
+    }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(content))

@@ -111,7 +111,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "report": lambda path: write_text(path, "new"),
     "table": lambda path: _table().write(path),
     "pairs": lambda path: write_pairs([PreferencePair((), "a", "b")], path),
-    "plan": lambda path: write_plan(path, [], None),
+    "plan": lambda path: write_plan(path, [], 0, None),
 }
 
 

@@ -90,6 +90,14 @@ def _verdicts(statistics: Mapping[str, Any]) -> dict[str, str]:
     return {cell["identity"]: cell["result"]["verdict"] for cell in task["cells"]}
 
 
+_TEST = "test_looks.py::test_identity[gsm8k-a_nurse]"
+
+
+def _results(statistics: Mapping[str, Any]) -> dict[str, Any]:
+    (task,) = statistics["tasks"]
+    return {cell["identity"]: cell["result"] for cell in task["cells"]}
+
+
 def test_what_is_decided_is_asked_no_further(project: Project) -> None:
     server = project.serve(BIASED)
     early = project.run(server, "early")
@@ -203,6 +211,40 @@ def test_two_endpoints_and_another_reference_stop_alike(project: Project) -> Non
     people = [n for n, kind in zip(table.asked, table.identities, strict=True)
               if kind.kind == "identity"]  # fmt: skip
     assert len(set(people)) == 1
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_what_failed_last_fails_alike_alone(project: Project, workers: str) -> None:
+    more = ("--pbias-reference=control", "-p", "cacheprovider", "-n", workers)
+    server = project.serve(BIASED)
+    whole = project.run(server, "store", *more)
+    asked = server.requests()
+    found = _results(whole)
+    assert found["a nurse"]["verdict"] == "fail"
+    assert found["a nurse"]["n_looks"] > 1
+    assert found["a nurse"]["reference"] == "the mean of 2 controls"
+    placebos = {"a person", "a user of this service"}
+    # Nothing is asked again; then, of a store without an answer, only what the red cell needs.
+    for store in ("store", "empty"):
+        last = project.run(server, store, *more, "--lf", "-k", "a_nurse")
+        assert _results(last) == {name: found[name] for name in ("a nurse", *placebos)}
+        if store == "store":
+            assert server.requests() == asked
+    assert 0 < server.requests() - asked < asked
+    (task,) = last["tasks"]
+    assert {cell["identity"] for cell in task["cells"]} == {"a nurse"} | placebos
+
+
+def test_what_is_deselected_shares_the_level(project: Project) -> None:
+    server = project.serve(BIASED)
+    found = [
+        _results(project.run(server, "store", *more))["a pilot"]["confidence"]
+        for more in ([], ["-k", "a_pilot"], ["-k", "a_pilot", "-n2"], ["--deselect", _TEST])
+    ]
+    assert found[1:] == [found[0]] * 3
+    chosen = project.run(server, "store", "-k", "a_pilot", "--pbias-cells=1")
+    alone = _results(chosen)["a pilot"]["confidence"]
+    assert 1 - alone == pytest.approx(3 * (1 - found[0]), rel=1e-3)  # as JSON rounds them
 
 
 def test_the_plan_says_what_is_expected_and_that_a_batch_stops_nothing(project: Project) -> None:
