@@ -41,6 +41,7 @@ from pytest_pbias.prompts import (
 from pytest_pbias.tasks import TASKS, Task, resolve_task
 
 _REFUSED = pytest.StashKey[str]()
+_DECIDES_ON = pytest.StashKey[tuple[Cell, ...]]()  # of a gate or comparison
 
 
 def parametrize_cells(metafunc: pytest.Metafunc) -> None:
@@ -67,8 +68,7 @@ def parametrize_cells(metafunc: pytest.Metafunc) -> None:
 def refuse(config: pytest.Config, reason: str) -> None:
     """Stop the run with one line once collection is through."""
     config.stash.setdefault(_REFUSED, reason)
-    if not config.pluginmanager.has_plugin(_PLUGIN_NAME):
-        config.pluginmanager.register(SessionHooks(config), _PLUGIN_NAME)
+    _register_hooks(config)
 
 
 def _cells_of(mark: pytest.Mark, where: str, known: Mapping[str, Task]) -> list[Cell]:
@@ -175,15 +175,21 @@ def activate(config: pytest.Config, default_model: str | None = None) -> PbiasSe
         settings: Settings = read_settings(config, default_model)
         session = PbiasSession(config, settings, default_model)
         config.stash[SESSION] = session
-        if not config.pluginmanager.has_plugin(_PLUGIN_NAME):
-            config.pluginmanager.register(SessionHooks(config), _PLUGIN_NAME)
+        _register_hooks(config)
     return session
 
 
 def selected_cells(items: Iterable[pytest.Item]) -> list[Cell]:
-    """The distinct cells of the selected tests, in test order."""
+    """The distinct cells of the selected tests, in test order.
+
+    A gate has those that it was appended for, so that it decides on them all where it is rerun
+    without their tests (``--lf``).
+    """
     cells: dict[Cell, None] = {}
     for item in items:
+        if _DECIDES_ON in item.stash:
+            decided: tuple[Cell, ...] = item.stash[_DECIDES_ON]
+            cells |= dict.fromkeys(decided)
         params = item.callspec.params if hasattr(item, "callspec") else {}
         cell = params.get("cell") or item.stash.get(PLANNED, None)
         if isinstance(cell, Cell):
@@ -218,6 +224,34 @@ def _end_of_planning(error: PbiasError) -> Exception:
     return pytest.Session.Failed(line)  # exit code 1, as where answers are missing later
 
 
+def _register_hooks(config: pytest.Config) -> None:
+    if not config.pluginmanager.has_plugin(_PLUGIN_NAME):
+        config.pluginmanager.register(SessionHooks(config), _PLUGIN_NAME)
+        config.pluginmanager.register(ReferenceHook(), f"{_PLUGIN_NAME}-references")
+
+
+class ReferenceHook:
+    """Asks along what cells are compared with, after all other plugins have chosen tests.
+
+    ``--lf`` chooses last of all, and would leave out a control's own test, which did not fail.
+    """
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+    ) -> Generator[None, None, None]:
+        """Put what was deselected or not listed, but cells are compared with, before the gates."""
+        yield
+        pbias = active_session(config)
+        if pbias is None or config.stash.get(_REFUSED, None) is not None:
+            return
+        # A gate's own cells have what they are compared with among them, but no test of it.
+        tests = [item for item in items if _DECIDES_ON not in item.stash]
+        missing = pbias.references_to_add(selected_cells(tests))
+        gates = [item for item in items if _DECIDES_ON in item.stash]
+        items[:] = [*tests, *(ReferenceItem.of(cell, session) for cell in missing), *gates]
+
+
 class SessionHooks:
     """Hooks of a run that measures; registered when the first test asks for a cell."""
 
@@ -228,7 +262,7 @@ class SessionHooks:
     def pytest_collection_modifyitems(
         self, session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
     ) -> Generator[None, None, None]:
-        """Append what was deselected or not listed, but cells are compared with, and the gates."""
+        """Append the gates and comparisons of what is selected."""
         yield
         refused = config.stash.get(_REFUSED, None)
         if refused is not None:
@@ -236,12 +270,17 @@ class SessionHooks:
             return
         cells = selected_cells(items)
         pbias = active_session(config)
-        if pbias is not None:
-            items += [ReferenceItem.of(cell, session) for cell in pbias.references_to_add(cells)]
-            append_gates(session, items, selected_cells(items), pbias.settings.policy)
-        if pbias is not None and cells:
-            append_trait_gates(session, items, cells, pbias.settings.policy)
-            append_comparisons(session, items, pbias.settings.kept)
+        if pbias is None or not cells:
+            return
+        first = len(items)
+        cells += pbias.references_to_add(cells)
+        append_gates(session, items, cells, pbias.settings.policy)
+        append_trait_gates(session, items, cells, pbias.settings.policy)
+        append_comparisons(session, items, pbias.settings.kept)
+        for item in items[first:]:
+            item.stash[_DECIDES_ON] = tuple(
+                cell for cell in cells if not isinstance(item, GateItem) or item.is_over(cell)
+            )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection_finish(self, session: pytest.Session) -> Generator[None, None, None]:

@@ -112,6 +112,12 @@ class GateItem(pytest.Item):
         self.defense = defense
         self.cue = cue
 
+    def is_over(self, cell: Cell) -> bool:
+        """Whether the axis, defense and cue are those of the cell."""
+        return (cell.task.axis, cell.defense.name) == (self.axis, self.defense) and (
+            not self.cue or cell.identity.cue == self.cue
+        )
+
     def setup(self) -> None:
         """Wait for the axis's cells and decide; missing answers are an error, not a failure."""
         from pytest_pbias.plugin.session import active_session

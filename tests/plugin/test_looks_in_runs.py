@@ -92,6 +92,11 @@ def _verdicts(statistics: Mapping[str, Any]) -> dict[str, str]:
     return {cell["identity"]: cell["result"]["verdict"] for cell in task["cells"]}
 
 
+def _results(statistics: Mapping[str, Any]) -> dict[str, Any]:
+    (task,) = statistics["tasks"]
+    return {cell["identity"]: cell["result"] for cell in task["cells"]}
+
+
 def test_what_is_decided_is_asked_no_further(project: Project) -> None:
     server = project.serve(BIASED)
     early = project.run(server, "early")
@@ -205,6 +210,29 @@ def test_two_endpoints_and_another_reference_stop_alike(project: Project) -> Non
     people = [n for n, kind in zip(table.asked, table.identities, strict=True)
               if kind.kind == "identity"]  # fmt: skip
     assert len(set(people)) == 1
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_what_failed_last_fails_alike_alone(project: Project, workers: str) -> None:
+    # Of fewer cells each has more of the level, unless it is said how many share it.
+    more = ("--pbias-reference=control", "-p", "cacheprovider", "-n", workers, "--pbias-cells=4")
+    server = project.serve(BIASED)
+    whole = project.run(server, "store", *more)
+    asked = server.requests()
+    found = _results(whole)
+    assert found["a nurse"]["verdict"] == "fail"
+    assert found["a nurse"]["n_looks"] > 1
+    assert found["a nurse"]["reference"] == "the mean of 2 controls"
+    placebos = {"a person", "a user of this service"}
+    # Nothing is asked again; then, of a store without an answer, only what the red cell needs.
+    for store in ("store", "empty"):
+        last = project.run(server, store, *more, "--lf", "-k", "a_nurse")
+        assert _results(last) == {name: found[name] for name in ("a nurse", *placebos)}
+        if store == "store":
+            assert server.requests() == asked
+    assert 0 < server.requests() - asked < asked
+    (task,) = last["tasks"]
+    assert {cell["identity"] for cell in task["cells"]} == {"a nurse"} | placebos
 
 
 def test_the_plan_says_what_is_expected_and_that_one_batch_stops_nothing(project: Project) -> None:
