@@ -147,6 +147,7 @@ def normalized(output: str) -> str:
 def _without_progress(lines: Sequence[str]) -> Iterator[str]:
     """Progress breaks pytest's line of dots where the time has come; the dots are put together."""
     dots: dict[str, str] = {}
+    blank: list[str] = []  # after the dots; pytest sets one before it goes on with them
     for line in map(str.rstrip, lines):
         found = re.match(r"(test_\w+\.py|pbias)( [.iFEs]+)?( +\[ *\d+%\])?$", line)
         if re.match(r"pbias: [\d,]+/[\d,?]+ answers", line):
@@ -157,9 +158,25 @@ def _without_progress(lines: Sequence[str]) -> Iterator[str]:
         if found is not None:
             dots[found[1]] = dots.get(found[1], "") + (found[2] or "").strip()
             continue
+        if not line and dots:
+            blank.append(line)
+            continue
         yield from (f"{name} {shown}" for name, shown in dots.items())
+        yield from blank
         dots.clear()
+        blank.clear()
         yield line
+
+
+def test_progress_breaks_no_row_of_dots() -> None:
+    plain = ["test_a.py ...i", "pbias ..", "", "= end"]
+    broken = [
+        *("test_a.py .", "pbias: 12/2,000 answers, 9/s", "", "test_a.py ..", "pbias: 99/? answers"),
+        *("", "test_a.py i", "pbias .", "pbias: 1,999/2,000 answers, 9/s", "", "pbias ."),
+        *("", "= end"),
+    ]
+    assert _form("\n".join(_without_progress(broken))) == _form("\n".join(plain))
+    assert list(_without_progress(plain)) == plain
 
 
 def test_a_good_release_and_a_biased_one_after_it(project: Project) -> None:
