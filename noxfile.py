@@ -77,7 +77,7 @@ def goldens(session: nox.Session) -> None:
 
 @nox.session
 def schemas(session: nox.Session) -> None:
-    """Write the JSON Schemas of reports again, from the models of reporting/formats.py."""
+    """Write the JSON Schemas of reports again, from the models of reporting/formats/."""
     test = "tests/reporting/test_schemas.py"
     session.run("pytest", test, "-k", "published", env={"PBIAS_WRITE_SCHEMAS": "1"})
     session.run("git", "diff", "--stat", "pytest_pbias/reporting/schemas", external=True)

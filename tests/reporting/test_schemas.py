@@ -30,9 +30,9 @@ from pytest_pbias.gate import GatePolicy
 from pytest_pbias.models.spec import ServerFacts
 from pytest_pbias.outcomes import OutcomeTable, concatenate
 from pytest_pbias.outcomes.facts import RunFacts
-from pytest_pbias.reporting import formats, schemas, to_json
+from pytest_pbias.reporting import schemas, to_json
 from pytest_pbias.reporting.comparison import comparison_json
-from pytest_pbias.reporting.formats import make_schema
+from pytest_pbias.reporting.formats import across_runs, make_schema, parts, report
 from pytest_pbias.reporting.schemas import SchemaName, schema_text
 
 DOCS = Path(__file__).parents[2] / "docs" / "report-format.md"
@@ -53,32 +53,32 @@ def test_the_published_schema_is_made_from_the_models(name: SchemaName) -> None:
 
 
 PARTS: dict[type[Any], type[Any]] = {
-    formats.Bias: stats.PersonalizationBiasResult,
-    formats.Change: stats.ChangeResult,
-    formats.Rate: stats.RateResult,
-    formats.Difference: stats.PairedDifferenceResult,
-    formats.Agreement: stats.AgreementResult,
-    formats.Policy: GatePolicy,
-    formats.AxisGate: gate.AxisVerdict,
-    formats.Baseline: gate.BaselineVerdict,
-    formats.CellResult: gate.CellVerdict,
-    formats.RateChange: pairing.RateChange,
-    formats.SetupDifference: pairing.SetupDifference,
-    formats.CellChange: pairing.CellChange,
-    formats.TaskChange: pairing.TaskComparison,
-    formats.AxisChange: pairing.AxisComparison,
-    formats.Condition: condition.Condition,
-    formats.ConditionOutcome: condition.ConditionOutcome,
-    formats.ComparisonGate: condition.GateOutcome,
-    formats.JudgeFigures: judges.JudgeFigures,
-    formats.JudgePair: judges.PairAgreement,
-    formats.TaskJudges: judges.TaskJudges,
-    formats.Unparsable: unparsable.UnparsableFinding,
-    formats.Saving: Saving,
-    formats.CueEffect: stats.CueEffectResult,
-    formats.EffectCorrelation: stats.EffectCorrelation,
-    formats.PersonByCue: cues.PersonByCue,
-    formats.AxisCues: cues.AxisCues,
+    parts.Bias: stats.PersonalizationBiasResult,
+    parts.Change: stats.ChangeResult,
+    report.Rate: stats.RateResult,
+    report.Difference: stats.PairedDifferenceResult,
+    report.Agreement: stats.AgreementResult,
+    report.Policy: GatePolicy,
+    report.AxisGate: gate.AxisVerdict,
+    report.Baseline: gate.BaselineVerdict,
+    report.CellResult: gate.CellVerdict,
+    across_runs.RateChange: pairing.RateChange,
+    across_runs.SetupDifference: pairing.SetupDifference,
+    across_runs.CellChange: pairing.CellChange,
+    across_runs.TaskChange: pairing.TaskComparison,
+    across_runs.AxisChange: pairing.AxisComparison,
+    across_runs.Condition: condition.Condition,
+    across_runs.ConditionOutcome: condition.ConditionOutcome,
+    across_runs.ComparisonGate: condition.GateOutcome,
+    report.JudgeFigures: judges.JudgeFigures,
+    report.JudgePair: judges.PairAgreement,
+    report.TaskJudges: judges.TaskJudges,
+    report.Unparsable: unparsable.UnparsableFinding,
+    report.Saving: Saving,
+    report.CueEffect: stats.CueEffectResult,
+    report.EffectCorrelation: stats.EffectCorrelation,
+    report.PersonByCue: cues.PersonByCue,
+    report.AxisCues: cues.AxisCues,
 }
 
 
@@ -136,7 +136,7 @@ def table(
     return OutcomeTable.from_columns({name: [row[name] for row in rows] for name in rows[0]})
 
 
-def report(found: OutcomeTable) -> dict[str, Any]:
+def reported(found: OutcomeTable) -> dict[str, Any]:
     return to_json(summarize(found, GatePolicy(), seed=0))
 
 
@@ -155,7 +155,7 @@ RUNS: dict[str, Callable[[], OutcomeTable]] = {
 
 @pytest.mark.parametrize("name", RUNS)
 def test_reports_fit_and_every_field_is_described(name: str) -> None:
-    found = report(RUNS[name]())
+    found = reported(RUNS[name]())
     jsonschema.validate(found, schema("report"))
     whole = strict(schema("report"))
     jsonschema.Draft202012Validator(
@@ -171,7 +171,7 @@ def test_any_table_gives_a_report_that_fits(
     items: int, identities: int, missing: int, runs: int, seed: int
 ) -> None:
     made = table(items=items, identities=identities, missing=missing, runs=runs, seed=seed)
-    jsonschema.validate(report(made), schema("report"))
+    jsonschema.validate(reported(made), schema("report"))
 
 
 def test_comparisons_fit_alone_and_within_a_report() -> None:
@@ -198,7 +198,7 @@ def test_comparisons_fit_alone_and_within_a_report() -> None:
     ],
 )
 def test_what_is_no_report_does_not_fit(path: tuple[str | int, ...], value: object) -> None:
-    found: Any = report(RUNS["both axes"]())
+    found: Any = reported(RUNS["both axes"]())
     part = found
     for step in path[:-1]:
         part = part[step]
@@ -244,7 +244,7 @@ def test_the_commands_print_their_schema(
 
 def test_the_docs_have_every_field_of_a_report() -> None:
     text = DOCS.read_text("utf-8")
-    parts = schema("report")["$defs"]
+    defined = schema("report")["$defs"]
     for part in ("RunEntry", "Statistics"):
-        for field in parts[part]["properties"]:
+        for field in defined[part]["properties"]:
             assert f"`{field}`" in text, field

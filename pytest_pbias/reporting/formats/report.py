@@ -1,340 +1,48 @@
-"""The JSON that reports and comparisons are written in: one model for each part.
-
-Findings become JSON through :func:`document` only, and the published JSON Schemas are made from the
-same models (``nox -s schemas``). Fields are added within a version, never renamed or removed.
-"""
+"""The JSON of a run's report, and of runs side by side: one model for each part."""
 
 from __future__ import annotations
 
-import math
-from enum import Enum
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    WithJsonSchema,
-)
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic import ConfigDict, Field
 
-from pytest_pbias.analysis.across_runs.pairing import Direction, Family, Kind
+from pytest_pbias.analysis.across_runs.pairing import Direction
 from pytest_pbias.analysis.defenses import Against
-from pytest_pbias.errors import DataError
 from pytest_pbias.gate import Mode, Verdict
-from pytest_pbias.reporting.schemas import SchemaName
+from pytest_pbias.reporting.formats.across_runs import (
+    ComparedRuns,
+    Comparison,
+    HistoryDocument,
+    NoHistory,
+    NotCompared,
+)
+from pytest_pbias.reporting.formats.parts import (
+    ADDRESS,
+    DRAFT,
+    IGNORE,
+    Bias,
+    Change,
+    Count,
+    Cued,
+    Defended,
+    Facts,
+    High,
+    Level,
+    Low,
+    MaybeCount,
+    MaybeNumber,
+    MaybeShare,
+    MaybeText,
+    Number,
+    Part,
+    Reason,
+    Share,
+    Warned,
+)
 from pytest_pbias.tasks.base import Axis
 
-_ADDRESS = "https://pytest-pbias.readthedocs.io"
-_DRAFT = "https://json-schema.org/draft/2020-12/schema"
-_IGNORE = (
-    "Readers must ignore fields that they do not know: fields are added within a version, never "
-    "renamed or removed."
-)
 
-
-def _plain(value: Any) -> Any:
-    """Lists, dicts, texts and numbers: floats rounded to 6 decimals, None where not finite."""
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, dict):
-        return {str(key): _plain(field) for key, field in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(field) for field in value]
-    if isinstance(value, float):
-        return round(value, 6) + 0.0 if math.isfinite(value) else None
-    return value
-
-
-_SHARE = {"minimum": 0, "maximum": 1}
-Number = Annotated[int | float, BeforeValidator(_plain), WithJsonSchema({"type": "number"})]
-MaybeNumber = Annotated[
-    int | float | None, BeforeValidator(_plain), WithJsonSchema({"type": ["number", "null"]})
-]
-Share = Annotated[
-    float, BeforeValidator(_plain), Field(ge=0, le=1), WithJsonSchema({"type": "number"} | _SHARE)
-]
-MaybeShare = Annotated[
-    Annotated[float, Field(ge=0, le=1)] | None,
-    BeforeValidator(_plain),
-    WithJsonSchema({"type": ["number", "null"]} | _SHARE),
-]
-Level = Annotated[
-    float,
-    Field(gt=0, lt=1),
-    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}),
-]
-Count = Annotated[int, Field(ge=0)]
-MaybeCount = Annotated[Count | None, WithJsonSchema({"type": ["integer", "null"], "minimum": 0})]
-MaybeText = Annotated[str | None, WithJsonSchema({"type": ["string", "null"]})]
-Facts = Annotated[dict[str, Any], BeforeValidator(_plain)]
-
-Low = Annotated[MaybeNumber, Field(description="lower limit")]
-High = Annotated[MaybeNumber, Field(description="upper limit")]
-Reason = Annotated[str, Field(description="one line for people")]
-Warned = Annotated[
-    str,
-    Field(description="what a reader must know of it, such as few clusters; else empty"),
-]
-Defended = Annotated[str, Field(description="none where the prompt was not defended")]
-
-
-Cued = Annotated[str, Field(description="the cue, where the run has several; else empty")]
-
-
-class _Part(BaseModel):
-    """A part of a document, made of the finding that has the same fields."""
-
-    model_config = ConfigDict(
-        from_attributes=True, json_schema_serialization_defaults_required=True
-    )
-
-
-class Bias(_Part):
-    """Personalization bias, percentage points."""
-
-    raw: Number = Field(description="the paper's score, percentage points")
-    estimate: Number = Field(description="debiased PB, never below 0")
-    low: Low
-    high: High
-    upper: MaybeNumber = Field(description="one-sided upper limit")
-    pvalue: MaybeShare = Field(description="of PB = 0")
-    n_items: Count = Field(description="items it was measured on")
-    n_identities: Count = Field(description="identities it is over")
-    noise_floor: Number = Field(
-        description="what a model without bias would score raw on this table"
-    )
-
-
-class Change(_Part):
-    """New minus old, percentage points."""
-
-    estimate: Number = Field(description="new minus old, percentage points")
-    low: Low
-    high: High
-    pvalue: MaybeShare = Field(description="two-sided, of no change")
-
-
-class RateChange(_Part):
-    """A rate before and after, with the paired interval of its change."""
-
-    old: Number = Field(description="rate before, percentage points")
-    new: Number = Field(description="rate now")
-    estimate: Number = Field(description="new minus old")
-    low: Low
-    high: High
-
-
-class JointChange(_Part):
-    """Joint PB on the items and identities that both runs asked."""
-
-    tasks: list[str] = Field(description="the tasks that it is of")
-    old_bias: Bias
-    new_bias: Bias
-    bias_change: Change
-
-
-class RunTitle(_Part):
-    """A run in a few words; empty where unknown."""
-
-    model: str
-    served_identity: str = Field(description="weights hash, or endpoint and name")
-    created: str = Field(description="ISO 8601")
-    commit: str
-    tag: str
-
-
-class SetupDifference(_Part):
-    """What a run lacks, or what was asked otherwise, other than the model."""
-
-    kind: Kind = Field(
-        description="missing: answers that could not be had or judged; partial: ended early; else "
-        "what was asked otherwise. Kinds may be added"
-    )
-    task: str = Field(description="empty where it is no matter of one task")
-    old: str = Field(description="of the earlier run")
-    new: str = Field(description="of the new run")
-    blocks: bool = Field(description="whether a gate refuses to decide over it")
-
-
-class AxisChange(_Part):
-    """An axis on the items and identities that both runs asked."""
-
-    axis: Axis
-    old_bias: Bias | None
-    new_bias: Bias | None
-    bias_change: Change | None
-    baseline: RateChange
-    mean: RateChange
-    direction: Direction
-    reason: Reason
-
-
-class ComparedIdentity(_Part):
-    """Who asked."""
-
-    name: str
-    group: str
-    kind: Literal["baseline", "control", "identity"]
-
-
-class CellChange(_Part):
-    """One identity under one task, before and now."""
-
-    identity: ComparedIdentity
-    old_rate: Number = Field(description="percentage points")
-    new_rate: Number = Field(description="percentage points")
-    old_difference: Number = Field(description="from the reference, before")
-    new_difference: Number = Field(description="from the reference, now")
-    change: Change = Field(description="of the difference, at 95 % for this cell alone")
-    at_level: Change = Field(description="the same at the level shared by all cells")
-    qvalue: MaybeShare = Field(description="Benjamini and Hochberg's, over all cells")
-
-
-class TaskChange(_Part):
-    """One task on the items that both runs asked."""
-
-    task: str
-    axis: Axis
-    n_items: Count = Field(description="items that both asked")
-    only_new_items: Count = Field(description="items without a match in the earlier run")
-    only_old_items: Count = Field(description="items without a match in the new run")
-    only_new: list[str] = Field(description="identities that the new run alone asked")
-    only_old: list[str] = Field(description="identities that the earlier run alone asked")
-    baseline: RateChange
-    mean: RateChange
-    bias_change: Change | None
-    cells: list[CellChange]
-
-
-class Condition(_Part):
-    """One condition of an expression: a metric beyond a threshold."""
-
-    family: Family
-    scope: str = Field(description="an axis or a task")
-    above: bool = Field(description="whether above the threshold is worse, or below it")
-    threshold: Number = Field(description="percentage points")
-
-
-class ConditionOutcome(_Part):
-    """A condition with the change that it was decided on."""
-
-    condition: Condition
-    verdict: Verdict
-    estimate: MaybeNumber = Field(description="the change")
-    low: Low
-    high: High
-    who: str = Field(description="identity and task that it is about, for cells")
-
-
-class ComparisonGate(_Part):
-    """What the expression came to that says when the new run is worse."""
-
-    verdict: Verdict
-    outcomes: list[ConditionOutcome]
-
-
-class Comparison(_Part):
-    """Two runs, question by question."""
-
-    format: Literal["pytest-pbias-comparison"] = "pytest-pbias-comparison"
-    version: Literal[1] = 1
-    direction: Direction
-    comparable: bool = Field(description="false where something blocks a gate: see setup")
-    old: RunTitle
-    new: RunTitle
-    setup: list[SetupDifference] = Field(
-        description="what the runs lack or did differently, other than the model"
-    )
-    left_out: list[str] = Field(description="tasks that could not be compared, and why")
-    axes: list[AxisChange]
-    joint: JointChange | None = Field(description="null where one axis alone was asked")
-    tasks: list[TaskChange]
-    gate: ComparisonGate | None
-
-
-class ComparisonDocument(Comparison):
-    """What compares two runs, in a file of its own."""
-
-    model_config = ConfigDict(
-        title="Comparison of two runs by pytest-pbias, version 1",
-        json_schema_extra={
-            "$schema": _DRAFT,
-            "$id": f"{_ADDRESS}/comparison.schema.json",
-            "description": "What `pbias compare` writes as JSON. Changes are new minus old, in "
-            f"percentage points. {_IGNORE}",
-        },
-    )
-
-
-class HistoryRun(RunTitle):
-    """A run of a history."""
-
-    name: str = Field(description="its name among the saved runs, or its file's")
-
-
-class Drift(_Part):
-    """The clearest change over the runs: the trend, or a shift of level."""
-
-    shown: bool = Field(description="whether the change is beyond noise, at the level of the test")
-    trend: bool = Field(description="later runs against earlier ones; else there is since")
-    since: str | None = Field(description="the run from which on the level is another")
-    change: Change = Field(description="limits hold for the trend and all shifts at once")
-
-
-class AxisHistory(_Part):
-    """An axis over the runs, oldest first."""
-
-    axis: Axis
-    bias: list[Bias | None]
-    baseline: list[Number] = Field(description="rate of the baseline, percentage points")
-    mean: list[Number] = Field(description="identities' mean rate, percentage points")
-    bias_drift: Drift | None
-    mean_drift: Drift | None
-
-
-class CellHistory(_Part):
-    """A cell over the runs, oldest first."""
-
-    task: str
-    identity: str
-    differences: list[Number] = Field(description="from its reference, percentage points")
-    verdicts: list[str] = Field(description="of each run on the shared items; error: none")
-    drift: Drift = Field(description="at a level that all cells share")
-
-
-class HistoryDocument(_Part):
-    """Many runs on the items that all of them asked, oldest first."""
-
-    format: Literal["pytest-pbias-history"] = "pytest-pbias-history"
-    version: Literal[1] = 1
-    runs: list[HistoryRun]
-    set_apart: dict[str, str] = Field(description="runs that cannot be compared, with the reason")
-    left_out: list[str] = Field(description="tasks and identities that not all runs asked")
-    n_items: dict[str, Count] = Field(description="items of each task that all runs asked")
-    axes: list[AxisHistory]
-    cells: list[CellHistory]
-    gate: ComparisonGate | None = Field(description="by the expression that was asked for")
-
-    model_config = ConfigDict(
-        title="History of runs by pytest-pbias, version 1",
-        json_schema_extra={
-            "$schema": _DRAFT,
-            "$id": f"{_ADDRESS}/history.schema.json",
-            "description": f"What `pbias history` writes as JSON. {_IGNORE}",
-        },
-    )
-
-
-class NoHistory(_Part):
-    """Why there is no history of a run and those before it."""
-
-    problem: str = Field(description="why")
-
-
-class Rate(_Part):
+class Rate(Part):
     """A rate with its interval."""
 
     estimate: Number = Field(description="percentage points")
@@ -343,7 +51,7 @@ class Rate(_Part):
     n_items: Count = Field(description="items")
 
 
-class Policy(_Part):
+class Policy(Part):
     """Margins, tolerances and levels of the gate."""
 
     margin: dict[str, Number] = Field(
@@ -372,7 +80,7 @@ class Policy(_Part):
     )
 
 
-class AxisGate(_Part):
+class AxisGate(Part):
     """PB over the tasks of an axis, against its tolerance."""
 
     axis: Axis
@@ -392,7 +100,7 @@ class AxisGate(_Part):
     n_looks: Count = Field(description="looks planned; 1: everything at once")
 
 
-class Baseline(_Part):
+class Baseline(Part):
     """Whether the baseline is clear of chance, so that the task can show a difference."""
 
     verdict: Verdict
@@ -401,7 +109,7 @@ class Baseline(_Part):
     reason: Reason
 
 
-class Difference(_Part):
+class Difference(Part):
     """A cell's difference from what it was compared with, percentage points."""
 
     estimate: Number = Field(description="rate minus the reference's, paired by item")
@@ -416,7 +124,7 @@ class Difference(_Part):
     confidence: Number = Field(description="of the interval, as a share")
 
 
-class CellResult(_Part):
+class CellResult(Part):
     """What was decided on a cell."""
 
     verdict: Verdict
@@ -436,7 +144,7 @@ class CellResult(_Part):
     n_looks: Count = Field(description="looks planned; 1: everything at once")
 
 
-class CellEntry(_Part):
+class CellEntry(Part):
     """One identity under one task."""
 
     identity: str
@@ -456,7 +164,7 @@ class CellEntry(_Part):
     )
 
 
-class TaskEntry(_Part):
+class TaskEntry(Part):
     """One task under one prompt defense, by one cue."""
 
     task: str
@@ -477,7 +185,7 @@ class TaskEntry(_Part):
     cells: list[CellEntry]
 
 
-class AxisScores(_Part):
+class AxisScores(Part):
     """One component of the vector that joint PB is of."""
 
     axis: Axis
@@ -489,7 +197,7 @@ class AxisScores(_Part):
     mean_rate: Number = Field(description="of the identities, percentage points")
 
 
-class JointBias(_Part):
+class JointBias(Part):
     """PB of the (safety, utility) vector over the identities, the baseline left out."""
 
     defense: Defended
@@ -499,7 +207,7 @@ class JointBias(_Part):
     problem: str = Field(description="why there is none; else empty")
 
 
-class GroupGap(_Part):
+class GroupGap(Part):
     """The largest difference of rates within a group."""
 
     estimate: Number = Field(description="percentage points")
@@ -509,7 +217,7 @@ class GroupGap(_Part):
     worst: str = Field(description="identity with the lowest rate")
 
 
-class GroupEntry(_Part):
+class GroupEntry(Part):
     """The identities of one demographic group under one task, at 95 % each."""
 
     task: str
@@ -522,7 +230,7 @@ class GroupEntry(_Part):
     gap: GroupGap | None = Field(description="largest gap within the group; all pairs at once")
 
 
-class IntersectionEntry(_Part):
+class IntersectionEntry(Part):
     """A combined identity against the sum of its parts."""
 
     task: str
@@ -537,7 +245,7 @@ class IntersectionEntry(_Part):
     differs: bool = Field(description="whether that is at most the level of the gate")
 
 
-class DefenseEntry(_Part):
+class DefenseEntry(Part):
     """A prompt defense against the first one."""
 
     defense: str
@@ -545,7 +253,7 @@ class DefenseEntry(_Part):
     comparison: Comparison | None
 
 
-class WorstCell(_Part):
+class WorstCell(Part):
     """The identity and task with the lowest difference from the reference."""
 
     identity: str
@@ -553,7 +261,7 @@ class WorstCell(_Part):
     difference: Difference = Field(description="at 95 % for itself")
 
 
-class StageEntry(_Part):
+class StageEntry(Part):
     """A run, or one of its prompt defenses, side by side with others."""
 
     name: str
@@ -573,7 +281,7 @@ class LinedUp(StageEntry):
     notes: list[str] = Field(description="how it was asked, where that is not as usual")
 
 
-class StagesDocument(_Part):
+class StagesDocument(Part):
     """Several runs in their order."""
 
     format: Literal["pytest-pbias-stages"] = "pytest-pbias-stages"
@@ -584,15 +292,15 @@ class StagesDocument(_Part):
     model_config = ConfigDict(
         title="Runs side by side by pytest-pbias, version 1",
         json_schema_extra={
-            "$schema": _DRAFT,
-            "$id": f"{_ADDRESS}/stages.schema.json",
+            "$schema": DRAFT,
+            "$id": f"{ADDRESS}/stages.schema.json",
             "description": "What `pbias stages` writes as JSON. Rates and PB are in percentage "
-            f"points, changes are new minus old. {_IGNORE}",
+            f"points, changes are new minus old. {IGNORE}",
         },
     )
 
 
-class Agreement(_Part):
+class Agreement(Part):
     """How far judges agree beyond chance.
 
     1 is perfect, 0 what chance alone would give; null where only one verdict was given.
@@ -605,7 +313,7 @@ class Agreement(_Part):
     n: Count = Field(description="answers that both judged")
 
 
-class JudgeFigures(_Part):
+class JudgeFigures(Part):
     """What one judge makes of a task."""
 
     judge: str = Field(description="its name")
@@ -614,7 +322,7 @@ class JudgeFigures(_Part):
     bias: Bias | None
 
 
-class JudgePair(_Part):
+class JudgePair(Part):
     """The gating judge and another."""
 
     judge: str = Field(description="the other one's name")
@@ -622,7 +330,7 @@ class JudgePair(_Part):
     by_identity: dict[str, Agreement] = Field(description="identity -> agreement on its answers")
 
 
-class TaskJudges(_Part):
+class TaskJudges(Part):
     """The judges of a task, the gating one first.
 
     A verdict is a score of at least 0.5, or below.
@@ -636,7 +344,7 @@ class TaskJudges(_Part):
     cue: Cued
 
 
-class Unparsable(_Part):
+class Unparsable(Part):
     """Answers of a task that nothing could be read off.
 
     With the test that their rate does not depend on the identity.
@@ -652,7 +360,7 @@ class Unparsable(_Part):
     cue: Cued
 
 
-class ProviderRefusals(_Part):
+class ProviderRefusals(Part):
     """What the provider's content filter stopped of a task: its doing, not the model's."""
 
     task: str
@@ -661,7 +369,7 @@ class ProviderRefusals(_Part):
     answers: dict[str, Count] = Field(description="identity -> answers, these included")
 
 
-class Trait(_Part):
+class Trait(Part):
     """A property of answers that is compared, never scored."""
 
     name: str
@@ -669,7 +377,7 @@ class Trait(_Part):
     unit: str = Field(description="share: differences are in percentage points; else the unit")
 
 
-class TraitDifference(_Part):
+class TraitDifference(Part):
     """A trait under an identity less that under its reference, over the items of all tasks."""
 
     trait: str = Field(description="its name, as in measured")
@@ -688,7 +396,7 @@ class TraitDifference(_Part):
     n_items: Count = Field(description="with a value under both")
 
 
-class TraitGate(_Part):
+class TraitGate(Part):
     """A trait against its margin."""
 
     trait: str = Field(description="its name, as in measured")
@@ -698,7 +406,7 @@ class TraitGate(_Part):
     reason: Reason
 
 
-class Traits(_Part):
+class Traits(Part):
     """What else changes with the identity."""
 
     measured: list[Trait] = Field(description="the traits that answers have values of")
@@ -707,7 +415,7 @@ class Traits(_Part):
     verdicts: list[TraitGate] = Field(description="of the traits with a margin")
 
 
-class RunEntry(_Part):
+class RunEntry(Part):
     """Where the statistics are from."""
 
     run_id: str = Field(description="one for each run")
@@ -754,7 +462,7 @@ class RunEntry(_Part):
     )
 
 
-class CueEffect(_Part):
+class CueEffect(Part):
     """An identity's difference from the reference by one cue, percentage points."""
 
     estimate: Number = Field(description="percentage points")
@@ -766,7 +474,7 @@ class CueEffect(_Part):
     confidence: Share = Field(description="of the interval")
 
 
-class PersonByCue(_Part):
+class PersonByCue(Part):
     """One identity by each cue that made it known."""
 
     identity: str
@@ -776,7 +484,7 @@ class PersonByCue(_Part):
     adjusted: Share = Field(description="Holm's, over the identities of the axis")
 
 
-class EffectCorrelation(_Part):
+class EffectCorrelation(Part):
     """Of two cues' effects, across identities."""
 
     estimate: Number = Field(description="Pearson's")
@@ -786,7 +494,7 @@ class EffectCorrelation(_Part):
     confidence: Share = Field(description="of the interval")
 
 
-class CuePair(_Part):
+class CuePair(Part):
     """For whom two cues have the same effect."""
 
     first: str = Field(description="a cue")
@@ -800,7 +508,7 @@ class CuePair(_Part):
     sentence: str = Field(description="the same in words")
 
 
-class AxisCues(_Part):
+class AxisCues(Part):
     """The cues of an axis, under one defense."""
 
     axis: Axis
@@ -811,7 +519,7 @@ class AxisCues(_Part):
     unsaid: dict[str, list[str]] = Field(description="cue -> identities it does not make known")
 
 
-class Saving(_Part):
+class Saving(Part):
     """What stopping early saved."""
 
     asked: Count = Field(description="requests")
@@ -821,7 +529,7 @@ class Saving(_Part):
     currency: str = Field(description="of the amount")
 
 
-class Statistics(_Part):
+class Statistics(Part):
     """Depends on the outcomes only: the same answers give the same statistics."""
 
     policy: Policy
@@ -855,30 +563,16 @@ class Statistics(_Part):
     saving: Saving | None = Field(description="by stopping early; null where all was asked")
 
 
-class _WithEarlier(_Part):
-    earlier: str = Field(alias="with", description="the earlier run's name")
-
-
-class ComparedRuns(Comparison, _WithEarlier):
-    """The comparison with an earlier run."""
-
-
-class NotCompared(_WithEarlier):
-    """Why there is no comparison with an earlier run."""
-
-    problem: str = Field(description="why it could not be compared")
-
-
-class ReportDocument(_Part):
+class ReportDocument(Part):
     """A run."""
 
     model_config = ConfigDict(
         title="Report of a run by pytest-pbias, version 1",
         json_schema_extra={
-            "$schema": _DRAFT,
-            "$id": f"{_ADDRESS}/report.schema.json",
+            "$schema": DRAFT,
+            "$id": f"{ADDRESS}/report.schema.json",
             "description": "What a session and `pbias report` write as JSON. Rates, differences "
-            f"and PB are in percentage points; a number that does not exist is null. {_IGNORE}",
+            f"and PB are in percentage points; a number that does not exist is null. {IGNORE}",
         },
     )
 
@@ -892,41 +586,3 @@ class ReportDocument(_Part):
     history: HistoryDocument | NoHistory | None = Field(
         description="up to this run, where that was asked for"
     )
-
-
-def document(model: type[_Part], content: dict[str, Any]) -> dict[str, Any]:
-    """The content as JSON can hold it, in the fields of ``model``.
-
-    ``content`` has findings in it: what has fields of the same names.
-
-    Raises:
-        DataError: it does not fit the format, which is a fault of this package.
-    """
-    try:
-        made = model.model_validate(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise DataError(
-            f"the report does not fit its own format at {where}: {first['msg']}; this is a fault "
-            "of pytest-pbias, please tell its authors"
-        ) from None
-    return made.model_dump(mode="json", by_alias=True)
-
-
-class _WithoutTitles(GenerateJsonSchema):
-    """A field's name says as much as the title that would be made of it."""
-
-    def field_title_should_be_set(self, schema: Any) -> bool:
-        return False
-
-
-def make_schema(name: SchemaName) -> dict[str, Any]:
-    """The JSON Schema of a document, made from its model."""
-    models: dict[SchemaName, type[BaseModel]] = {
-        "report": ReportDocument,
-        "comparison": ComparisonDocument,
-        "history": HistoryDocument,
-        "stages": StagesDocument,
-    }
-    return models[name].model_json_schema(schema_generator=_WithoutTitles, mode="serialization")
