@@ -92,7 +92,7 @@ def test_an_interrupted_run_reports_what_it_has(
     workers: str,
     number: signal.Signals,
 ) -> None:
-    server = fake_server(latency=0.05)
+    server = fake_server(latency=0.2)  # 20 s, of which a busy test may sleep some
     command = [sys.executable, "-m", "pytest", "-n", workers, "--pbias-json=out.json"]
     command += _arguments(server, "--pbias-concurrency=4")
     with subprocess.Popen(

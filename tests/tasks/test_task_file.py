@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pytest_pbias.errors import ConfigurationError, DataError, PbiasError
+from pytest_pbias.files.parquet_file import ParquetFile
 from pytest_pbias.tasks import TASKS, TaskData, load_task
 from pytest_pbias.tasks.own import as_task, find_task_files, known_tasks
 from pytest_pbias.tasks.row_values import read_template
@@ -103,19 +104,17 @@ def test_rows_that_ask_the_same_stand_or_fall_together(tmp_path: Path) -> None:
     assert sorted(map(clusters.count, clusters)) == [1, 2, 2]
 
 
-def test_parquet_that_unpacks_to_too_much_is_not_unpacked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parquet_that_unpacks_to_too_much_is_not_unpacked(tmp_path: Path) -> None:
     """One value that stands for many rows takes a few bytes in the file."""
-    columns = {name: [name] * 10**7 for name in ("country", "capital", "part")}
-    pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
+    path, names = tmp_path / "rows.parquet", ("country", "capital", "part")
+    pq.write_table(pa.table({name: pa.repeat(name, 10**7) for name in names}), path)
     with pytest.raises(DataError, match="unpacks to 2,560,000,000 bytes or more, and at most"):
         _load(tmp_path, CAPITALS % "rows.parquet")
-    long = pa.table({name: ["x" * 10**6] * 3000 for name in columns})
-    pq.write_table(long, tmp_path / "rows.parquet")
-    assert (tmp_path / "rows.parquet").stat().st_size < 10**6
-    with pytest.raises(DataError, match="bytes or more, and at most"):
-        _load(tmp_path, CAPITALS % "rows.parquet")
+    pq.write_table(pa.table({name: pa.repeat("x" * 10**4, 3000) for name in names}), path)
+    assert path.stat().st_size < 10**5
+    with pytest.raises(DataError, match="bytes or more, and at most 20,000,000 are read"):
+        ParquetFile(path).rows(most_bytes=2 * 10**7)
+    assert len(ParquetFile(path).rows()) == 3000
 
 
 def test_json_rows_may_lie_under_a_key_and_rows_can_be_chosen(tmp_path: Path) -> None:
