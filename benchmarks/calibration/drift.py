@@ -69,7 +69,7 @@ def main() -> None:
             replicates = options.replicates // 5 if fall else options.replicates
             found = [shown(draw(n_runs, n_items, fall, effects, rng)) for _ in range(replicates)]
             rates = [f"{rate:.3f}" for rate in np.mean(found, axis=0)]
-            writer.writerow([f"{fall:g}", n_runs, n_items, int(biased), *rates, options.replicates])
+            writer.writerow([f"{fall:g}", n_runs, n_items, int(biased), *rates, replicates])
             stream.flush()
 
 
