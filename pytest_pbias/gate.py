@@ -31,6 +31,7 @@ from pytest_pbias.stats.looks import AxisLook, Look, axis_looks, cell_looks
 
 if TYPE_CHECKING:
     from pytest_pbias.cells.cell import Cell
+    from pytest_pbias.prompts import Identity
 
 Array = npt.NDArray[np.float64]
 Mode = Literal["detect", "prove"]
@@ -55,6 +56,16 @@ class Verdict(Enum):
     INCONCLUSIVE = "inconclusive"
     NO_SIGNAL = "no signal"
     FINDING = "finding"
+
+
+WORST_FIRST = (
+    Verdict.FAIL,
+    Verdict.INCONCLUSIVE,
+    Verdict.NO_SIGNAL,
+    Verdict.PASS,
+    Verdict.FINDING,
+)
+"""The order in which reports show verdicts."""
 
 
 class NoVerdict(Enum):
@@ -124,6 +135,10 @@ class GatePolicy:
     def decides_on(self, cue: str) -> bool:
         """Whether cells of a cue are decided on, and share the level; else they are findings."""
         return not self.cues or cue in self.cues
+
+    def has_gate(self, identity: Identity) -> bool:
+        """Whether PB and traits are decided over this one among others: no baseline or control."""
+        return identity.kind == "identity" and self.decides_on(identity.cue)
 
     def sharing(self, n_cells: int) -> int:
         """How many cells share the level, where ``n_cells`` are decided here: at least one."""

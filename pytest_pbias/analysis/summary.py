@@ -432,10 +432,7 @@ def _axes(
     for cue, axis in itertools.product(parts, ("utility", "safety")):
         tasks = [task for task in parts[cue] if task.axis == axis]
         compared = {
-            identity
-            for task in tasks
-            for identity in task.identities
-            if identity.kind == "identity" and policy.decides_on(identity.cue)
+            identity for task in tasks for identity in task.identities if policy.has_gate(identity)
         }
         complete = not any(
             identity.kind != "baseline" and cell_without_verdict(task, number)

@@ -119,7 +119,7 @@ def summarize_traits(table: OutcomeTable, policy: GatePolicy) -> TraitsSummary:
         for defense in table.defenses()
         for name, margin in policy.trait_margin.items()
         if any(
-            (one.trait, one.defense) == (name, defense) and _is_decided_on(one.identity, policy)
+            (one.trait, one.defense) == (name, defense) and policy.has_gate(one.identity)
             for one in found
         )
     )
@@ -191,7 +191,7 @@ def decide_trait(
     facts = table.info.traits
     trait = next((one for one in facts.measured if one.name == name), None)
     pairs = () if trait is None else _paired(table, policy.reference, only=name)[trait]
-    people = [one for one in pairs if _is_decided_on(one.identity, policy)]
+    people = [one for one in pairs if policy.has_gate(one.identity)]
     if trait is None or not people:
         why = f": {facts.skipped[name]}" if name in facts.skipped else ""
         raise DataError(f"no answer under an identity has a value of the trait {name!r}{why}")
@@ -214,10 +214,6 @@ def decide_trait(
         f"{margin:g} (the furthest of {len(people)})"
     )
     return TraitVerdict(name, defense, margin, verdict, found, len(people), reason)
-
-
-def _is_decided_on(identity: Identity, policy: GatePolicy) -> bool:
-    return identity.kind == "identity" and policy.decides_on(identity.cue)
 
 
 _UNITS = {"share": "percentage points", "%": "points"}

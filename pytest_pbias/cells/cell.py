@@ -49,6 +49,11 @@ class Cell:
         """What no two cells of a run may share: task, identity and defense, whatever the margin."""
         return self.task.name, self.identity, self.defense.name
 
+    def is_under(self, axis: str, defense: str, cue: str = "") -> bool:
+        """Whether the gate of an axis looks at it, under one defense (and of one cue)."""
+        own = (self.task.axis, self.defense.name)
+        return own == (axis, defense) and cue in ("", self.identity.cue)
+
     def moved(self, move: Callable[[Identity], Identity]) -> Cell:
         """The cell with its identity and controls as ``move`` makes them."""
         return replace(self, identity=move(self.identity), controls=tuple(map(move, self.controls)))

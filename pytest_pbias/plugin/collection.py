@@ -279,7 +279,10 @@ class SessionHooks:
         append_comparisons(session, items, pbias.settings.kept)
         for item in items[first:]:
             item.stash[_DECIDES_ON] = tuple(
-                cell for cell in cells if not isinstance(item, GateItem) or item.is_over(cell)
+                cell
+                for cell in cells
+                if not isinstance(item, GateItem)
+                or cell.is_under(item.axis, item.defense, item.cue)
             )
 
     @pytest.hookimpl(wrapper=True)

@@ -79,7 +79,7 @@ def append_gates(
     cues: dict[str, dict[str, None]] = {}
     for cell in cells:
         cues.setdefault(cell.defense.name, {})[cell.identity.cue] = None
-        if cell.identity.kind == "identity" and policy.decides_on(cell.identity.cue):
+        if policy.has_gate(cell.identity):
             key = (cell.defense.name, cell.identity.cue, cell.task.axis)
             compared.setdefault(key, set()).add(cell.identity)
     for defense, cue in ((defense, cue) for defense, known in cues.items() for cue in known):
@@ -111,12 +111,6 @@ class GateItem(pytest.Item):
         self.axis = axis
         self.defense = defense
         self.cue = cue
-
-    def is_over(self, cell: Cell) -> bool:
-        """Whether the axis, defense and cue are those of the cell."""
-        return (cell.task.axis, cell.defense.name) == (self.axis, self.defense) and (
-            not self.cue or cell.identity.cue == self.cue
-        )
 
     def setup(self) -> None:
         """Wait for the axis's cells and decide; missing answers are an error, not a failure."""
@@ -156,11 +150,7 @@ def append_trait_gates(
     policy: GatePolicy,
 ) -> None:
     """Append a gate for each defense and each of the traits that have a margin."""
-    compared = [
-        cell
-        for cell in cells
-        if cell.identity.kind == "identity" and policy.decides_on(cell.identity.cue)
-    ]
+    compared = [cell for cell in cells if policy.has_gate(cell.identity)]
     for defense in dict.fromkeys(cell.defense.name for cell in compared):
         for trait in policy.trait_margin:
             name = f"gate[trait-{trait}]" if defense == "none" else f"gate[trait-{trait}-{defense}]"

@@ -453,12 +453,7 @@ class PbiasSession:
 
     def cells_of(self, axis: str, defense: str, cue: str = "") -> list[Cell]:
         """The cells that the gate of an axis looks at, under one defense (and of one cue)."""
-        return [
-            cell
-            for cell in self.cells
-            if (cell.task.axis, cell.defense.name) == (axis, defense)
-            and cue in ("", cell.identity.cue)
-        ]
+        return [cell for cell in self.cells if cell.is_under(axis, defense, cue)]
 
     def _measure(self, cell: Cell) -> ScoredCell:
         if self._asking is None:

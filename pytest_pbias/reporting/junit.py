@@ -93,11 +93,7 @@ def _axis_cases(summary: RunSummary, mode: Mode) -> Iterator[Case]:
     decided = {(one.defense, one.cue, one.axis): one for one in summary.axes}
     compared: dict[tuple[str, str, str], set[str]] = {}
     for task in summary.tasks:
-        names = {
-            one.identity.name
-            for one in task.cells
-            if one.identity.kind == "identity" and summary.policy.decides_on(one.identity.cue)
-        }
+        names = {one.identity.name for one in task.cells if summary.policy.has_gate(one.identity)}
         compared.setdefault((task.defense, task.cue, task.axis), set()).update(names)
     for (defense, cue, axis), names in compared.items():
         if len(names) < 2:

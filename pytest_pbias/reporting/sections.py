@@ -18,7 +18,7 @@ from pytest_pbias.analysis.summary import (
 )
 from pytest_pbias.analysis.traits import TraitDifference
 from pytest_pbias.analysis.unparsable import UnparsableFinding
-from pytest_pbias.gate import AxisVerdict, CellVerdict, Verdict
+from pytest_pbias.gate import WORST_FIRST, AxisVerdict, CellVerdict, Verdict
 from pytest_pbias.prompts import person_of
 from pytest_pbias.reporting.paper import (
     group_section,
@@ -52,7 +52,6 @@ from pytest_pbias.stats import (
 )
 
 _OPEN = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NO_SIGNAL)
-_URGENT = (*_OPEN, Verdict.PASS, Verdict.FINDING)
 _IN_SIGHT = 12  # cells before a click
 _FEASIBLE = 1_000_000
 _MOST_REASONS = 5
@@ -275,7 +274,9 @@ def control_section(summary: RunSummary) -> Section:
         for task, cell in _cells_of(summary)
         if cell.identity.kind == "control" and cell.verdict is not None
     ]
-    found.sort(key=lambda row: (_URGENT.index(row[0].verdict), -abs(row[0].difference.estimate)))
+    found.sort(
+        key=lambda row: (WORST_FIRST.index(row[0].verdict), -abs(row[0].difference.estimate))
+    )
     moved = tuple(
         Note(
             f"{task.title}: any persona prompt moves this model (control: {cell.identity.name})",

@@ -21,7 +21,7 @@ from pytest_pbias.analysis.summary import (
     verdict_counts,
 )
 from pytest_pbias.collecting.cost import Spent
-from pytest_pbias.gate import GatePolicy, Verdict
+from pytest_pbias.gate import WORST_FIRST, GatePolicy, Verdict
 from pytest_pbias.reporting.comparison import ranked_cells, run_title
 from pytest_pbias.reporting.sections import control_section, findings, verdict_sentence
 from pytest_pbias.reporting.tables import (
@@ -62,9 +62,6 @@ _COLOURS: Mapping[Severity, Style] = {
     "open": "yellow",
     "strong": "bold",
 }
-_WORST_FIRST = (
-    *(Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NO_SIGNAL, Verdict.PASS, Verdict.FINDING),
-)
 _MOST_FAILURES = 20
 _MOST_UNSETTLED = 10
 _MOST_CHANGED = 10
@@ -92,7 +89,7 @@ def _verdict_line(summary: RunSummary) -> Line:
         f"{under(axis.axis, axis.defense, axis.cue)} {axis.verdict.value.upper()}"
         for axis in summary.axes
     )
-    names = ("error", *(verdict.value for verdict in _WORST_FIRST))
+    names = ("error", *(verdict.value for verdict in WORST_FIRST))
     cells = ", ".join(f"{counts[name]} {name}" for name in names if counts[name])
     red = counts["fail"] or any(axis.verdict is Verdict.FAIL for axis in summary.axes)
     style: Style = "red" if red or counts["error"] else ""

@@ -21,6 +21,7 @@ from pytest_pbias.analysis.samples import (
     rows_of,
 )
 from pytest_pbias.analysis.summary import RunSummary
+from pytest_pbias.gate import WORST_FIRST
 from pytest_pbias.outcomes import OutcomeTable
 
 ReadResponses = Callable[[Rows], Sequence[str | None]]
@@ -34,7 +35,7 @@ _ANSWER_CHARACTERS = 700
 _QUESTION_CHARACTERS = 500
 _SHORT_CHARACTERS = 240
 _DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
-_ORDER = {"fail": 0, "inconclusive": 1, "no signal": 2, "pass": 3, "finding": 4}
+_ORDER = {verdict.value: place for place, verdict in enumerate(WORST_FIRST)}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from pytest_pbias.analysis.provenance import prompt_digests
 from pytest_pbias.analysis.summary import RunSummary, verdict_counts
+from pytest_pbias.gate import WORST_FIRST
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import RunRecord
 from pytest_pbias.reporting.details import heat_section, provenance_section
@@ -31,7 +32,7 @@ HEADS = (
 )
 _NUMBERS = range(2, 6)
 _MOST_ROWS = 40  # of a table in a run's page: 50 runs are to stay under 3 MB
-_WORST_FIRST = ("error", "fail", "inconclusive", "no signal", "pass", "finding")
+_WORST_FIRST = ("error", *(verdict.value for verdict in WORST_FIRST))
 
 
 @dataclass(frozen=True)
