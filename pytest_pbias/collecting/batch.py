@@ -244,16 +244,15 @@ class BatchEngine(WholeEngine):
             PbiasError: what ``connect`` or the request stream raised.
         """
         self._wake = asyncio.Event()
-        if not await asyncio.to_thread(self._draw) or self.stopping:
+        drawn = await asyncio.to_thread(self._draw)
+        if not drawn or self.stopping:
             return
         asker = await asyncio.to_thread(self._connect)
         try:
-            more = True
-            while more:
+            while drawn:
                 self._left = dict(self._wanted)
                 await self._until_stopped(asyncio.create_task(self._collect(asker)), grace)
-                goes_on = not self.stopping and self.end_reason is None
-                more = goes_on and await asyncio.to_thread(self._draw)
+                drawn = self.end_reason is None and await asyncio.to_thread(self._draw)
         finally:
             self._book.release(self._owner)
             await asker.aclose()

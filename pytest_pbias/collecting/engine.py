@@ -163,7 +163,7 @@ class WholeEngine(EngineBase):
         self._wanted: dict[str, ChatRequest] = {}
 
     def _draw(self) -> bool:
-        """Draw the next round of which the store lacks anything; False where there is none.
+        """Draw the next round of which the store lacks anything; False where none is to be asked.
 
         May take long: what was answered is graded and looked at.
 

@@ -113,7 +113,7 @@ class RayEngine(WholeEngine):
         try:
             nodes = self._connect()
             self._ask_round(nodes)
-            while not (self.stopping or self._wanted) and self._draw():
+            while not self._wanted and self._draw():
                 self._ask_round(nodes)
         except PbiasError as error:
             self._error = error

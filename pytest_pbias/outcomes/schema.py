@@ -182,7 +182,7 @@ def _check_values(table: pa.Table, path: Path, leave_out: Collection[str]) -> No
                     f"{', '.join(known)}"
                 )
     for name in (name for name in _NAMES if name not in leave_out):
-        longest = pc.max(pc.utf8_length(pc.unique(table.column(name).cast(pa.string())))).as_py()
+        longest = pc.max(pc.utf8_length(pc.unique(table.column(name)).cast(pa.string()))).as_py()
         if longest is not None and longest > _LONGEST_NAME:
             raise DataError(
                 f"{path}: column {name} has a name of {longest:,} characters, of at most "
