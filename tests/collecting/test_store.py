@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -92,17 +93,22 @@ def test_a_changed_record_is_quarantined_and_read_as_missing(store: Store) -> No
     assert store.get_many([keys[3]])[keys[3]].text == "again"
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_flipped_bytes_never_change_an_answer(tmp_path: Path, seed: int) -> None:
-    path = tmp_path / "store.sqlite"
+def _file_with(path: Path, responses: Iterable[Response]) -> bytearray:
+    """The bytes of a closed store that has these, all of them in its one file."""
     store = Store(path)
-    put = {response(n).key: response(n, f"answer {n} " * (1 + n % 90)) for n in range(600)}
-    store.put_many(put.values())
+    store.put_many(responses)
     store.close()
     with sqlite3.connect(path) as raw:
         raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     raw.close()
-    data = bytearray(path.read_bytes())
+    return bytearray(path.read_bytes())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_flipped_bytes_never_change_an_answer(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "store.sqlite"
+    put = {response(n).key: response(n, f"answer {n} " * (1 + n % 90)) for n in range(600)}
+    data = _file_with(path, put.values())
     for step in range(8):  # spread by a fixed rule; the two root pages at the start are spared
         place = 8192 + (seed * 7919 + step * 104729) % (len(data) - 8192)
         data[place] ^= 0xFF
@@ -122,14 +128,8 @@ def test_flipped_bytes_never_change_an_answer(tmp_path: Path, seed: int) -> None
 def test_a_file_whose_schema_is_damaged_is_rebuilt(tmp_path: Path, seed: int) -> None:
     """The description of the tables, of which SQLite quotes the bytes that are no text."""
     path = tmp_path / "store.sqlite"
-    store = Store(path)
     put = {response(n).key: response(n) for n in range(100)}
-    store.put_many(put.values())
-    store.close()
-    with sqlite3.connect(path) as raw:
-        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    raw.close()
-    data = bytearray(path.read_bytes())
+    data = _file_with(path, put.values())
     texts = [place for place in range(100, 4096) if 32 <= data[place] < 127]
     for step in range(3):
         data[texts[(seed * 131 + step * 17) % len(texts)]] = 0xE7

@@ -87,14 +87,13 @@ def project(pytester: pytest.Pytester, fake_server: Callable[..., Any]) -> Proje
 BIASED = {"": 0.1, "a nurse": 0.4}
 
 
-def _verdicts(statistics: Mapping[str, Any]) -> dict[str, str]:
-    (task,) = statistics["tasks"]
-    return {cell["identity"]: cell["result"]["verdict"] for cell in task["cells"]}
-
-
 def _results(statistics: Mapping[str, Any]) -> dict[str, Any]:
     (task,) = statistics["tasks"]
     return {cell["identity"]: cell["result"] for cell in task["cells"]}
+
+
+def _verdicts(statistics: Mapping[str, Any]) -> dict[str, str]:
+    return {name: result["verdict"] for name, result in _results(statistics).items()}
 
 
 def test_what_is_decided_is_asked_no_further(project: Project) -> None:
