@@ -20,7 +20,7 @@ _STEP = 512  # rowids read at once before a damaged range is split
 
 @contextlib.contextmanager
 def file_lock(path: Path, *, exclusive: bool = False) -> Iterator[None]:
-    """While this lasts no other process rebuilds the file; ``exclusive``: nor opens it."""
+    """While this lasts no other process rebuilds or makes the file; ``exclusive``: nor opens it."""
     with (path.parent / f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
         yield
@@ -130,6 +130,15 @@ def _guess_last(old: sqlite3.Connection) -> int:
     return pages * 64
 
 
+def _is_in_wal_mode(path: Path) -> bool:
+    """What the header says (SQLite file format, section 1.3.3); False for a file to be made."""
+    try:
+        with path.open("rb") as file:
+            return file.read(20)[18:] == b"\x02\x02"
+    except OSError:
+        return False
+
+
 _BUSY_SECONDS = 60.0
 
 _DAMAGE = ("malformed", "not a database", "Could not decode")
@@ -220,7 +229,8 @@ class Connections:
         if self.read_only:
             held = _Held(self._open_read_only(), self.path.stat().st_ino)
         else:
-            with file_lock(self.path):
+            # SQLite lets one process alone turn a file to WAL, and has the others fail at once.
+            with file_lock(self.path, exclusive=not _is_in_wal_mode(self.path)):
                 held = _Held(self._open(), self.path.stat().st_ino)
         self._local.held = held
         with self._lock:

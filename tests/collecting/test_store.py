@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -252,6 +253,26 @@ def test_two_processes_write_at_once(store: Store) -> None:
     assert [one.wait(60) for one in both] == [0, 0]
     assert store.count() == 401
     assert store.verify() == 0
+
+
+OPEN_NEW_ONES = """
+    import sys, time
+    from pathlib import Path
+    from pytest_pbias.collecting.store import Store
+    begin = float(sys.argv[2])
+    for n in range(60):
+        while time.time() < begin + 0.02 * n:
+            pass
+        Store(Path(sys.argv[1]) / str(n) / "store.sqlite")
+"""
+
+
+def test_processes_make_a_store_at_once(tmp_path: Path) -> None:
+    # One of two xdist workers was refused, "database is locked", where both made the file.
+    command = [sys.executable, "-c", textwrap.dedent(OPEN_NEW_ONES), str(tmp_path)]
+    begin = str(time.time() + 2)
+    all_of_them = [subprocess.Popen([*command, begin], stderr=subprocess.PIPE) for _ in range(4)]
+    assert [one.communicate(timeout=60)[1] for one in all_of_them] == [b""] * 4
 
 
 CLOSE_WHILE_WRITING = """

@@ -91,7 +91,8 @@ def test_a_noisy_engine_is_told_in_points_of_the_gate(
             f"  do_not_answer * {counts} * {shown}",
         ]
     )
-    assert max(map(len, result.outlines[-30:])) <= 80
+    ours = result.stdout.str().partition(" personalization bias ")[2].partition("short test")[0]
+    assert max(map(len, ours.splitlines())) <= 80
     table = OutcomeTable.read(suite.path / "aa.parquet")
     assert set(table.text("repeat")) == {0}
     assert len(table) == 5 * ITEMS
