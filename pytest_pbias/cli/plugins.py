@@ -24,7 +24,7 @@ from pytest_pbias.grading.judges import (
     make_judges,
     validate_judges,
 )
-from pytest_pbias.plugin.tasks import session_tasks
+from pytest_pbias.plugin.offered import session_tasks
 from pytest_pbias.tasks import TASKS, Task
 
 T = TypeVar("T")

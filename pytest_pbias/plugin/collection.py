@@ -26,10 +26,10 @@ from pytest_pbias.plugin.gates import (
     append_gates,
     append_trait_gates,
 )
+from pytest_pbias.plugin.offered import shown_path
 from pytest_pbias.plugin.options import described, only_lists, read_option
 from pytest_pbias.plugin.session import SESSION, PbiasSession, active_session
 from pytest_pbias.plugin.settings import Settings, read_settings
-from pytest_pbias.plugin.tasks import shown_path
 from pytest_pbias.plugin.xdist import notices_of, plan_path, stop_session
 from pytest_pbias.prompts import (
     Cue,

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -33,23 +32,22 @@ from pytest_pbias.cells.cell import (
 from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.collecting.plan import RequestSettings, Work, questions_of
-from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError, near_matches
+from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
 from pytest_pbias.gate import (
     AxisVerdict,
     CellVerdict,
     decide_by_policy,
 )
 from pytest_pbias.grading import cannot_grade
+from pytest_pbias.grading.base import fault_line
 from pytest_pbias.grading.judges import (
-    Judge,
     Judging,
     identity_mask,
     identity_terms,
     make_judges,
     needs_judge,
-    validate_judges,
 )
-from pytest_pbias.grading.traits import NO_TRAITS, Traits, choose_traits
+from pytest_pbias.grading.traits import NO_TRAITS
 from pytest_pbias.models.plain_prompt import NOTE as COMPLETIONS_NOTE
 from pytest_pbias.models.spec import ApplicationFacts
 from pytest_pbias.outcomes import OutcomeTable, system_memory_pool
@@ -74,6 +72,7 @@ from pytest_pbias.plugin.asking import (
 )
 from pytest_pbias.plugin.decisions import Decisions
 from pytest_pbias.plugin.estimate import Estimate, estimate, estimate_lines
+from pytest_pbias.plugin.offered import offered_judges, session_traits
 from pytest_pbias.plugin.options import described, is_given
 from pytest_pbias.plugin.output import (
     BackgroundProgress,
@@ -178,7 +177,7 @@ def session_judging(
         ConfigurationError: a judge is unknown or lacks what it needs, or a plug-in failed.
     """
     try:
-        judges = make_judges(settings.wanted, settings.model, _of_plugins(config))
+        judges = make_judges(settings.wanted, settings.model, offered_judges(config))
     except ConfigurationError as error:
         raise ConfigurationError(str(error), setting=error.setting or "judge") from None
     judging = Judging(judges, provider_refusals=settings.provider_refusals, model=settings.model)
@@ -204,48 +203,6 @@ def planned_verdicts(
         f"judge {name}: at most {count:,} verdicts besides, not in these figures"
         for name, count in counts.items()
     ]
-
-
-def _of_plugins(config: pytest.Config) -> tuple[Judge, ...]:
-    try:
-        offered = config.hook.pytest_pbias_judges(config=config)
-        return validate_judges(judge for judges in offered for judge in judges or ())
-    except PbiasError:
-        raise
-    except Exception as error:
-        raise ConfigurationError(f"the hook pytest_pbias_judges broke: {_line(error)}") from error
-
-
-def session_traits(config: pytest.Config, wanted: Iterable[str]) -> Traits:
-    """The traits of this package and of plug-ins; ``wanted`` are those with a margin.
-
-    Raises:
-        ConfigurationError: a plug-in failed, or a trait that is wanted is unknown or left out.
-    """
-    try:
-        offered = config.hook.pytest_pbias_traits(config=config)
-        traits = choose_traits(one for several in offered for one in several or ())
-    except PbiasError:
-        raise
-    except Exception as error:
-        raise ConfigurationError(f"the hook pytest_pbias_traits broke: {_line(error)}") from error
-    known = [trait.name for trait in traits.chosen]
-    for name in wanted:
-        if name in traits.skipped:
-            raise ConfigurationError(f"{name}: {traits.skipped[name]}", setting="trait-margin")
-        if name not in known:
-            hint = near_matches(name, known)
-            raise ConfigurationError(f"no trait is called {name!r}: {hint}", setting="trait-margin")
-    return traits
-
-
-def _line(error: Exception) -> str:
-    """What was raised, and in which line."""
-    frame: Any = error.__traceback__
-    while frame.tb_next is not None:
-        frame = frame.tb_next
-    text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    return f"{text} ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -696,7 +653,7 @@ class PbiasSession:
         try:
             hook(report=report, config=self.config)
         except Exception as error:
-            self.untold.append(f"the hook pytest_pbias_report broke: {_line(error)}")
+            self.untold.append(f"the hook pytest_pbias_report broke: {fault_line(error)}")
 
     def _sampled_questions(self, table: OutcomeTable) -> dict[str, dict[str, str]]:
         """The questions that a report shows answers to; the table itself has none."""

@@ -27,6 +27,7 @@ from pytest_pbias.models.spec import parse_headers
 from pytest_pbias.models.vllm import VllmSettings
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import LATEST, LATEST_OF, find_run, list_runs
+from pytest_pbias.plugin.offered import session_tasks
 from pytest_pbias.plugin.options import (
     is_given,
     is_given_here,
@@ -35,7 +36,6 @@ from pytest_pbias.plugin.options import (
     read_options,
     split_names,
 )
-from pytest_pbias.plugin.tasks import session_tasks
 from pytest_pbias.plugin.xdist import run_name
 from pytest_pbias.prompts import Cue, Defense, Placement, resolve_cues, resolve_defenses
 from pytest_pbias.reporting.trackers import require_trackers
