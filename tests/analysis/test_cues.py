@@ -6,20 +6,25 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from pytest_pbias.analysis.across_runs.comparison import compare_runs
+from pytest_pbias.analysis.across_runs.condition import decide_condition
+from pytest_pbias.analysis.across_runs.history import make_history, share_runs
 from pytest_pbias.analysis.summary import RunSummary, summarize
 from pytest_pbias.cli import main
 from pytest_pbias.gate import GatePolicy, Verdict
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.facts import RunFacts
+from pytest_pbias.outcomes.saved_runs import keep_run
 from pytest_pbias.reporting import render_terminal
 from pytest_pbias.reporting.annotations import github_annotations
 from pytest_pbias.reporting.json_report import to_json
 from pytest_pbias.reporting.junit import cases_of
+from pytest_pbias.reporting.schemas import schema_text
 from pytest_pbias.reporting.sections import cue_section
 
 N = 600
@@ -332,3 +337,68 @@ def test_an_earlier_run_is_worse_by_the_cues_that_the_gate_is_asked_of(
     error = capsys.readouterr().err
     assert "no task was asked by the cue profile in both runs" in error
     assert error.count("\n") == 1
+
+
+TURNED = {("a man", "profile"): [-40.0] * 4, ("a nurse", "profile"): [25.0] * 4}
+
+
+def test_a_history_is_of_each_cue() -> None:
+    runs = [asked(TURNED if number > 1 else {}, seed=number) for number in range(4)]
+    newest_first = [(f"r{number}", lambda run=run: run) for number, run in enumerate(runs)][::-1]
+    shared = share_runs(newest_first, reference="control")
+    history = make_history(shared, GatePolicy(reference="control"))
+    stated, profile = history.axes
+    assert [(axis.axis, axis.cue) for axis in history.axes] == [
+        ("utility", "stated"), ("utility", "profile"),
+    ]  # fmt: skip
+    assert history.drifting == ("utility by profile",)
+    for axis, number in ((stated, 0), (profile, 1)):
+        reported = _summary(runs[-1]).axes[number]
+        assert axis.bias[-1] is not None
+        assert reported.bias is not None
+        assert axis.bias[-1].raw == pytest.approx(reported.bias.raw)
+        assert axis.mean[-1] == pytest.approx(reported.mean_rate)
+        assert axis.baseline[-1] == pytest.approx(reported.baseline_rate)
+    assert stated.mean[0] - profile.mean[0] == pytest.approx(10, abs=4)
+    assert history.n_items == {"mmlu by stated": N, "mmlu by profile": N}
+    furthest = max(history.cells, key=lambda cell: abs(cell.drift.clearest[1].estimate))
+    assert (furthest.task, furthest.identity.name) == ("mmlu by profile", "a man (profile)")
+    assert furthest.verdicts[-1] == "fail"
+    found = decide_condition("pb_utility>1", shared, alpha=0.05)
+    assert found.verdict is Verdict.FAIL
+    assert "(profile, " in found.reason
+    assert decide_condition("rate_utility<-30", shared, alpha=0.05).verdict is Verdict.PASS
+
+
+def test_a_history_keeps_to_the_cues_that_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = GatePolicy(reference="control").to_plain()
+    for number in range(5):
+        cues = ("stated", "profile") if number else ("stated",)
+        run = asked(TURNED if number > 2 else {}, cues=cues, seed=number)
+        info = RunFacts(policy=policy, created=f"2026-11-0{number + 1}T10:00:00")
+        keep_run(run.with_info(info), tmp_path, model="tiny")
+    out = tmp_path / "out.json"
+
+    def history(*more: str) -> tuple[int, str]:
+        words = ["--store", str(tmp_path), "--json", str(out), "--fail", "pb_utility>1"]
+        code = main(["history", *words, *more])
+        return code, " ".join(" ".join(capsys.readouterr()).split())
+
+    code, said = history()
+    assert code == 1
+    assert "Drift over 4 runs: PB utility by profile +" in said
+    assert "Set apart: 0001-tiny: mmlu by profile was not asked" in said
+    plain = json.loads(out.read_text())
+    jsonschema.validate(plain, json.loads(schema_text("history")))
+    assert [(axis["axis"], axis["cue"]) for axis in plain["axes"]] == [
+        ("utility", "stated"), ("utility", "profile"),
+    ]  # fmt: skip
+    code, said = history("--gate-cues=stated")
+    assert code == 0
+    assert "No drift is shown over 5 runs" in said
+    assert [axis["cue"] for axis in json.loads(out.read_text())["axes"]] == [""]
+    code, said = history("--gate-cues=profil")
+    assert code == 2
+    assert "nothing was asked by the cue profil" in said

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -247,6 +247,24 @@ def own_name(title: str) -> str:
     return title.partition(" by ")[0]
 
 
+class AskedByCue(Protocol):
+    """A task as it was asked by one cue, which its title tells where there are several."""
+
+    @property
+    def task(self) -> str:
+        """The title."""
+
+    @property
+    def cue(self) -> str:
+        """How its identities are made known."""
+
+
+def cues_of(tasks: Sequence[AskedByCue]) -> dict[str, str]:
+    """The cues of tasks, in order, and how each is told beside an axis: not at all if alone."""
+    told = any(task.task != own_name(task.task) for task in tasks)
+    return {task.cue: task.cue if told else "" for task in tasks}
+
+
 @dataclass(frozen=True, slots=True)
 class TaskComparison:
     """One task on the ``n_items`` that both runs asked, with its cue where there are several."""
@@ -354,6 +372,11 @@ class PairedTask:
     def name(self) -> str:
         """The task's own name, without a cue."""
         return own_name(self.task)
+
+    @property
+    def cue(self) -> str:
+        """How its identities are made known."""
+        return self.identities[0].cue
 
     @property
     def n_items(self) -> int:
