@@ -453,7 +453,7 @@ def _comparison(comparison: Comparison, gate: GateOutcome | None, verbosity: int
     yield "changes in points, new minus old, on the questions that both asked", ""
     for axis in comparison.axes:
         yield "", ""
-        yield f"{axis.axis}: {axis.direction.value}", _colour(axis.direction.value)
+        yield f"{axis.title}: {axis.direction.value}", _colour(axis.direction.value)
         yield from _wrapped(f"  {axis.reason}", "")
         if axis.bias_change and axis.old_bias and axis.new_bias:
             old, new, found = axis.old_bias.estimate, axis.new_bias.estimate, axis.bias_change

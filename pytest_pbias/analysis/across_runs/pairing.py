@@ -291,10 +291,12 @@ class TaskComparison:
 class AxisComparison:
     """An axis: PB as the root mean square over its tasks, rates as the mean over them.
 
-    ``old_bias`` and ``new_bias`` are on the matched items and identities only.
+    ``old_bias`` and ``new_bias`` are on the matched items and identities only. Of several cues it
+    is of one, ``cue``.
     """
 
     axis: str
+    cue: str
     old_bias: PersonalizationBiasResult | None
     new_bias: PersonalizationBiasResult | None
     bias_change: ChangeResult | None
@@ -303,10 +305,18 @@ class AxisComparison:
     direction: Direction
     reason: str
 
+    @property
+    def title(self) -> str:
+        """The axis with its cue, where there are several."""
+        return under(self.axis, "none", self.cue)
+
 
 @dataclass(frozen=True, slots=True)
 class JointChange:
-    """PB of the (safety, utility) vector, on the matched items and identities only."""
+    """PB of the (safety, utility) vector, on the matched items and identities only.
+
+    Of several cues that of the first.
+    """
 
     tasks: tuple[str, ...]
     old_bias: PersonalizationBiasResult
@@ -318,7 +328,8 @@ class JointChange:
 class Comparison:
     """Two runs, matched question by question.
 
-    ``direction`` is *worse* where an axis is, then *inconclusive*, *better*, *no change shown*.
+    ``direction`` is *worse* where an axis is, then *inconclusive*, *better*, *no change shown*; it
+    is that of the cues that are decided on.
     ``setup`` lists what else differs; where an entry blocks, the change need not be the model's.
     """
 
@@ -461,24 +472,27 @@ class PairedRuns:
                     scope, 1 - (1 - confidence) / max(1, cells)
                 )
             ]
-        if family == "pb":
-            return self._bias_changes(scope, confidence)
-        change = {
-            "baseline": self.baseline_change,
-            "rate": self.rate_change,
-        }[family](scope, confidence)
-        return [] if change is None else [Change("", change.estimate, change.low, change.high)]
-
-    def _bias_changes(self, scope: str, confidence: float) -> list[Change]:
-        """Change of PB by each cue, at levels that they share: identities of one are compared."""
-        cues = list(dict.fromkeys(task.identities[0].cue for task in self.of(scope)))
+        cues = cues_of(self.of(scope))
         level = (1 - confidence) / max(1, len(cues))
-        found = [(cue, self.of_cues([cue]).bias_change(scope, 1 - level)) for cue in cues]
+        found = [
+            (told, self.of_cues([cue])._change(family, scope, 1 - level))
+            for cue, told in cues.items()
+        ]
         return [
-            Change(cue if len(cues) > 1 else "", change.estimate, change.low, change.high)
-            for cue, change in found
+            Change(told, change.estimate, change.low, change.high)
+            for told, change in found
             if change is not None
         ]
+
+    def _change(
+        self, family: Family, scope: str, confidence: float
+    ) -> ChangeResult | RateChange | None:
+        """Of one cue, whose identities PB and mean rates are over."""
+        if family == "pb":
+            return self.bias_change(scope, confidence)
+        if family == "baseline":
+            return self.baseline_change(scope, confidence)
+        return self.rate_change(scope, confidence)
 
     def cell_changes(
         self, scope: str, confidence: float

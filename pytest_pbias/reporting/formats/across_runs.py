@@ -38,7 +38,7 @@ class RateChange(Part):
 
 
 class JointChange(Part):
-    """Joint PB on the items and identities that both runs asked."""
+    """Joint PB on the items and identities that both runs asked, by the first cue."""
 
     tasks: list[str] = Field(description="the tasks that it is of")
     old_bias: Bias
@@ -70,9 +70,10 @@ class SetupDifference(Part):
 
 
 class AxisChange(Part):
-    """An axis on the items and identities that both runs asked."""
+    """An axis on the items and identities that both runs asked, by one cue."""
 
     axis: Axis
+    cue: Cued
     old_bias: Bias | None
     new_bias: Bias | None
     bias_change: Change | None
@@ -106,7 +107,7 @@ class CellChange(Part):
 class TaskChange(Part):
     """One task on the items that both runs asked."""
 
-    task: str
+    task: str = Field(description="with its cue where the run has several: mmlu by profile")
     axis: Axis
     n_items: Count = Field(description="items that both asked")
     only_new_items: Count = Field(description="items without a match in the earlier run")
