@@ -16,7 +16,7 @@ from pytest_pbias.training.job import CHECKPOINTS, TrainingJob, prepare_folder
 from pytest_pbias.training.lengths import with_short_prompts
 from pytest_pbias.training.pairs import PreferencePair
 from pytest_pbias.training.processes import Processes
-from pytest_pbias.training.quantization import NF4
+from pytest_pbias.training.quantization import weights_config
 from pytest_pbias.training.saving import require_runtime_builder
 
 if TYPE_CHECKING:
@@ -216,13 +216,13 @@ def _arguments(job: TrainingJob, *, cpu: bool, processes: Processes) -> DPOConfi
         data_seed=job.seed,
         use_cpu=cpu,
         bf16=not cpu and not job.quantized,
-        fp16=job.quantized,
+        fp16=not cpu and job.quantized,
         gradient_checkpointing=not cpu,
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=not cpu,
     )
-    if job.quantized:
+    if job.quantized and not cpu:
         arguments.optim = OptimizerNames.PAGED_ADAMW
     # Left alone, the trainer spreads one process over all GPUs and multiplies the batch by them.
     arguments._n_gpu = min(1, arguments.n_gpu)
@@ -256,7 +256,7 @@ def load_model(name: str, *, cpu: bool, quantized: bool = False) -> tuple[Any, A
             name,
             dtype=dtype,
             attn_implementation="eager" if cpu else "sdpa",
-            **({"quantization_config": config(**NF4)} if quantized else {}),
+            **({"quantization_config": config(**weights_config(cpu=cpu))} if quantized else {}),
         )
     except (OSError, ValueError, KeyError) as error:
         raise _not_loaded(name, error) from None
