@@ -37,6 +37,7 @@ from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasEr
 from pytest_pbias.gate import (
     AxisVerdict,
     CellVerdict,
+    Verdict,
     decide_by_policy,
 )
 from pytest_pbias.grading import cannot_grade
@@ -523,7 +524,8 @@ class PbiasSession:
     ) -> CellVerdict:
         cell = measured.cell
         n_items = len(measured.data.items)
-        return decide_by_policy(
+        planned = self._planned.get(cell.task.name, 0)
+        verdict = decide_by_policy(
             measured.scores,
             baseline.scores,
             self._scores_of(self.references(cell), n_items),
@@ -534,8 +536,19 @@ class PbiasSession:
             n_cells=self.n_compared,
             floor=cell.task.floor,
             cue=cell.identity.cue,
-            planned=self._planned.get(cell.task.name, 0),
+            planned=planned,
         )
+        asked_for = self.settings.policy.margin_of(cell)
+        if verdict.verdict is Verdict.INCONCLUSIVE and n_items < planned and margin != asked_for:
+            # Levels of looks hold wherever asking stops, so that what is decided by another margin
+            # stands; what is not might have been, by the items that were left out.
+            left = (
+                f"asked {n_items} of {planned} items, enough for the margin of {asked_for:g} only: "
+                "a check's own is unknown while it is asked; say it in --pbias-task-margins or a "
+                "persona file, or ask everything (--pbias-stop=never)"
+            )
+            verdict = replace(verdict, reason=f"{verdict.reason}; {left}")
+        return verdict
 
     def _scores_of(self, cells: Iterable[Cell], n_items: int) -> list[Scores]:
         return [self.measure(cell).first(n_items).scores for cell in cells]
