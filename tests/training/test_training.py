@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import re
@@ -477,3 +478,71 @@ def test_a_collapsing_model_is_never_the_best_check() -> None:
     before = Check(0, bias=10.0, rate=92.0, baseline=99.0)
     assert Check(50, 5.7, 54.0, 50.0).cost(before) > before.cost(before)
     assert Check(50, 1.0, 98.0, 99.0).cost(before) < before.cost(before)
+
+
+class _Screen(io.StringIO):
+    """A stream that is a terminal, or is none."""
+
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+def test_how_far_a_training_is_is_one_line_or_one_now_and_then() -> None:
+    from pytest_pbias.training.callbacks import StatusLine
+
+    now = 0.0
+    said: list[str] = []
+    screen, log = _Screen(True), _Screen(False)
+    lines = [StatusLine(said.append, stream=one, clock=lambda: now) for one in (screen, log)]
+    for second in range(100):
+        now = float(second)
+        for line in lines:
+            line.show(f"step {second}/100, " + "x" * 100)
+    assert "\n" not in screen.getvalue()
+    assert max(map(len, screen.getvalue().split("\r"))) == 79
+    assert [line.split(",")[0] for line in log.getvalue().splitlines()] == [
+        "step 30/100", "step 60/100", "step 90/100",
+    ]  # fmt: skip
+    for line in lines:
+        line.say("done")
+    assert said == ["done", "done"]
+    assert screen.getvalue().endswith("\r" + " " * 79 + "\r")
+    assert "done" not in log.getvalue()
+    quiet = _Screen(True)
+    StatusLine(said.append, silent=True, stream=quiet).show("step 1/2")
+    assert quiet.getvalue() == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="takes a terminal of its own")
+def test_a_terminal_shows_each_step_with_its_loss_and_the_time_left(
+    pairs: Path, tmp_path: Path
+) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "pytest_pbias.cli", *_arguments(pairs, tmp_path / "out")]
+    command[command.index("--save-every") + 1] = "50"  # nothing is logged before the end
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            found = os.read(ours, 65536)
+        except OSError:  # how Linux says that nobody writes any more
+            break
+        if not found:
+            break
+        shown += found
+    os.close(ours)
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    text = shown.decode()
+    for step in range(2, STEPS):
+        assert re.search(rf"\rstep {step}/{STEPS}, loss [\d.]+, \d+ s left", text), text
+    assert text.endswith("\r")
+    assert re.search(rf"^step 1/{STEPS}, loss [\d.]+, \d+ s left$", said, re.MULTILINE)
+    assert "\r" not in said
