@@ -113,6 +113,8 @@ def cost_so_far(asking: LocalCollection | RemoteCollection | None, settings: Set
 
 _SLOW_GRADING_SECONDS = 20.0  # of a cell, after which it is said who is waited for
 
+UNSAID = "not asked, since no cue"
+"""How the notice of identities begins that no cue makes known; it is a note of the run as well."""
 _UNVERSIONED = (
     "{name} has no version: its answers are used in this run alone, and asked for anew by the "
     "next, also where this one is killed; give --pbias-app-version, such as its commit"
@@ -734,6 +736,7 @@ class PbiasSession:
             notes=(
                 *known_dialect(self.store, self.settings.model).notes(),
                 *self._model_notes(),
+                *dict.fromkeys(line for line in self.told if line.startswith(UNSAID)),
             ),
             engine_noise=self._engine_noise(),
             versions=versions(),
