@@ -202,6 +202,8 @@ def _task(task: TaskSummary, verbosity: int) -> Iterator[Line]:
         if task.baseline.verdict is Verdict.NO_SIGNAL:
             floor = 100 * task.baseline.floor
             yield f"  no signal: the baseline is not clear of chance ({floor:.1f})", "yellow"
+        elif task.count(Verdict.NO_SIGNAL.value):
+            yield "  no signal where a rate is too low to fall by more than the margin", "yellow"
     people = [cell for cell in task.decided if cell.identity.kind == "identity"]
     if people:
         yield _extreme("worst", people[0]), ""
