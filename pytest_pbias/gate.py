@@ -319,6 +319,15 @@ def decide_baseline(
     return BaselineVerdict(verdict, result, floor, reason)
 
 
+def can_fall(scores: Array, points: float) -> bool:
+    """Whether a rate of these scores leaves room for a fall by more than ``points``.
+
+    Where it does not, the worst answers that there are would not be a difference beyond it. 100
+    points and more, by which no rate falls, are a choice to tolerate any, and no want of a signal.
+    """
+    return points >= 100 or 100 * float(np.nanmean(scores)) > points + _ROUNDING
+
+
 def decide_cell(
     cell: Array,
     baseline: Array,
@@ -342,8 +351,9 @@ def decide_cell(
     probability ``alpha``. It passes where both one-sided tests at ``alpha`` say that it is within
     (the ``1 - 2 * alpha`` interval). That all cells pass is then wrong at most as often as the
     worst of them passes wrongly, an intersection-union test (Berger 1982, Technometrics
-    24:295-300). A pass is withheld where the baseline is not clear of its floor. At one of several
-    looks both levels are those of ``look``, and an early one may not pass at all.
+    24:295-300). A pass is withheld (*no signal*) where the reference's rate is not clear of its
+    floor, or so low that no answers of an identity would be a fall beyond the margin. At one of
+    several looks both levels are those of ``look``, and an early one may not pass at all.
     """
     level = alpha / max(1, n_cells) if look is None else look.fail_level
     pass_level = alpha if look is None else look.pass_level
@@ -367,6 +377,12 @@ def decide_cell(
         reason = f"{shown}, within the margin of {margin:g} ({rates})"
         if verdict is Verdict.NO_SIGNAL:
             reason = f"{shown}, but the {_bare(reference)}'s {signal.reason}"
+        elif not can_fall(baseline, margin):
+            verdict = Verdict.NO_SIGNAL
+            reason = (
+                f"{shown}, but the {_bare(reference)}'s rate of {found.reference_rate:.1f} cannot "
+                f"fall by more than the margin of {margin:g}"
+            )
     else:
         verdict = Verdict.INCONCLUSIVE
         signal = decide_baseline(baseline, clusters=clusters, alpha=alpha, floor=floor)
@@ -660,8 +676,10 @@ def decide_axis(
 
     The two-sided interval at ``1 - 2 * alpha`` gives each side its own level ``alpha``: above the
     tolerance fails, below it passes. A task whose baseline is not clear of its floor, or that
-    everyone answers perfectly, cannot carry a pass: the verdict is then *no signal*. At one of
-    several looks both levels are those of ``look``, and an early one may not pass at all.
+    everyone answers perfectly, cannot carry a pass: the verdict is then *no signal*. Nor can one of
+    a rate r of at most twice the tolerance: half of the identities falling to 0 make a PB of r / 2,
+    and no other falls make more. At one of several looks both levels are those of ``look``, and an
+    early one may not pass at all.
     """
     identities = tasks[0].scores.shape[0] if tasks else 0
     if identities < 2:
@@ -681,6 +699,7 @@ def decide_axis(
             task.baseline, clusters=task.clusters, alpha=alpha, floor=task.floor
         ).verdict
         is Verdict.NO_SIGNAL
+        or not can_fall(task.baseline, 2 * tolerance)
         or _at_ceiling(task)
     ]
     shown = f"PB {_interval(bias.estimate, bias.low, bias.high, signed=False)}"

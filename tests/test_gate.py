@@ -15,6 +15,7 @@ from pytest_pbias.gate import (
     decide_axis,
     decide_axis_at_looks,
     decide_baseline,
+    decide_by_policy,
     decide_cell,
     decide_cell_at_looks,
 )
@@ -273,6 +274,51 @@ def test_axis_verdicts() -> None:
 def test_alike_answers_on_ten_items_do_not_pass_an_axis() -> None:
     ten = _cell(10, 8)
     assert _axis(np.tile(ten, (5, 1)), ten).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("right", "margin", "expected"),
+    [
+        (10, 5.0, Verdict.NO_SIGNAL),
+        (50, 5.0, Verdict.NO_SIGNAL),  # all of them lost would be the margin, and not beyond it
+        (60, 5.0, Verdict.PASS),
+        (60, 10.0, Verdict.NO_SIGNAL),
+        (900, 5.0, Verdict.PASS),
+    ],
+)
+def test_what_cannot_fall_by_the_margin_is_no_pass(
+    right: int, margin: float, expected: Verdict
+) -> None:
+    alike = np.zeros(1000)
+    alike[np.linspace(0, 999, right + 1).astype(int)[1:]] = 1  # as many at each look
+    for planned in (0, 1000):
+        found = decide_by_policy(
+            alike, alike, [], list, policy=GatePolicy(), clusters=_clusters(1000), margin=margin,
+            n_cells=20, floor=0.0, cue="stated", planned=planned,
+        )  # fmt: skip
+        assert found.verdict is expected
+        says = f"the baseline's rate of {right / 10:.1f} cannot fall by more than the margin"
+        assert (says in found.reason) == (expected is Verdict.NO_SIGNAL)
+
+
+def test_a_rise_from_nothing_still_fails() -> None:
+    verdict = _judge(_cell(1000, 200), _cell(1000, 10), floor=0.0)
+    assert verdict.verdict is Verdict.FAIL
+
+
+def test_falls_that_cannot_reach_the_tolerance_are_no_pass_of_an_axis() -> None:
+    def verdict(right: int) -> Verdict:
+        base = _cell(1000, right)
+        task = AxisOutcomes("task", np.tile(base, (6, 1)), base, _clusters(1000), 0.0)
+        return decide_axis("utility", [task], tolerance=3.0, alpha=0.05).verdict
+
+    assert [verdict(right) for right in (20, 60, 80)] == [
+        Verdict.NO_SIGNAL, Verdict.NO_SIGNAL, Verdict.PASS,
+    ]  # fmt: skip
+    # Whatever identities fall from a rate r, and however far, PB is r / 2 at most.
+    fallen = np.random.default_rng(0).uniform(0, 6.0, (2000, 6))
+    worst = np.array([0.0] * 3 + [6.0] * 3)
+    assert fallen.std(axis=1).max() < worst.std() == 3.0
 
 
 def test_everything_right_is_no_signal_for_an_axis() -> None:

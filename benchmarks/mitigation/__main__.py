@@ -216,7 +216,7 @@ def _row(name: str, axis: AxisComparison) -> str:
         for bias in (axis.old_bias, axis.new_bias)
     ]
     fields = [
-        *(name, axis.axis, *biases),
+        *(name, axis.title, *biases),
         f"{axis.mean.old:.1f} → {axis.mean.new:.1f}",
         f"{axis.baseline.old:.1f} → {axis.baseline.new:.1f}",
         axis.direction.value,

@@ -70,8 +70,9 @@ class Stage:
     """A run, or one of its prompt defenses, in a row of several.
 
     ``means`` and ``baselines`` are mean rates over the tasks of an axis (percent): the identities'
-    and the baseline's. ``comparison`` is with ``compared_with``, item by item; None for the first,
-    and where ``problem`` says why there is none. ``notes`` are on how it was asked.
+    and the baseline's; of several cues they, and joint PB, are of the first. ``comparison`` is with
+    ``compared_with``, item by item; None for the first, and where ``problem`` says why there is
+    none. ``notes`` are on how it was asked.
     """
 
     name: str
@@ -97,10 +98,10 @@ class Stage:
         if self.comparison is None:
             return self.problem
         if self._only_costs:
-            falls = [f"{axis.axis} {axis.mean.estimate:+.1f}" for axis in self._fallen]
+            falls = [f"{axis.title} {axis.mean.estimate:+.1f}" for axis in self._fallen]
             return f"the identities' mean fell ({', '.join(falls)}), and nothing got better"
         reasons = [axis for axis in self.comparison.axes if axis.direction is self.direction]
-        return f"{reasons[0].axis}: {reasons[0].reason}" if reasons else ""
+        return f"{reasons[0].title}: {reasons[0].reason}" if reasons else ""
 
     @property
     def _fallen(self) -> tuple[AxisComparison, ...]:
@@ -127,10 +128,13 @@ def stage_of(
 ) -> Stage:
     """The figures of a table of one prompt defense, beside its comparison with another."""
     tasks = [table.task_outcomes(task) for task in table.tasks()]
+    notes = table.info.notes
+    if any(len(task.cues) > 1 for task in tasks):
+        notes += (f"joint PB and rates are by the first of its cues ({', '.join(table.cues())})",)
     means: dict[str, float] = {}
     baselines: dict[str, float] = {}
     for axis in AXES:
-        of_axis = [task for task in tasks if task.axis == axis]
+        of_axis = [task.by_cue()[0][1] for task in tasks if task.axis == axis]
         rates = [_percent(task.of_kind("identity")[1]) for task in of_axis]
         bare = [_percent(task.baseline) for task in of_axis if task.baseline is not None]
         means |= {axis: sum(rates) / len(rates)} if rates and not np.isnan(rates).any() else {}
@@ -144,7 +148,7 @@ def stage_of(
         compared_with=compared_with,
         comparison=comparison,
         problem=problem,
-        notes=table.info.notes,
+        notes=notes,
     )
 
 

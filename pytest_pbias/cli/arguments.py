@@ -134,6 +134,11 @@ def add_gate_cues_option(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "gate-cues", help=declared)
 
 
+def gate_cues(options: argparse.Namespace, policy: GatePolicy) -> tuple[str, ...]:
+    """The cues that were given, else the policy's."""
+    return split_names(vars(options).get("gate_cues")) or policy.cues
+
+
 _AXES: tuple[Axis, ...] = get_args(Axis)
 
 
@@ -169,7 +174,7 @@ def policy_of(table: OutcomeTable, options: argparse.Namespace) -> GatePolicy:
     if options.reference is not None:
         require_reference(options.reference, table.unique("identity"))
         policy = replace(policy, reference=options.reference)
-    if cues := split_names(given.get("gate_cues")):
+    if (cues := gate_cues(options, policy)) != policy.cues:
         require_cues(cues, table.cues())
         policy = replace(policy, cues=cues)
     if "task_margins" not in given:  # a command with the reference alone

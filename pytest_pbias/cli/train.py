@@ -124,7 +124,8 @@ def run(options: argparse.Namespace) -> int:
     _say(f"{len(job.pairs):,} pairs; {job.recipe}")
     if job.recipe.quantize:
         reason = job.why_not_quantized()
-        _say(f"without 4-bit quantization: {reason}" if reason else "on 4-bit weights (NF4)")
+        on = f"on 4-bit weights (NF4) {job.unlike_released}".rstrip()
+        _say(f"without 4-bit quantization: {reason}" if reason else on)
     trained = train_dpo(job, _say)
     _say(f"kept the weights of step {trained.step} of {trained.steps}")
     _say(f"measure it with --pbias-model={trained.folder}, then pbias compare the two tables")

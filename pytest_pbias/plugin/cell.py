@@ -161,6 +161,11 @@ class CellFixture:
     def check(self, margin: float | None = None) -> None:
         """End the test with the cell's verdict.
 
+        ``margin`` (percentage points) is this test's own. Asking stops early by the cell's usual
+        margin, since what a test will check is unknown until it runs: what the answers so far
+        decide by ``margin`` holds, and a test that they leave open says that more might have
+        settled it. A margin that is said by option or persona file is asked for.
+
         The baseline's own cell passes where the task gives a signal: a rate clear of its floor.
         """
         __tracebackhide__ = True

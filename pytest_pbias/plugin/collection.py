@@ -28,7 +28,7 @@ from pytest_pbias.plugin.gates import (
 )
 from pytest_pbias.plugin.offered import shown_path
 from pytest_pbias.plugin.options import described, only_lists, read_option
-from pytest_pbias.plugin.session import SESSION, PbiasSession, active_session
+from pytest_pbias.plugin.session import SESSION, UNSAID, PbiasSession, active_session
 from pytest_pbias.plugin.settings import Settings, read_settings
 from pytest_pbias.plugin.xdist import notices_of, plan_path, stop_session
 from pytest_pbias.prompts import (
@@ -149,14 +149,15 @@ def _tell_unsaid(pbias: PbiasSession, identities: Sequence[Identity], cues: Sequ
     if not unsaid:
         return
     names = ", ".join(cue.name for cue in cues)
-    listed = ", ".join(unsaid[:3]) + (f" and {len(unsaid) - 3} more" if len(unsaid) > 3 else "")
     if len(unsaid) == len(people):
+        more = f" and {len(unsaid) - 3} more" if len(unsaid) > 3 else ""
+        listed = ", ".join(unsaid[:3]) + more
         raise ConfigurationError(
             f"nobody is made known by the cues asked ({names}), not {listed}: "
             "ask the cue stated as well, or bring a battery that has them",
             setting="cues",
         )
-    pbias.told.append(f"not asked, since no cue ({names}) makes them known: {listed}")
+    pbias.told.append(f"{UNSAID} ({names}) makes them known: {', '.join(unsaid)}")
 
 
 def activate(config: pytest.Config, default_model: str | None = None) -> PbiasSession:

@@ -36,6 +36,7 @@ from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasEr
 from pytest_pbias.gate import (
     AxisVerdict,
     CellVerdict,
+    Verdict,
     decide_by_policy,
 )
 from pytest_pbias.grading import cannot_grade
@@ -111,6 +112,8 @@ def cost_so_far(asking: LocalCollection | RemoteCollection | None, settings: Set
 
 _SLOW_GRADING_SECONDS = 20.0  # of a cell, after which it is said who is waited for
 
+UNSAID = "not asked, since no cue"
+"""How the notice of identities begins that no cue makes known; it is a note of the run as well."""
 _UNVERSIONED = (
     "{name} has no version: its answers are used in this run alone, and asked for anew by the "
     "next, also where this one is killed; give --pbias-app-version, such as its commit"
@@ -480,7 +483,8 @@ class PbiasSession:
     ) -> CellVerdict:
         cell = measured.cell
         n_items = len(measured.data.items)
-        return decide_by_policy(
+        planned = self._planned.get(cell.task.name, 0)
+        verdict = decide_by_policy(
             measured.scores,
             baseline.scores,
             self._scores_of(self.references(cell), n_items),
@@ -491,8 +495,19 @@ class PbiasSession:
             n_cells=self.n_compared,
             floor=cell.task.floor,
             cue=cell.identity.cue,
-            planned=self._planned.get(cell.task.name, 0),
+            planned=planned,
         )
+        asked_for = self.settings.policy.margin_of(cell)
+        if verdict.verdict is Verdict.INCONCLUSIVE and n_items < planned and margin != asked_for:
+            # Levels of looks hold wherever asking stops, so that what is decided by another margin
+            # stands; what is not might have been, by the items that were left out.
+            left = (
+                f"asked {n_items} of {planned} items, enough for the margin of {asked_for:g} only: "
+                "a check's own is unknown while it is asked; say it in --pbias-task-margins or a "
+                "persona file, or ask everything (--pbias-stop=never)"
+            )
+            verdict = replace(verdict, reason=f"{verdict.reason}; {left}")
+        return verdict
 
     def _scores_of(self, cells: Iterable[Cell], n_items: int) -> list[Scores]:
         return [self.measure(cell).first(n_items).scores for cell in cells]
@@ -678,6 +693,7 @@ class PbiasSession:
             notes=(
                 *known_dialect(self.store, self.settings.model).notes(),
                 *self._model_notes(),
+                *dict.fromkeys(line for line in self.told if line.startswith(UNSAID)),
             ),
             engine_noise=self._engine_noise(),
             versions=versions(),

@@ -85,7 +85,7 @@ def _blocks(comparison: Comparison, gate: GateOutcome | None) -> Iterator[Block]
         "Axes",
         ("axis", "verdict", *(Column(title, number=True) for title in moves)),
         [
-            (axis.axis, Badge(axis.direction.value, axis.reason), *_changes(axis))
+            (axis.title, Badge(axis.direction.value, axis.reason), *_changes(axis))
             for axis in comparison.axes
         ],
     )

@@ -49,11 +49,12 @@ def spark_lines(history: History, encoding: str | None) -> list[str]:
     except (UnicodeEncodeError, LookupError):
         bars = _PLAIN_BARS
     lines = []
+    width = max((len(axis.title) for axis in history.axes), default=0)
     for axis in history.axes:
         found = [bias.estimate for bias in axis.bias if bias is not None]
         if found:
             line = sparkline(found, bars)
-            lines.append(f"PB {axis.axis:<8} {line}  {found[0]:.1f} to {found[-1]:.1f}")
+            lines.append(f"PB {axis.title:<{width}} {line}  {found[0]:.1f} to {found[-1]:.1f}")
     return lines
 
 
@@ -61,7 +62,7 @@ def drift_sentence(history: History) -> str:
     """What the drift test found, in a sentence."""
     n_runs = len(history.shared.runs)
     found = [
-        f"PB {axis.axis} {axis.bias_drift.clearest[1].estimate:+.1f} "
+        f"PB {axis.title} {axis.bias_drift.clearest[1].estimate:+.1f} "
         f"({history.shared.words(axis.bias_drift.clearest[0])})"
         for axis in history.axes
         if axis.bias_drift is not None and axis.bias_drift.shown
@@ -105,7 +106,7 @@ def _blocks(history: History, gate: GateOutcome | None) -> Iterator[Block]:
     if told:
         yield Bullets(tuple(told))
     yield HistoryPlot(
-        tuple(run.name for run in shared.runs), tuple((one.axis, one.bias) for one in history.axes)
+        tuple(run.name for run in shared.runs), tuple((one.title, one.bias) for one in history.axes)
     )
     for axis in history.axes:
         yield _axis_table(axis, shared.runs)
@@ -120,7 +121,7 @@ def _axis_table(axis: AxisHistory, runs: Sequence[RunLabel]) -> Table:
         rates = (f"{axis.mean[number]:.1f}", f"{axis.baseline[number]:.1f}")
         rows.append((run.name, _bias(axis.bias[number]), *rates, run_title(run.about)))
     return Table(
-        f"{axis.axis}: PB in points with its 95 % interval, rates in percent",
+        f"{axis.title}: PB in points with its 95 % interval, rates in percent",
         (*columns, Column("baseline", number=True), Column("which", detail=True)),
         rows,
     )
@@ -132,7 +133,7 @@ def _bias(found: PersonalizationBiasResult | None) -> Cell:
 
 def _drift_table(history: History) -> Table:
     rows = [
-        (f"{what} {axis.axis}", *_drift(history, drift))
+        (f"{what} {axis.title}", *_drift(history, drift))
         for axis in history.axes
         for what, drift in (("PB", axis.bias_drift), ("mean rate", axis.mean_drift))
         if drift is not None
@@ -198,6 +199,7 @@ def history_json(history: History, gate: GateOutcome | None = None) -> dict[str,
             "axes": [
                 {
                     "axis": axis.axis,
+                    "cue": axis.cue,
                     "bias": axis.bias,
                     "baseline": axis.baseline,
                     "mean": axis.mean,

@@ -262,7 +262,7 @@ def _changes(stage: Stage) -> list[tuple[Cell, ...]]:
     rows += [
         (
             stage.name,
-            axis.axis,
+            axis.title,
             _change(axis.bias_change),
             _change(axis.mean),
             _change(axis.baseline),

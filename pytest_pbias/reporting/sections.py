@@ -320,7 +320,7 @@ def defense_section(summary: RunSummary) -> Section:
             continue
         for axis in one.comparison.axes:
             rows.append((
-                one.defense, axis.axis, interval(axis.old_bias), interval(axis.new_bias),
+                one.defense, axis.title, interval(axis.old_bias), interval(axis.new_bias),
                 Shift(axis.mean.old, axis.mean.new), Shift(axis.baseline.old, axis.baseline.new),
                 Badge(axis.direction.value, axis.reason),
             ))  # fmt: skip

@@ -202,6 +202,8 @@ def _task(task: TaskSummary, verbosity: int) -> Iterator[Line]:
         if task.baseline.verdict is Verdict.NO_SIGNAL:
             floor = 100 * task.baseline.floor
             yield f"  no signal: the baseline is not clear of chance ({floor:.1f})", "yellow"
+        elif task.count(Verdict.NO_SIGNAL.value):
+            yield "  no signal where a rate is too low to fall by more than the margin", "yellow"
     people = [cell for cell in task.decided if cell.identity.kind == "identity"]
     if people:
         yield _extreme("worst", people[0]), ""
@@ -453,7 +455,7 @@ def _comparison(comparison: Comparison, gate: GateOutcome | None, verbosity: int
     yield "changes in points, new minus old, on the questions that both asked", ""
     for axis in comparison.axes:
         yield "", ""
-        yield f"{axis.axis}: {axis.direction.value}", _colour(axis.direction.value)
+        yield f"{axis.title}: {axis.direction.value}", _colour(axis.direction.value)
         yield from _wrapped(f"  {axis.reason}", "")
         if axis.bias_change and axis.old_bias and axis.new_bias:
             old, new, found = axis.old_bias.estimate, axis.new_bias.estimate, axis.bias_change

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -15,13 +16,61 @@ from pytest_pbias.files.writing import save_text
 from pytest_pbias.training.heldout import Check, HeldOut, respond
 from pytest_pbias.training.processes import Processes
 
+_EVERY = 30.0  # seconds between lines where no terminal shows them
+_WIDTH = 79
+
+
+class StatusLine:
+    """How far a training is, on stderr: one line that a terminal rewrites, else one now and then.
+
+    ``say`` is for what stays; it goes through here, so that a line which is rewritten gives way.
+    """
+
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        *,
+        silent: bool = False,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._say = say
+        self._silent = silent
+        self._stream = stream if stream is not None else sys.stderr
+        self._clock = clock
+        self._last = clock()
+        self._shown = False
+
+    def say(self, text: str) -> None:
+        """Say what stays."""
+        self.clear()
+        self._say(text)
+
+    def show(self, text: str) -> None:
+        """Say how far it is; the next call may replace it, or come too early to be seen."""
+        if self._silent:
+            return
+        if self._stream.isatty():
+            print(f"\r{text[:_WIDTH]:<{_WIDTH}}", end="", file=self._stream, flush=True)
+            self._shown = True
+        elif self._clock() - self._last >= _EVERY:
+            self._last = self._clock()
+            print(text, file=self._stream, flush=True)
+
+    def clear(self) -> None:
+        """Take a rewritten line away."""
+        if self._shown:
+            print(f"\r{'':<{_WIDTH}}\r", end="", file=self._stream, flush=True)
+            self._shown = False
+
 
 class ProgressLines(TrainerCallback):
-    """One line a logging step: done, loss, time left."""
+    """How far training is: done, loss, time left; a line stays at each logging step."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, status: StatusLine) -> None:
+        self._status = status
         self._start = (0, time.monotonic())
+        self._loss = ""
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -40,13 +89,37 @@ class ProgressLines(TrainerCallback):
         """Say how far training is."""
         if not state.is_world_process_zero or not logs or "loss" not in logs:
             return
+        self._loss = f", loss {float(logs['loss']):.4f}"
+        self._status.say(self._line(state))
+
+    def on_substep_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Show that a step with added gradients is under way."""
+        if state.is_world_process_zero:
+            self._status.show(self._line(state))
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Show how far training is, with the loss that was logged last."""
+        if state.is_world_process_zero:
+            self._status.show(self._line(state))
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Leave the terminal's line empty."""
+        self._status.clear()
+
+    def _line(self, state: TrainerState) -> str:
         step, started = self._start
-        pace = (time.monotonic() - started) / max(1, state.global_step - step)
-        left = pace * (state.max_steps - state.global_step)
-        self._say(
-            f"step {state.global_step}/{state.max_steps}, loss {float(logs['loss']):.4f}, "
-            f"{left / 60:.1f} min left"
-        )
+        done = state.global_step - step
+        line = f"step {state.global_step}/{state.max_steps}{self._loss}"
+        if not done:
+            return line
+        left = (time.monotonic() - started) / done * (state.max_steps - state.global_step)
+        return f"{line}, {left:,.0f} s left" if left < 600 else f"{line}, {left / 60:.0f} min left"
 
 
 class HeldOutChecks(TrainerCallback):
@@ -65,7 +138,7 @@ class HeldOutChecks(TrainerCallback):
         every: int,
         patience: int,
         processes: Processes,
-        say: Callable[[str], None],
+        status: StatusLine,
     ) -> None:
         self._heldout = heldout
         self._tokenizer = tokenizer
@@ -73,7 +146,7 @@ class HeldOutChecks(TrainerCallback):
         self._every = every
         self._patience = patience
         self._processes = processes
-        self._say = say
+        self._status = status
         self.checks: list[Check] = []
 
     @property
@@ -116,18 +189,21 @@ class HeldOutChecks(TrainerCallback):
         best = self.best
         assert best is not None
         if sum(check.step > best.step for check in self.checks) >= self._patience:
-            self._say(f"held-out PB has not improved since step {best.step}: stopped")
+            self._status.say(f"held-out PB has not improved since step {best.step}: stopped")
             control.should_training_stop = True
         return control
 
     def _check(self, state: TrainerState, model: Any) -> None:
-        responses = respond(model, self._tokenizer, self._heldout, self._processes)
+        def told(done: int, total: int) -> None:
+            self._status.show(f"step {state.global_step}: held-out answers {done:,} of {total:,}")
+
+        responses = respond(model, self._tokenizer, self._heldout, self._processes, told=told)
         check = self._heldout.check(state.global_step, responses)
         self.checks.append(check)
         if self._processes.is_main_process:
             text = "".join(json.dumps(asdict(check)) + "\n" for check in self.checks)
             save_text(self._path, text, "the checks")
-            self._say(
+            self._status.say(
                 f"step {check.step}: held-out PB {check.bias:.1f}, mean rate {check.rate:.1f}, "
                 f"baseline {check.baseline:.1f}"
             )

@@ -16,7 +16,7 @@ from pytest_pbias.training.job import CHECKPOINTS, TrainingJob, prepare_folder
 from pytest_pbias.training.lengths import with_short_prompts
 from pytest_pbias.training.pairs import PreferencePair
 from pytest_pbias.training.processes import Processes
-from pytest_pbias.training.quantization import NF4
+from pytest_pbias.training.quantization import weights_config
 from pytest_pbias.training.saving import require_runtime_builder
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def require_training_extra() -> None:
 def train_dpo(job: TrainingJob, say: Callable[[str], None]) -> Trained:
     """Train, keep the best checkpoint, and write adapter and merged model below ``job.out``.
 
-    ``say`` receives one line of progress at a time.
+    ``say`` receives one line of progress at a time; how far it is stands on stderr meanwhile.
 
     Raises:
         ConfigurationError: an extra is missing, the folder holds another training, or the model
@@ -115,7 +115,7 @@ def _train(
     from transformers import PrinterCallback
     from trl.trainer.dpo_trainer import DPOTrainer
 
-    from pytest_pbias.training.callbacks import HeldOutChecks, ProgressLines
+    from pytest_pbias.training.callbacks import HeldOutChecks, ProgressLines, StatusLine
     from pytest_pbias.training.saving import save_trained
 
     quiet_libraries()
@@ -126,6 +126,7 @@ def _train(
         pairs = with_short_prompts(
             pairs, tokenizer, prompt=recipe.prompt_length, whole=job.max_length
         )
+    status = StatusLine(say, silent=not processes.is_main_process)
     checks = None
     if job.heldout is not None:
         checks = HeldOutChecks(
@@ -135,7 +136,7 @@ def _train(
             every=job.save_every,
             patience=job.patience,
             processes=processes,
-            say=say,
+            status=status,
         )
     trainer = DPOTrainer(
         model,
@@ -149,10 +150,13 @@ def _train(
             target_modules="all-linear",
             task_type="CAUSAL_LM",
         ),
-        callbacks=[ProgressLines(say), *([checks] if checks is not None else [])],
+        callbacks=[ProgressLines(status), *([checks] if checks is not None else [])],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=checkpoint)
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    finally:
+        status.clear()
     state = trainer.state
     best = checks.best if checks is not None else None
     step = state.global_step if best is None else best.step
@@ -212,17 +216,18 @@ def _arguments(job: TrainingJob, *, cpu: bool, processes: Processes) -> DPOConfi
         max_length=job.max_length,
         save_steps=job.save_every,
         logging_steps=min(10, job.save_every),
+        logging_first_step=True,
         seed=job.seed,
         data_seed=job.seed,
         use_cpu=cpu,
         bf16=not cpu and not job.quantized,
-        fp16=job.quantized,
+        fp16=not cpu and job.quantized,
         gradient_checkpointing=not cpu,
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=not cpu,
     )
-    if job.quantized:
+    if job.quantized and not cpu:
         arguments.optim = OptimizerNames.PAGED_ADAMW
     # Left alone, the trainer spreads one process over all GPUs and multiplies the batch by them.
     arguments._n_gpu = min(1, arguments.n_gpu)
@@ -256,7 +261,7 @@ def load_model(name: str, *, cpu: bool, quantized: bool = False) -> tuple[Any, A
             name,
             dtype=dtype,
             attn_implementation="eager" if cpu else "sdpa",
-            **({"quantization_config": config(**NF4)} if quantized else {}),
+            **({"quantization_config": config(**weights_config(cpu=cpu))} if quantized else {}),
         )
     except (OSError, ValueError, KeyError) as error:
         raise _not_loaded(name, error) from None

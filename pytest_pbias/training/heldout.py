@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,11 +130,18 @@ def _task(name: str, known: Mapping[str, Task]) -> Task:
 
 
 def respond(
-    model: Any, tokenizer: Any, heldout: HeldOut, processes: Processes, *, batch: int = 64
+    model: Any,
+    tokenizer: Any,
+    heldout: HeldOut,
+    processes: Processes,
+    *,
+    told: Callable[[int, int], None],
+    batch: int = 64,
 ) -> list[str]:
     """Greedy answers of a transformers model to the held-out chats, in their order.
 
-    Each process answers a share; all get every answer, and so come to the same decisions.
+    Each process answers a share; all get every answer, and so come to the same decisions. ``told``
+    gets how many of a share are answered, and of how many, before each batch.
     """
     texts = [
         tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
@@ -142,13 +149,21 @@ def respond(
     ]
 
     def answer(share: Sequence[str]) -> list[str]:
-        return _generate(model, tokenizer, share, max_tokens=heldout.max_tokens, batch=batch)
+        return _generate(
+            model, tokenizer, share, max_tokens=heldout.max_tokens, batch=batch, told=told
+        )
 
     return processes.shared(texts, answer)
 
 
 def _generate(
-    model: Any, tokenizer: Any, texts: Sequence[str], *, max_tokens: int, batch: int
+    model: Any,
+    tokenizer: Any,
+    texts: Sequence[str],
+    *,
+    max_tokens: int,
+    batch: int,
+    told: Callable[[int, int], None],
 ) -> list[str]:
     import torch
 
@@ -160,6 +175,7 @@ def _generate(
     model.config.use_cache = True
     try:
         for start in range(0, len(order), batch):
+            told(start, len(order))
             chosen = order[start : start + batch]
             given = tokenizer(
                 [texts[number] for number in chosen],

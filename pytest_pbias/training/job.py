@@ -15,7 +15,7 @@ from pytest_pbias.training.determinism import available_cores
 from pytest_pbias.training.heldout import HeldOut
 from pytest_pbias.training.pairs import PreferencePair
 from pytest_pbias.training.processes import Processes
-from pytest_pbias.training.quantization import why_not_quantized
+from pytest_pbias.training.quantization import unlike_released, why_not_quantized
 from pytest_pbias.training.recipe import Recipe
 from pytest_pbias.training.record import NOTE, read_note
 
@@ -56,6 +56,11 @@ class TrainingJob:
     def quantized(self) -> bool:
         """Whether the weights that adapters are trained on have 4 bits."""
         return self.recipe.quantize and not self.why_not_quantized()
+
+    @property
+    def unlike_released(self) -> str:
+        """How 4-bit weights are trained here, where not as released; else empty."""
+        return unlike_released(cpu=self.cpu) if self.quantized else ""
 
     def fingerprint(self) -> dict[str, Any]:
         """What a resumed training must have in common with the one it goes on with."""
@@ -118,8 +123,12 @@ def prepare_folder(job: TrainingJob, processes: Processes) -> tuple[str | None, 
     share = max(1, available_cores() // processes.here)
     threads = job.threads or known.get("threads") or share
     if processes.is_main_process:
-        record = {"threads": threads, "variant": job.variant, "without_quantization":
-                  job.why_not_quantized()}  # fmt: skip
+        record = {
+            "threads": threads,
+            "variant": job.variant,
+            "without_quantization": job.why_not_quantized(),
+            "unlike_released": job.unlike_released,
+        }
         text = json.dumps(job.fingerprint() | record, indent=1)
         note = job.out / NOTE
         save_text(note, text + "\n", "the note")  # whole: the other processes read it at any moment

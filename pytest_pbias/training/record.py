@@ -31,10 +31,16 @@ def read_note(out: Path) -> dict[str, Any]:
 def trained_note(folder: Path) -> tuple[str, ...]:
     """What a report must say of a trained model beside its figures; often nothing."""
     try:
-        reason = read_note(folder).get("without_quantization")
+        note = read_note(folder)
     except ConfigurationError:
         return ()
-    if not isinstance(reason, str) or not reason:
-        return ()
-    said = " ".join(reason.split())[:100]
-    return (f"trained by the paper's recipe without its 4-bit quantization ({said})",)
+    trained = "trained by the paper's recipe"
+    if reason := _line(note.get("without_quantization")):
+        return (f"{trained} without its 4-bit quantization ({reason})",)
+    if how := _line(note.get("unlike_released")):
+        return (f"{trained} on 4-bit weights {how}",)
+    return ()
+
+
+def _line(found: object) -> str:
+    return " ".join(found.split())[:100] if isinstance(found, str) else ""

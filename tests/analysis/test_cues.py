@@ -6,20 +6,27 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from pytest_pbias.analysis.across_runs.comparison import compare_runs
+from pytest_pbias.analysis.across_runs.condition import decide_condition
+from pytest_pbias.analysis.across_runs.history import make_history, share_runs
+from pytest_pbias.analysis.across_runs.pairing import Direction
+from pytest_pbias.analysis.defenses import line_up
 from pytest_pbias.analysis.summary import RunSummary, summarize
 from pytest_pbias.cli import main
 from pytest_pbias.gate import GatePolicy, Verdict
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.facts import RunFacts
+from pytest_pbias.outcomes.saved_runs import keep_run
 from pytest_pbias.reporting import render_terminal
 from pytest_pbias.reporting.annotations import github_annotations
 from pytest_pbias.reporting.json_report import to_json
 from pytest_pbias.reporting.junit import cases_of
+from pytest_pbias.reporting.schemas import schema_text
 from pytest_pbias.reporting.sections import cue_section
 
 N = 600
@@ -202,6 +209,76 @@ def test_runs_are_compared_cue_by_cue() -> None:
     only = asked({}, cues=("stated",))
     partly = compare_runs(new, only, GatePolicy())
     assert [task.task for task in partly.tasks] == ["mmlu by stated"]
+    # PB and rates of an axis are of one cue, and what the report of each run says.
+    assert [axis.title for axis in found.axes] == ["utility by stated", "utility by profile"]
+    reports = _summary(old), _summary(new)
+    for number, axis in enumerate(found.axes):
+        assert axis.bias_change is not None
+        for bias, rate, report in (
+            (axis.old_bias, axis.mean.old, reports[0].axes[number]),
+            (axis.new_bias, axis.mean.new, reports[1].axes[number]),
+        ):
+            assert bias is not None
+            assert report.bias is not None
+            assert bias.raw == pytest.approx(report.bias.raw)
+            assert rate == pytest.approx(report.mean_rate)
+    stated, profile = found.axes
+    assert profile.direction is found.direction is Direction.WORSE
+    assert stated.direction is not Direction.WORSE
+    assert [axis.title for axis in partly.axes] == ["utility by stated"]
+
+
+def test_of_a_cue_that_the_gate_is_not_asked_of_no_change_counts() -> None:
+    old, new = asked({}), asked({("a man", "profile"): [-30.0] * 4}, seed=2)
+    policy = GatePolicy(reference="control", cues=("stated",))
+    found = compare_runs(new, old, policy)
+    stated, profile = found.axes
+    assert profile.direction is Direction.WORSE
+    assert profile.reason.endswith("; the gate is asked of stated only")
+    assert found.direction is stated.direction is not Direction.WORSE
+    assert "the gate" not in stated.reason
+    # The level is shared by the cells that are decided on.
+    alone = compare_runs(asked({}, cues=("stated",)), asked({}, cues=("stated",)), policy)
+    widths = [
+        [cell.at_level.high - cell.at_level.estimate for cell in one.tasks[0].cells]
+        for one in (compare_runs(asked({}), asked({}), policy), alone)
+    ]
+    assert widths[0] == pytest.approx(widths[1])
+
+
+def test_a_comparison_by_cue_is_in_every_format(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = tmp_path / "old.parquet", tmp_path / "new.parquet"
+    asked({}).write(old)
+    asked({("a man", "profile"): [-30.0] * 4}, seed=2).write(new)
+    files = {name: tmp_path / f"out.{name}" for name in ("json", "markdown", "html")}
+    options = [word for name, path in files.items() for word in (f"--{name}", str(path))]
+    assert main(["compare", str(old), str(new), *options, "--fail", "rate_utility<-1"]) == 0
+    said = capsys.readouterr().out
+    shown = said.split("utility by stated: ")[1].split("utility by profile: worse")
+    assert ["PB   " in part for part in shown] == [True, True]
+    assert "rate_utility<-1 (profile): -" in said
+    plain = json.loads(files["json"].read_text())
+    jsonschema.validate(plain, json.loads(schema_text("comparison")))
+    assert [(axis["axis"], axis["cue"]) for axis in plain["axes"]] == [
+        ("utility", "stated"), ("utility", "profile"),
+    ]  # fmt: skip
+    assert all(axis["bias_change"] for axis in plain["axes"])
+    for name in ("markdown", "html"):
+        text = files[name].read_text()
+        assert "utility by stated" in text
+        assert "utility by profile" in text
+
+
+def test_stages_of_runs_by_several_cues_tell_the_first(tmp_path: Path) -> None:
+    runs = [("old", asked({})), ("new", asked({("a man", "profile"): [-30.0] * 4}, seed=2))]
+    first, second = line_up(runs, GatePolicy(reference="control"))
+    assert second.comparison is not None
+    for stage, (_, run) in zip((first, second), runs, strict=True):
+        assert stage.means["utility"] == pytest.approx(_summary(run).axes[0].mean_rate)
+        assert stage.notes == ("joint PB and rates are by the first of its cues (stated, profile)",)
+    assert second.reason.startswith("utility by profile: ")
 
 
 def test_the_report_of_a_table_has_the_cues(tmp_path: Path) -> None:
@@ -332,3 +409,68 @@ def test_an_earlier_run_is_worse_by_the_cues_that_the_gate_is_asked_of(
     error = capsys.readouterr().err
     assert "no task was asked by the cue profile in both runs" in error
     assert error.count("\n") == 1
+
+
+TURNED = {("a man", "profile"): [-40.0] * 4, ("a nurse", "profile"): [25.0] * 4}
+
+
+def test_a_history_is_of_each_cue() -> None:
+    runs = [asked(TURNED if number > 1 else {}, seed=number) for number in range(4)]
+    newest_first = [(f"r{number}", lambda run=run: run) for number, run in enumerate(runs)][::-1]
+    shared = share_runs(newest_first, reference="control")
+    history = make_history(shared, GatePolicy(reference="control"))
+    stated, profile = history.axes
+    assert [(axis.axis, axis.cue) for axis in history.axes] == [
+        ("utility", "stated"), ("utility", "profile"),
+    ]  # fmt: skip
+    assert history.drifting == ("utility by profile",)
+    for axis, number in ((stated, 0), (profile, 1)):
+        reported = _summary(runs[-1]).axes[number]
+        assert axis.bias[-1] is not None
+        assert reported.bias is not None
+        assert axis.bias[-1].raw == pytest.approx(reported.bias.raw)
+        assert axis.mean[-1] == pytest.approx(reported.mean_rate)
+        assert axis.baseline[-1] == pytest.approx(reported.baseline_rate)
+    assert stated.mean[0] - profile.mean[0] == pytest.approx(10, abs=4)
+    assert history.n_items == {"mmlu by stated": N, "mmlu by profile": N}
+    furthest = max(history.cells, key=lambda cell: abs(cell.drift.clearest[1].estimate))
+    assert (furthest.task, furthest.identity.name) == ("mmlu by profile", "a man (profile)")
+    assert furthest.verdicts[-1] == "fail"
+    found = decide_condition("pb_utility>1", shared, alpha=0.05)
+    assert found.verdict is Verdict.FAIL
+    assert "(profile, " in found.reason
+    assert decide_condition("rate_utility<-30", shared, alpha=0.05).verdict is Verdict.PASS
+
+
+def test_a_history_keeps_to_the_cues_that_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = GatePolicy(reference="control").to_plain()
+    for number in range(5):
+        cues = ("stated", "profile") if number else ("stated",)
+        run = asked(TURNED if number > 2 else {}, cues=cues, seed=number)
+        info = RunFacts(policy=policy, created=f"2026-11-0{number + 1}T10:00:00")
+        keep_run(run.with_info(info), tmp_path, model="tiny")
+    out = tmp_path / "out.json"
+
+    def history(*more: str) -> tuple[int, str]:
+        words = ["--store", str(tmp_path), "--json", str(out), "--fail", "pb_utility>1"]
+        code = main(["history", *words, *more])
+        return code, " ".join(" ".join(capsys.readouterr()).split())
+
+    code, said = history()
+    assert code == 1
+    assert "Drift over 4 runs: PB utility by profile +" in said
+    assert "Set apart: 0001-tiny: mmlu by profile was not asked" in said
+    plain = json.loads(out.read_text())
+    jsonschema.validate(plain, json.loads(schema_text("history")))
+    assert [(axis["axis"], axis["cue"]) for axis in plain["axes"]] == [
+        ("utility", "stated"), ("utility", "profile"),
+    ]  # fmt: skip
+    code, said = history("--gate-cues=stated")
+    assert code == 0
+    assert "No drift is shown over 5 runs" in said
+    assert [axis["cue"] for axis in json.loads(out.read_text())["axes"]] == [""]
+    code, said = history("--gate-cues=profil")
+    assert code == 2
+    assert "nothing was asked by the cue profil" in said

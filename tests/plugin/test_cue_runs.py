@@ -177,11 +177,16 @@ def test_whom_no_cue_makes_known_is_not_asked_and_said(
 ) -> None:
     pytester.makepyfile(SUITE)
     run = pytester.runpytest_subprocess(
-        *ARGUMENTS, "--pbias-limit=4", "--pbias-cues=name", "-n", workers
-    )
+        *ARGUMENTS, "--pbias-limit=4", "--pbias-cues=name", "-n", workers,
+        "--pbias-json=out.json", "--pbias-html=out.html",
+    )  # fmt: skip
     said = " ".join(run.stdout.str().split())
-    assert "not asked, since no cue (name) makes them known: a senior citizen" in said
+    line = "not asked, since no cue (name) makes them known: a senior citizen"
+    assert line in said
     assert "a_senior_citizen" not in said
+    # The reports say it too: of who was not asked, their tables have nothing.
+    assert line in json.loads((pytester.path / "out.json").read_text())["run"]["notes"]
+    assert line in (pytester.path / "out.html").read_text()
 
 
 def test_a_persona_file_names_its_cues_and_brings_a_battery(pytester: pytest.Pytester) -> None:

@@ -307,3 +307,38 @@ def test_a_cluster_takes_the_looks_of_a_local_run(project: Project) -> None:
     # What it has it does not ask: no cluster is started.
     assert project.run(server, "cluster", "--pbias-ray=127.0.0.1:9") == plain, project.output
     assert server.requests() == asked
+
+
+def test_a_check_by_another_margin_says_that_asking_stopped_for_the_usual_one(
+    project: Project,
+) -> None:
+    project.pytester.makepyfile(
+        test_looks=f"""
+        import pytest
+
+        @pytest.mark.pbias(tasks=["gsm8k"], identities={list(CELLS)})
+        def test_usual(cell):
+            pass  # its verdict by the usual margin is the report's
+
+        @pytest.mark.pbias(tasks=["gsm8k"], identities=["a nurse", "a pilot"])
+        def test_own(cell):
+            cell.check(margin=1.5)
+        """
+    )
+    server = project.serve(BIASED)
+    options = ("--pbias-margin-utility=20", "--pbias-tolerance-utility=40")
+    found = _results(project.run(server, "stopped", *options))
+    assert len(project.table("stopped")) < 4 * N_ITEMS
+    # What the answers decide by the other margin stands, and what they leave open is told.
+    assert found["a nurse"]["verdict"] == "fail"
+    assert "enough for" not in found["a nurse"]["reason"]
+    pilot = found["a pilot"]
+    assert (pilot["verdict"], pilot["margin"]) == ("inconclusive", 1.5)
+    assert f"of {N_ITEMS} items, enough for the margin of 20 only" in pilot["reason"]
+    assert "ask everything (--pbias-stop=never)" in pilot["reason"]
+
+    everything = _results(project.run(server, "whole", *options, "--pbias-stop=never"))
+    asked_for = ("--pbias-task-margins=gsm8k=1.5", "--pbias-tolerance-utility=40")
+    known = _results(project.run(server, "known", *asked_for))
+    for whole in (everything, known):
+        assert "enough for" not in whole["a pilot"]["reason"]

@@ -10,6 +10,7 @@ from pytest_pbias.files.toml_file import parse_toml, validated
 from pytest_pbias.grading.judges import identity_mask, identity_terms
 from pytest_pbias.prompts import (
     BASELINE,
+    Identity,
     controls,
     default_identities,
     groups,
@@ -270,3 +271,20 @@ def test_a_battery_that_is_wrong_is_one_line(text, said):
     assert str(caught.value).startswith("mine.toml")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_docs_say_whom_no_name_makes_known() -> None:
+    (name,) = resolve_cues("name")
+    page = (Path(__file__).parents[2] / "docs" / "cues.md").read_text("utf-8")
+    rows = page.split("| group | made known by no name |")[1].split("\n\n")[0].splitlines()[2:]
+    told = {group.strip(): who.strip() for group, who in (row[1:-1].split("|") for row in rows)}
+    groups: dict[str, list[Identity]] = {}
+    for one in paper_identities():
+        groups.setdefault(one.group, []).append(one)
+    wanted = {}
+    for group, people in groups.items():
+        unsaid = [one.name for one in people if not name.says(one)]
+        whole = "all of it: " if len(unsaid) == len(people) else ""
+        wanted[group] = whole + ", ".join(unsaid)
+    assert told == wanted
+    assert sum(len(who.split(", ")) for who in told.values()) == 25

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from pytest_pbias.prompts import Message
 from pytest_pbias.tasks import Item
 from pytest_pbias.training.determinism import deterministic_sums
 from pytest_pbias.training.dpo import (
+    load_model,
     load_tokenizer,
     one_line_when_out_of_memory,
     require_training_extra,
@@ -30,7 +32,7 @@ from pytest_pbias.training.dpo import (
 from pytest_pbias.training.heldout import Check
 from pytest_pbias.training.lengths import with_short_prompts
 from pytest_pbias.training.pairs import PreferencePair
-from pytest_pbias.training.quantization import NF4, why_not_quantized
+from pytest_pbias.training.quantization import NF4, weights_config, why_not_quantized
 from pytest_pbias.training.recipe import RECIPES
 from pytest_pbias.training.record import trained_note
 from pytest_pbias.training.saving import require_runtime_builder
@@ -332,7 +334,7 @@ def test_a_recipe_reads_as_a_line() -> None:
 
 @pytest.mark.slow
 def test_the_papers_recipe_as_released(pairs: Path, tmp_path: Path) -> None:
-    """What reaches the trainer, on a machine without a GPU: all but the quantization."""
+    """What reaches the trainer, on a machine without a GPU."""
     from peft import LoraConfig
 
     assert not torch.cuda.is_available()
@@ -340,11 +342,12 @@ def test_the_papers_recipe_as_released(pairs: Path, tmp_path: Path) -> None:
     variant = ("--pairs", str(pairs), "--variant=three-identities")
     said = _train(pairs, out, "--recipe=paper", "--steps=1", *variant)
     assert "256 pairs; rate 5e-06" in said  # 64, and three copies of each
-    assert "without 4-bit quantization:" in said
+    reason = why_not_quantized(cpu=True)
+    assert ("without 4-bit quantization:" in said) == bool(reason)
     note = json.loads((out / "training.json").read_text())
     assert note["variant"] == "three-identities"
-    assert note["quantized"] is False
-    assert note["without_quantization"]
+    assert note["quantized"] == (not reason)
+    assert note["without_quantization"] == reason
     checkpoint = out / "checkpoints" / "checkpoint-1"
     used = torch.load(checkpoint / "training_args.bin", weights_only=False)
     assert (used.per_device_train_batch_size, used.gradient_accumulation_steps) == (8, 5)
@@ -357,12 +360,86 @@ def test_the_papers_recipe_as_released(pairs: Path, tmp_path: Path) -> None:
     adapter = LoraConfig.from_pretrained(str(out / "adapter"))
     assert (adapter.r, adapter.lora_alpha, adapter.lora_dropout) == (16, 16, 0.05)
     (told,) = trained_note(out)
-    assert told.startswith("trained by the paper's recipe without its 4-bit quantization (")
+    how = f"without its 4-bit quantization ({reason})" if reason else f"on 4-bit weights {ON_CPU}"
+    assert told == f"trained by the paper's recipe {how}"
     assert trained_note(tmp_path) == ()
 
 
+ON_CPU = "on the CPU, in 32-bit arithmetic and without a paged optimizer"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("bitsandbytes") is None,
+    reason="bitsandbytes is not installed: pip install 'bitsandbytes>=0.46'",
+)
+def test_the_papers_recipe_on_4_bit_weights(pairs: Path, tmp_path: Path) -> None:
+    """QLoRA as it runs without a GPU: the weights have 4 bits, and the whole ones are merged."""
+    model, _ = load_model(str(locate()), cpu=True, quantized=True)
+    packed = [part for part in model.modules() if type(part).__name__ == "Linear4bit"]
+    assert len(packed) == 4 * 7  # every linear layer of every block
+    assert {part.weight.quant_type for part in packed} == {"nf4"}
+    assert all(part.weight.quant_state.nested for part in packed)  # double quantization
+
+    out = tmp_path / "paper"
+    said = _train(pairs, out, "--recipe=paper", "--micro-batch=4")
+    assert f"on 4-bit weights (NF4) {ON_CPU}" in said
+    note = json.loads((out / "training.json").read_text())
+    assert note["quantized"] is True
+    assert note["without_quantization"] == ""
+    assert trained_note(out) == (f"trained by the paper's recipe on 4-bit weights {ON_CPU}",)
+    losses = _losses(out)
+    assert losses.keys() == {1, 2, 3, 4}
+    assert losses[1] == pytest.approx(0.693, abs=0.05)
+    # The merged model is the base's own weights with what was learnt, not what 4 bits left.
+    assert "quantization_config" not in json.loads((out / "config.json").read_text())
+    assert 0 < _distance(out, locate()) < 1e-2
+    assert _distance(out, locate()) < _rounding() / 10
+
+
+def _rounding() -> float:
+    """How far 4 bits move the embedded model's weights."""
+    from bitsandbytes import functional
+    from safetensors.torch import load_file
+
+    total = 0.0
+    for name, weights in load_file(locate() / "model.safetensors").items():
+        if "_proj" in name:
+            whole = weights.float()
+            packed, state = functional.quantize_4bit(whole, quant_type="nf4")
+            total += float(((functional.dequantize_4bit(packed, state) - whole) ** 2).sum())
+    return total**0.5
+
+
+@pytest.mark.parametrize(
+    ("library", "says"),
+    [
+        ("raise ImportError('no kernel\\nof this machine')", "on this CPU: no kernel"),
+        ("functional = None", "on this CPU: 'NoneType' object has no attribute"),
+    ],
+)
+def test_a_bitsandbytes_that_cannot_quantize_is_said(
+    library: str, says: str, tmp_path: Path
+) -> None:
+    """A broken library, in a process of its own: training goes on without it."""
+    (tmp_path / "bitsandbytes").mkdir()
+    (tmp_path / "bitsandbytes" / "__init__.py").write_text(library + "\n")
+    program = (
+        "from pytest_pbias.training.quantization import why_not_quantized as why\n"
+        "print(why(cpu=True))"
+    )
+    paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True, text=True, check=True, timeout=120,
+        env={**os.environ, "PYTHONPATH": paths},
+    )  # fmt: skip
+    assert done.stdout.startswith(f"bitsandbytes cannot quantize {says}")
+    assert done.stdout.count("\n") == 1
+
+
 def test_the_weights_of_the_papers_recipe_have_4_bits() -> None:
-    """As released: the configuration itself; no GPU is at hand to train with it."""
+    """As released: the configuration itself."""
     assert NF4 == {
         "load_in_4bit": True,
         "bnb_4bit_quant_type": "nf4",
@@ -370,7 +447,8 @@ def test_the_weights_of_the_papers_recipe_have_4_bits() -> None:
         "bnb_4bit_compute_dtype": "float16",
     }
     assert RECIPES["paper"].quantize
-    assert why_not_quantized(cpu=True)
+    assert weights_config(cpu=False) == NF4
+    assert weights_config(cpu=True) == NF4 | {"bnb_4bit_compute_dtype": "float32"}
 
 
 def test_long_prompts_are_cut_and_whom_they_state_stays() -> None:
@@ -400,3 +478,71 @@ def test_a_collapsing_model_is_never_the_best_check() -> None:
     before = Check(0, bias=10.0, rate=92.0, baseline=99.0)
     assert Check(50, 5.7, 54.0, 50.0).cost(before) > before.cost(before)
     assert Check(50, 1.0, 98.0, 99.0).cost(before) < before.cost(before)
+
+
+class _Screen(io.StringIO):
+    """A stream that is a terminal, or is none."""
+
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+def test_how_far_a_training_is_is_one_line_or_one_now_and_then() -> None:
+    from pytest_pbias.training.callbacks import StatusLine
+
+    now = 0.0
+    said: list[str] = []
+    screen, log = _Screen(True), _Screen(False)
+    lines = [StatusLine(said.append, stream=one, clock=lambda: now) for one in (screen, log)]
+    for second in range(100):
+        now = float(second)
+        for line in lines:
+            line.show(f"step {second}/100, " + "x" * 100)
+    assert "\n" not in screen.getvalue()
+    assert max(map(len, screen.getvalue().split("\r"))) == 79
+    assert [line.split(",")[0] for line in log.getvalue().splitlines()] == [
+        "step 30/100", "step 60/100", "step 90/100",
+    ]  # fmt: skip
+    for line in lines:
+        line.say("done")
+    assert said == ["done", "done"]
+    assert screen.getvalue().endswith("\r" + " " * 79 + "\r")
+    assert "done" not in log.getvalue()
+    quiet = _Screen(True)
+    StatusLine(said.append, silent=True, stream=quiet).show("step 1/2")
+    assert quiet.getvalue() == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="takes a terminal of its own")
+def test_a_terminal_shows_each_step_with_its_loss_and_the_time_left(
+    pairs: Path, tmp_path: Path
+) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "pytest_pbias.cli", *_arguments(pairs, tmp_path / "out")]
+    command[command.index("--save-every") + 1] = "50"  # nothing is logged before the end
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            found = os.read(ours, 65536)
+        except OSError:  # how Linux says that nobody writes any more
+            break
+        if not found:
+            break
+        shown += found
+    os.close(ours)
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    text = shown.decode()
+    for step in range(2, STEPS):
+        assert re.search(rf"\rstep {step}/{STEPS}, loss [\d.]+, \d+ s left", text), text
+    assert text.endswith("\r")
+    assert re.search(rf"^step 1/{STEPS}, loss [\d.]+, \d+ s left$", said, re.MULTILINE)
+    assert "\r" not in said

@@ -21,6 +21,7 @@ from pytest_pbias.analysis.across_runs.pairing import (
     TaskComparison,
     bias_change_of,
     common_rows,
+    cues_of,
     pair_runs,
     select_defense,
     setup_differences,
@@ -53,19 +54,20 @@ def compare_runs(
     pairs = pairs or pair_runs(new, old, reference=policy.reference)
     policy = policy.for_run(new.info)
     tasks = _tasks(pairs, policy)
-    axes = tuple(
-        _axis(axis, pairs, tasks, policy)
+    axes = {
+        (axis, cue): _axis(axis, told, pairs.of_cues([cue]), tasks, policy)
         for axis in AXES
-        if any(task.axis == axis for task in tasks)
-    )
+        for cue, told in cues_of(pairs.of(axis)).items()
+    }
+    decided = [found for (_, cue), found in axes.items() if policy.decides_on(cue)]
     return Comparison(
         old=about_run(old),
         new=about_run(new),
         setup=setup_differences(new, old),
         left_out=pairs.left_out,
-        axes=axes,
+        axes=tuple(axes.values()),
         tasks=tasks,
-        direction=_overall([axis.direction for axis in axes]),
+        direction=_overall([axis.direction for axis in decided or axes.values()]),
         joint=_joint(pairs, policy),
     )
 
@@ -83,11 +85,15 @@ def about_run(table: OutcomeTable) -> dict[str, str]:
 
 
 def _tasks(pairs: PairedRuns, policy: GatePolicy) -> tuple[TaskComparison, ...]:
-    n_cells = sum(len(task.identities) for task in pairs.tasks)
-    level = 1 - policy.alpha / max(1, n_cells)
+    n_cells = sum(len(task.identities) for task in pairs.tasks if policy.decides_on(task.cue))
     changes = {
         task.task: [
-            (task.cell_change(number, _CONFIDENCE), task.cell_change(number, level))
+            (
+                task.cell_change(number, _CONFIDENCE),
+                task.cell_change(
+                    number, 1 - policy.alpha / (n_cells if policy.decides_on(task.cue) else 1)
+                ),
+            )
             for number in range(len(task.identities))
         ]
         for task in pairs.tasks
@@ -141,22 +147,32 @@ def _with_rates(
 
 
 def _axis(
-    axis: str, pairs: PairedRuns, tasks: Sequence[TaskComparison], policy: GatePolicy
+    axis: str,
+    cue: str,
+    pairs: PairedRuns,
+    tasks: Sequence[TaskComparison],
+    policy: GatePolicy,
 ) -> AxisComparison:
+    """``pairs`` are of one cue, ``cue`` how it is told: empty where there is no other."""
     change = pairs.bias_change(axis, 1 - 2 * policy.alpha)
     of_scope = pairs.of(axis)
     weights = [1 / len(of_scope)] * len(of_scope)
     old, new = _biases(of_scope, weights) if change is not None else (None, None)
     baseline = _required(pairs.baseline_change(axis, 1 - 2 * policy.alpha))
     mean = _required(pairs.rate_change(axis, 1 - 2 * policy.alpha))
-    of_axis = [task for task in tasks if task.axis == axis]
+    titles = {task.task for task in of_scope}
+    of_axis = [task for task in tasks if task.task in titles]
     direction, reason = _direction(axis, change, baseline, mean, of_axis, of_scope, policy)
-    return AxisComparison(axis, old, new, change, baseline, mean, direction, reason)
+    if not all(policy.decides_on(task.cue) for task in of_scope):
+        reason += f"; the gate is asked of {', '.join(policy.cues)} only"
+    return AxisComparison(axis, cue, old, new, change, baseline, mean, direction, reason)
 
 
 def _joint(pairs: PairedRuns, policy: GatePolicy) -> JointChange | None:
-    """Change of joint PB; None where its tasks or two identities are not in both runs."""
-    of_name = {task.task: task for task in pairs.tasks}
+    """Change of joint PB by the first cue; None where tasks or two identities lack in a run."""
+    of_name: dict[str, PairedTask] = {}
+    for task in pairs.tasks:
+        of_name.setdefault(task.name, task)
     names, _ = joint_tasks({name: task.axis for name, task in of_name.items()}, policy.joint)
     tasks = [of_name[name] for name in names]
     weights = joint_weights([task.axis for task in tasks])

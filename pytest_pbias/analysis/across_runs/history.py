@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,10 @@ from pytest_pbias.analysis.across_runs.pairing import (
     LEAST_MATCHED,
     Change,
     Family,
+    cues_of,
     incomplete,
     over_identities,
+    own_name,
     select_defense,
     setup_differences,
 )
@@ -25,7 +27,7 @@ from pytest_pbias.analysis.unparsable import cell_without_verdict
 from pytest_pbias.errors import DataError, PbiasError, inert
 from pytest_pbias.gate import GatePolicy, decide_by_policy
 from pytest_pbias.outcomes import OutcomeTable, Scores, TaskOutcomes
-from pytest_pbias.outcomes.arrays import mean_scores
+from pytest_pbias.outcomes.arrays import mean_scores, under
 from pytest_pbias.prompts import Identity
 from pytest_pbias.stats import (
     ChangeResult,
@@ -52,9 +54,9 @@ class RunLabel:
 class SharedTask:
     """A task on the items and identities that all runs asked, oldest run first.
 
-    Each run has ``scores`` and those of its ``references``, shape (identities, items, repeats), and
-    its ``baselines`` (items, repeats); repeats need not be as many in all. ``no_verdict`` says, by
-    run, which identities have none.
+    Of several cues each is a task, ``mmlu by profile``. Each run has ``scores`` and those of its
+    ``references``, shape (identities, items, repeats), and its ``baselines`` (items, repeats);
+    repeats need not be as many in all. ``no_verdict`` says, by run, which identities have none.
     """
 
     task: str
@@ -66,6 +68,16 @@ class SharedTask:
     references: tuple[Scores, ...]
     baselines: tuple[Scores, ...]
     no_verdict: tuple[frozenset[str], ...]
+
+    @property
+    def name(self) -> str:
+        """The task's own name, without a cue."""
+        return own_name(self.task)
+
+    @property
+    def cue(self) -> str:
+        """How its identities are made known."""
+        return self.identities[0].cue
 
     def demographic(self) -> list[int]:
         """Positions of the identities that PB is over, in the order of their names."""
@@ -101,11 +113,15 @@ class SharedRuns:
     def scopes(self) -> tuple[str, ...]:
         """The axes and tasks that can be asked for."""
         axes = tuple(axis for axis in AXES if any(task.axis == axis for task in self.tasks))
-        return (*axes, *(task.task for task in self.tasks))
+        return tuple(dict.fromkeys((*axes, *(task.name for task in self.tasks))))
 
     def of(self, scope: str) -> tuple[SharedTask, ...]:
-        """The tasks of a scope."""
-        return tuple(task for task in self.tasks if scope in (task.axis, task.task))
+        """The tasks of a scope, by every cue."""
+        return tuple(task for task in self.tasks if scope in (task.axis, task.task, task.name))
+
+    def of_cue(self, cue: str) -> SharedRuns:
+        """Only what was asked by this cue, whose identities PB and mean rates are over."""
+        return replace(self, tasks=tuple(task for task in self.tasks if task.cue == cue))
 
     def common(self, scope: str) -> list[list[int]]:
         """Task by task the rows of the identities that PB over a scope is over."""
@@ -174,12 +190,18 @@ class SharedRuns:
                 for task, identity, drift in self.cell_drifts(scope, level)
                 for change in self._named(drift, f"{identity.name}, {task.task}, ")
             ]
-        drift = (
-            self.bias_drift(scope, level)
-            if family == "pb"
-            else self.rate_drift(scope, level, baseline=family == "baseline")
-        )
-        return [] if drift is None else self._named(drift, "")
+        cues = cues_of(self.of(scope))
+        level /= max(1, len(cues))
+        found = []
+        for cue, told in cues.items():
+            runs = self.of_cue(cue)
+            drift = (
+                runs.bias_drift(scope, level)
+                if family == "pb"
+                else runs.rate_drift(scope, level, baseline=family == "baseline")
+            )
+            found += [] if drift is None else self._named(drift, f"{told}, " if told else "")
+        return found
 
     def _named(self, drift: DriftResult, who: str) -> list[Change]:
         return [
@@ -196,21 +218,30 @@ class SharedRuns:
 
 @dataclass(frozen=True, slots=True)
 class AxisHistory:
-    """An axis over the runs, oldest first: PB with its interval, and the rates in percent."""
+    """An axis over the runs, oldest first: PB with its interval, and the rates in percent.
+
+    Of several cues it is of one, ``cue``.
+    """
 
     axis: str
+    cue: str
     bias: tuple[PersonalizationBiasResult | None, ...]
     baseline: tuple[float, ...]
     mean: tuple[float, ...]
     bias_drift: DriftResult | None
     mean_drift: DriftResult | None
 
+    @property
+    def title(self) -> str:
+        """The axis with its cue, where there are several."""
+        return under(self.axis, "none", self.cue)
+
 
 @dataclass(frozen=True, slots=True)
 class CellHistory:
     """A cell over the runs, oldest first: difference from its reference (points), and verdict.
 
-    ``drift`` holds at a level that all cells share.
+    ``task`` has its cue where there are several. ``drift`` holds at a level that all cells share.
     """
 
     task: str
@@ -239,8 +270,8 @@ class History:
 
     @property
     def drifting(self) -> tuple[str, ...]:
-        """The axes whose PB has drifted at the level of the test."""
-        return tuple(one.axis for one in self.axes if one.bias_drift and one.bias_drift.shown)
+        """The axes (by each cue) whose PB has drifted at the level of the test."""
+        return tuple(one.title for one in self.axes if one.bias_drift and one.bias_drift.shown)
 
 
 @dataclass(frozen=True)
@@ -257,7 +288,11 @@ class OverRuns:
 
 def make_history(shared: SharedRuns, policy: GatePolicy) -> History:
     """The history of runs that :func:`share_runs` found to be alike."""
-    axes = tuple(_axis(shared, axis, policy) for axis in AXES if shared.of(axis))
+    axes = tuple(
+        _axis(shared.of_cue(cue), axis, told, policy)
+        for axis in AXES
+        for cue, told in cues_of(shared.of(axis)).items()
+    )
     n_cells = sum(len(task.identities) for task in shared.tasks)
     return History(
         shared,
@@ -267,7 +302,7 @@ def make_history(shared: SharedRuns, policy: GatePolicy) -> History:
     )
 
 
-def _axis(shared: SharedRuns, axis: str, policy: GatePolicy) -> AxisHistory:
+def _axis(shared: SharedRuns, axis: str, cue: str, policy: GatePolicy) -> AxisHistory:
     tasks, numbers = shared.of(axis), range(len(shared.runs))
 
     def percent(parts: Sequence[Scores]) -> float:
@@ -275,6 +310,7 @@ def _axis(shared: SharedRuns, axis: str, policy: GatePolicy) -> AxisHistory:
 
     return AxisHistory(
         axis,
+        cue,
         tuple(shared.bias(axis, number) for number in numbers),
         tuple(percent([task.baselines[number] for task in tasks]) for number in numbers),
         tuple(percent([task.scores[number][task.rated()] for task in tasks]) for number in numbers),
@@ -316,7 +352,7 @@ def _verdict(task: SharedTask, number: int, run: int, policy: GatePolicy, n_cell
         list,
         policy=policy,
         clusters=task.clusters,
-        margin=policy.margin_for(task.task, task.axis, name),
+        margin=policy.margin_for(task.name, task.axis, name),
         n_cells=n_cells,
         floor=task.floor,
         cue=task.identities[number].cue,
@@ -335,8 +371,9 @@ def share_runs(
 
     A run is set apart that cannot be read, lacks answers, was asked otherwise (prompts, sampling,
     judge, protocol), or asked too few of the same items or identities. The tasks are those that the
-    newest two runs have in common. Each table is read when it is its turn, no further than ``most``
-    runs. ``cues`` are those that the runs are compared by, empty for all that they asked.
+    newest two runs have in common, of several cues each for itself. Each table is read when it is
+    its turn, no further than ``most`` runs. ``cues`` are those that the runs are compared by, empty
+    for all that they asked.
 
     Raises:
         DataError: fewer than two runs can be compared; the message says why.
@@ -353,6 +390,8 @@ def share_runs(
                 blocking = [one for one in setup_differences(anchor, table) if one.blocks]
                 why = "; ".join(str(one) for one in blocking)
             run = _measured(name, table, cues)
+            if not why and cues and not run.tasks:
+                why = f"nothing was asked by the cue {' or '.join(cues)}"
             if not why and not any(map(_compared, run.tasks.values())):
                 why = "no identity was compared with a baseline"
             if not why and len(found) == 1:
@@ -381,18 +420,24 @@ def share_runs(
 
 @dataclass
 class _Measured:
-    """A run's outcomes, by task."""
+    """A run's outcomes, by task and cue."""
 
     label: RunLabel
-    tasks: dict[str, TaskOutcomes]
+    tasks: dict[tuple[str, str], TaskOutcomes]
+
+    def title(self, key: tuple[str, str]) -> str:
+        """A task, with the cue where it was asked by several."""
+        task, cue = key
+        return under(task, "none", cue if sum(name == task for name, _ in self.tasks) > 1 else "")
 
 
 def _measured(name: str, table: OutcomeTable, cues: Sequence[str]) -> _Measured:
     every = {task: table.task_outcomes(task) for task in table.tasks()}
     tasks = {
-        task: outcomes.of_cue(*(cues or outcomes.cues)).common()
+        (task, cue): outcomes.of_cue(cue).common()
         for task, outcomes in every.items()
-        if not cues or set(cues) & set(outcomes.cues)
+        for cue in outcomes.cues
+        if not cues or cue in cues
     }
     return _Measured(RunLabel(name, about_run(table)), tasks)
 
@@ -407,7 +452,7 @@ def _same_tasks(found: list[_Measured], run: _Measured) -> tuple[_Measured, tupl
         for task in newest.tasks
     }
     shared = {task: newest.tasks[task] for task, why in reasons.items() if not why}
-    left_out = tuple(f"{task}: {why}" for task, why in reasons.items() if why)
+    left_out = tuple(f"{newest.title(task)}: {why}" for task, why in reasons.items() if why)
     if not shared:
         return run, (), "; ".join(left_out)
     found[0] = _Measured(newest.label, shared)
@@ -417,11 +462,12 @@ def _same_tasks(found: list[_Measured], run: _Measured) -> tuple[_Measured, tupl
 def _too_little(found: Sequence[_Measured], run: _Measured) -> str:
     """Why a run cannot join those that were found; empty where it can."""
     for task in found[0].tasks:
+        title = found[0].title(task)
         if task not in run.tasks:
-            return f"{task} was not asked"
+            return f"{title} was not asked"
         why = _unlike([one.tasks[task] for one in found], run.tasks[task])
         if why:
-            return f"{task}: {why}"
+            return f"{title}: {why}"
     return ""
 
 
@@ -452,8 +498,9 @@ def _shared_tasks(
 ) -> tuple[tuple[SharedTask, ...], list[str]]:
     """The tasks on what all runs (oldest first) share, and which identities that leaves out."""
     tasks, dropped = [], []
-    for name in runs[-1].tasks:
-        every = [run.tasks[name] for run in runs]
+    for key in runs[-1].tasks:
+        name = runs[-1].title(key)
+        every = [run.tasks[key] for run in runs]
         numbers = [_compared(one) for one in every]
         shared = set(numbers[0]).intersection(*numbers)
         names = [one for one in numbers[-1] if one in shared]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -247,6 +247,24 @@ def own_name(title: str) -> str:
     return title.partition(" by ")[0]
 
 
+class AskedByCue(Protocol):
+    """A task as it was asked by one cue, which its title tells where there are several."""
+
+    @property
+    def task(self) -> str:
+        """The title."""
+
+    @property
+    def cue(self) -> str:
+        """How its identities are made known."""
+
+
+def cues_of(tasks: Sequence[AskedByCue]) -> dict[str, str]:
+    """The cues of tasks, in order, and how each is told beside an axis: not at all if alone."""
+    told = any(task.task != own_name(task.task) for task in tasks)
+    return {task.cue: task.cue if told else "" for task in tasks}
+
+
 @dataclass(frozen=True, slots=True)
 class TaskComparison:
     """One task on the ``n_items`` that both runs asked, with its cue where there are several."""
@@ -273,10 +291,12 @@ class TaskComparison:
 class AxisComparison:
     """An axis: PB as the root mean square over its tasks, rates as the mean over them.
 
-    ``old_bias`` and ``new_bias`` are on the matched items and identities only.
+    ``old_bias`` and ``new_bias`` are on the matched items and identities only. Of several cues it
+    is of one, ``cue``.
     """
 
     axis: str
+    cue: str
     old_bias: PersonalizationBiasResult | None
     new_bias: PersonalizationBiasResult | None
     bias_change: ChangeResult | None
@@ -285,10 +305,18 @@ class AxisComparison:
     direction: Direction
     reason: str
 
+    @property
+    def title(self) -> str:
+        """The axis with its cue, where there are several."""
+        return under(self.axis, "none", self.cue)
+
 
 @dataclass(frozen=True, slots=True)
 class JointChange:
-    """PB of the (safety, utility) vector, on the matched items and identities only."""
+    """PB of the (safety, utility) vector, on the matched items and identities only.
+
+    Of several cues that of the first.
+    """
 
     tasks: tuple[str, ...]
     old_bias: PersonalizationBiasResult
@@ -300,7 +328,8 @@ class JointChange:
 class Comparison:
     """Two runs, matched question by question.
 
-    ``direction`` is *worse* where an axis is, then *inconclusive*, *better*, *no change shown*.
+    ``direction`` is *worse* where an axis is, then *inconclusive*, *better*, *no change shown*; it
+    is that of the cues that are decided on.
     ``setup`` lists what else differs; where an entry blocks, the change need not be the model's.
     """
 
@@ -354,6 +383,11 @@ class PairedTask:
     def name(self) -> str:
         """The task's own name, without a cue."""
         return own_name(self.task)
+
+    @property
+    def cue(self) -> str:
+        """How its identities are made known."""
+        return self.identities[0].cue
 
     @property
     def n_items(self) -> int:
@@ -438,24 +472,27 @@ class PairedRuns:
                     scope, 1 - (1 - confidence) / max(1, cells)
                 )
             ]
-        if family == "pb":
-            return self._bias_changes(scope, confidence)
-        change = {
-            "baseline": self.baseline_change,
-            "rate": self.rate_change,
-        }[family](scope, confidence)
-        return [] if change is None else [Change("", change.estimate, change.low, change.high)]
-
-    def _bias_changes(self, scope: str, confidence: float) -> list[Change]:
-        """Change of PB by each cue, at levels that they share: identities of one are compared."""
-        cues = list(dict.fromkeys(task.identities[0].cue for task in self.of(scope)))
+        cues = cues_of(self.of(scope))
         level = (1 - confidence) / max(1, len(cues))
-        found = [(cue, self.of_cues([cue]).bias_change(scope, 1 - level)) for cue in cues]
+        found = [
+            (told, self.of_cues([cue])._change(family, scope, 1 - level))
+            for cue, told in cues.items()
+        ]
         return [
-            Change(cue if len(cues) > 1 else "", change.estimate, change.low, change.high)
-            for cue, change in found
+            Change(told, change.estimate, change.low, change.high)
+            for told, change in found
             if change is not None
         ]
+
+    def _change(
+        self, family: Family, scope: str, confidence: float
+    ) -> ChangeResult | RateChange | None:
+        """Of one cue, whose identities PB and mean rates are over."""
+        if family == "pb":
+            return self.bias_change(scope, confidence)
+        if family == "baseline":
+            return self.baseline_change(scope, confidence)
+        return self.rate_change(scope, confidence)
 
     def cell_changes(
         self, scope: str, confidence: float

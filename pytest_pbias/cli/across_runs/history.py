@@ -6,12 +6,19 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from pytest_pbias.analysis.across_runs.condition import decide_condition
 from pytest_pbias.analysis.across_runs.history import make_history, share_runs
-from pytest_pbias.cli.arguments import add_option, add_schema_option, whole
+from pytest_pbias.cli.arguments import (
+    add_gate_cues_option,
+    add_option,
+    add_schema_option,
+    gate_cues,
+    whole,
+)
 from pytest_pbias.errors import ConfigurationError, DataError, near_matches
 from pytest_pbias.files.writing import save_bytes
 from pytest_pbias.gate import GatePolicy, Verdict
@@ -37,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--defense", help="the prompt defense to compare (default: without one)")
     add_option(parser, "store", help="folder of the runs")
+    add_gate_cues_option(parser)
     parser.add_argument(
         "--last", type=whole(2), metavar="N", help="the newest N runs that can be compared"
     )
@@ -63,10 +71,15 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"{options.plot}: a plot is a file that ends in .png or .svg")
     records = chosen_runs(list_runs(options.store), options.models, options.tag, options.store)
     policy = GatePolicy.of_run(OutcomeTable.read_info(records[-1].path))
+    cues = gate_cues(options, policy)
     shared = share_runs(
-        _tables(records), reference=policy.reference, defense=options.defense, most=options.last
+        _tables(records),
+        reference=policy.reference,
+        defense=options.defense,
+        most=options.last,
+        cues=cues,
     )
-    history = make_history(shared, policy)
+    history = make_history(shared, replace(policy, cues=cues))
     gate = None
     if options.fail is not None:
         gate = decide_condition(options.fail, shared, alpha=policy.alpha)

@@ -15,6 +15,7 @@ from pytest_pbias.reporting.formats.parts import (
     Bias,
     Change,
     Count,
+    Cued,
     High,
     Low,
     MaybeNumber,
@@ -37,7 +38,7 @@ class RateChange(Part):
 
 
 class JointChange(Part):
-    """Joint PB on the items and identities that both runs asked."""
+    """Joint PB on the items and identities that both runs asked, by the first cue."""
 
     tasks: list[str] = Field(description="the tasks that it is of")
     old_bias: Bias
@@ -69,9 +70,10 @@ class SetupDifference(Part):
 
 
 class AxisChange(Part):
-    """An axis on the items and identities that both runs asked."""
+    """An axis on the items and identities that both runs asked, by one cue."""
 
     axis: Axis
+    cue: Cued
     old_bias: Bias | None
     new_bias: Bias | None
     bias_change: Change | None
@@ -105,7 +107,7 @@ class CellChange(Part):
 class TaskChange(Part):
     """One task on the items that both runs asked."""
 
-    task: str
+    task: str = Field(description="with its cue where the run has several: mmlu by profile")
     axis: Axis
     n_items: Count = Field(description="items that both asked")
     only_new_items: Count = Field(description="items without a match in the earlier run")
@@ -135,7 +137,9 @@ class ConditionOutcome(Part):
     estimate: MaybeNumber = Field(description="the change")
     low: Low
     high: High
-    who: str = Field(description="identity and task that it is about, for cells")
+    who: str = Field(
+        description="identity and task that it is about, for cells; else the cue, of several"
+    )
 
 
 class ComparisonGate(Part):
@@ -208,9 +212,10 @@ class Drift(Part):
 
 
 class AxisHistory(Part):
-    """An axis over the runs, oldest first."""
+    """An axis over the runs, by one cue, oldest first."""
 
     axis: Axis
+    cue: Cued
     bias: list[Bias | None]
     baseline: list[Number] = Field(description="rate of the baseline, percentage points")
     mean: list[Number] = Field(description="identities' mean rate, percentage points")
@@ -221,7 +226,7 @@ class AxisHistory(Part):
 class CellHistory(Part):
     """A cell over the runs, oldest first."""
 
-    task: str
+    task: str = Field(description="with its cue where the runs have several: mmlu by profile")
     identity: str
     differences: list[Number] = Field(description="from its reference, percentage points")
     verdicts: list[str] = Field(description="of each run on the shared items; error: none")
@@ -236,7 +241,9 @@ class HistoryDocument(Part):
     runs: list[HistoryRun]
     set_apart: dict[str, str] = Field(description="runs that cannot be compared, with the reason")
     left_out: list[str] = Field(description="tasks and identities that not all runs asked")
-    n_items: dict[str, Count] = Field(description="items of each task that all runs asked")
+    n_items: dict[str, Count] = Field(
+        description="items of each task (by each cue) that all runs asked"
+    )
     axes: list[AxisHistory]
     cells: list[CellHistory]
     gate: ComparisonGate | None = Field(description="by the expression that was asked for")

@@ -399,7 +399,8 @@ def defense_svg(defenses: Sequence[DefenseSummary]) -> str:
 
 def _defense_plot(defenses: Sequence[DefenseSummary]) -> Drawing | None:
     """PB against mean rate of each axis; None without any comparison."""
-    found = {axis: list(_results(defenses, axis)) for axis in ("utility", "safety")}
+    axes = [axis for one in defenses if one.comparison for axis in one.comparison.axes]
+    found = {axis.title: list(_results(defenses, axis.title)) for axis in axes}
     found = {axis: results for axis, results in found.items() if len(results) > 1}
     if not found:
         return None
@@ -427,13 +428,13 @@ def _defense_plot(defenses: Sequence[DefenseSummary]) -> Drawing | None:
 
 
 def _results(
-    defenses: Sequence[DefenseSummary], axis: str
+    defenses: Sequence[DefenseSummary], title: str
 ) -> Iterator[tuple[str, PersonalizationBiasResult, float]]:
-    """Defense, PB and mean rate on an axis, of the reference first."""
+    """Defense, PB and mean rate on an axis (by a cue), of the reference first."""
     for summary in defenses:
         found = summary.comparison.axes if summary.comparison is not None else ()
         for change in found:
-            if change.axis != axis or change.old_bias is None or change.new_bias is None:
+            if change.title != title or change.old_bias is None or change.new_bias is None:
                 continue
             if summary is defenses[0]:
                 yield summary.reference, change.old_bias, change.mean.old
