@@ -340,7 +340,8 @@ def decide_cell(
     margin and, exactly, the net change is more than chance makes of the margin at that level
     (:func:`net_change_pvalue`); so a cell can be decided alone, and any false fail among all has
     probability ``alpha``. It passes where both one-sided tests at ``alpha`` say that it is within
-    (the ``1 - 2 * alpha`` interval). That all cells pass is then wrong at most as often as the
+    (the ``1 - 2 * alpha`` interval, which allows for an effect that sits in few of the
+    clusters). That all cells pass is then wrong at most as often as the
     worst of them passes wrongly, an intersection-union test (Berger 1982, Technometrics
     24:295-300). A pass is withheld where the baseline is not clear of its floor. At one of several
     looks both levels are those of ``look``, and an early one may not pass at all.
@@ -351,7 +352,9 @@ def decide_cell(
     passing = found
     if pass_level is not None:
         confidence = 1 - 2 * pass_level
-        passing = paired_difference(cell, baseline, clusters=clusters, confidence=confidence)
+        passing = paired_difference(
+            cell, baseline, clusters=clusters, confidence=confidence, skewed=True
+        )
     rates = f"rate {found.rate:.1f} against {found.reference_rate:.1f}, n = {found.n_items}"
     beyond = found.low >= margin or found.high <= -margin
     chance = net_change_pvalue(found, margin=margin)
@@ -491,7 +494,9 @@ def _finding(
 ) -> CellVerdict:
     """A cell's difference with an interval of its own, which nothing is decided by."""
     found, passing = (
-        paired_difference(cell, baseline, clusters=clusters, confidence=1 - level)
+        paired_difference(
+            cell, baseline, clusters=clusters, confidence=1 - level, skewed=level > policy.alpha
+        )
         for level in (policy.alpha, 2 * policy.alpha)
     )
     shown = _difference(found.estimate, _alone(found), reference)
