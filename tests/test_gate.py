@@ -92,7 +92,7 @@ def test_few_clusters_are_a_warning_of_a_pass_and_of_a_fail(
     verdict = _judged_in_clusters(groups, _cell(400, right), _cell(400, 300))
     assert verdict.verdict is (Verdict.PASS if right == 300 else Verdict.FAIL)
     if right == 300 and "others" in warning:
-        wrong = {3: "22 % or more", 6: "up to 22 %", 12: "up to 13 %", 29: "up to 8 %"}[groups]
+        wrong = {3: "18 % or more", 6: "up to 18 %", 12: "up to 10 %", 29: "up to 6 %"}[groups]
         warning += f"; about others a pass may be wrong {wrong} of the time"
     assert verdict.warning == warning
     assert verdict.reason.endswith(warning)

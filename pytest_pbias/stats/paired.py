@@ -32,7 +32,8 @@ class PairedDifferenceResult:
     """Cell minus reference, percentage points, on the items both answered.
 
     ``low`` and ``high`` bound the difference at the ``confidence`` asked for; ``method`` names
-    the interval: ``score`` (Tango), or ``cluster-robust``.
+    the interval: ``score`` (Tango), or ``cluster-robust``. ``degrees`` of freedom are those of the
+    Student's t that it was read off, infinite for the normal.
     """
 
     estimate: float
@@ -45,6 +46,7 @@ class PairedDifferenceResult:
     reference_rate: float
     method: str
     confidence: float
+    degrees: float = math.inf
 
     @property
     def half_width(self) -> float:
@@ -104,8 +106,9 @@ def paired_difference(
         gains, losses = float((difference > 0).sum()), float((difference < 0).sum())
         low, high = tango_interval(gains, losses, n, confidence=confidence)
         pvalue, method = mcnemar_midp(int(gains), int(losses)), "score"
+        degrees = math.inf
     else:
-        low, high, pvalue = robust_interval(difference, codes, confidence, skewed=skewed)
+        low, high, pvalue, degrees = robust_interval(difference, codes, confidence, skewed=skewed)
         method = "cluster-robust"
     return PairedDifferenceResult(
         estimate=100 * float(difference.mean()),
@@ -118,6 +121,7 @@ def paired_difference(
         reference_rate=100 * float(second[both].mean()),
         method=method,
         confidence=confidence,
+        degrees=degrees,
     )
 
 
@@ -231,8 +235,8 @@ def mcnemar_midp(gains: int, losses: int) -> float:
 
 def robust_interval(
     difference: Array, codes: npt.NDArray[np.intp], confidence: float, *, skewed: bool = False
-) -> tuple[float, float, float]:
-    """Cluster-robust interval and p-value, guarded where the observed variance is degenerate.
+) -> tuple[float, float, float, float]:
+    """Cluster-robust interval, p-value and degrees of freedom, guarded where no variance shows.
 
     Where an effect sits in few clusters, a draw with too few of them shows both too small an effect
     and too small a variance. ``skewed`` lets the interval reach further on the side to which the
@@ -245,9 +249,9 @@ def robust_interval(
         low, high = tango_interval(
             max(mean, 0.0) * n, max(-mean, 0.0) * n, n, confidence=confidence
         )
-        return low, high, 1.0 if mean == 0.0 else sign_pvalue(found.n_clusters)
+        return low, high, 1.0 if mean == 0.0 else sign_pvalue(found.n_clusters), math.inf
     if found.degrees < 1:
-        return -1.0, 1.0, 1.0
+        return -1.0, 1.0, 1.0, math.inf
     standard_error = math.sqrt(found.value)
     quantile = student_isf((1 - confidence) / 2, found.degrees)
     effective = n * min(1.0, found.simple / found.value)
@@ -262,7 +266,7 @@ def robust_interval(
         reach = standard_error * _skew_reach(difference - mean, codes, quantile)
     low = max(-1.0, min(mean - half + min(reach, 0.0), guard_low))
     high = min(1.0, max(mean + half + max(reach, 0.0), guard_high))
-    return low, high, 2 * student_sf(abs(mean) / standard_error, found.degrees)
+    return low, high, 2 * student_sf(abs(mean) / standard_error, found.degrees), found.degrees
 
 
 def _skew_reach(residuals: Array, codes: npt.NDArray[np.intp], quantile: float) -> float:
