@@ -2,7 +2,8 @@
 
 What the grid leaves out: two identities, one identity that carries all of PB, rates of 0.98,
 clusters of unequal size whose effect grows with it or sits in few of them, and changes that all go
-one way. Writes ``audit.csv``, one row a setting, each with its own seed.
+one way. Writes ``audit.csv``, one row a setting, each with its own seed; beside each share stands
+its Monte-Carlo error.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from functools import partial
 import numpy as np
 
 from benchmarks.calibration.__main__ import SEED, Row, write
-from benchmarks.calibration.model import Array
+from benchmarks.calibration.model import Array, with_errors
 from benchmarks.calibration.recheck import RESULTS
 from pytest_pbias.gate import Verdict, decide_cell
-from pytest_pbias.stats import contributions, personalization_bias
+from pytest_pbias.stats import contributions, paired_difference, personalization_bias
 
 TOLERANCE = 3.0
 MARGIN = 5.0
@@ -40,8 +41,8 @@ class Axis:
 class Clustered:
     """A cell, or an axis of 8 identities, whose ``effect`` is spread over clusters by ``spread``.
 
-    ``sizes`` of the clusters; ``spread`` is even, quarter (of the clusters), or size (grows with
-    it).
+    ``sizes`` of the clusters; ``spread`` is even, half or quarter (of the clusters), or size (grows
+    with it).
     """
 
     sizes: tuple[int, ...]
@@ -62,12 +63,17 @@ AXES = tuple(
 CELLS = tuple(
     Clustered(sizes, spread, effect)
     for sizes, spread in (
-        ((240,) * 27, "even"), ((240,) * 27, "quarter"), ((78,) * 12, "even"),
-        ((78,) * 12, "quarter"), ((25,) * 10, "quarter"), ((52,) * 6, "quarter"),
+        *(
+            ((size,) * groups, spread)
+            for size, groups in ((240, 27), (35, 27), (9, 27), (52, 6), (25, 10), (78, 12),
+                                 (48, 20), (24, 40), (5, 57), (10, 100))
+            for spread in ("even", "half", "quarter")
+        ),
         (_UNEVEN, "even"), (_UNEVEN, "size"),
     )
-    for effect in (-4.9, -5.1)
+    for effect in (0.0, -5.1)
 )  # fmt: skip
+_SPREADS = {"even": 1.0, "half": 0.5, "quarter": 0.25}  # share of the clusters with the effect
 ONE_WAY = tuple((items, cells) for cells in (231, 3000) for items in (250, 400, 600))
 
 
@@ -87,27 +93,31 @@ def axis_row(setting: Axis, replicates: int) -> Row:
         "replicates": replicates,
         "upper_coverage": _mean(result.high >= setting.bias for result in found),
         "pass": _mean(result.high < TOLERANCE for result in found),
-        "fail": _mean(result.low > TOLERANCE for result in found),
+        "fail": _mean(result.low > TOLERANCE for result in found), "pass_unskewed": "",
     }  # fmt: skip
 
 
 def _shares(setting: Clustered, rng: np.random.Generator) -> Array:
     """Each cluster's part of the effect; its mean over the items of the population is 1."""
     sizes = np.array(setting.sizes, dtype=np.float64)
-    if setting.spread == "even":
-        return np.ones(sizes.size)
-    if setting.spread == "quarter":  # each cluster is drawn from those with or without it
-        return np.asarray((rng.random(sizes.size) < 0.25) / 0.25)
+    if setting.spread in _SPREADS:  # each cluster is drawn from those with or without it
+        share = _SPREADS[setting.spread]
+        return np.asarray((rng.random(sizes.size) < share) / share)
     drawn = np.array(rng.choice(sizes, sizes.size))  # sizes are drawn anew with the clusters
     return np.asarray(drawn / ((sizes**2).sum() / sizes.sum()))
 
 
 def cell_row(setting: Clustered, replicates: int, n_cells: int = 231) -> Row:
-    """Verdicts of one cell whose effect is spread unevenly over clusters that are drawn anew."""
+    """Verdicts of one cell whose effect is spread unevenly over clusters that are drawn anew.
+
+    ``pass_unskewed`` is how often it would pass if the interval did not allow for clusters that
+    stand apart.
+    """
     groups = len(setting.sizes)
-    rng = np.random.default_rng([SEED, groups, *setting.sizes, len(setting.spread),
+    spread = [*_SPREADS, "size"].index(setting.spread)
+    rng = np.random.default_rng([SEED, groups, *setting.sizes, spread,
                                  *_figures(setting.effect)])  # fmt: skip
-    verdicts = []
+    verdicts, without = [], []
     for _ in range(replicates):
         parts = _shares(setting, rng)
         sizes = np.array(setting.sizes)
@@ -120,15 +130,18 @@ def cell_row(setting: Clustered, replicates: int, n_cells: int = 231) -> Row:
         cell = np.where(moved < down, 0.0, 1.0)
         base = np.where(moved > 0.97, 0.0, 1.0)
         verdicts.append(
-            decide_cell(cell, base, clusters=codes.astype(str), margin=MARGIN, alpha=0.05,
+            decide_cell(cell, base, clusters=codes, margin=MARGIN, alpha=0.05,
                        n_cells=n_cells, floor=0.0).verdict
         )  # fmt: skip
+        plain = paired_difference(cell, base, clusters=codes, confidence=0.9)
+        without.append(plain.low > -MARGIN and plain.high < MARGIN)
     return {
         "kind": f"effect {setting.spread} over clusters", "identities": 1,
         "items": sum(setting.sizes), "clusters": groups, "rate": 0.97, "truth": setting.effect,
         "replicates": replicates, "upper_coverage": "",
         "pass": _mean(verdict is Verdict.PASS for verdict in verdicts),
         "fail": _mean(verdict is Verdict.FAIL for verdict in verdicts),
+        "pass_unskewed": _mean(without),
     }  # fmt: skip
 
 
@@ -141,7 +154,7 @@ def one_way_row(setting: tuple[int, int]) -> Row:
     for losses in range(items // 4):
         base = np.ones(items)
         cell = np.where(np.arange(items) < losses, 0.0, 1.0)
-        verdict = decide_cell(cell, base, clusters=np.arange(items).astype(str), margin=MARGIN,
+        verdict = decide_cell(cell, base, clusters=np.arange(items), margin=MARGIN,
                              alpha=0.05, n_cells=n_cells, floor=0.0).verdict  # fmt: skip
         if verdict is Verdict.FAIL:
             failed += float(binom.pmf(losses, items, MARGIN / 100))
@@ -149,6 +162,7 @@ def one_way_row(setting: tuple[int, int]) -> Row:
         "kind": f"any of {n_cells} fails, changes one way (exact)", "identities": n_cells,
         "items": items, "clusters": items, "rate": 1.0, "truth": -MARGIN, "replicates": 0,
         "upper_coverage": "", "pass": "", "fail": 1 - (1 - failed) ** n_cells,
+        "pass_unskewed": "",
     }  # fmt: skip
 
 
@@ -172,6 +186,7 @@ def uneven_row(bias: float, replicates: int) -> Row:
         "kind": f"effect grows with size, PB^2 off by {np.mean(squares) - bias**2:+.2f}",
         "identities": 8, "items": int(sizes.sum()), "clusters": 12, "rate": 0.6, "truth": bias,
         "replicates": replicates, "upper_coverage": "", "pass": _mean(passes), "fail": "",
+        "pass_unskewed": "",
     }  # fmt: skip
 
 
@@ -186,17 +201,24 @@ def _mean(hits: Iterable[bool]) -> float:
 def main() -> None:
     """Run every setting."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--replicates", type=int, default=1000)
+    parser.add_argument("--replicates", type=int, default=1000, help="of an axis")
+    parser.add_argument("--cells", type=int, default=2000, help="replicates of a cell")
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
     with ProcessPoolExecutor(options.jobs) as pool:
         rows = list(pool.map(one_way_row, ONE_WAY))
-        kinds: Mapping[Callable[..., Row], tuple[object, ...]] = {
-            axis_row: AXES, cell_row: CELLS, uneven_row: (1.5, 3.1),
-        }  # fmt: skip
-        for simulate, settings in kinds.items():
-            rows += pool.map(partial(simulate, replicates=options.replicates), settings)
-    write(RESULTS / "audit.csv", rows)
+        kinds: Mapping[Callable[..., Row], tuple[tuple[object, ...], int]] = {
+            axis_row: (AXES, options.replicates),
+            cell_row: (CELLS, options.cells),
+            uneven_row: ((1.5, 3.1), options.replicates),
+        }
+        for simulate, (settings, replicates) in kinds.items():
+            rows += pool.map(partial(simulate, replicates=replicates), settings)
+    shares = ("upper_coverage", "pass", "fail", "pass_unskewed")
+    write(
+        RESULTS / "audit.csv",
+        [with_errors(row, int(row["replicates"]), *shares) for row in rows],
+    )
 
 
 if __name__ == "__main__":

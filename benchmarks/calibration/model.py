@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,3 +72,29 @@ def table(setting: Setting, rng: np.random.Generator) -> tuple[Array, npt.NDArra
     if setting.missing:
         scores[rng.random(shape) < setting.missing] = np.nan
     return scores, np.arange(setting.items) // setting.cluster_size
+
+
+def mc_error(share: float, replicates: int) -> float:
+    """Monte-Carlo error (standard error) of a share of independent replicates.
+
+    Of none or all of them it is that of half a replicate: what was not seen is not impossible.
+    """
+    if not replicates:
+        return 0.0  # computed exactly
+    kept = min(max(share, 0.5 / replicates), 1 - 0.5 / replicates)
+    return round(float(np.sqrt(kept * (1 - kept) / replicates)), 4)
+
+
+def with_errors(
+    row: Mapping[str, float | str], replicates: int, *names: str
+) -> dict[str, float | str]:
+    """The row with the Monte-Carlo error of its shares ``names``, each beside its figure.
+
+    A figure that a setting does not have is an empty string, and so is its error.
+    """
+    found: dict[str, float | str] = {}
+    for name, value in row.items():
+        found[name] = value
+        if name in names:
+            found[f"{name}_error"] = "" if value == "" else mc_error(float(value), replicates)
+    return found

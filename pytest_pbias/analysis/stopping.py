@@ -15,6 +15,7 @@ from pytest_pbias.gate import (
     GatePolicy,
     NoVerdict,
     Verdict,
+    compared_with,
     decide_axis,
     decide_by_policy,
     is_settled,
@@ -23,6 +24,7 @@ from pytest_pbias.gate import (
 from pytest_pbias.outcomes.scoring import ScoredCell
 from pytest_pbias.stats.arrays import Array
 from pytest_pbias.stats.looks import axis_looks, cell_looks, is_futile
+from pytest_pbias.stats.paired import paired_difference
 
 Score = Callable[[Cell, int, int], ScoredCell]
 """Grade the answers of a cell to its items from one number up to another."""
@@ -111,7 +113,9 @@ class Stopping:
             if cell.is_compared and cell not in self._done:
                 wanted |= {cell, cell.baseline, *self._references[cell]}
         for gate in self._open_gates:
-            wanted |= gate.cells()
+            for cell in gate.cells():
+                # A cell that is asked on for its axis has a verdict on what it was asked.
+                wanted |= {cell, *self._references.get(cell, ())}
         return {cell: self._done.get(cell, UNNEEDED) for cell in asked if cell not in wanted}
 
     def _grade(self, cell: Cell, n_items: int) -> None:
@@ -148,13 +152,17 @@ class Stopping:
             return None  # no verdict to stop at: its interval is one of all the items
         margin = policy.margin_of(cell)
         looks = cell_looks(planned, margin=margin, n_cells=self._n_cells, alpha=policy.alpha)
+        own, baseline, *others = (
+            self._graded[one].scores[:n_items] for one in (cell, cell.baseline, *references)
+        )
+        clusters = self._clusters_of(cell.task.name, n_items)
         verdict = decide_by_policy(
-            self._graded[cell].scores,
-            self._graded[cell.baseline].scores[:n_items],
-            [self._graded[one].scores[:n_items] for one in references],
+            own,
+            baseline,
+            others,
             list,  # what the controls share is said of the verdict, not at each look
             policy=policy,
-            clusters=self._clusters_of(cell.task.name, n_items),
+            clusters=clusters,
             margin=margin,
             n_cells=self._n_cells,
             floor=cell.task.floor,
@@ -165,8 +173,12 @@ class Stopping:
             return verdict.verdict.value
         if n_items == planned or verdict.verdict is Verdict.NO_SIGNAL:
             return None
+        # The interval of a fail is far out, where it is wider than any error would make it.
+        plain = paired_difference(
+            own, compared_with(others, baseline), clusters=clusters, confidence=1 - 2 * policy.alpha
+        )
         futile = is_futile(
-            verdict.difference,
+            plain,
             of_items=planned,
             margin=margin,
             fail_level=policy.alpha / self._n_cells,

@@ -117,7 +117,7 @@ def cue_contrast(
         raise ValueError("no item was answered in all four cells")
     # Scaled, a difference of differences lies in [-1, 1], where the guards of the interval hold.
     scale = 2.0 if float(np.abs(kept).max()) > 1.0 else 1.0
-    low, high, pvalue = robust_interval(kept / scale, codes, confidence)
+    low, high, pvalue, _ = robust_interval(kept / scale, codes, confidence)
     spread, freedom, counts = _over_wordings(difference, wordings)
     estimate = float(kept.mean())
     low, high, pvalue = _wider(

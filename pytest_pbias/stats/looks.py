@@ -24,7 +24,12 @@ import numpy as np
 from scipy import special
 
 from pytest_pbias.stats.arrays import Array, crossing
-from pytest_pbias.stats.distributions import normal_isf, normal_sf
+from pytest_pbias.stats.distributions import (
+    chi_square_ppf,
+    normal_isf,
+    normal_sf,
+    student_isf,
+)
 from pytest_pbias.stats.paired import PairedDifferenceResult, tango_interval
 
 FIRST_LOOK = 50  # items
@@ -34,6 +39,7 @@ MOST_AXIS_LOOKS = 9
 FUTILE = 0.05  # predicted chance of any verdict under which a cell is asked no further
 FUTILE_FROM = 75  # items
 CLOSEST = 0.001  # that a look may be to the one before, as a share of its time
+_ERROR_SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the distribution of an error that was estimated
 _FAR = 9.0  # standard deviations that hold everything
 _NODES = 64  # of Gauss and Legendre for ten standard deviations of a step
 _FARTHEST = 37.0  # normal deviates beyond which a tail is 0 in double precision
@@ -309,9 +315,11 @@ def predicted_verdict(
     The difference at the end is normal around the present estimate with the variance of what is
     yet to be asked (the predictive distribution under a flat prior; Spiegelhalter, Freedman &
     Blackburn, Controlled Clinical Trials 7:8-17, 1986). The standard error is that of the interval
-    of ``found``, which is not 0 where nothing changed. The end is decided at the whole levels
-    (``fail_level`` two-sided, ``alpha`` one-sided) as if nothing had been spent, which promises
-    rather more than looks can keep.
+    of ``found``, which is not 0 where nothing changed, and its degrees of freedom are those of the
+    end: on few clusters the interval of a fail is wide by its t, not by its error. That the error
+    was estimated from so few is averaged over. The end is
+    decided at the whole levels (``fail_level`` two-sided, ``alpha`` one-sided) as if nothing had
+    been spent, which promises rather more than looks can keep.
 
     Raises:
         ValueError: more items were asked than there are.
@@ -319,19 +327,38 @@ def predicted_verdict(
     n = found.n_items
     if not n <= of_items:
         raise ValueError(f"{n} items were asked of {of_items}")
-    error = found.half_width / normal_isf((1 - found.confidence) / 2)
-    at_end = error * math.sqrt(n / of_items)
-    spread = error * math.sqrt(1 - n / of_items)
-    within = margin - normal_isf(alpha) * at_end
-    beyond = margin + normal_isf(fail_level / 2) * at_end
-    if spread <= 0.0:
-        return float(abs(found.estimate) < within or abs(found.estimate) >= beyond)
 
-    def above(limit: float) -> float:
-        return normal_sf((limit - found.estimate) / spread)
+    def quantile(tail: float) -> float:
+        if math.isinf(found.degrees):
+            return normal_isf(tail)
+        return student_isf(tail, found.degrees)
 
-    passes = max(0.0, above(-within) - above(within)) if within > 0 else 0.0
-    return min(1.0, passes + above(beyond) + 1 - above(-beyond))
+    error = found.half_width / quantile((1 - found.confidence) / 2)
+    # How far the error may be off: its variance over the true one is a chi-square over its degrees.
+    true = [1.0]
+    if not math.isinf(found.degrees):
+        true = [
+            math.sqrt(found.degrees / chi_square_ppf(share, found.degrees))
+            for share in _ERROR_SHARES
+        ]
+    asked = n / of_items
+
+    def chance(error: float) -> float:
+        at_end, spread = error * math.sqrt(asked), error * math.sqrt(1 - asked)
+        within = margin - quantile(alpha) * at_end
+        beyond = margin + quantile(fail_level / 2) * at_end
+        if spread <= 0.0:
+            return float(abs(found.estimate) < within or abs(found.estimate) >= beyond)
+
+        def above(limit: float) -> float:
+            return normal_sf((limit - found.estimate) / spread)
+
+        passes = max(0.0, above(-within) - above(within)) if within > 0 else 0.0
+        return min(1.0, passes + above(beyond) + 1 - above(-beyond))
+
+    if n == of_items:
+        return chance(error)
+    return sum(chance(error * one) for one in true) / len(true)
 
 
 def is_futile(

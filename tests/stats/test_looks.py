@@ -409,6 +409,32 @@ def test_a_cell_on_the_margin_is_dropped_and_a_clear_one_is_not() -> None:
         predicted_verdict(done, of_items=345, **common)
 
 
+@pytest.mark.parametrize("confidence", [0.9, 1 - 0.05 / 231])
+@pytest.mark.parametrize(("groups", "changed"), [(10, 0.05), (6, 0.05), (12, 0.1)])
+def test_few_clusters_make_no_cell_futile_that_may_well_pass(
+    groups: int, changed: float, confidence: float
+) -> None:
+    """Cells without a difference at 120 of 400 items: most pass at the end, hardly one is dropped.
+
+    At the level of a fail t is 6 to 9 where the normal deviate is 3.7: the width of that interval
+    is no standard error, and a cell is not out of reach because it cannot fail.
+    """
+    rng = np.random.default_rng(groups)
+    dropped = passed = 0
+    for _ in range(150):
+        turn = rng.random(400)
+        cell, reference = (turn > changed / 2) * 1.0, (turn < 1 - changed / 2) * 1.0
+        codes = rng.integers(0, groups, 400)
+        found = paired_difference(
+            cell[:120], reference[:120], clusters=codes[:120], confidence=confidence
+        )
+        dropped += is_futile(found, of_items=400, margin=5.0, fail_level=0.05 / 231, alpha=0.05)
+        at_end = paired_difference(cell, reference, clusters=codes, confidence=0.9)
+        passed += at_end.low > -5.0 and at_end.high < 5.0
+    assert passed > 0.7 * 150
+    assert dropped < 0.1 * 150
+
+
 def test_futility_does_not_depend_on_the_confidence_of_the_interval() -> None:
     chances = [
         predicted_verdict(

@@ -10,7 +10,12 @@ from scipy import optimize
 from scipy import stats as sps
 from statsmodels.stats.contingency_tables import mcnemar
 
-from pytest_pbias.stats import mcnemar_midp, paired_difference, tango_interval
+from pytest_pbias.stats import (
+    PairedDifferenceResult,
+    mcnemar_midp,
+    paired_difference,
+    tango_interval,
+)
 
 
 def _score_by_brute_force(gains: int, losses: int, n: int, delta: float) -> float:
@@ -139,3 +144,58 @@ def test_nothing_in_common_is_refused() -> None:
         paired_difference([1, np.nan], [np.nan, 1])
     with pytest.raises(ValueError, match="must match"):
         paired_difference([1, 0], [1])
+
+
+def _of_clusters(
+    lost: list[int], size: int, *, skewed: bool, confidence: float = 0.9
+) -> PairedDifferenceResult:
+    """A cell that loses ``lost`` right answers in each cluster of ``size`` items.
+
+    Besides, each cluster gains and loses one answer in ten: no cluster stands apart by these.
+    """
+    cell, reference = np.ones((2, len(lost), size))
+    tenth = size // 10
+    reference[:, -tenth:] = 0.0
+    for answers, count in zip(cell, lost, strict=True):
+        answers[: count + tenth] = 0.0
+    codes = np.repeat(np.arange(len(lost)), size)
+    return paired_difference(
+        cell.ravel(), reference.ravel(), clusters=codes, confidence=confidence, skewed=skewed
+    )
+
+
+def test_clusters_that_stand_apart_move_the_limit_on_their_side() -> None:
+    """Three of 27 clusters lose a fifth of their answers; the skewness of their sums is SciPy's."""
+    lost, size = [20, 20, 20] + [0] * 24, 100
+    plain, wide = (_of_clusters(lost, size, skewed=skewed) for skewed in (False, True))
+    sums = np.array(lost) - np.mean(lost)
+    error = 100 * math.sqrt((sums**2).sum() * 27 / 26) / 2700
+    t = float(sps.t.isf(0.05, 26))
+    skewness = float(sps.skew(sums, bias=False))
+    further = error * skewness / (6 * math.sqrt(27)) * (2 * t**2 + 1)
+    assert skewness > 2
+    assert plain.low == pytest.approx(-100 * 60 / 2700 - t * error, abs=1e-9)
+    assert wide.low == pytest.approx(plain.low - further, abs=1e-9)
+    assert wide.high == plain.high
+    assert (wide.pvalue, wide.estimate) == (plain.pvalue, plain.estimate)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    lost=st.lists(st.integers(0, 12), min_size=2, max_size=40),
+    confidence=st.sampled_from([0.9, 0.95, 0.999]),
+)
+def test_allowing_for_skewed_clusters_never_narrows(lost: list[int], confidence: float) -> None:
+    plain, wide = (
+        _of_clusters(lost, 20, skewed=skewed, confidence=confidence) for skewed in (False, True)
+    )
+    assert wide.low <= plain.low
+    assert wide.high >= plain.high
+
+
+def test_even_clusters_and_independent_items_are_not_widened() -> None:
+    for lost in ([2, 4, 6, 8], [5] * 6, [0, 9]):  # symmetric, alike, too few for a skewness
+        assert _of_clusters(lost, 20, skewed=True) == _of_clusters(lost, 20, skewed=False)
+    cell = np.array([0.0] * 3 + [1.0] * 97)
+    plain, wide = (paired_difference(cell, np.ones(100), skewed=skewed) for skewed in (False, True))
+    assert plain == wide
