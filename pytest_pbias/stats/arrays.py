@@ -90,6 +90,8 @@ def observed_clusters(means: Array, clusters: Labels | None) -> tuple[Array, npt
     """Drop missing items; return the rest with their clusters renumbered without gaps."""
     codes = cluster_codes(clusters, means.size)
     seen = ~np.isnan(means)
+    if seen.all():
+        return means, codes
     return means[seen], np.asarray(np.unique(codes[seen], return_inverse=True)[1], dtype=np.intp)
 
 
