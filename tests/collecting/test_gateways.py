@@ -141,3 +141,15 @@ def test_what_always_fails_in_a_round_leaves_no_later_one_unasked(
     else:
         assert 0 < len(failed) < 40
         assert server.stats()["different"] == 150
+
+
+def test_a_slow_server_that_takes_many_at_once_is_given_many(
+    store: Store, fake_server: Callable[..., FakeServer]
+) -> None:
+    server = fake_server(latency=1.0)
+    wanted = _requests(8 + 16 + 32 + 64)  # doubled after each answer's time
+    collector = Collector(store, wanted, server.connect(concurrency=64), concurrency=64)
+    collector.start()
+    assert collector.wait([one.key for one in wanted], timeout=60) == {}
+    collector.stop(0.1)
+    assert server.stats()["most_in_flight"] == 64
