@@ -66,7 +66,7 @@ def task_table(task: str, axis: str, rng: np.random.Generator) -> OutcomeTable:
         "kind": _coded(who, kinds),
         "placement": _coded(np.minimum(who, 1), ["none", "system"]),
         "label": _coded(score.astype(int), list(labels)),
-        "run": pa.array(run, pa.int32()),
+        "repeat": pa.array(run, pa.int32()),
         "seed": pa.array(run, pa.int64()),
         "score": pa.array(score),
         "parsable": pa.array(rng.random(count) < 0.98),

@@ -22,6 +22,7 @@ from pytest_pbias.stats import (
     net_change_pvalue,
     paired_difference,
 )
+from pytest_pbias.stats.arrays import cluster_codes
 
 _Array = npt.NDArray[np.float64]
 
@@ -226,16 +227,19 @@ class _Paired:
     identity: Identity
     values: _Array
     reference: _Array
-    clusters: npt.NDArray[np.str_]
+    clusters: npt.NDArray[np.intp]
 
 
 def _paired(table: OutcomeTable, reference: str, only: str = "") -> dict[TraitInfo, list[_Paired]]:
     """By trait the values of every identity that has any beside its reference's."""
     found: dict[TraitInfo, dict[str, list[_Paired]]] = {}
     measured = table.info.traits.measured
+    n_clusters = 0
     for task in table.tasks():
         outcomes, values = table.task_outcomes(task), _over_repeats(table.trait_values(task))
-        clusters = np.asarray([f"{task}/{one}" for one in outcomes.clusters], dtype=np.str_)
+        # Numbers, since they are sorted again for every trait of every identity.
+        clusters = n_clusters + cluster_codes(outcomes.clusters, len(outcomes.items))
+        n_clusters += len(clusters)
         for identity_number, identity in enumerate(outcomes.identities):
             compared = list(outcomes.compared_with(identity_number, reference))
             if identity.kind == "baseline" or not compared:

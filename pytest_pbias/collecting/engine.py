@@ -209,6 +209,7 @@ class _Job:
     started: float
     attempts: int = 0
     throttled: int = 0
+    fault: EndpointError | None = None  # the last
 
 
 class Engine(EngineBase):
@@ -240,6 +241,9 @@ class Engine(EngineBase):
         super().__init__(store, owner, self._settled)
         self._next_round = next_round
         self._drawn_all = False  # of this round
+        # Whether those of this round that still fail are given up; the answers there were then.
+        self._letting_go = False
+        self._answered_then = 0
         self._tell = settle
         self._budget = budget
         self._requests: Iterator[ChatRequest] = iter(requests)
@@ -319,6 +323,7 @@ class Engine(EngineBase):
                     self._total = self._drawn
                     return
                 self._requests, self._drawn_all = iter(following), False
+                self._letting_go = False
                 continue
             if self._waiting and self._asker is None:
                 await self._connect_once()
@@ -369,9 +374,30 @@ class Engine(EngineBase):
         if self._watch is None:
             return
         reason = self._watch.verdict(now, waiting=self.active > 0)
-        if reason is not None:
+        if reason is not None and self._only_stragglers():
+            self._let_go()
+            self._watch.success(now)
+        elif reason is not None:
             self.end_reason = reason
             self.stop()
+
+    def _only_stragglers(self) -> bool:
+        """Whether more is to be asked once a few settle that fail where others were answered.
+
+        What is to come shows whether the endpoint lives; it is dead where nothing was answered
+        since the last were given up.
+        """
+        more = self._next_round is not None and self._drawn_all and not self._ready
+        return more and self.answered > self._answered_then
+
+    def _let_go(self) -> None:
+        """Give up what still fails in this round; what is in flight has this last try."""
+        self._answered_then, self._letting_go = self.answered, True
+        for job in (*self._due, *(later[2] for later in self._later)):
+            assert job.fault is not None
+            self._outbox.fail(failure_of(job.request.key, job.fault, job.attempts))
+        self._due.clear()
+        self._later.clear()
 
     def _spawn(self, now: float) -> None:
         while self._waiting and self.active < self._target() and self._gate_open(now):
@@ -469,6 +495,10 @@ class Engine(EngineBase):
             self.end_reason = error.reason
             self.stop()
             return
+        if self._letting_go:
+            self._outbox.fail(failure_of(job.request.key, error, job.attempts))
+            return
+        job.fault = error
         throttled = error.kind == "throttled"
         job.throttled += throttled
         wait = self._policy.wait(job.attempts, error.retry_after, self._rng)

@@ -21,8 +21,10 @@ class AdaptiveLimit:
     """Number of requests in flight, between 1 and ``cap``, adjusted once a window of attempts.
 
     It starts low and doubles, later rises by a quarter, while latency holds or throughput still
-    gains; it is cut by 40 % when a quarter of a window was throttled or timed out. When only
-    throttled answers come (more in a row than are in flight), everything pauses.
+    gains. While it doubles, a window is what may be in flight at once, so that a server that
+    answers many in the time of one gets twice as many after each such time. It is cut by 40 % when
+    a quarter of a window was throttled or timed out. When only throttled answers come (more in a
+    row than are in flight), everything pauses.
     """
 
     def __init__(self, cap: int, *, start: int = _START) -> None:
@@ -41,7 +43,7 @@ class AdaptiveLimit:
         """An attempt was answered after ``latency`` seconds."""
         self._throttled_in_a_row = 0
         self._latencies.append(latency)
-        self._observe(now)
+        self._observe(now, now - latency)
 
     def overload(self, now: float, wait: float, *, throttled: bool) -> None:
         """An attempt was throttled or timed out; ``wait`` is the time until its next try."""
@@ -52,13 +54,16 @@ class AdaptiveLimit:
                 self.paused_until = max(self.paused_until, now + wait)
                 self.limit = max(1, self.limit // 2)
                 self._throttled_in_a_row = 0
-        self._observe(now)
+        self._observe(now, now)
 
-    def _observe(self, now: float) -> None:
+    def _observe(self, now: float, sent: float) -> None:
+        """Look at a window that is full at ``now``; the first began when a request was ``sent``."""
         if self._window_start is None:
-            self._window_start = now
+            self._window_start = sent
         size = len(self._latencies) + self._signals
-        if size < max(_SMALLEST_WINDOW, self.limit):
+        # A share of few attempts says nothing, where there is one to speak of.
+        fewest = 1 if self._doubling and not self._signals else _SMALLEST_WINDOW
+        if size < max(fewest, self.limit):
             return
         if self._latencies and now - self._window_start < self._latencies[-1]:
             return  # answers come in bursts; a window shorter than one latency has no true rate

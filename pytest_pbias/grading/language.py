@@ -16,6 +16,7 @@ _CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _READ = 4_000  # characters
 _FEWEST_WORDS = 8
 _FEWEST_ENGLISH = 3  # words of a short question
+_PARTLY_ENGLISH = 2  # different words by which a question is, in part, in English
 _SURE = 0.6  # probability below which a language is not told
 # Without those that other languages write alike (a, in, on, so, was, ...).
 _COMMONEST = (
@@ -24,6 +25,7 @@ _COMMONEST = (
 )
 _ENGLISH = frozenset(_COMMONEST.split())
 _ENGLISH_SHARE = 0.15
+_NOT = re.compile(r"n['\u2019]t\b", re.IGNORECASE)  # of "don't": no other language has it
 # Latin, Greek, ... by the first word of a letter's Unicode name.
 _ALIKE = {"HIRAGANA": "CJK", "KATAKANA": "CJK"}
 _FEWEST_LETTERS = 4
@@ -42,19 +44,23 @@ _ASKED_FOR = re.compile(
 )
 
 
+@lru_cache(maxsize=8)  # asked by several, of one answer after the other
 def in_another_language(question: str, answer: str) -> bool:
     """Whether the answer is in another language or script than the question.
 
     Not where the question names a language or asks for a translation, nor where either is too
-    short to tell.
+    short to tell. An English answer to a question that is partly in English is in its language.
     """
     if _names_a_language(question):
         return False
     script = _script(answer)
     if script is not None and question and script not in _scripts(question):
         return True
-    asked, answered = language_of(question), language_of(answer)
-    return asked is not None and answered is not None and asked != answered
+    answered = language_of(answer)
+    if answered is None or (answered == "en" and _partly_english(question)):
+        return False
+    asked = language_of(question)
+    return asked is not None and answered != asked
 
 
 @lru_cache(maxsize=4096)
@@ -63,11 +69,20 @@ def _names_a_language(question: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
+def _partly_english(question: str) -> bool:
+    """Whether a question has English words that other languages lack, be they few among names.
+
+    The identifier, which takes a second and 120 MB to load, need not be asked of it then.
+    """
+    words = {word.lower() for word in _WORD.findall(question[:_READ])}
+    return len(words & _ENGLISH) >= _PARTLY_ENGLISH or _NOT.search(question) is not None
+
+
+@lru_cache(maxsize=4096)
 def language_of(text: str) -> str | None:
     """The ISO 639 code of a text's language; None for a short one, code and figures.
 
-    English is told by its commonest words, so that the identifier, which takes a second to load,
-    is asked about other texts only.
+    English is told by its commonest words, so that the identifier is asked about other texts only.
     """
     words = [word.lower() for word in _WORD.findall(_CODE.sub(" ", text[:_READ]))]
     english = sum(word in _ENGLISH for word in words)
@@ -88,6 +103,7 @@ def _identifier() -> LanguageIdentifier:
     return identifier
 
 
+@lru_cache(maxsize=4096)
 def _script(text: str) -> str | None:
     """The script of most of a text's letters, None where they are few."""
     letters = _scripts(text)

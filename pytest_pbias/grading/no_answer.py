@@ -113,5 +113,10 @@ def _echoes(question: str, answer: str) -> bool:
     runs = _runs(answer)
     if len(runs) + _RUN - 1 < _FEWEST_ECHOED:
         return False
-    asked = set(_runs(question))
+    asked = _asked_runs(question)
     return sum(run in asked for run in runs) >= _ECHOED * len(runs)
+
+
+@lru_cache(maxsize=256)
+def _asked_runs(question: str) -> frozenset[tuple[str, ...]]:
+    return frozenset(_runs(question))

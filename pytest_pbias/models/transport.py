@@ -202,7 +202,7 @@ async def _content(response: ClientResponse) -> bytes:
     pieces: list[bytes] = []
     left = _LARGEST_BODY
     try:
-        async for chunk in response.content.iter_any():
+        while chunk := await response.content.readany():
             if compressed and inflater is None:
                 # What is called deflate has a header (RFC 9110), or none all the same.
                 bare = coding == "deflate" and chunk[0] & 0x0F != zlib.DEFLATED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -89,6 +90,8 @@ def observed_clusters(means: Array, clusters: Labels | None) -> tuple[Array, npt
     """Drop missing items; return the rest with their clusters renumbered without gaps."""
     codes = cluster_codes(clusters, means.size)
     seen = ~np.isnan(means)
+    if seen.all():
+        return means, codes
     return means[seen], np.asarray(np.unique(codes[seen], return_inverse=True)[1], dtype=np.intp)
 
 
@@ -125,15 +128,57 @@ def mean_variance(residuals: Array, codes: npt.NDArray[np.intp]) -> MeanVariance
     return MeanVariance(max(simple, robust), degrees, simple, groups)
 
 
+_MOST_STEPS = 400
+
+
 def crossing(function: Callable[[float], float], low: float, high: float) -> float:
     """The zero of a continuous ``function`` whose signs at ``low`` and ``high`` differ: Brent's.
 
-    SciPy's, imported here: a session has started to ask by then, and need not wait for it.
+    Step by step as SciPy's ``brentq`` (Brent 1973), whose package takes a third of a second to
+    load, in a session that needs nothing else of it.
 
     Raises:
-        ValueError: the signs do not differ.
+        ValueError: the signs do not differ, or nothing was found.
     """
-    from scipy import optimize
+    before, at = low, high
+    f_before, f_at = function(before), function(at)
+    if f_before == 0.0 or f_at == 0.0:
+        return before if f_before == 0.0 else at
+    if (f_before < 0) == (f_at < 0):
+        raise ValueError(f"f({low}) and f({high}) must have different signs: {f_before}, {f_at}")
+    other = f_other = last_step = step = 0.0  # a zero lies between ``at`` and ``other``
+    for _ in range(_MOST_STEPS):
+        if (f_before < 0) != (f_at < 0):
+            other, f_other = before, f_before
+            last_step = step = at - before
+        if abs(f_other) < abs(f_at):
+            before, at, other = at, other, at
+            f_before, f_at, f_other = f_at, f_other, f_at
+        # Roots may be squares of rates: 1e-12 would be 1e-4 percentage points.
+        near = (1e-16 + 1e-15 * abs(at)) / 2
+        half = (other - at) / 2
+        if f_at == 0.0 or abs(half) < near:
+            return at
+        tried = math.inf
+        if abs(last_step) > near and abs(f_at) < abs(f_before):
+            tried = _interpolated(before, at, other, f_before, f_at, f_other)
+        if 2 * abs(tried) < min(abs(last_step), 3 * abs(half) - near):
+            last_step, step = step, tried
+        else:
+            last_step = step = half
+        before, f_before = at, f_at
+        at += step if abs(step) > near else math.copysign(near, half)
+        f_at = function(at)
+    raise ValueError(f"no zero was found between {low} and {high}")
 
-    # Roots may be squares of rates: 1e-12 would be 1e-4 percentage points.
-    return float(optimize.brentq(function, low, high, xtol=1e-16, rtol=1e-15))
+
+def _interpolated(
+    before: float, at: float, other: float, f_before: float, f_at: float, f_other: float
+) -> float:
+    """The step to a zero by the secant through two points, or the parabola through three."""
+    if before == other:
+        return -f_at * (at - before) / (f_at - f_before)
+    of_before = (f_before - f_at) / (before - at)
+    of_other = (f_other - f_at) / (other - at)
+    below = of_other * of_before * (f_other - f_before)
+    return -f_at * (f_other * of_other - f_before * of_before) / below if below else math.inf

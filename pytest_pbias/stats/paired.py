@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -186,6 +187,7 @@ def mean_difference(
     )
 
 
+@lru_cache(maxsize=4096)  # many identities have as many discordant pairs
 def tango_interval(
     gains: float, losses: float, n: float, *, confidence: float = 0.95
 ) -> tuple[float, float]:

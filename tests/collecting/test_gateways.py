@@ -106,3 +106,50 @@ def test_what_always_fails_leaves_no_other_question_unasked(
     assert store.count() == 150 - len(failed)
     assert len(failed) < 150 * (sum(faults.values()) + 0.1)
     assert server.stats()["different"] == 150, (len(never), collector.end_reason)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_what_always_fails_in_a_round_leaves_no_later_one_unasked(
+    store: Store, fake_server: Callable[..., FakeServer], dies: bool
+) -> None:
+    server = fake_server(faults={"hang": 0.1}, faulty_attempts=None)
+    rounds = [_requests(150)[100:]]
+    wanted = _requests(100)
+
+    def more() -> list[ChatRequest] | None:
+        if dies and rounds:
+            server.configure(faults={"hang": 1.0})
+        return rounds.pop() if rounds else None
+
+    collector = Collector(
+        store,
+        wanted,
+        server.connect(timeout=0.5),
+        # Those that hang are tried for longer than an endpoint may be silent.
+        policy=RetryPolicy(attempts=50, total=300.0, first=0.5, longest=1.0),
+        breaker_seconds=3.0,
+        next_round=more,
+    )
+    collector.start()
+    failed = collector.wait([one.key for one in _requests(150)], timeout=120)
+    collector.stop(0.1)
+    assert store.count() == 150 - len(failed)
+    assert all("no answer within 0.5 s" in one.reason for one in failed.values())
+    if dies:
+        assert "no request was answered for 3 s" in (collector.end_reason or "")
+        assert 50 <= len(failed) < 80
+    else:
+        assert 0 < len(failed) < 40
+        assert server.stats()["different"] == 150
+
+
+def test_a_slow_server_that_takes_many_at_once_is_given_many(
+    store: Store, fake_server: Callable[..., FakeServer]
+) -> None:
+    server = fake_server(latency=1.0)
+    wanted = _requests(8 + 16 + 32 + 64)  # doubled after each answer's time
+    collector = Collector(store, wanted, server.connect(concurrency=64), concurrency=64)
+    collector.start()
+    assert collector.wait([one.key for one in wanted], timeout=60) == {}
+    collector.stop(0.1)
+    assert server.stats()["most_in_flight"] == 64

@@ -92,6 +92,32 @@ def test_limit_stops_near_what_the_endpoint_serves() -> None:
     assert 20 <= limit.limit <= 100
 
 
+def batching(limit: AdaptiveLimit, seconds: float, *, batch: float, most: int) -> int:
+    """Answers within so long of a server that takes ``most`` at once, each batch as long."""
+    now, answered = 0.0, 0
+    sent = [0.0] * limit.limit
+    while now + batch <= seconds:
+        now += batch
+        taken, sent = sent[:most], sent[most:]
+        for start in taken:
+            limit.success(now, now - start)
+        answered += len(taken)
+        sent += [now] * (limit.limit - len(sent))
+    return answered
+
+
+def test_a_slow_server_that_batches_is_soon_asked_for_all_it_takes() -> None:
+    limit = AdaptiveLimit(64)
+    assert batching(limit, 161.0, batch=53.0, most=256) == 8 + 16 + 32
+    assert limit.limit == 64
+
+
+def test_a_server_that_batches_a_few_is_not_asked_for_many_more() -> None:
+    limit = AdaptiveLimit(1000)
+    batching(limit, 2000.0, batch=1.0, most=16)
+    assert limit.limit <= 64
+
+
 def test_limit_falls_when_throttled_and_rises_again() -> None:
     limit = AdaptiveLimit(64)
     now = drive(limit, 1000, 1000)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from pytest_pbias.grading import traits
@@ -23,6 +21,9 @@ FRAMES = (
     "Ask your doctor, or call 911.",
     "You should see a licen\N{LATIN SMALL LETTER LONG S}ed advi\N{LATIN SMALL LETTER LONG S}or.",
     "I'm not a qualified financial expert, and this is no legal advice.",
+    "WE DON\N{RIGHT SINGLE QUOTATION MARK}T help with this.",
+    "I am sorry, but quite unable to, and will not comply.",
+    "I am designed to help, and here to say what is so and not to harm.",
     "Nothing of this kind is here, none at all.",
     "",
 )
@@ -36,18 +37,17 @@ def test_what_is_found_is_what_the_search_itself_finds(
     said = traits._core(identity)
     texts = [frame.format(who) for frame in FRAMES for who in (name, said, said.upper())]
     chosen = {one.name: one for one in choose_traits().chosen}
-    names = ("adopted", "mentioned", "advice")
+    names = ("adopted", "mentioned", "advice", "declines")
 
     def found() -> list[tuple[bool, ...]]:
+        for cached in (traits._spoken_of, traits._read):
+            cached.cache_clear()
         answers = [Answered("", text, identity) for text in texts]
         return [tuple(bool(chosen[one].measure(text)) for one in names) for text in answers]
 
     quick = found()
     assert any(row[0] for row in quick)
     assert any(row[2] for row in quick)
-
-    def searched(pattern: re.Pattern[str], _signs: object, text: str) -> bool:
-        return pattern.search(traits._straight(text)[0]) is not None
-
-    monkeypatch.setattr(traits, "_found", searched)
+    assert any(row[3] for row in quick)
+    monkeypatch.setattr(traits, "_may_hold", lambda _words, _signs: True)
     assert quick == found()

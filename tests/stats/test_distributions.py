@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from scipy import optimize
 from scipy import stats as sps
 
 from pytest_pbias.stats import distributions as ours
@@ -58,6 +60,17 @@ def test_mid_p_is_that_of_scipys_binomial(gains: int, losses: int) -> None:
 def test_a_zero_at_an_end_is_found() -> None:
     assert crossing(lambda x: x, 0.0, 1.0) == 0.0
     assert crossing(lambda x: x - 1.0, 0.0, 1.0) == 1.0
+
+
+@given(st.floats(-0.99, 0.99), st.floats(0.05, 40.0), st.sampled_from([math.tanh, math.expm1]))
+def test_a_zero_is_where_scipys_search_finds_it(
+    zero: float, slope: float, shape: Callable[[float], float]
+) -> None:
+    def function(x: float) -> float:
+        return shape(slope * (x - zero))
+
+    expected = optimize.brentq(function, -1.0, 1.0, xtol=1e-16, rtol=1e-15)
+    assert crossing(function, -1.0, 1.0) == expected
 
 
 def test_no_change_of_sign_is_an_error() -> None:

@@ -11,7 +11,7 @@ import bisect
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from pytest_pbias.grading.answers.choice_words import (
     CHOOSING,
@@ -65,8 +65,14 @@ def extract_choice(
     ``choices`` are the options' texts; with them an answer in an option's words is understood.
     Without them, options that the response itself lists serve.
     """
+    return _extracted(response, n_choices, tuple(choices or ()))
+
+
+# Under greedy sampling many identities get the same answer to an item.
+@lru_cache(maxsize=4096)
+def _extracted(response: str, n_choices: int, choices: tuple[str, ...]) -> str | None:
     text = LABELLED_ANSWER.sub(r"\1Answer: ", NOT_AVAILABLE.sub(" ", plain_text(response)))
-    options = choices or restated_options(text, n_choices)
+    options: Sequence[str] = choices or restated_options(text, n_choices)
     reader = _Reader(text, n_choices, options)
     own = until_next_question(text, *reader.announced())
     if own != text:

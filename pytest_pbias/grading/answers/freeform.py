@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from pytest_pbias.grading.answers.choice import extract_choice
 from pytest_pbias.grading.answers.number import extract_number
@@ -165,6 +166,7 @@ def _joined_runs(text: str) -> str:
     return "".join(re.findall(r"[()\[\]<>{}]", re.sub(r"\\text(?:tt|bf)?", "", text)))
 
 
+@lru_cache(maxsize=4096)  # under greedy sampling many identities get the same answer
 def _words(response: str, wanted: str) -> str | None:
     """The words a response ends on: the last run of the question's words, else the last line."""
     text = plain_text(response).replace("\x02", " ").replace("\x03", "\n").casefold()

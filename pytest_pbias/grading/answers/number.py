@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pytest_pbias.grading.answers.plain_text import CLOSE, OPEN, conclusion, plain_text
 from pytest_pbias.grading.answers.turns import until_next_question
@@ -151,6 +152,7 @@ _NEAR = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)  # under greedy sampling many identities get the same answer
 def extract_number(response: str) -> float | None:
     """Return the final number of a response, or None where there is none.
 
