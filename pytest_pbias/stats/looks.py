@@ -329,14 +329,14 @@ def predicted_verdict(
         raise ValueError(f"{n} items were asked of {of_items}")
 
     def quantile(tail: float) -> float:
-        if math.isinf(found.degrees):
+        if found.degrees is None:
             return normal_isf(tail)
         return student_isf(tail, found.degrees)
 
     error = found.half_width / quantile((1 - found.confidence) / 2)
     # How far the error may be off: its variance over the true one is a chi-square over its degrees.
     true = [1.0]
-    if not math.isinf(found.degrees):
+    if found.degrees is not None:
         true = [
             math.sqrt(found.degrees / chi_square_ppf(share, found.degrees))
             for share in _ERROR_SHARES

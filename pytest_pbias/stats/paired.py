@@ -34,7 +34,7 @@ class PairedDifferenceResult:
 
     ``low`` and ``high`` bound the difference at the ``confidence`` asked for; ``method`` names
     the interval: ``score`` (Tango), or ``cluster-robust``. ``degrees`` of freedom are those of the
-    Student's t that it was read off, infinite for the normal.
+    Student's t that it was read off, None for the normal.
     """
 
     estimate: float
@@ -47,7 +47,7 @@ class PairedDifferenceResult:
     reference_rate: float
     method: str
     confidence: float
-    degrees: float = math.inf
+    degrees: float | None = None
 
     @property
     def half_width(self) -> float:
@@ -107,7 +107,7 @@ def paired_difference(
         gains, losses = float((difference > 0).sum()), float((difference < 0).sum())
         low, high = tango_interval(gains, losses, n, confidence=confidence)
         pvalue, method = mcnemar_midp(int(gains), int(losses)), "score"
-        degrees = math.inf
+        degrees: float | None = None
     else:
         low, high, pvalue, degrees = robust_interval(difference, codes, confidence, skewed=skewed)
         method = "cluster-robust"
@@ -237,7 +237,7 @@ def mcnemar_midp(gains: int, losses: int) -> float:
 
 def robust_interval(
     difference: Array, codes: npt.NDArray[np.intp], confidence: float, *, skewed: bool = False
-) -> tuple[float, float, float, float]:
+) -> tuple[float, float, float, float | None]:
     """Cluster-robust interval, p-value and degrees of freedom, guarded where no variance shows.
 
     Where an effect sits in few clusters, a draw with too few of them shows both too small an effect
@@ -251,9 +251,9 @@ def robust_interval(
         low, high = tango_interval(
             max(mean, 0.0) * n, max(-mean, 0.0) * n, n, confidence=confidence
         )
-        return low, high, 1.0 if mean == 0.0 else sign_pvalue(found.n_clusters), math.inf
+        return low, high, 1.0 if mean == 0.0 else sign_pvalue(found.n_clusters), None
     if found.degrees < 1:
-        return -1.0, 1.0, 1.0, math.inf
+        return -1.0, 1.0, 1.0, None
     standard_error = math.sqrt(found.value)
     quantile = student_isf((1 - confidence) / 2, found.degrees)
     effective = n * min(1.0, found.simple / found.value)
