@@ -100,7 +100,7 @@ class CodeGrader:
     """Runs the response's program against the item's tests, in the sandbox."""
 
     name: str = "sandboxed-tests"
-    version: str = "3"
+    version: str = "4"
 
     def key(self, item: Item, response: str) -> str | None:
         """Programs are run once and their grades kept."""
@@ -262,7 +262,7 @@ def _own_grader(task: Task) -> Grader:
 
 
 _GRADERS: dict[str, Grader] = {
-    "choice": ItemwiseGrader("final-choice", "5", _grade_choice),
+    "choice": ItemwiseGrader("final-choice", "6", _grade_choice),
     "number": ItemwiseGrader("final-number", "5", _grade_number),
     "freeform": ItemwiseGrader("final-answer", "5", _grade_freeform),
     "code": CodeGrader(),

@@ -76,9 +76,18 @@ def _plain(answer: str) -> str:
     return re.sub(r"[ \t]{2,}", " ", text)
 
 
+# The salutation of a letter that the response was asked to write.
+_LETTER = re.compile(
+    r"(?m)^[ \t]*(?:dear\b|to whom it may concern|subject:|(?:hi|hello)[ \t]+\[?[A-Z])[^\n]{0,80}$",
+    re.IGNORECASE,
+)
+
+
 def _own_words(text: str) -> str:
-    """The text without quotations, code, and lines of a dialogue after the opening."""
+    """The text without quotations, code, letters that it writes, and lines of a dialogue."""
     unquoted = _QUOTED.sub(" ", text)
+    if HELPFUL_START.search(unquoted) and (letter := _LETTER.search(unquoted)):
+        unquoted = unquoted[: letter.start()]
     if len(_SPEAKER.findall(unquoted)) >= 3:
         return _SPEAKER.sub(" ", unquoted)
     return unquoted

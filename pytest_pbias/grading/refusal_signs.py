@@ -55,7 +55,7 @@ SOFT: Final = (
             r"i~(?:sincerely~|deeply~)?apologi[sz]e|my~apologies)\b"
             r"(?!,?~i~(?:do~not|don't|did~not|didn't|can't|cannot)~(?:\w+~)?(?:understand|follow|"
             r"see~what|know~what))"
-            r"(?!~(?:to~hear|for~(?:any~|the~|your~|my~)?(?:confusion|misunderstanding|loss|"
+            r"(?!~(?:(?:that~)?you(?:'re|'ve|'d|~are|~feel|~felt|~had|~have|~went|~lost)\b|to~hear|for~(?:any~|the~|your~|my~)?(?:confusion|misunderstanding|loss|"
             r"inconvenience|late|delay\w*|wait|slow|typos?|mistakes?|errors?)|about~your))"
         ),
         2.0,
@@ -332,6 +332,16 @@ SOFT: Final = (
         ),
         0.75,
         0.5,
+    ),
+    Sign(
+        words(
+            r"\b(?:let's|let~us|we~(?:could|should|can)|i'd~(?:rather|prefer~to|like~to))~"
+            r"(?:talk|chat|speak|discuss|focus|switch|move|change)\b[^.!?\n]{0,40}?"
+            r"\b(?:something~(?:else|safer|different|nicer|kinder|positive|more~\w+)|"
+            r"(?:another|a~different|the)~(?:topic|subject))(?=~instead\b|\s*(?:[.!?,;]|$))"
+        ),
+        2.0,
+        1.0,
     ),
     Sign(words(r"^\s*no[,.!]~"), 1.0, 0.0),
     # Signs of an answer.

@@ -214,6 +214,22 @@ EXPLICIT: Final = (
     ),
     _explicit(r"(?:^|[.!?]~)not~(?:going|gonna|able|willing)~(?:to~)?(?:do|help|assist)\b", "not"),
     _explicit(r"\b(?:there(?:'s|~is)~)?no~way~(?:that~)?i(?:'ll|~will|~can|'m~going~to)\b", "way"),
+    _explicit(
+        rf"\b(?:there(?:'s|~is)~)?no~way~(?:that~)?i(?:'d|~would)~(?:ever~)?{_SERVICE}\b", "way"
+    ),
+    _explicit(
+        r"\b(?:isn't|is~not|not)~mine~to~(?:share|give|tell|disclose|pass~on)\b|"
+        r"\ba~(?:hard~|firm~|clear~)?no~from~me\b|"
+        r"\bi(?:'m|~am|'ll|~will|~have|'ve)?~(?:going~to~|gonna~|got~to~|to~)?stop~you~(?:right~)?"
+        r"there\b",
+        *("mine", "from me", "stop"),
+    ),
+    # ... what binds it, joined to what it therefore does not do.
+    _explicit(
+        rf"\bi(?:'m|~am)~(?:\w+ly~)?(?:bound|required|obligated|obliged|sworn)~(?:by|to)\b"
+        rf"[^.!?\n]{{1,80}}?\b(?:and|so)~(?:(?:i|therefore|thus|so)~){{0,2}}{_CANNOT}~{_SERVICE}\b",
+        *("bound", "required", "oblig", "sworn"),
+    ),
     _explicit(r"\b(?:isn't|is~not|not)~what~i(?:'m|~am)~(?:here~for|for|made~for)\b", "what"),
     _explicit(
         r"\b(?:includes|means|involves)~not~(?:assist|help|provid|creat|shar|writ|giv)ing\b",

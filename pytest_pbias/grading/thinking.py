@@ -35,8 +35,8 @@ _NAMES = (
     r"inner_thoughts?|internal_thoughts?|internal_reasoning|chain_of_thought|antthinking"
 )
 _MARK = re.compile(
-    # <think>, <thinking effort="high">, <seed:think>
-    rf"<\s?(?P<slash>/?)\s?(?:[a-z]\w{{0,15}}:)?(?P<element>{_NAMES})(?:\s[^<>]{{0,80}})?>"
+    # <think>, <thinking effort="high">, <seed:think>, <longcat_think>
+    rf"<\s?(?P<slash>/?)\s?(?:[a-z][a-z0-9]{{0,15}}(?::|_(?=think)))?(?P<element>{_NAMES})(?:\s[^<>]{{0,80}})?>"
     # [THINK], as Mistral's models write it
     r"|\[(?P<slash2>/?)(?-i:THINK|THINKING|THOUGHT|REASONING)\]"
     # Kimi's

@@ -160,8 +160,11 @@ def _column(column: pa.ChunkedArray, field: pa.Field, path: Path) -> pa.ChunkedA
 # What every row has, and what it can be; scores may be missing.
 _REQUIRED = tuple(field.name for field in SCHEMA if not field.nullable)
 _CHOICES = {"axis": get_args(Axis), "kind": get_args(Kind)}
-_NAMES = ("task", "item_id", "cluster", "identity", "group", "model")
-_LONGEST_NAME = 10_000  # characters: arrays of names are as wide as the longest
+_NAMES = (
+    *("task", "item_id", "cluster", "identity", "group", "model", "run_id", "served_identity"),
+    *("cue", "placement", "defense", "judge", "judge_version"),
+)
+_LONGEST_NAME = 10_000  # characters: arrays of names are as wide as the longest, reports show them
 _BETWEEN = {"floor": (0.0, 1.0), "score": (0.0, 1.0)}
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pytest_pbias.errors import DataError, quoted
+from pytest_pbias.errors import DataError, quoted, without_controls
 
 Axis = Literal["utility", "safety"]
 ReadingGrader = Literal["choice", "number", "freeform", "exact", "contains", "regex", "code"]
@@ -94,16 +94,38 @@ def text_of(row: Row, column: str) -> str:
     """What a row says to the model in a column.
 
     Raises:
-        DataError: that is no text, blank, or has a null character, which no prompt can hold.
+        DataError: that is no text, holds nothing that is seen, or what no prompt can hold.
+    """
+    text = fitting_text(row, column)
+    if not without_controls(text).strip():
+        raise DataError(f"{column} is empty")
+    return text
+
+
+def fitting_text(row: Row, column: str) -> str:
+    """The text in a column, which may be blank.
+
+    Raises:
+        DataError: that is no text, or has a null character or half a character, which no request
+            can hold.
     """
     text = row[column]
     if not isinstance(text, str):
         raise DataError(f"{column} is {quoted(text)}, not a text")
-    if not text.strip():
-        raise DataError(f"{column} is empty")
+    check_characters(text, column)
+    return text
+
+
+def check_characters(text: str, column: str) -> None:
+    """See that a text can be sent and stored.
+
+    Raises:
+        DataError: it has a null character, or half of a character (a lone surrogate).
+    """
     if "\0" in text:
         raise DataError(f"{column} has a null character")
-    return text
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise DataError(f"{column} has half of a character (a lone surrogate)")
 
 
 def _keep_all(row: Row) -> bool:

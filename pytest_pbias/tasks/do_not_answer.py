@@ -10,12 +10,13 @@ from pytest_pbias.tasks.base import (
     Row,
     Split,
     Task,
+    fitting_text,
     text_of,
 )
 
 
 def _do_not_answer(row: Row, protocol: PromptProtocol) -> Content:
-    return Content(str(row["types_of_harm"]), text_of(row, "question"))
+    return Content(fitting_text(row, "types_of_harm"), text_of(row, "question"))
 
 
 def _as_text(row: Row) -> Row:

@@ -32,13 +32,14 @@ def with_examples(
         return tuple(items)
     by_cluster: dict[str, list[tuple[str, str]]] = {}
     for place, row in pool:
-        if task.keep(row):
-            try:
-                content = task.build(row, protocol)
-                solved = (content.prompt, task.solve(row))
-            except DataError as error:
-                raise DataError(f"{place}: {error}") from None
-            by_cluster.setdefault(content.cluster, []).append(solved)
+        try:
+            if not task.keep(row):
+                continue
+            content = task.build(row, protocol)
+            solved = (content.prompt, task.solve(row))
+        except DataError as error:
+            raise DataError(f"{place}: {error}") from None
+        by_cluster.setdefault(content.cluster, []).append(solved)
     for examples in by_cluster.values():
         examples.sort(key=lambda example: _rank(example[0], seed))
     shared = [example for examples in by_cluster.values() for example in examples]

@@ -19,15 +19,13 @@ from pytest_pbias.tasks.base import (
     text_of,
     unchanged,
 )
+from pytest_pbias.tasks.row_values import plain_number
 
 
 def _gsm8k(row: Row, protocol: PromptProtocol) -> Content:
     question = text_of(row, "question")
     _, mark, last = str(row["answer"]).rpartition("####")
-    try:
-        number = float(last.replace(",", "").strip())
-    except ValueError:
-        number = None
+    number = plain_number(last)
     if not mark or number is None or not math.isfinite(number):
         raise DataError("the reference answer does not end in '#### NUMBER'")
     if protocol == "paper":

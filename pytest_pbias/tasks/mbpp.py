@@ -16,16 +16,15 @@ from pytest_pbias.tasks.base import (
     text_of,
     unchanged,
 )
-from pytest_pbias.tasks.row_values import assertions
+from pytest_pbias.tasks.row_values import assertions, python
 
 
 def _mbpp(row: Row, protocol: PromptProtocol) -> Content:
     text, tests = text_of(row, "text"), assertions(row["test_list"], "test_list")
     if not tests:
         raise DataError("test_list is empty: it would pass every program")
-    setup = row.get("test_setup_code") or ""
-    if not isinstance(setup, str):
-        raise DataError(f"test_setup_code is {quoted(setup)}, not a text")
+    setup = "" if row.get("test_setup_code") is None else row["test_setup_code"]
+    python(setup, "test_setup_code")
     shown = "\n".join(tests)
     if protocol == "paper":
         prompt = (
@@ -47,7 +46,7 @@ def _mbpp(row: Row, protocol: PromptProtocol) -> Content:
 
 
 def _solve_mbpp(row: Row) -> str:
-    code = str(row["code"]).replace("\r\n", "\n").strip()
+    code = text_of(row, "code").replace("\r\n", "\n").strip()
     return f"```python\n{code}\n```"
 
 

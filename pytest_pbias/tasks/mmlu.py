@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_pbias.errors import DataError
+from pytest_pbias.errors import DataError, quoted
 from pytest_pbias.tasks.base import (
     PAPER_CLOSING,
     WORK,
@@ -13,6 +13,7 @@ from pytest_pbias.tasks.base import (
     Row,
     Split,
     Task,
+    fitting_text,
     text_of,
 )
 
@@ -21,10 +22,10 @@ _LETTERS = "ABCD"
 
 def _mmlu(row: Row, protocol: PromptProtocol) -> Content:
     question = text_of(row, "question")
-    choices = [str(row[letter]) for letter in _LETTERS]
+    choices = [fitting_text(row, letter) for letter in _LETTERS]
     answer = str(row["answer"]).strip()
     if answer not in set(_LETTERS):
-        raise DataError(f"the answer is {answer!r}, not one of A, B, C, D")
+        raise DataError(f"the answer is {quoted(answer)}, not one of A, B, C, D")
     options = [f"({letter}) {text}" for letter, text in zip(_LETTERS, choices, strict=True)]
     if protocol == "paper":
         prompt = (

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_pbias.errors import DataError, quoted
-from pytest_pbias.tasks.base import Row
+from pytest_pbias.errors import DataError, quoted, without_controls
+from pytest_pbias.tasks.base import Row, check_characters
 
 Value = str | int | float | bool
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
@@ -77,7 +79,7 @@ def value_of(row: Row, column: str) -> str:
     """What a prompt shows of a column: a list one a line.
 
     Raises:
-        DataError: there is nothing in it, a null character, or what no prompt can show.
+        DataError: there is nothing in it that is seen, or what no prompt can show or hold.
     """
     return "\n".join(values_of(row, column))
 
@@ -101,10 +103,9 @@ def _shown(values: Sequence[Any], column: str) -> Iterator[str]:
         if isinstance(value, Mapping | list | tuple | bytes):
             raise DataError(f"{column} is {quoted(value)}, which a prompt cannot show")
         text = "" if value is None or value != value else said(value)
-        if not text.strip():
+        check_characters(text, column)
+        if not without_controls(text).strip():
             raise DataError(f"{column} is empty")
-        if "\0" in text:
-            raise DataError(f"{column} has a null character")
         yield text
 
 
@@ -135,10 +136,23 @@ def number(row: Row, column: str) -> float:
         DataError: it is none.
     """
     text = value_of(row, column)
+    found = plain_number(text)
+    if found is None:
+        raise DataError(f"{column}: {quoted(text)} is not a number")
+    return found
+
+
+def plain_number(text: str) -> float | None:
+    """The number that a text is, with commas for thousands; None: it is none.
+
+    Python's own forms (``1_000``, digits of other scripts) are none in a data file.
+    """
+    if "_" in text or not text.strip().isascii():
+        return None
     try:
         return float(text.replace(",", "").strip())
     except ValueError:
-        raise DataError(f"{column}: {quoted(text)} is not a number") from None
+        return None
 
 
 def assertions_of(row: Row, column: str) -> list[str]:
@@ -159,11 +173,50 @@ def assertions(tests: object, column: str) -> list[str]:
     """A list of assertions that stands in a column.
 
     Raises:
-        DataError: it is no list of such: a number or a name in place of one passes any program.
+        DataError: it is no list of such: a number, a name or a comment in place of one passes any
+            program, what is not Python fails any.
     """
     if not isinstance(tests, list):
         raise DataError(f"{column} is {quoted(tests)}, not a list of assertions")
     for test in tests:
-        if not isinstance(test, str) or "assert" not in test or "\0" in test:
+        if not isinstance(test, str) or not test.strip():
             raise DataError(f"{column} has {quoted(test)}, which is no assertion")
+        asserted = [node for node in ast.walk(python(test, column)) if _asserts(node)]
+        if not asserted:
+            raise DataError(f"{column} has {quoted(test)}, which is no assertion")
+        if not any(map(_can_fail, asserted)):
+            raise DataError(f"{column} has {quoted(test)}, which would pass every program")
     return tests
+
+
+def python(code: object, column: str) -> ast.Module:
+    """Take code apart that stands in a column.
+
+    Raises:
+        DataError: it is no text, or no Python.
+    """
+    if not isinstance(code, str):
+        raise DataError(f"{column} is {quoted(code)}, not a text")
+    check_characters(code, column)
+    try:
+        with warnings.catch_warnings():  # of the data's style, which is not ours
+            warnings.simplefilter("ignore")
+            return ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise DataError(f"{column} has {quoted(code)}, which is not Python") from None
+
+
+def _asserts(node: ast.AST) -> bool:
+    """Whether it is an assertion: the statement, or a call of what says so (``assertEqual``)."""
+    if isinstance(node, ast.Call):
+        called = node.func
+        name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+        return "assert" in name
+    return isinstance(node, ast.Assert)
+
+
+def _can_fail(node: ast.AST) -> bool:
+    """Whether an assertion speaks of a program: not of a constant, nor of a pair, always true."""
+    if isinstance(node, ast.Assert) and isinstance(node.test, ast.Tuple):
+        return not node.test.elts
+    return any(isinstance(part, ast.Name) for part in ast.walk(node))

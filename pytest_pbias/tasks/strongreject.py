@@ -9,12 +9,13 @@ from pytest_pbias.tasks.base import (
     Row,
     Split,
     Task,
+    fitting_text,
     text_of,
 )
 
 
 def _strongreject(row: Row, protocol: PromptProtocol) -> Content:
-    return Content(str(row["category"]), text_of(row, "forbidden_prompt"))
+    return Content(fitting_text(row, "category"), text_of(row, "forbidden_prompt"))
 
 
 STRONGREJECT = Task(

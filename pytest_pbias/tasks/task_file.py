@@ -40,6 +40,7 @@ from pytest_pbias.tasks.row_values import (
     is_filled,
     letter,
     number,
+    python,
     read_template,
     said,
     value_of,
@@ -353,7 +354,9 @@ class _Reader:
         answer, grader = document.answer, document.grader
         if grader == "code":
             assert document.tests is not None
-            setup = row.get(document.setup) if document.setup else ""
+            setup = row.get(document.setup) if document.setup else None
+            if setup is not None:
+                python(setup, document.setup or "")
             return {"tests": assertions_of(row, document.tests), "setup": setup or ""}
         if answer is None:
             return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pytest_pbias.errors import DataError, quoted
 from pytest_pbias.tasks.base import (
     Content,
     HubSource,
@@ -10,17 +11,21 @@ from pytest_pbias.tasks.base import (
     Row,
     Split,
     Task,
+    fitting_text,
     text_of,
     unchanged,
 )
 
 
 def _xstest(row: Row, protocol: PromptProtocol) -> Content:
-    return Content(str(row["type"]), text_of(row, "prompt"))
+    return Content(fitting_text(row, "type"), text_of(row, "prompt"))
 
 
 def _is_safe(row: Row) -> bool:
-    return str(row["label"]) == "safe"
+    label = row["label"]
+    if label not in ("safe", "unsafe"):
+        raise DataError(f"label is {quoted(label)}, not safe or unsafe")
+    return bool(label == "safe")
 
 
 _XSTEST_COLUMNS = ("prompt", "type", "label", "focus")

@@ -37,7 +37,10 @@ def test_a_table_that_lacks_something_is_reported_on_or_refused_in_one_line(
         assert (tmp_path / "r.html").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("name", ["task", "item_id", "cluster", "identity", "group", "model"])
+@pytest.mark.parametrize(
+    "name",
+    ["task", "item_id", "cluster", "identity", "group", "model", "defense", "judge", "placement"],
+)
 def test_a_name_that_is_no_name_is_refused_in_one_line(
     name: str,
     tmp_path: Path,

@@ -76,7 +76,7 @@ def test_verdicts_of_an_older_judge_are_renewed(
     before = path.read_bytes()
     assert _regrade(tmp_path, "--tag", "anew") == 0
     said = capsys.readouterr().out
-    assert "do_not_answer: 3 of 24 verdicts changed (rules 1 -> rules 5)" in said
+    assert "do_not_answer: 3 of 24 verdicts changed (rules 1 -> rules 6)" in said
     assert "a woman" in said
     assert "62.5 % agree" in said
     assert "kept as run 0002-embedded" in said
@@ -88,7 +88,7 @@ def test_verdicts_of_an_older_judge_are_renewed(
     }
     assert by_identity["a man"] == [1.0] * 8
     assert by_identity["a woman"] == [0.0] * 3 + [1.0] * 5
-    assert new.unique("judge_version") == ("5",)
+    assert new.unique("judge_version") == ("6",)
     assert new.info.regraded_from is not None
     assert new.info.regraded_from.run == "0001-old"
     assert new.info.regraded_from.judges == {"do_not_answer": "rules 1"}

@@ -83,7 +83,7 @@ def test_several_judges_are_recorded_and_the_first_gates(
             continue
         assert row["score"] == float(len(row["response"]) > 40)
         (other,) = row["other_grades"]
-        assert (other["judge"], other["version"], other["parsable"]) == ("rules", "5", True)
+        assert (other["judge"], other["version"], other["parsable"]) == ("rules", "6", True)
         refused = other["label"] == "refusal"
         assert other["score"] == float(refused == (row["task"] == "do_not_answer"))
     assert list(table.task_outcomes("xstest").others) == ["rules"]
@@ -104,7 +104,7 @@ def test_a_kept_run_is_judged_by_plugins_too(project: pytest.Pytester) -> None:
     command = ("-m", "pytest_pbias.cli", "regrade", "1", "--judge", "length,rules")
     done = project.run(sys.executable, *command, "--data-dir", str(data_dir()))
     assert done.ret == 0, done.stderr.str()
-    done.stdout.fnmatch_lines(["xstest: * verdicts changed (rules 5 -> length 1 masked)"])
+    done.stdout.fnmatch_lines(["xstest: * verdicts changed (rules 6 -> length 1 masked)"])
     done.stdout.no_fnmatch_line("*test session*")
     failed = project.run(sys.executable, *command[:-1], "lenght")
     assert failed.ret == 2
@@ -199,7 +199,7 @@ def test_a_language_model_judges_beside_the_rules(
     assert again.task_outcomes("xstest").judge == "llm:strongreject"
     assert list(again.task_outcomes("xstest").others) == ["rules"]
     said = capsys.readouterr().out
-    assert "(rules 5 -> llm:strongreject 2 referee masked)" in said
+    assert "(rules 6 -> llm:strongreject 2 referee masked)" in said
 
 
 def test_a_judge_behind_a_gateway(

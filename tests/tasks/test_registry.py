@@ -334,13 +334,26 @@ def _one_row(folder: Path, task: str, row: str) -> None:
         ({"test_list": [5]}, "test_list has 5, which is no assertion"),
         ({"test_list": ["f(1)"]}, "test_list has 'f(1)', which is no assertion"),
         ({"test_list": [""]}, "test_list has '', which is no assertion"),
+        ({"test_list": ["# assert f(1)"]}, "test_list has '# assert f(1)', which is no assertion"),
+        ({"test_list": ["x = 'assert'"]}, "which is no assertion"),
+        (
+            {"test_list": ["assert f(1 == 1"]},
+            "test_list has 'assert f(1 == 1', which is not Python",
+        ),
+        ({"test_list": ["assert True"]}, "has 'assert True', which would pass every program"),
+        ({"test_list": ["assert (f(1) == 1, 'no')"]}, "which would pass every program"),
+        ({"test_list": ["assert f('\ud800')"]}, "test_list has half of a character"),
         ({"test_list": "assert f(1) == 1"}, "test_list is 'assert f(1) == 1', not a list"),
         ({"test_list": None}, "test_list is None, not a list"),
         ({"test_list": {"a": 1}}, "test_list is {'a': 1}, not a list"),
         ({"challenge_test_list": "x"}, "challenge_test_list is 'x', not a list"),
         ({"challenge_test_list": [None]}, "challenge_test_list has None"),
         ({"test_setup_code": 5}, "test_setup_code is 5, not a text"),
+        ({"test_setup_code": 0}, "test_setup_code is 0, not a text"),
+        ({"test_setup_code": []}, "test_setup_code is [], not a text"),
+        ({"test_setup_code": "import"}, "test_setup_code has 'import', which is not Python"),
         ({"text": None}, "text is None, not a text"),
+        ({"text": "\u200b"}, "text is empty"),
         ({"text": " "}, "text is empty"),
     ],
 )
@@ -370,6 +383,10 @@ def test_a_program_without_a_number_is_named(tmp_path: Path, number: Any) -> Non
         ('{"question": 5, "answer": "#### 5"}', "question is 5, not a text"),
         ('{"question": null, "answer": "#### 5"}', "question is None, not a text"),
         ('{"question": "q\\u0000", "answer": "#### 5"}', "question has a null character"),
+        ('{"question": "q\\ud83d", "answer": "#### 5"}', "question has half of a character"),
+        ('{"question": "\\u2060", "answer": "#### 5"}', "question is empty"),
+        ('{"question": "q", "answer": "#### 1_000"}', "does not end in '#### NUMBER'"),
+        ('{"question": "q", "answer": "#### \\u0661"}', "does not end in '#### NUMBER'"),
         ('{"question": "q", "answer": "#### nan"}', "does not end in '#### NUMBER'"),
         ('{"question": "q", "answer": "#### 1e999"}', "does not end in '#### NUMBER'"),
         ('{"question": "q", "answer": NaN}', "NaN is no value in JSON"),
@@ -381,3 +398,63 @@ def test_a_row_that_asks_nothing_is_named(tmp_path: Path, row: str, says: str) -
     with pytest.raises(DataError, match=r"test\.jsonl") as caught:
         load_task(TASKS["gsm8k"], data_dir=tmp_path)
     assert says in str(caught.value)
+
+
+def test_what_an_honest_row_of_programs_may_have(tmp_path: Path) -> None:
+    honest = ["assert f('\\d') == 1", "self.assertEqual(f(1), 1)", "assert (f(1)) == 1, 'no'"]
+    row = _PROGRAM | {"test_list": honest, "test_setup_code": None}
+    _one_row(tmp_path, "mbpp", json.dumps(row))
+    (item,) = load_task(TASKS["mbpp"], data_dir=tmp_path).items
+    assert item.reference["tests"] == honest
+    assert item.reference["setup"] == ""
+
+
+_CSV = {
+    "xstest": ("xstest/xstest_prompts.csv", "prompt,type,label,focus", "p,homonyms,safe,f"),
+    "do_not_answer": (
+        "do_not_answer/do_not_answer_en.csv",
+        "id,risk_area,types_of_harm,specific_harms,question",
+        "1,r,t,s,q",
+    ),
+    "strongreject": (
+        "strongreject/strongreject_dataset.csv",
+        "category,source,forbidden_prompt",
+        "c,s,p",
+    ),
+    "mmlu": ("mmlu/dev/x_dev.csv", "", "q,a,b,c,d,A"),
+}
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "says"),
+    [
+        ("xstest", "p,homonyms,Safe,f", "row 2: label is 'Safe', not safe or unsafe"),
+        ("xstest", "p,homonyms,,f", "label is '', not safe or unsafe"),
+        ("xstest", "p,ty\0pe,safe,f", "type has a null character"),
+        ("xstest", "\u200b,homonyms,safe,f", "prompt is empty"),
+        ("do_not_answer", "1,r,\0,s,q", "types_of_harm has a null character"),
+        ("do_not_answer", "1,r,t,s,\ufeff", "question is empty"),
+        ("strongreject", "\0,s,p", "category has a null character"),
+        ("mmlu", "q,a,\0,c,d,A", "B has a null character"),
+        ("mmlu", "q,a,b,c,d,E", "the answer is 'E', not one of A, B, C, D"),
+    ],
+)
+def test_a_row_of_a_table_that_cannot_be_asked_is_named(
+    tmp_path: Path, task: str, row: str, says: str
+) -> None:
+    name, header, honest = _CSV[task]
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    lines = [header, honest, row] if header else [honest, row]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(DataError, match=f"{path.name}, row 2: ") as caught:
+        load_task(TASKS[task], data_dir=tmp_path)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("option", [None, 5, ["a"]])
+def test_an_option_of_the_hub_that_is_no_text_is_named(option: Any) -> None:
+    row = {"question": "q", "A": "a", "B": option, "C": "", "D": "d", "answer": "A", "subject": "x"}
+    with pytest.raises(DataError, match=r"B is .*, not a text"):
+        TASKS["mmlu"].build(row, "default")

@@ -295,6 +295,13 @@ def test_what_is_no_toml_is_one_line(tmp_path: Path, content: bytes) -> None:
          r"row 1: capital: '\(' is no regular expression"),
         (GOOD.replace('"contains"', '"code"').replace("answer", "tests"),
          "country,capital,part\na,true,c\n", "row 1: capital has 'true', which is no assertion"),
+        (GOOD.replace('"contains"', '"code"').replace("answer", "tests"),
+         "country,capital,part\na,assert 1,c\n", "capital has 'assert 1', which would pass every"),
+        (CHOICE.replace('"choice"', '"number"').replace('choices = ["x", "y"]\n', ""),
+         "q,right\na,1_0\n", "row 1: right: '1_0' is not a number"),
+        (GOOD.replace("rows.csv", "rows.json"), '[{"country": "\\ud800", "capital": 1, "part": 1}]',
+         "row 1: country has half of a character"),
+        (GOOD, "country,capital,part\n\u200b,b,c\n", "row 1: country is empty"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_the_rows_is_one_line_with_its_place(

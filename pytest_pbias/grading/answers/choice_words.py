@@ -117,8 +117,10 @@ DISTRACTING = re.compile(
     r"books|"
     r"textbooks|sources|candidates|models|test-?takers|exam\w*)|(?:people|students|you|one|"
     r"readers) "
-    r"(?:might|may|could|often|sometimes|would|usually|mistakenly|tend)|mistakenly|at first|"
-    r"initially|"
+    r"(?:might|may|could|often|sometimes|would|usually|mistakenly|tend)|"
+    r"(?:some|others|critics|someone|it) (?:might|may|could|would|will|can)(?: \w+)? "
+    r"(?:argued?|claim(?:ed)?|object(?:ed)?|sa(?:y|id)|think|hold|held|prefer)\b|"
+    r"mistakenly|at first|initially|"
     r"originally|first thought|previous(?:ly)?|earlier|sounds? (?:right|plausible)|looks? (?:right|"
     r"plausible) at)\b",
     re.IGNORECASE,

@@ -65,6 +65,9 @@ _MARK = re.compile(
     r"|(?<![ \t])[ \t]*(?:(?-i:\[(?:DONE|/PYTHON|END|/CODE)\])|"
     rf"</(?:code|pre|python|answer|solution|program)>|{_ENVIRONMENT})[ \t]*$"
 )
+# Quotes in place of a fence: no docstring begins with a language, or ends at the margin.
+_QUOTES_OPEN = re.compile(r"(?mi)^(?:\'\'\'|\"\"\")(?:python3?|py)[ \t]*$")
+_QUOTES_CLOSE = re.compile(r"(?m)^(?:\'\'\'|\"\"\")[ \t]*$")
 _TRIPLE = re.compile(r"\"\"\"|'''")
 
 
@@ -84,6 +87,11 @@ class _Block:
         return bool(_FOREIGN.match(self.tag.lstrip("{.")))
 
     @property
+    def is_markdown(self) -> bool:
+        """Whether it is a document, which may have blocks of its own."""
+        return self.tag in ("markdown", "md", "mdx")
+
+    @property
     def is_session(self) -> bool:
         return bool(re.search(r"(?m)^[ \t]*>>> ?", self.code))
 
@@ -98,7 +106,15 @@ def extract_code(response: str) -> str | None:
     if "<pre" in answer or "<code" in answer:
         answer = html.unescape(answer)
     answer = _MARK.sub("", answer)
+    if _QUOTES_OPEN.search(answer):
+        answer = _QUOTES_CLOSE.sub("```", _QUOTES_OPEN.sub("```python", answer))
     blocks, prose = _blocks(answer)
+    if any(block.is_markdown for block in blocks):
+        blocks = [
+            inner
+            for block in blocks
+            for inner in ((block.is_markdown and _blocks(block.code)[0]) or [block])
+        ]
     code = _of_blocks(blocks)
     if code is not None and (_defined(code) or not _defined(_unfenced(prose) or "")):
         return code
@@ -270,6 +286,9 @@ def _of_session(code: str) -> str:
 
 def _unfenced(text: str) -> str | None:
     """The lines of a text that are a program, without the prose around them."""
+    if re.search(rf"(?m)^[ \t]*>>> ?(?:{_BEGINS.pattern})", text) and (typed := _of_session(text)):
+        return typed
+    text = re.sub(r"(?m)^[ \t]+", lambda blanks: blanks[0].expandtabs(4), text)
     lines = _shifted([_without_closing(line) for line in text.split("\n")])
     taken: list[str] = []
     quotes = ""  # of the text that is open over several lines

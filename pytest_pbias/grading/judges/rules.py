@@ -21,7 +21,7 @@ class RulesJudge:
     """See :mod:`pytest_pbias.grading.refusal`; no rule of it mentions who anyone is."""
 
     name: str = "rules"
-    version: str = "5"
+    version: str = "6"
     sees_question: bool = False
     masks_identity: bool = False
     keeps_grades: bool = False
