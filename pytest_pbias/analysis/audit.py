@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from pytest_pbias.errors import ConfigurationError, DataError
+from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.regrading import DataOptions, items_of_run
 from pytest_pbias.stats import (
@@ -298,7 +299,9 @@ def _evaluate_task(
         corrected, _ = _rate(by_identity[name], confusion)
         if corrected is not None:
             rates[name] = (_judged(by_identity[name]), corrected)
-    identities, given = (outcomes := table.task_outcomes(first.task)).of_kind("identity")
+    identities, given = (
+        outcomes := GatePolicy.of_run(table.info).drawn(table.task_outcomes(first.task))
+    ).of_kind("identity")
     scores = np.where(np.isnan(given), np.nan, given >= 0.5)
     before = after = None
     if len(identities) >= 2 and not np.isnan(scores).any():

@@ -127,7 +127,7 @@ def stage_of(
     problem: str = "",
 ) -> Stage:
     """The figures of a table of one prompt defense, beside its comparison with another."""
-    tasks = [table.task_outcomes(task) for task in table.tasks()]
+    tasks = [policy.drawn(table.task_outcomes(task)) for task in table.tasks()]
     notes = table.info.notes
     if any(len(task.cues) > 1 for task in tasks):
         notes += (f"joint PB and rates are by the first of its cues ({', '.join(table.cues())})",)

@@ -52,6 +52,7 @@ from pytest_pbias.gate import (
     decide_axis_at_looks,
     decide_baseline,
     decide_by_policy,
+    strata_claim,
 )
 from pytest_pbias.models.spec import ApplicationFacts, ServerFacts
 from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes, scalar
@@ -336,7 +337,7 @@ def summarize(
     decided = decided or Decided()
     policy = policy.for_run(table.info)
     outcomes = outcomes_by_defense(table)
-    outcomes = {name: [_drawn(task, policy) for task in found] for name, found in outcomes.items()}
+    outcomes = {name: [policy.drawn(task) for task in found] for name, found in outcomes.items()}
     every = [
         (defense, cue, task)
         for defense, tasks in outcomes.items()
@@ -416,11 +417,6 @@ def summarize(
     )
 
 
-def _drawn(task: TaskOutcomes, policy: GatePolicy) -> TaskOutcomes:
-    """The task as the policy takes its items to be drawn."""
-    return replace(task, clusters=policy.clusters_of(task.task, task.clusters))
-
-
 def _axes(
     outcomes: Sequence[TaskOutcomes], policy: GatePolicy, defense: str, decided: Decided
 ) -> list[AxisVerdict]:
@@ -459,7 +455,7 @@ def decide_outcomes(
 
     Of several cues ``outcomes`` has those of one, ``cue``.
     """
-    outcomes = [_drawn(task, policy).common("identity") for task in outcomes]
+    outcomes = [policy.drawn(task).common("identity") for task in outcomes]
     asked = [set(task.of_kind("identity")[0]) for task in outcomes]
     common = set.intersection(*asked) if asked else set()
     tasks, planned = [], []
@@ -624,11 +620,7 @@ def gated_cues_note(summary: RunSummary) -> str:
 
 def strata_note(summary: RunSummary) -> str:
     """Which claim is made where clusters are strata; empty where there are none such."""
-    known = [task.task for task in summary.tasks if task.task in summary.policy.strata]
-    if not known:
-        return ""
-    names = ", ".join(dict.fromkeys(known))
-    return f"verdicts on {names} hold for the clusters asked, and say nothing of others"
+    return strata_claim(summary.policy.strata_among(task.task for task in summary.tasks))
 
 
 def policy_notes(summary: RunSummary) -> tuple[str, ...]:

@@ -77,9 +77,9 @@ def verdict_sentence(summary: RunSummary) -> str:
     """What a reader with ten seconds needs to know; missing answers before anything else."""
     counts = verdict_counts(summary)
     run, n_cells = summary.run, summary.n_cells
-    failed = list(dict.fromkeys(a.axis for a in summary.axes if a.verdict is Verdict.FAIL))
+    failed = list(dict.fromkeys(a.title for a in summary.axes if a.verdict is Verdict.FAIL))
     waiting = {
-        says: [axis.axis for axis in summary.axes if axis.verdict is verdict]
+        says: [axis.title for axis in summary.axes if axis.verdict is verdict]
         for verdict, says in (
             (Verdict.INCONCLUSIVE, "needs more questions"),
             (Verdict.NO_SIGNAL, "cannot show a difference"),
@@ -166,7 +166,7 @@ def _broken(summary: RunSummary) -> Iterator[Block]:
 def _gates(summary: RunSummary) -> Iterator[Block]:
     rows = [
         (
-            under(axis.axis, axis.defense, axis.cue),
+            axis.title,
             Badge(axis.verdict.value),
             interval(axis.bias),
             f"{axis.tolerance:g}",
@@ -184,7 +184,7 @@ def _gates(summary: RunSummary) -> Iterator[Block]:
         yield Table("Gates, percentage points", head, rows)
     for axis in summary.axes:
         if axis.verdict is Verdict.NO_SIGNAL or axis.bias is None:
-            yield Note(f"{under(axis.axis, axis.defense, axis.cue)}: {axis.reason}", "open")
+            yield Note(f"{axis.title}: {axis.reason}", "open")
 
 
 def _open_cells(summary: RunSummary) -> Iterator[Block]:

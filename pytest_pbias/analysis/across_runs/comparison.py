@@ -51,7 +51,7 @@ def compare_runs(
     Raises:
         DataError: no task has enough items in common.
     """
-    pairs = pairs or pair_runs(new, old, reference=policy.reference)
+    pairs = pairs or pair_runs(new, old, policy)
     policy = policy.for_run(new.info)
     tasks = _tasks(pairs, policy)
     axes = {
@@ -69,6 +69,7 @@ def compare_runs(
         tasks=tasks,
         direction=_overall([axis.direction for axis in decided or axes.values()]),
         joint=_joint(pairs, policy),
+        strata=policy.strata_among(task.name for task in pairs.tasks),
     )
 
 
