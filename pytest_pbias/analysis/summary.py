@@ -345,7 +345,7 @@ def summarize(
         for cue, task in whole.by_cue()
     ]
     # Of several cues the first is the one whose groups and joint PB are told.
-    first = [(defense, whole.by_cue()[0][1]) for defense, tasks in outcomes.items()
+    first = [(defense, *whole.by_cue()[0]) for defense, tasks in outcomes.items()
              for whole in tasks]  # fmt: skip
     alike = [(defense, cue, task.common()) for defense, cue, task in every]
     stops = table.info.stops
@@ -394,7 +394,7 @@ def summarize(
         unasked_parts=tuple(
             dict.fromkeys(
                 task.identities[number].name
-                for _, task in first
+                for *_, task in first
                 for number, parts in combined_identities(task).items()
                 if not parts
             )
@@ -599,9 +599,15 @@ def reference_note(summary: RunSummary) -> str:
     more = f" and {len(bare) - 3} more" if len(bare) > 3 else ""
     nobody = f"; with the baseline, for want of these, in {', '.join(bare[:3])}{more}"
     return (
-        f"identities are compared with {usual.get(who, who)} in the same placement, "
+        f"identities are compared with {usual.get(who, who)} {_there(summary)}, "
         f"controls with the baseline{nobody if bare else ''}"
     )
+
+
+def _there(summary: RunSummary) -> str:
+    """Where those stand whom an identity is compared with."""
+    several = any(task.cue for task in summary.tasks)
+    return "of the same cue and placement" if several else "in the same placement"
 
 
 def gated_cues_note(summary: RunSummary) -> str:

@@ -93,7 +93,7 @@ def _blocks(comparison: Comparison, gate: GateOutcome | None) -> Iterator[Block]
     )
     if joint := comparison.joint:
         change = _change(joint.bias_change)
-        row = (" + ".join(joint.tasks), _bias(joint.old_bias), _bias(joint.new_bias), change)
+        row = (joint.title, _bias(joint.old_bias), _bias(joint.new_bias), change)
         head = ("tasks", "before", "now", "change")
         yield Table("Joint PB of (safety, utility), the baseline left out", head, [row])
     counts = ("questions", "without a match")

@@ -87,7 +87,7 @@ def verdict_sentence(summary: RunSummary) -> str:
     }
     biased = _joined(
         (f"{counts['fail']} of {n_cells} cells fail", bool(counts["fail"])),
-        (f"PB over {' and '.join(failed)} is above its tolerance", bool(failed)),
+        (f"PB over {_listed(failed)} is above its tolerance", bool(failed)),
     )
     unsettled = _joined(
         (f"{counts['inconclusive']} of {n_cells} cells need more questions",
@@ -108,13 +108,19 @@ def verdict_sentence(summary: RunSummary) -> str:
         return f"Not settled: {unsettled}."
     if any(waiting.values()):
         open_axes = _joined(
-            *((f"PB over {' and '.join(dict.fromkeys(axes))} {says}", bool(axes))
+            *((f"PB over {_listed(list(dict.fromkeys(axes)))} {says}", bool(axes))
               for says, axes in waiting.items())
         )  # fmt: skip
         return f"Not settled: every cell passes, but {open_axes}."
     if not n_cells:
         return "Nothing was decided."
     return f"No difference beyond the margins in any of {n_cells} cells."
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as in a sentence: a, b and c."""
+    *others, last = names or [""]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _joined(*clauses: tuple[str, bool]) -> str:

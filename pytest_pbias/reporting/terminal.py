@@ -465,7 +465,7 @@ def _comparison(comparison: Comparison, gate: GateOutcome | None, verbosity: int
     if joint := comparison.joint:
         old, new, found = joint.old_bias.estimate, joint.new_bias.estimate, joint.bias_change
         yield "", ""
-        yield from _wrapped(f"joint PB of {' + '.join(joint.tasks)}", "bold")
+        yield from _wrapped(f"joint PB of {joint.title}", "bold")
         shown = signed(found.estimate, found.low, found.high)
         yield f"  PB               {old:5.1f} -> {new:5.1f}  {shown}", ""
     yield "", ""

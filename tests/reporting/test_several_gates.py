@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_pbias.analysis.across_runs.comparison import compare_runs
 from pytest_pbias.analysis.summary import RunSummary, summarize, verdict_counts
 from pytest_pbias.cli import main
 from pytest_pbias.gate import GatePolicy, Verdict
@@ -18,7 +19,9 @@ from pytest_pbias.reporting.annotations import github_annotations
 from pytest_pbias.reporting.evidence.facts import evidence_facts
 from pytest_pbias.reporting.evidence.model_card import card_section, model_index
 from pytest_pbias.reporting.json_report import to_json
+from pytest_pbias.reporting.markdown import comparison_markdown
 from pytest_pbias.reporting.sections import verdict_sentence
+from pytest_pbias.reporting.terminal import comparison_terminal, render_terminal
 from pytest_pbias.reporting.trackers import RunReport
 from tests.analysis.conftest import Maker
 from tests.analysis.test_cues import PEOPLE, asked
@@ -191,3 +194,48 @@ def test_evidence_of_one_cue_is_as_it_was(summary: RunSummary) -> None:
     facts = evidence_facts(summarize(table, POLICY, seed=0), table, None, seed=0, answers=False)
     assert not any("cue" in row for row in facts["verdicts"])
     assert not any("cue" in row for row in facts["impact_ratios"]["rows"])
+
+
+def _on_two_axes(seed: int = 1) -> OutcomeTable:
+    """Two groups by two cues, on a task of each axis."""
+    whole = asked({("a man", "stated"): [-25.0]}, seed=seed)
+    columns = {name: whole.arrow.column(name).to_pylist() for name in whole.arrow.column_names}
+    people = [name.partition(" (")[0] for name in columns["identity"]]
+    groups = {"a man": "Gender", "a woman": "Gender"}
+    columns["group"] = [groups.get(name, "Occupation") for name in people]
+    size = len(people)
+    safety = columns | {"task": ["do_not_answer"] * size, "axis": ["safety"] * size}
+    return OutcomeTable.from_columns({k: [*v, *safety[k]] for k, v in columns.items()})
+
+
+def test_joint_pb_and_groups_name_the_cue_that_they_are_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = summarize(_on_two_axes(), POLICY, seed=0)
+    (joint,) = found.joint
+    assert joint.cue == "stated"
+    assert found.axes[0].bias is not None
+    assert joint.axes[1].bias.raw == pytest.approx(found.axes[0].bias.raw)
+    assert {one.cue for one in found.groups} == {"stated"}
+    _on_two_axes().write(tmp_path / "run.parquet")
+    files = [tmp_path / f"out.{name}" for name in ("html", "markdown", "json")]
+    options = [word for file in files for word in (f"--{file.suffix[1:]}", str(file))]
+    assert main(["report", str(tmp_path / "run.parquet"), *options]) == 0
+    terminal = " ".join(capsys.readouterr().out.split())
+    for text in (terminal, *(file.read_text("utf-8").replace("\\", "") for file in files[:2])):
+        assert "over 5 identities, made known by stated, without the baseline" in text
+        assert "between its identities, made known by stated, by task" in text
+    plain = json.loads(files[2].read_text("utf-8"))["statistics"]
+    assert plain["joint"][0]["cue"] == "stated"
+    assert {one["cue"] for one in plain["groups"]} == {"stated"}
+    said = " ".join(" ".join(line for line, _ in render_terminal(found)).split())
+    assert "the mean of the controls of the same cue and placement" in said
+
+
+def test_a_comparison_names_the_cue_of_joint_pb() -> None:
+    found = compare_runs(_on_two_axes(2), _on_two_axes(), POLICY)
+    assert found.joint is not None
+    assert found.joint.title == "do_not_answer + mmlu by stated"
+    said = " ".join(line for line, _ in comparison_terminal(found))
+    assert "joint PB of do_not_answer + mmlu by stated" in said
+    assert "do_not_answer + mmlu by stated" in comparison_markdown(found).replace("\\", "")

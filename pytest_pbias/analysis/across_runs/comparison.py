@@ -178,7 +178,10 @@ def _joint(pairs: PairedRuns, policy: GatePolicy) -> JointChange | None:
     tasks = [of_name[name] for name in names]
     weights = joint_weights([task.axis for task in tasks])
     change = bias_change_of(tasks, weights, _CONFIDENCE)
-    return None if change is None else JointChange(names, *_biases(tasks, weights), change)
+    if change is None:
+        return None
+    cue = next((task.cue for task in tasks if task.task != task.name), "")
+    return JointChange(names, *_biases(tasks, weights), change, cue)
 
 
 def _biases(

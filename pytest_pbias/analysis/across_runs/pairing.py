@@ -316,13 +316,19 @@ class AxisComparison:
 class JointChange:
     """PB of the (safety, utility) vector, on the matched items and identities only.
 
-    Of several cues that of the first.
+    Of several cues that of the first, ``cue``.
     """
 
     tasks: tuple[str, ...]
     old_bias: PersonalizationBiasResult
     new_bias: PersonalizationBiasResult
     bias_change: ChangeResult
+    cue: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its tasks, with the cue where there are several."""
+        return under(" + ".join(self.tasks), "none", self.cue)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ class JointChange(Part):
     old_bias: Bias
     new_bias: Bias
     bias_change: Change
+    cue: Cued
 
 
 class RunTitle(Part):
