@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pytest_pbias.analysis.unparsable import cell_without_verdict
+from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.gate import NoVerdict
 from pytest_pbias.outcomes import Scores, TaskOutcomes
 from pytest_pbias.stats import PersonalizationBiasResult, joint_personalization_bias
@@ -67,6 +68,20 @@ def joint_tasks(axes: Mapping[str, str], wanted: Sequence[str] = ()) -> tuple[tu
     if len({axes[name] for name in ordered}) == len(_AXES):
         return ordered, ""
     return (), "it takes tasks of both axes, safety and utility" if wanted else ""
+
+
+def require_both_axes(axes: Mapping[str, str]) -> None:
+    """Refuse tasks (with the axis of each) that make no vector; none at all are the usual ones.
+
+    Raises:
+        ConfigurationError: all of them are of one axis.
+    """
+    if axes and len(set(axes.values())) < len(_AXES):
+        raise ConfigurationError(
+            f"it takes tasks of both axes, safety and utility: {', '.join(axes)} "
+            f"{'are' if len(axes) > 1 else 'is'} of {next(iter(axes.values()))} only",
+            setting="joint",
+        )
 
 
 def joint_weights(axes: Sequence[str]) -> list[float]:

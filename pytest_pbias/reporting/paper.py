@@ -48,7 +48,8 @@ def joint_section(summary: RunSummary) -> Section:
         ]
         rows += [
             (
-                under(score, joint.defense),
+                joint.defense,
+                score,
                 " + ".join(tasks),
                 "" if released is None else f"{released:.1f}",
                 f"{bias.raw:.1f}",
@@ -73,7 +74,7 @@ def joint_section(summary: RunSummary) -> Section:
     of = f" of {tasks.pop()}" if len(tasks) == 1 else ""
     return Section(
         "Joint PB",
-        (Table("", head, rows), *notes) if rows else tuple(notes),
+        (_by_defense(head, rows), *notes) if rows else tuple(notes),
         lead=f"joint PB: (safety, utility){of}{over}{_made_known(summary.joint)}, without the "
         "baseline (arXiv 2406.11107)",
     )
@@ -88,7 +89,7 @@ def group_section(summary: RunSummary) -> Section:
             group, widest = max(gaps, key=lambda pair: pair[1].estimate)
             found = Interval(widest.estimate, widest.low, widest.high)
             ends = (widest.worst, widest.best) if widest.estimate else ("all alike", "all alike")
-            shown.append((title, group.group, found, *ends))
+            shown.append((group.defense, group.task, group.group, found, *ends))
     rows: list[tuple[Cell, ...]] = [
         (
             one.title,
@@ -114,7 +115,7 @@ def group_section(summary: RunSummary) -> Section:
     return Section(
         "Groups",
         (
-            Table("", head, shown),
+            _by_defense(head, shown),
             Table("All groups, percentage points", full, rows, grouped=True, detail=True),
             Note(note, detail=True),
         )
@@ -168,6 +169,13 @@ def intersection_section(summary: RunSummary) -> Section:
         lead="combined identities against the sum of their parts"
         f"{_made_known(summary.intersections)} (* beyond chance)",
     )
+
+
+def _by_defense(head: Sequence[Column | str], rows: Sequence[tuple[Cell, ...]]) -> Table:
+    """A table whose rows begin with a prompt defense, which is shown where there are several."""
+    if len({row[0] for row in rows}) > 1:
+        return Table("", ("defense", *head), rows, grouped=True)
+    return Table("", tuple(head), [row[1:] for row in rows])
 
 
 def _made_known(found: Sequence[JointBias | GroupSummary | Intersection]) -> str:

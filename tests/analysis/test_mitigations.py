@@ -220,3 +220,7 @@ def test_the_command_lines_up_runs(
     assert "give two or more" in capsys.readouterr().err
     assert main(["stages", "1", "2", "--store", str(store), "--joint", "mmlx,mmlu"]) == 2
     assert "--joint: the run did not ask 'mmlx': did you mean 'mmlu'" in capsys.readouterr().err
+    assert main(["stages", "1", "2", "--store", str(store), "--joint", "mmlu"]) == 2
+    error = capsys.readouterr().err
+    assert "--joint: it takes tasks of both axes, safety and utility: mmlu is of utility" in error
+    assert error.count("\n") == 1

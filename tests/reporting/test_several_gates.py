@@ -239,3 +239,18 @@ def test_a_comparison_names_the_cue_of_joint_pb() -> None:
     said = " ".join(line for line, _ in comparison_terminal(found))
     assert "joint PB of do_not_answer + mmlu by stated" in said
     assert "do_not_answer + mmlu by stated" in comparison_markdown(found).replace("\\", "")
+
+
+def test_defenses_of_joint_pb_and_groups_are_whole_at_80_columns() -> None:
+    made = Maker()
+    tables = [made.table({"a man": 0.7}, n_items=60, defense="none"),
+              made.table({}, n_items=60, defense="equal-treatment")]  # fmt: skip
+    lines = [line for line, _ in render_terminal(summarize(concatenate(tables), POLICY, seed=0))]
+    assert max(map(len, lines)) <= 80
+    start = lines.index(next(line for line in lines if line.startswith("joint PB")))
+    joint = lines[start : lines.index("", start + 1)]
+    assert [line.split()[0] for line in joint[2:-2]] == [
+        "score", "none", "joint", "safety", "utility", "equal-treatment", "joint", "safety",
+        "utility",
+    ]  # fmt: skip
+    assert "..." not in "".join(joint)
