@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_pbias.analysis.across_runs.comparison import compare_runs
+from pytest_pbias.analysis.audit import answers, evaluate
 from pytest_pbias.analysis.summary import RunSummary, summarize, verdict_counts
 from pytest_pbias.cli import main
 from pytest_pbias.gate import GatePolicy, Verdict
@@ -254,3 +255,17 @@ def test_defenses_of_joint_pb_and_groups_are_whole_at_80_columns() -> None:
         "utility",
     ]  # fmt: skip
     assert "..." not in "".join(joint)
+
+
+def test_an_audit_does_not_pool_what_cues_make_of_a_person(
+    by_cue: OutcomeTable, summary: RunSummary
+) -> None:
+    columns = {name: by_cue.arrow.column(name).to_pylist() for name in by_cue.arrow.column_names}
+    answered = {"response": ["text"] * len(by_cue), "label": ["x"] * len(by_cue)}
+    table = OutcomeTable.from_columns(columns | answered).with_info(by_cue.info)
+    population = answers(table)
+    (audit,) = evaluate(table, population, {one.id: one.judged_positive for one in population})
+    assert audit.cue == "stated"
+    assert summary.axes[0].bias is not None
+    assert audit.judged_bias is not None
+    assert audit.judged_bias.raw == pytest.approx(summary.axes[0].bias.raw)

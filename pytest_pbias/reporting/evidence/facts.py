@@ -133,6 +133,7 @@ def _audit(audit: TaskAudit) -> dict[str, Any]:
     return {
         "task": audit.task,
         "defense": audit.defense,
+        **_by(audit.cue),
         "labels": asdict(audit.counts),
         "judged_rate": audit.judged,
         "corrected_rate": None if audit.rate is None else asdict(audit.rate),
