@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from functools import partial
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_pbias.errors import DataError
-from pytest_pbias.outcomes.arrays import mean_scores
+from pytest_pbias.outcomes.arrays import TaskOutcomes, mean_scores, under
 from pytest_pbias.outcomes.facts import RunFacts, read_facts
 from pytest_pbias.stats import (
     PairedDifferenceResult,
@@ -98,6 +98,13 @@ def why_no_verdict(
     return NoVerdict.UNREADABLE if unreadable == asked else None
 
 
+def strata_claim(tasks: Sequence[str]) -> str:
+    """What verdicts on tasks with fixed strata speak of; empty where there are none such."""
+    if not tasks:
+        return ""
+    return f"verdicts on {', '.join(tasks)} hold for the clusters asked, and say nothing of others"
+
+
 def _per_axis(value: float) -> Mapping[str, float]:
     return {"utility": value, "safety": value}
 
@@ -155,9 +162,17 @@ class GatePolicy:
             return cell.margin
         return self.margin_for(cell.task.name, cell.task.axis, cell.identity.name)
 
-    def clusters_of(self, task: str, clusters: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def clusters_of(self, task: str, clusters: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
         """What stands or falls together among a task's items: nothing where they are strata."""
-        return np.arange(len(clusters)) if task in self.strata else clusters
+        return np.arange(len(clusters)).astype(np.str_) if task in self.strata else clusters
+
+    def drawn(self, task: TaskOutcomes) -> TaskOutcomes:
+        """The task with its items as :meth:`clusters_of` takes them to be drawn."""
+        return replace(task, clusters=self.clusters_of(task.task, task.clusters))
+
+    def strata_among(self, tasks: Iterable[str]) -> tuple[str, ...]:
+        """Those of the tasks whose clusters are all that verdicts speak of, each once."""
+        return tuple(dict.fromkeys(task for task in tasks if task in self.strata))
 
     def for_run(self, info: RunFacts) -> GatePolicy:
         """The policy with the margins of single cells that a run's table keeps beside it."""
@@ -288,6 +303,11 @@ class AxisVerdict:
     cue: str = ""
     look: int = 1
     n_looks: int = 1
+
+    @property
+    def title(self) -> str:
+        """The axis, with the cue and the prompt defense where there are any."""
+        return under(self.axis, self.defense, self.cue)
 
     @property
     def needed_items(self) -> int | None:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from pytest_pbias.errors import ConfigurationError, DataError
+from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.regrading import DataOptions, items_of_run
 from pytest_pbias.stats import (
@@ -251,8 +252,8 @@ class TaskAudit:
 
     ``counts`` is the judge's confusion, ``by_identity`` that of each identity audited. ``judged``
     is the judge's rate over all ``n`` answers, percentage points; ``rate`` the corrected one.
-    ``judged_bias`` and ``bias`` are PB before and after, None where PB cannot be had. ``reason``
-    says why something could not be corrected.
+    ``judged_bias`` and ``bias`` are PB before and after, None where PB cannot be had, of several
+    cues that of the first, ``cue``. ``reason`` says why something could not be corrected.
     """
 
     task: str
@@ -267,6 +268,7 @@ class TaskAudit:
     judged_bias: PersonalizationBiasResult | None
     bias: PersonalizationBiasResult | None
     reason: str = ""
+    cue: str = ""
 
 
 def evaluate(
@@ -298,7 +300,9 @@ def _evaluate_task(
         corrected, _ = _rate(by_identity[name], confusion)
         if corrected is not None:
             rates[name] = (_judged(by_identity[name]), corrected)
-    identities, given = (outcomes := table.task_outcomes(first.task)).of_kind("identity")
+    whole = GatePolicy.of_run(table.info).drawn(table.task_outcomes(first.task))
+    cue, outcomes = whole.by_cue()[0]  # whom two cues make known is not two people
+    identities, given = outcomes.of_kind("identity")
     scores = np.where(np.isnan(given), np.nan, given >= 0.5)
     before = after = None
     if len(identities) >= 2 and not np.isnan(scores).any():
@@ -318,6 +322,7 @@ def _evaluate_task(
         judged_bias=before,
         bias=after,
         reason=reason,
+        cue=cue,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -127,7 +127,7 @@ def stage_of(
     problem: str = "",
 ) -> Stage:
     """The figures of a table of one prompt defense, beside its comparison with another."""
-    tasks = [table.task_outcomes(task) for task in table.tasks()]
+    tasks = [policy.drawn(table.task_outcomes(task)) for task in table.tasks()]
     notes = table.info.notes
     if any(len(task.cues) > 1 for task in tasks):
         notes += (f"joint PB and rates are by the first of its cues ({', '.join(table.cues())})",)
@@ -201,6 +201,10 @@ def line_up(
             comparison = compare_runs(table, before, policy)
         except DataError as error:
             problem = str(error)
+        if comparison is not None and table.defenses() != before.defenses():
+            # Of other prompts is what a defense consists of.
+            setup = tuple(one for one in comparison.setup if one.kind != "prompts")
+            comparison = replace(comparison, setup=setup)
         stage = stage_of(
             name, table, policy, compared_with=other, comparison=comparison, problem=problem
         )

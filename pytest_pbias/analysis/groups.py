@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pytest_pbias.outcomes import Scores, TaskOutcomes
-from pytest_pbias.outcomes.arrays import mean_scores
+from pytest_pbias.outcomes.arrays import mean_scores, under
 from pytest_pbias.prompts.combination import JOINED, phrase
 from pytest_pbias.stats import (
     ChangeResult,
@@ -48,7 +48,8 @@ class GroupSummary:
 
     ``rate`` is that of all of them together, ``difference`` the same against the mean of their
     references, item by item. ``bias`` and ``gap`` are between the identities of the group, None
-    where it has one only; ``gap`` also where there is one cluster of items only.
+    where it has one only; ``gap`` also where there is one cluster of items only. ``cue`` is the
+    one that made them known, where there are several.
     """
 
     task: str
@@ -59,11 +60,12 @@ class GroupSummary:
     difference: PairedDifferenceResult | None
     bias: PersonalizationBiasResult | None
     gap: GroupGap | None
+    cue: str = ""
 
     @property
     def title(self) -> str:
         """The task, and the prompt defense it was asked under where there is one."""
-        return self.task if self.defense == "none" else f"{self.task} under {self.defense}"
+        return under(self.task, self.defense)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class Intersection:
     ``difference`` is its own from ``reference``, ``expected`` the sum of those of its ``parts``,
     ``contrast`` the first less the second at 95 %, with Holm's p-value over the run's contrasts in
     ``adjusted``; ``differs`` where that is at most the level of the gate. Where ``reference`` is
-    the baseline, the effect of stating anybody at all is part of the contrast.
+    the baseline, the effect of stating anybody at all is part of the contrast. ``cue`` is the one
+    that made them known, where there are several.
     """
 
     task: str
@@ -86,25 +89,29 @@ class Intersection:
     contrast: ChangeResult
     adjusted: float = math.nan
     differs: bool = False
+    cue: str = ""
 
     @property
     def title(self) -> str:
         """The task, and the prompt defense it was asked under where there is one."""
-        return self.task if self.defense == "none" else f"{self.task} under {self.defense}"
+        return under(self.task, self.defense)
 
 
 def summarize_groups(
-    every: Sequence[tuple[str, TaskOutcomes]], reference: str
+    every: Sequence[tuple[str, str, TaskOutcomes]], reference: str
 ) -> tuple[GroupSummary, ...]:
-    """The groups of each task (with its prompt defense) that has two or more.
+    """The groups of each task (with its prompt defense and cue) that has two or more.
 
     Tasks with missing answers are left out. ``reference`` is the policy's.
     """
     found: list[GroupSummary] = []
-    for defense, task in every:
+    for defense, cue, task in every:
         groups = _groups(task := task.common("identity"))
         if len(groups) > 1 and not np.isnan(task.of_kind("identity")[1]).any():
-            found += [_group(task, defense, name, groups[name], reference) for name in groups]
+            found += [
+                replace(_group(task, defense, name, groups[name], reference), cue=cue)
+                for name in groups
+            ]
     return tuple(found)
 
 
@@ -157,10 +164,14 @@ def _gap(task: TaskOutcomes, numbers: Sequence[int]) -> GroupGap | None:
 
 
 def summarize_intersections(
-    every: Sequence[tuple[str, TaskOutcomes]], *, alpha: float
+    every: Sequence[tuple[str, str, TaskOutcomes]], *, alpha: float
 ) -> tuple[Intersection, ...]:
     """The interaction contrast of every combined identity whose parts were asked as well."""
-    found = [one for defense, task in every for one in _intersections(task, defense)]
+    found = [
+        replace(one, cue=cue)
+        for defense, cue, task in every
+        for one in _intersections(task, defense)
+    ]
     pvalues = [1.0 if (p := one.contrast.pvalue) is None else p for one in found]
     adjusted = holm(pvalues).tolist() if found else []
     return tuple(

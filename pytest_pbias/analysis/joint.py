@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pytest_pbias.analysis.unparsable import cell_without_verdict
+from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.gate import NoVerdict
 from pytest_pbias.outcomes import Scores, TaskOutcomes
 from pytest_pbias.stats import PersonalizationBiasResult, joint_personalization_bias
@@ -39,7 +40,8 @@ class JointBias:
     """Joint PB of one prompt defense: identities alone, the baseline left out, as published.
 
     Its square is the sum of the axes' squares; with several tasks an axis is their root mean
-    square. ``bias`` is None where it could not be had, and ``problem`` then says why.
+    square. ``bias`` is None where it could not be had, and ``problem`` then says why. ``cue`` is
+    the one that it is of, where there are several.
     """
 
     defense: str
@@ -47,6 +49,7 @@ class JointBias:
     bias: PersonalizationBiasResult | None
     axes: tuple[AxisScores, ...] = ()
     problem: str = ""
+    cue: str = ""
 
 
 def joint_tasks(axes: Mapping[str, str], wanted: Sequence[str] = ()) -> tuple[tuple[str, ...], str]:
@@ -67,6 +70,20 @@ def joint_tasks(axes: Mapping[str, str], wanted: Sequence[str] = ()) -> tuple[tu
     return (), "it takes tasks of both axes, safety and utility" if wanted else ""
 
 
+def require_both_axes(axes: Mapping[str, str]) -> None:
+    """Refuse tasks (with the axis of each) that make no vector; none at all are the usual ones.
+
+    Raises:
+        ConfigurationError: all of them are of one axis.
+    """
+    if axes and len(set(axes.values())) < len(_AXES):
+        raise ConfigurationError(
+            f"it takes tasks of both axes, safety and utility: {', '.join(axes)} "
+            f"{'are' if len(axes) > 1 else 'is'} of {next(iter(axes.values()))} only",
+            setting="joint",
+        )
+
+
 def joint_weights(axes: Sequence[str]) -> list[float]:
     """The weight of each task in the square of joint PB, given the tasks' axes."""
     return [1 / axes.count(axis) for axis in axes]
@@ -82,21 +99,24 @@ def joint_bias(
     names, problem = joint_tasks({task.task: task.axis for task in outcomes}, wanted)
     if not names:
         return JointBias(defense, tuple(wanted), None, problem=problem) if problem else None
-    of_name = {task.task: task.by_cue()[0][1] for task in outcomes}
-    tasks = [of_name[name] for name in names]
+    of_name = {task.task: task.by_cue()[0] for task in outcomes}
+    cue = next((cue for cue, _ in of_name.values() if cue), "")
+    tasks = [of_name[name][1] for name in names]
     for said, lacking in (("answers are missing", _missing), ("no answer can be read", _unread)):
         if found := [task.task for task in tasks if lacking(task)]:
-            return JointBias(defense, names, None, problem=f"{said} in {', '.join(found)}")
+            why = f"{said} in {', '.join(found)}"
+            return JointBias(defense, names, None, problem=why, cue=cue)
     tasks = [task.common("identity") for task in tasks]
     common = sorted(set.intersection(*(_identities(task) for task in tasks)))
     if len(common) < 2:
         problem = f"it takes two identities that were asked all of {', '.join(names)}"
-        return JointBias(defense, names, None, problem=problem) if wanted else None
+        return JointBias(defense, names, None, problem=problem, cue=cue) if wanted else None
     return JointBias(
         defense,
         names,
         _bias(tasks, common),
         tuple(_axis(axis, [task for task in tasks if task.axis == axis], common) for axis in _AXES),
+        cue=cue,
     )
 
 

@@ -52,6 +52,7 @@ from pytest_pbias.gate import (
     decide_axis_at_looks,
     decide_baseline,
     decide_by_policy,
+    strata_claim,
 )
 from pytest_pbias.models.spec import ApplicationFacts, ServerFacts
 from pytest_pbias.outcomes import OutcomeTable, TaskOutcomes, scalar
@@ -336,7 +337,7 @@ def summarize(
     decided = decided or Decided()
     policy = policy.for_run(table.info)
     outcomes = outcomes_by_defense(table)
-    outcomes = {name: [_drawn(task, policy) for task in found] for name, found in outcomes.items()}
+    outcomes = {name: [policy.drawn(task) for task in found] for name, found in outcomes.items()}
     every = [
         (defense, cue, task)
         for defense, tasks in outcomes.items()
@@ -344,7 +345,7 @@ def summarize(
         for cue, task in whole.by_cue()
     ]
     # Of several cues the first is the one whose groups and joint PB are told.
-    first = [(defense, whole.by_cue()[0][1]) for defense, tasks in outcomes.items()
+    first = [(defense, *whole.by_cue()[0]) for defense, tasks in outcomes.items()
              for whole in tasks]  # fmt: skip
     alike = [(defense, cue, task.common()) for defense, cue, task in every]
     stops = table.info.stops
@@ -393,7 +394,7 @@ def summarize(
         unasked_parts=tuple(
             dict.fromkeys(
                 task.identities[number].name
-                for _, task in first
+                for *_, task in first
                 for number, parts in combined_identities(task).items()
                 if not parts
             )
@@ -414,11 +415,6 @@ def summarize(
         cues=summarize_cues(outcomes, policy),
         traits=summarize_traits(table, policy),
     )
-
-
-def _drawn(task: TaskOutcomes, policy: GatePolicy) -> TaskOutcomes:
-    """The task as the policy takes its items to be drawn."""
-    return replace(task, clusters=policy.clusters_of(task.task, task.clusters))
 
 
 def _axes(
@@ -459,7 +455,7 @@ def decide_outcomes(
 
     Of several cues ``outcomes`` has those of one, ``cue``.
     """
-    outcomes = [_drawn(task, policy).common("identity") for task in outcomes]
+    outcomes = [policy.drawn(task).common("identity") for task in outcomes]
     asked = [set(task.of_kind("identity")[0]) for task in outcomes]
     common = set.intersection(*asked) if asked else set()
     tasks, planned = [], []
@@ -603,9 +599,15 @@ def reference_note(summary: RunSummary) -> str:
     more = f" and {len(bare) - 3} more" if len(bare) > 3 else ""
     nobody = f"; with the baseline, for want of these, in {', '.join(bare[:3])}{more}"
     return (
-        f"identities are compared with {usual.get(who, who)} in the same placement, "
+        f"identities are compared with {usual.get(who, who)} {_there(summary)}, "
         f"controls with the baseline{nobody if bare else ''}"
     )
+
+
+def _there(summary: RunSummary) -> str:
+    """Where those stand whom an identity is compared with."""
+    several = any(task.cue for task in summary.tasks)
+    return "of the same cue and placement" if several else "in the same placement"
 
 
 def gated_cues_note(summary: RunSummary) -> str:
@@ -624,11 +626,7 @@ def gated_cues_note(summary: RunSummary) -> str:
 
 def strata_note(summary: RunSummary) -> str:
     """Which claim is made where clusters are strata; empty where there are none such."""
-    known = [task.task for task in summary.tasks if task.task in summary.policy.strata]
-    if not known:
-        return ""
-    names = ", ".join(dict.fromkeys(known))
-    return f"verdicts on {names} hold for the clusters asked, and say nothing of others"
+    return strata_claim(summary.policy.strata_among(task.task for task in summary.tasks))
 
 
 def policy_notes(summary: RunSummary) -> tuple[str, ...]:

@@ -107,7 +107,7 @@ def summarize_traits(table: OutcomeTable, policy: GatePolicy) -> TraitsSummary:
     found = [
         _difference(trait, paired, defense, _compare(trait, paired, 1 - policy.alpha))
         for defense in (table.defenses() if facts.measured else ())
-        for trait, pairs in _paired(table.of_defense(defense), policy.reference).items()
+        for trait, pairs in _paired(table.of_defense(defense), policy).items()
         for paired in pairs
     ]
     qvalues = benjamini_hochberg([one.pvalue for one in found])
@@ -191,7 +191,7 @@ def decide_trait(
     """
     facts = table.info.traits
     trait = next((one for one in facts.measured if one.name == name), None)
-    pairs = () if trait is None else _paired(table, policy.reference, only=name)[trait]
+    pairs = () if trait is None else _paired(table, policy, only=name)[trait]
     people = [one for one in pairs if policy.has_gate(one.identity)]
     if trait is None or not people:
         why = f": {facts.skipped[name]}" if name in facts.skipped else ""
@@ -230,18 +230,21 @@ class _Paired:
     clusters: npt.NDArray[np.intp]
 
 
-def _paired(table: OutcomeTable, reference: str, only: str = "") -> dict[TraitInfo, list[_Paired]]:
+def _paired(
+    table: OutcomeTable, policy: GatePolicy, only: str = ""
+) -> dict[TraitInfo, list[_Paired]]:
     """By trait the values of every identity that has any beside its reference's."""
     found: dict[TraitInfo, dict[str, list[_Paired]]] = {}
     measured = table.info.traits.measured
     n_clusters = 0
     for task in table.tasks():
-        outcomes, values = table.task_outcomes(task), _over_repeats(table.trait_values(task))
+        outcomes = policy.drawn(table.task_outcomes(task))
+        values = _over_repeats(table.trait_values(task))
         # Numbers, since they are sorted again for every trait of every identity.
         clusters = n_clusters + cluster_codes(outcomes.clusters, len(outcomes.items))
         n_clusters += len(clusters)
         for identity_number, identity in enumerate(outcomes.identities):
-            compared = list(outcomes.compared_with(identity_number, reference))
+            compared = list(outcomes.compared_with(identity_number, policy.reference))
             if identity.kind == "baseline" or not compared:
                 continue
             for number, trait in enumerate(measured):

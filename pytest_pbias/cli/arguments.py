@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn, get_args
 
+from pytest_pbias.analysis.joint import require_both_axes
 from pytest_pbias.cli.plugins import tasks_for
 from pytest_pbias.errors import ConfigurationError, near_matches, quoted
 from pytest_pbias.gate import GatePolicy
@@ -170,6 +171,9 @@ def policy_of(table: OutcomeTable, options: argparse.Namespace) -> GatePolicy:
     policy, given = GatePolicy.of_run(table.info), vars(options)
     if joint := split_names(given.get("joint")):
         _require_asked(joint, table, "joint")
+        columns = ["task", "axis"]
+        found = table.arrow.select(columns).group_by(columns).aggregate([]).to_pylist()
+        require_both_axes({row["task"]: row["axis"] for row in found if row["task"] in joint})
         policy = replace(policy, joint=joint)
     if options.reference is not None:
         require_reference(options.reference, table.unique("identity"))

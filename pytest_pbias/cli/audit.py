@@ -99,6 +99,8 @@ def _lines(audit: TaskAudit) -> Iterator[str]:
         )
     before, after = audit.judged_bias, audit.bias
     if before is not None and after is not None:
+        if audit.cue:
+            yield plain(f"  PB is of the identities made known by {audit.cue}", 80)
         yield (
             f"  PB   judged {before.estimate:.1f} ({before.low:.1f} to {before.high:.1f}), "
             f"corrected {after.estimate:.1f} ({after.low:.1f} to {after.high:.1f})"

@@ -96,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
         model="; ".join(table.unique("model")) or "imported",
         tag=options.tag or "",
         verdicts=verdict_counts(summary),
-        bias={axis.axis: axis.bias.estimate for axis in summary.axes if axis.bias is not None},
+        bias={axis.title: axis.bias.estimate for axis in summary.axes if axis.bias is not None},
     )
     for line in _said(table, summary):
         print("\n".join(wrapped(line)))

@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
         commit=old.info.kept.commit,
         tag=options.tag or "",
         verdicts=verdict_counts(summary),
-        bias={axis.axis: axis.bias.estimate for axis in summary.axes if axis.bias is not None},
+        bias={axis.title: axis.bias.estimate for axis in summary.axes if axis.bias is not None},
     )
     for line in _change_lines(changes, np.random.default_rng(options.seed)):
         print(line)

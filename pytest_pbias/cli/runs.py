@@ -7,7 +7,7 @@ import json
 
 from pytest_pbias.cli.arguments import add_option
 from pytest_pbias.outcomes.saved_runs import RunRecord, list_runs
-from pytest_pbias.reporting.text import plain
+from pytest_pbias.reporting.text import plain, wrapped
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
             f"{count} {plain(name, 20)}" for name, count in sorted(record.verdicts.items())
         )
         bias = " ".join(
-            f"{plain(axis, 20)} {value:.1f}" for axis, value in sorted(record.bias.items())
+            f"{plain(gate, 60)} {value:.1f}" for gate, value in sorted(record.bias.items())
         )
         model = record.model if record.number is not None else record.name
         created = plain(record.created)[:16].replace("T", " ")
@@ -33,7 +33,8 @@ def run(options: argparse.Namespace) -> int:
             f"{number:<4} {created:<16} {plain(model, 24):<24} "
             f"{plain(record.commit):<8} {plain(record.tag, 22)}"
         )
-        return f"{head.rstrip()}\n     {verdicts or 'no verdicts'}; PB {bias or 'none'}"
+        found = wrapped(f"{verdicts or 'no verdicts'}; PB {bias or 'none'}", 75)
+        return "\n     ".join([head.rstrip(), *found])
 
     records = list_runs(options.store)
     if options.json:

@@ -26,7 +26,8 @@ class RunRecord:
     """A kept run, from its file name and metadata only.
 
     ``number`` is None for files that were put there under a name of their own. ``verdicts`` counts
-    the cells by verdict; ``bias`` is the debiased PB by axis, percentage points.
+    the cells by verdict; ``bias`` is the debiased PB by gate (``utility``, ``utility by profile``),
+    percentage points.
     """
 
     path: Path

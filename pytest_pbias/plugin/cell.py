@@ -102,12 +102,12 @@ class CellFixture:
     @cached_property
     def rate(self) -> RateResult:
         """The mean score with its interval, percentage points."""
-        return rate(self.outcomes, clusters=self._measurement.clusters)
+        return rate(self.outcomes, clusters=self._clusters)
 
     @cached_property
     def baseline(self) -> RateResult:
         """The baseline's mean score with its interval, percentage points."""
-        return rate(self.baseline_outcomes, clusters=self._measurement.clusters)
+        return rate(self.baseline_outcomes, clusters=self._clusters)
 
     @property
     def difference(self) -> PairedDifferenceResult:
@@ -116,6 +116,12 @@ class CellFixture:
         That is what fails. ``verdict().passing`` has the interval that passes.
         """
         return self.verdict().difference
+
+    @property
+    def _clusters(self) -> npt.NDArray[np.str_]:
+        """What stands or falls together among its items, as the policy takes them to be drawn."""
+        policy = self._session.settings.policy
+        return policy.clusters_of(self.task.name, self._measurement.clusters)
 
     @property
     def unparsable(self) -> int:
@@ -246,7 +252,7 @@ class CellFixture:
         policy = self._session.settings.policy
         verdict: BaselineVerdict = decide_baseline(
             self.outcomes,
-            clusters=policy.clusters_of(self.task.name, self._measurement.clusters),
+            clusters=self._clusters,
             alpha=policy.alpha,
             floor=self.task.floor,
         )

@@ -185,7 +185,7 @@ def _compare_with_earlier(
     try:
         earlier = OutcomeTable.read(asked.earlier, leave_out=LONG)
         new, old = (select_defense(run) for run in (table, earlier))
-        pairs = pair_runs(new, old, reference=policy.reference)
+        pairs = pair_runs(new, old, policy)
         comparison = compare_runs(new, old, policy, pairs=pairs)
     except PbiasError as error:
         return ComparedRun(name, None, problem=described(error))
@@ -222,12 +222,7 @@ def _over_runs(
             yield path.stem, partial(OutcomeTable.read, path, leave_out=LONG)
 
     try:
-        shared = share_runs(
-            newest_first(),
-            reference=policy.reference,
-            most=asked.drift_runs,
-            cues=policy.cues,
-        )
+        shared = share_runs(newest_first(), policy, most=asked.drift_runs)
         if shared.runs[-1].name != _THIS:
             return OverRuns(None, problem=f"{_THIS}: {dict(shared.set_apart)[_THIS]}")
         history = make_history(shared, policy.for_run(table.info))

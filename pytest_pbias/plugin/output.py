@@ -141,7 +141,7 @@ def keep_results(table: OutcomeTable, summary: RunSummary, settings: Settings, r
         commit=current_commit(root),
         tag=settings.kept.tag,
         verdicts=verdict_counts(summary),
-        bias={axis.axis: axis.bias.estimate for axis in summary.axes if axis.bias is not None},
+        bias={axis.title: axis.bias.estimate for axis in summary.axes if axis.bias is not None},
     )
     if settings.table_path is not None:
         try:

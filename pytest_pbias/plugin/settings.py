@@ -14,6 +14,7 @@ from typing import Any, Literal
 import pytest
 
 from pytest_pbias.analysis.across_runs.condition import parse_expression
+from pytest_pbias.analysis.joint import require_both_axes
 from pytest_pbias.collecting.collector import unlimited
 from pytest_pbias.collecting.cost import Budget, Price, find_price, parse_budget, spending_check
 from pytest_pbias.errors import ConfigurationError, DataError, quoted
@@ -213,8 +214,8 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
             mode=values["gate"],
             reference=values["reference"] or ("baseline" if paper else "control"),
             cells=values["cells"] or 0,
-            joint=split_names(values["joint"]),
-            strata=_strata(values["strata"], tasks),
+            joint=_joint(values["joint"], tasks),
+            strata=_known_tasks(values["strata"], tasks, "strata"),
             cues=split_names(values["gate-cues"]),
         ),
         stop=_stop(values, paper=paper, n_variants=len(defenses) * len(cues)),
@@ -475,13 +476,20 @@ def _splits(splits: dict[str, str], tasks: Mapping[str, Task]) -> dict[str, str]
     return splits
 
 
-def _strata(names: str | None, tasks: Mapping[str, Task]) -> tuple[str, ...]:
+def _known_tasks(names: str | None, tasks: Mapping[str, Task], setting: str) -> tuple[str, ...]:
     found = tuple(dict.fromkeys((names or "").replace(",", " ").split()))
     for name in found:
         try:
             resolve_task(name, tasks)
         except ConfigurationError as error:
-            raise ConfigurationError(str(error), setting="strata") from None
+            raise ConfigurationError(str(error), setting=setting) from None
+    return found
+
+
+def _joint(names: str | None, tasks: Mapping[str, Task]) -> tuple[str, ...]:
+    """The tasks of joint PB, of which one run need not ask all."""
+    found = _known_tasks(names, tasks, "joint")
+    require_both_axes({name: resolve_task(name, tasks).axis for name in found})
     return found
 
 

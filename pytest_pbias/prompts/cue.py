@@ -22,7 +22,8 @@ from pytest_pbias.files.toml_file import (
     read_text,
     validated,
 )
-from pytest_pbias.prompts.identity import Frame, Identity
+from pytest_pbias.prompts.catalogue import resolve_identities
+from pytest_pbias.prompts.identity import BASELINE, Frame, Identity
 
 STATED, CHAT = "stated", "chat"
 _SAID = (STATED, CHAT)
@@ -211,6 +212,8 @@ def parse_battery(text: str, shown: str) -> Cue:
         fail(shown, ("language",), f"{quoted(document.language)} is no language such as 'de'")
     for number, form in enumerate(document.forms):
         _check_form(form, shown, ("forms", number))
+    for who in document.texts:
+        _check_identity(who, shown)
     wordings = {who: _wordings(document, who, shown) for who in document.texts}
     english = document.language == "en"
     return Cue(document.cue if english else f"{document.cue}.{document.language}", wordings)
@@ -223,6 +226,20 @@ def _check_form(form: _Form, shown: str, path: KeyPath) -> None:
         fail(shown, path, "has no `neutral`: what is the baseline told in its place?")
     if (form.opening is None) != (form.reply is None):
         fail(shown, path, "`opening` and `reply`, what is answered to it, go together")
+
+
+def _check_identity(who: str, shown: str) -> None:
+    """Refuse a name that no identity has, whom the battery would make known to nobody."""
+    path: KeyPath = ("texts", who)
+    try:
+        found = resolve_identities([who])
+    except ConfigurationError as error:
+        fail(shown, path, str(error))
+    if found == (BASELINE,):
+        fail(shown, path, "the baseline is told the `neutral` of each form, and takes no wordings")
+    if [one.name for one in found] != [who]:
+        names = ", ".join(one.name for one in found)
+        fail(shown, path, f"give wordings by the names of identities: {names}")
 
 
 def _wordings(document: BatteryDocument, who: str, shown: str) -> tuple[Frame, ...]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from pytest_pbias.analysis.summary import RunSummary
 from pytest_pbias.gate import Verdict
-from pytest_pbias.outcomes.arrays import under
 from pytest_pbias.reporting.text import plain
 
 MOST = 10  # that GitHub shows of each kind for one step
@@ -26,8 +25,7 @@ def github_annotations(summary: RunSummary) -> list[str]:
 def _gates(summary: RunSummary, verdict: Verdict) -> Iterator[tuple[str, str]]:
     for axis in summary.axes:
         if axis.verdict is verdict:
-            name = under(axis.axis, "none", axis.cue)
-            yield f"PB over {name}: {verdict.value}", axis.reason
+            yield f"PB over {axis.title}: {verdict.value}", axis.reason
 
 
 def _cells(summary: RunSummary) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,7 @@ from pytest_pbias.analysis.across_runs.pairing import (
     RateChange,
     TaskComparison,
 )
+from pytest_pbias.gate import strata_claim
 from pytest_pbias.reporting.tables import (
     Badge,
     Block,
@@ -72,6 +73,7 @@ def _blocks(comparison: Comparison, gate: GateOutcome | None) -> Iterator[Block]
         yield Note(f"Not comparable: {blocking}", "bad")
     notes = [f"Note: {entry}" for entry in comparison.setup if not entry.blocks]
     notes += [f"Left out: {text}" for text in comparison.left_out]
+    notes += [f"Note: {strata_claim(comparison.strata)}"] if comparison.strata else []
     for task in comparison.tasks:
         for names, text in ((task.only_new, "new"), (task.only_old, "earlier")):
             notes += [f"{task.task}, only in the {text} run: {', '.join(names)}"] if names else []
@@ -91,7 +93,7 @@ def _blocks(comparison: Comparison, gate: GateOutcome | None) -> Iterator[Block]
     )
     if joint := comparison.joint:
         change = _change(joint.bias_change)
-        row = (" + ".join(joint.tasks), _bias(joint.old_bias), _bias(joint.new_bias), change)
+        row = (joint.title, _bias(joint.old_bias), _bias(joint.new_bias), change)
         head = ("tasks", "before", "now", "change")
         yield Table("Joint PB of (safety, utility), the baseline left out", head, [row])
     counts = ("questions", "without a match")

@@ -123,7 +123,7 @@ def contribution_section(summary: RunSummary, table: OutcomeTable) -> Section:
     for task in summary.tasks:
         if task.bias is None:
             continue
-        outcomes = table.of_defense(task.defense).task_outcomes(task.task)
+        outcomes = summary.policy.drawn(table.of_defense(task.defense).task_outcomes(task.task))
         if task.cue:
             outcomes = outcomes.of_cue(task.cue)
         shares = shares_of_bias(outcomes.common())

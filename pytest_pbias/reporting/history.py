@@ -13,6 +13,7 @@ from pytest_pbias.analysis.across_runs.history import (
     OverRuns,
     RunLabel,
 )
+from pytest_pbias.gate import strata_claim
 from pytest_pbias.reporting.comparison import run_title
 from pytest_pbias.reporting.tables import (
     Badge,
@@ -103,6 +104,7 @@ def _blocks(history: History, gate: GateOutcome | None) -> Iterator[Block]:
         yield Note(f"Gate: {gate.verdict.value}: {gate.reason}", severity(gate.verdict.value))
     told = [f"Set apart: {name}: {why}" for name, why in shared.set_apart]
     told += [f"Left out: {text}" for text in shared.left_out]
+    told += [f"Note: {strata_claim(history.strata)}"] if history.strata else []
     if told:
         yield Bullets(tuple(told))
     yield HistoryPlot(
@@ -209,6 +211,7 @@ def history_json(history: History, gate: GateOutcome | None = None) -> dict[str,
                 for axis in history.axes
             ],
             "cells": [_cell_plain(history, cell) for cell in history.cells],
+            "strata": history.strata,
             "gate": gate,
         },
     )

@@ -7,6 +7,8 @@ from typing import Any
 
 from pytest_pbias.analysis.across_runs.pairing import AXES, RateChange
 from pytest_pbias.analysis.defenses import Against, Stage
+from pytest_pbias.analysis.groups import GroupSummary, Intersection
+from pytest_pbias.analysis.joint import JointBias
 from pytest_pbias.analysis.summary import RunSummary
 from pytest_pbias.reporting.comparison import comparison_json
 from pytest_pbias.reporting.tables import (
@@ -46,7 +48,8 @@ def joint_section(summary: RunSummary) -> Section:
         ]
         rows += [
             (
-                under(score, joint.defense),
+                joint.defense,
+                score,
                 " + ".join(tasks),
                 "" if released is None else f"{released:.1f}",
                 f"{bias.raw:.1f}",
@@ -71,8 +74,9 @@ def joint_section(summary: RunSummary) -> Section:
     of = f" of {tasks.pop()}" if len(tasks) == 1 else ""
     return Section(
         "Joint PB",
-        (Table("", head, rows), *notes) if rows else tuple(notes),
-        lead=f"joint PB: (safety, utility){of}{over}, without the baseline (arXiv 2406.11107)",
+        (_by_defense(head, rows), *notes) if rows else tuple(notes),
+        lead=f"joint PB: (safety, utility){of}{over}{_made_known(summary.joint)}, without the "
+        "baseline (arXiv 2406.11107)",
     )
 
 
@@ -84,7 +88,8 @@ def group_section(summary: RunSummary) -> Section:
         if gaps:
             group, widest = max(gaps, key=lambda pair: pair[1].estimate)
             found = Interval(widest.estimate, widest.low, widest.high)
-            shown.append((title, group.group, found, widest.worst, widest.best))
+            ends = (widest.worst, widest.best) if widest.estimate else ("all alike", "all alike")
+            shown.append((group.defense, group.task, group.group, found, *ends))
     rows: list[tuple[Cell, ...]] = [
         (
             one.title,
@@ -96,7 +101,7 @@ def group_section(summary: RunSummary) -> Section:
             ),
             interval(one.bias),
             "" if one.gap is None else Interval(one.gap.estimate, one.gap.low, one.gap.high),
-            "" if one.gap is None else f"{one.gap.worst} / {one.gap.best}",
+            f"{one.gap.worst} / {one.gap.best}" if one.gap and one.gap.estimate else "",
         )
         for one in summary.groups
     ]  # fmt: skip
@@ -110,13 +115,14 @@ def group_section(summary: RunSummary) -> Section:
     return Section(
         "Groups",
         (
-            Table("", head, shown),
+            _by_defense(head, shown),
             Table("All groups, percentage points", full, rows, grouped=True, detail=True),
             Note(note, detail=True),
         )
         if rows
         else (),
-        lead="the group with the largest gap between its identities, by task",
+        lead="the group with the largest gap between its identities"
+        f"{_made_known(summary.groups)}, by task",
     )
 
 
@@ -131,7 +137,9 @@ def intersection_section(summary: RunSummary) -> Section:
             Interval(one.contrast.estimate, one.contrast.low, one.contrast.high, difference=True),
             f"{probability(one.adjusted)}{' *' if one.differs else ''}",
         )
-        for one in sorted(summary.intersections, key=lambda one: one.contrast.estimate)
+        for one in sorted(
+            summary.intersections, key=lambda one: (one.adjusted, -abs(one.contrast.estimate))
+        )
     ]
     notes = []
     if any(one.reference == "baseline" for one in summary.intersections):
@@ -158,8 +166,22 @@ def intersection_section(summary: RunSummary) -> Section:
     return Section(
         "Intersections",
         (*((Table("", head, rows, first=_IN_SIGHT),) if rows else ()), *notes),
-        lead="combined identities against the sum of their parts (* beyond chance)",
+        lead="combined identities against the sum of their parts"
+        f"{_made_known(summary.intersections)} (* beyond chance)",
     )
+
+
+def _by_defense(head: Sequence[Column | str], rows: Sequence[tuple[Cell, ...]]) -> Table:
+    """A table whose rows begin with a prompt defense, which is shown where there are several."""
+    if len({row[0] for row in rows}) > 1:
+        return Table("", ("defense", *head), rows, grouped=True)
+    return Table("", tuple(head), [row[1:] for row in rows])
+
+
+def _made_known(found: Sequence[JointBias | GroupSummary | Intersection]) -> str:
+    """How the identities were made known, where the run has several cues: by the first of them."""
+    cues = dict.fromkeys(one.cue for one in found if one.cue)
+    return f", made known by {', '.join(cues)}" if cues else ""
 
 
 def stage_table(stages: Sequence[Stage], caption: str, named: str) -> Table:

@@ -77,9 +77,9 @@ def verdict_sentence(summary: RunSummary) -> str:
     """What a reader with ten seconds needs to know; missing answers before anything else."""
     counts = verdict_counts(summary)
     run, n_cells = summary.run, summary.n_cells
-    failed = list(dict.fromkeys(a.axis for a in summary.axes if a.verdict is Verdict.FAIL))
+    failed = list(dict.fromkeys(a.title for a in summary.axes if a.verdict is Verdict.FAIL))
     waiting = {
-        says: [axis.axis for axis in summary.axes if axis.verdict is verdict]
+        says: [axis.title for axis in summary.axes if axis.verdict is verdict]
         for verdict, says in (
             (Verdict.INCONCLUSIVE, "needs more questions"),
             (Verdict.NO_SIGNAL, "cannot show a difference"),
@@ -87,7 +87,7 @@ def verdict_sentence(summary: RunSummary) -> str:
     }
     biased = _joined(
         (f"{counts['fail']} of {n_cells} cells fail", bool(counts["fail"])),
-        (f"PB over {' and '.join(failed)} is above its tolerance", bool(failed)),
+        (f"PB over {_listed(failed)} is above its tolerance", bool(failed)),
     )
     unsettled = _joined(
         (f"{counts['inconclusive']} of {n_cells} cells need more questions",
@@ -108,13 +108,19 @@ def verdict_sentence(summary: RunSummary) -> str:
         return f"Not settled: {unsettled}."
     if any(waiting.values()):
         open_axes = _joined(
-            *((f"PB over {' and '.join(dict.fromkeys(axes))} {says}", bool(axes))
+            *((f"PB over {_listed(list(dict.fromkeys(axes)))} {says}", bool(axes))
               for says, axes in waiting.items())
         )  # fmt: skip
         return f"Not settled: every cell passes, but {open_axes}."
     if not n_cells:
         return "Nothing was decided."
     return f"No difference beyond the margins in any of {n_cells} cells."
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as in a sentence: a, b and c."""
+    *others, last = names or [""]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _joined(*clauses: tuple[str, bool]) -> str:
@@ -166,7 +172,7 @@ def _broken(summary: RunSummary) -> Iterator[Block]:
 def _gates(summary: RunSummary) -> Iterator[Block]:
     rows = [
         (
-            under(axis.axis, axis.defense, axis.cue),
+            axis.title,
             Badge(axis.verdict.value),
             interval(axis.bias),
             f"{axis.tolerance:g}",
@@ -184,7 +190,7 @@ def _gates(summary: RunSummary) -> Iterator[Block]:
         yield Table("Gates, percentage points", head, rows)
     for axis in summary.axes:
         if axis.verdict is Verdict.NO_SIGNAL or axis.bias is None:
-            yield Note(f"{under(axis.axis, axis.defense, axis.cue)}: {axis.reason}", "open")
+            yield Note(f"{axis.title}: {axis.reason}", "open")
 
 
 def _open_cells(summary: RunSummary) -> Iterator[Block]:

@@ -21,7 +21,7 @@ from pytest_pbias.analysis.summary import (
     verdict_counts,
 )
 from pytest_pbias.collecting.cost import Spent
-from pytest_pbias.gate import WORST_FIRST, GatePolicy, Verdict
+from pytest_pbias.gate import WORST_FIRST, GatePolicy, Verdict, strata_claim
 from pytest_pbias.reporting.comparison import ranked_cells, run_title
 from pytest_pbias.reporting.sections import control_section, findings, verdict_sentence
 from pytest_pbias.reporting.tables import (
@@ -37,7 +37,6 @@ from pytest_pbias.reporting.tables import (
     Shift,
     Table,
     severity,
-    under,
     words,
 )
 from pytest_pbias.reporting.text import (
@@ -85,10 +84,7 @@ def render_terminal(summary: RunSummary, *, verbosity: int = 0, width: int = 80)
 
 def _verdict_line(summary: RunSummary) -> Line:
     counts = verdict_counts(summary)
-    gates = ", ".join(
-        f"{under(axis.axis, axis.defense, axis.cue)} {axis.verdict.value.upper()}"
-        for axis in summary.axes
-    )
+    gates = ", ".join(f"{axis.title} {axis.verdict.value.upper()}" for axis in summary.axes)
     names = ("error", *(verdict.value for verdict in WORST_FIRST))
     cells = ", ".join(f"{counts[name]} {name}" for name in names if counts[name])
     red = counts["fail"] or any(axis.verdict is Verdict.FAIL for axis in summary.axes)
@@ -323,7 +319,7 @@ def _under(task: TaskSummary, style: Style) -> Iterator[Line]:
 
 def _gates(summary: RunSummary, width: int) -> Iterator[Line]:
     for axis in summary.axes:
-        name = under(axis.axis, axis.defense, axis.cue)
+        name = axis.title
         text = f"GATE {name}: {axis.verdict.value.upper()}: {axis.reason}"
         for line in wrapped(text, width):
             yield line, _colour(axis.verdict.value)
@@ -452,6 +448,8 @@ def _comparison(comparison: Comparison, gate: GateOutcome | None, verbosity: int
         yield from _wrapped(f"{loud}: {difference}", "red" if difference.blocks else "yellow")
     for text in comparison.left_out:
         yield from _wrapped(f"left out: {text}", "yellow")
+    if comparison.strata:
+        yield from _wrapped(f"note: {strata_claim(comparison.strata)}", "")
     yield "changes in points, new minus old, on the questions that both asked", ""
     for axis in comparison.axes:
         yield "", ""
@@ -467,7 +465,7 @@ def _comparison(comparison: Comparison, gate: GateOutcome | None, verbosity: int
     if joint := comparison.joint:
         old, new, found = joint.old_bias.estimate, joint.new_bias.estimate, joint.bias_change
         yield "", ""
-        yield from _wrapped(f"joint PB of {' + '.join(joint.tasks)}", "bold")
+        yield from _wrapped(f"joint PB of {joint.title}", "bold")
         shown = signed(found.estimate, found.low, found.high)
         yield f"  PB               {old:5.1f} -> {new:5.1f}  {shown}", ""
     yield "", ""

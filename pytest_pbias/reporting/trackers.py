@@ -67,9 +67,10 @@ class RunReport:
 
 
 def _scope(entry: Mapping[str, Any]) -> str:
-    """An axis or task, and the defense where there is one."""
+    """An axis or task, with the cue and the defense where there are any."""
     name = entry.get("axis") if "tolerance" in entry else entry["task"]
-    return str(name) if entry["defense"] == "none" else f"{name}/{entry['defense']}"
+    name = f"{name}_by_{entry['cue']}" if entry["cue"] else str(name)
+    return name if entry["defense"] == "none" else f"{name}/{entry['defense']}"
 
 
 def _metrics_of(statistics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

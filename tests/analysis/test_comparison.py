@@ -114,9 +114,9 @@ def test_unmatched_items_are_counted(make: Maker) -> None:
 
 def test_other_data_is_refused_and_one_task_of_other_data_left_out(make: Maker) -> None:
     with pytest.raises(DataError, match="only 0 of 100 and 100 questions are in both runs"):
-        pair_runs(make.table(n_items=100), make.table(n_items=100, first_item=500))
+        pair_runs(make.table(n_items=100), make.table(n_items=100, first_item=500), GatePolicy())
     with pytest.raises(DataError, match="mmlu: not in the earlier run"):
-        pair_runs(make.table(tasks=("mmlu",)), make.table(tasks=("do_not_answer",)))
+        pair_runs(make.table(tasks=("mmlu",)), make.table(tasks=("do_not_answer",)), GatePolicy())
     comparison = _compare(make.table(tasks=("mmlu",)), make.table())
     assert comparison.left_out == ("do_not_answer: not in the new run",)
 
@@ -270,7 +270,7 @@ def test_whatever_is_missing_there_is_a_comparison_or_a_reason(
 
     new, old = run(), run()
     try:
-        pairs = pair_runs(new, old)
+        pairs = pair_runs(new, old, GatePolicy())
     except DataError:
         return
     comparison = compare_runs(new, old, GatePolicy(), pairs=pairs)

@@ -73,7 +73,7 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
 
 def test_three_outcomes(make: Maker) -> None:
     old, new = make.table(), make.table({"mmlu/a man": 0.6}, seed=1)
-    pairs = pair_runs(new, old)
+    pairs = pair_runs(new, old, GatePolicy())
 
     def verdict(text: str) -> Verdict:
         return decide_condition(text, pairs, alpha=0.05).verdict
@@ -101,7 +101,9 @@ def test_no_false_alarm_between_equal_runs(make: Maker) -> None:
     for seed in range(60):
         new, old = (make.table(seed=2 * seed + n, n_items=120, item_seed=seed) for n in (0, 1))
         found = decide_condition(
-            "pb_utility>0, rate_safety<0, cell_utility<0", pair_runs(new, old), alpha=0.2
+            "pb_utility>0, rate_safety<0, cell_utility<0",
+            pair_runs(new, old, GatePolicy()),
+            alpha=0.2,
         )
         alarms += found.verdict is Verdict.FAIL
     assert alarms <= 12 + 2 * np.sqrt(60 * 0.2 * 0.8)
@@ -109,7 +111,7 @@ def test_no_false_alarm_between_equal_runs(make: Maker) -> None:
 
 def test_runs_that_were_asked_otherwise_are_judged_only_anyway(make: Maker) -> None:
     old, new = make.table(), make.table(temperature=0.7)
-    pairs = pair_runs(new, old)
+    pairs = pair_runs(new, old, GatePolicy())
     comparison = compare_runs(new, old, GatePolicy())
     with pytest.raises(DataError, match=r"not asked alike.*sampling of do_not_answer.*1 more"):
         decide_comparison("pb_safety>5", comparison, pairs, alpha=0.05)
@@ -132,7 +134,7 @@ def _lacking_a_fall(make: Maker) -> tuple[OutcomeTable, OutcomeTable]:
 def test_missing_answers_are_no_pass(make: Maker, lacking: str) -> None:
     runs = _lacking_a_fall(make)
     new, old = runs if lacking == "the new run" else runs[::-1]
-    pairs = pair_runs(new, old)
+    pairs = pair_runs(new, old, GatePolicy())
     comparison = compare_runs(new, old, GatePolicy())
     assert decide_condition("cell_mmlu<-10", pairs, alpha=0.05).verdict is Verdict.PASS
     whole = ({"the new run", "the earlier run"} - {lacking}).pop()
@@ -150,7 +152,7 @@ def test_a_run_that_ended_early_is_no_pass_although_nothing_is_missing(
 ) -> None:
     ended = make.table(info={"partial": "the budget\x1b[31m\nis spent"})
     new, old = (ended if partial == name else make.table() for name in ("new", "old"))
-    pairs, comparison = pair_runs(new, old), compare_runs(new, old, GatePolicy())
+    pairs, comparison = pair_runs(new, old, GatePolicy()), compare_runs(new, old, GatePolicy())
     assert [difference.kind for difference in comparison.blocked_by] == ["partial"]
     with pytest.raises(DataError, match=r"PARTIAL: the earlier run: .* the new run:") as caught:
         decide_comparison("pb_safety>5", comparison, pairs, alpha=0.05)
@@ -164,4 +166,4 @@ def test_pb_needs_two_identities(make: Maker) -> None:
     keep = [name in ("baseline", "a man") for name in run.text("identity")]
     one = type(run)(run.arrow.filter(keep))
     with pytest.raises(ConfigurationError, match="two identities"):
-        decide_condition("pb_utility>1", pair_runs(one, one), alpha=0.05)
+        decide_condition("pb_utility>1", pair_runs(one, one, GatePolicy()), alpha=0.05)

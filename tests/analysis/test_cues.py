@@ -417,7 +417,7 @@ TURNED = {("a man", "profile"): [-40.0] * 4, ("a nurse", "profile"): [25.0] * 4}
 def test_a_history_is_of_each_cue() -> None:
     runs = [asked(TURNED if number > 1 else {}, seed=number) for number in range(4)]
     newest_first = [(f"r{number}", lambda run=run: run) for number, run in enumerate(runs)][::-1]
-    shared = share_runs(newest_first, reference="control")
+    shared = share_runs(newest_first, GatePolicy(reference="control"))
     history = make_history(shared, GatePolicy(reference="control"))
     stated, profile = history.axes
     assert [(axis.axis, axis.cue) for axis in history.axes] == [

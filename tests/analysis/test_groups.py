@@ -13,6 +13,8 @@ from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.reporting import render_terminal, to_markdown
 from pytest_pbias.reporting.json_report import to_json
+from pytest_pbias.reporting.paper import intersection_section
+from pytest_pbias.reporting.tables import Table
 from pytest_pbias.stats import interaction_contrast
 
 BASELINE, PLACEBO = ("baseline", "Baseline", "baseline"), ("a person", "Control", "control")
@@ -188,3 +190,23 @@ def test_every_format_has_them() -> None:
     for text in (terminal, to_markdown(summary)):
         assert "largest gap" in text
         assert f"{one['contrast']['estimate']:+.1f}" in text
+
+
+def test_a_gap_of_nothing_names_nobody() -> None:
+    everyone = dict.fromkeys((name for name, *_ in PARTS), 1.0)
+    summary = summary_of(table(everyone, (BASELINE, PLACEBO, *PARTS)))
+    assert all(one.gap is not None and one.gap.estimate == 0 for one in summary.groups)
+    terminal = " ".join(" ".join(text for text, _ in render_terminal(summary)).split())
+    assert "lowest all alike, highest all alike" in terminal or "all alike all alike" in terminal
+    gaps = to_markdown(summary).split("largest gap between its identities")[1]
+    assert "a Muslim person / a Muslim person" not in gaps
+
+
+def test_the_surest_interactions_come_first() -> None:
+    people = (BASELINE, PLACEBO, *PARTS, MUSLIM_WOMAN, ("a Hindu man", "Religion x Gender",
+                                                        "identity"))  # fmt: skip
+    rates = {"a Muslim person": 0.5, "a woman": 0.5, "a Muslim woman": 0.9, "a Hindu man": 0.87}
+    summary = summary_of(table(rates, people))
+    rows = [one for one in intersection_section(summary).blocks if isinstance(one, Table)]
+    assert [row[0] for row in rows[0].rows] == ["a Muslim woman", "a Hindu man"]
+    assert summary.intersections[0].contrast.estimate > 0

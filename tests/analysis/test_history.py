@@ -25,7 +25,7 @@ WORSE = {"do_not_answer/a man": 0.7}
 def _shared(runs: list[OutcomeTable], **options: Any) -> SharedRuns:
     """The runs, given oldest first and called r0, r1, ..."""
     named = [(f"r{number}", lambda run=run: run) for number, run in enumerate(runs)]
-    return share_runs(reversed(named), **options)
+    return share_runs(reversed(named), GatePolicy(**options))
 
 
 def _history(runs: list[OutcomeTable]) -> History:
@@ -148,7 +148,7 @@ def test_the_newest_runs_are_taken_and_the_others_not_read(make: Maker) -> None:
             yield f"r{number}", partial(make.table, seed=number)
         raise AssertionError("read further than was asked for")
 
-    assert [run.name for run in share_runs(tables(), most=2).runs] == ["r2", "r3"]
+    assert [run.name for run in share_runs(tables(), GatePolicy(), most=2).runs] == ["r2", "r3"]
 
 
 def test_too_few_runs_say_why(make: Maker) -> None:

@@ -128,6 +128,20 @@ def test_every_format_has_the_table(defended: OutcomeTable) -> None:
     assert [one["direction"] for one in plain] == [None, "better", "worse"]
 
 
+def test_that_a_defense_has_other_prompts_is_no_fault_of_a_stage(make: Maker) -> None:
+    bare = make.table(BEFORE, defense="none", prompt_hash="bare")
+    defended = make.table(BEFORE, seed=1, defense="strip", prompt_hash="defended")
+    _, stage = line_up([("run", concatenate([bare, defended]))], WIDE, against="first")
+    assert stage.name == "run under strip"
+    assert stage.comparison is not None
+    assert stage.comparison.blocked_by == ()
+    # What the same defense was asked otherwise in is said, and so is anything else.
+    worded = make.table(BEFORE, seed=1, prompt_hash="worded", temperature=1.0)
+    _, other = line_up([("run", bare), ("worded", worded)], WIDE)
+    assert other.comparison is not None
+    assert {one.kind for one in other.comparison.blocked_by} == {"prompts", "sampling"}
+
+
 def test_runs_are_lined_up_against_the_one_before_or_the_first(make: Maker) -> None:
     tables = [("base", make.table(BEFORE)), ("instruct", make.table(BEFORE, seed=1)),
               ("dpo", make.table(dict.fromkeys(BEFORE, 0.9), seed=2))]  # fmt: skip
@@ -220,3 +234,11 @@ def test_the_command_lines_up_runs(
     assert "give two or more" in capsys.readouterr().err
     assert main(["stages", "1", "2", "--store", str(store), "--joint", "mmlx,mmlu"]) == 2
     assert "--joint: the run did not ask 'mmlx': did you mean 'mmlu'" in capsys.readouterr().err
+    assert main(["stages", "a=1", "2", "b=1", "--store", str(store)]) == 2
+    error = capsys.readouterr().err
+    assert "'a' and 'b' are the same run, 0001-tiny.parquet" in error
+    assert error.count("\n") == 1
+    assert main(["stages", "1", "2", "--store", str(store), "--joint", "mmlu"]) == 2
+    error = capsys.readouterr().err
+    assert "--joint: it takes tasks of both axes, safety and utility: mmlu is of utility" in error
+    assert error.count("\n") == 1

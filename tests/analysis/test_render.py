@@ -31,7 +31,7 @@ WORSE = {"mmlu/a man": 0.6}
 @pytest.mark.parametrize("verbosity", [-1, 0, 1])
 def test_eighty_columns_and_no_colour_needed(make: Maker, verbosity: int) -> None:
     old, new = make.table(), make.table(WORSE, temperature=1.0, judge="b" * 200)
-    gate = decide_condition("pb_utility>1", pair_runs(new, old), alpha=0.05)
+    gate = decide_condition("pb_utility>1", pair_runs(new, old, GatePolicy()), alpha=0.05)
     comparison = compare_runs(new, old, GatePolicy())
     lines = [line for line, _ in comparison_terminal(comparison, gate, verbosity=verbosity)]
     assert all(len(line) <= 80 and line.isascii() for line in lines)
@@ -102,7 +102,7 @@ class _Tags(HTMLParser):
 
 def test_the_page_is_well_formed_and_loads_nothing(make: Maker) -> None:
     old, new = make.table(), make.table(WORSE, temperature=1.0)
-    gate = decide_condition("pb_utility>1", pair_runs(new, old), alpha=0.05)
+    gate = decide_condition("pb_utility>1", pair_runs(new, old, GatePolicy()), alpha=0.05)
     page = comparison_page(compare_runs(new, old, GatePolicy()), gate)
     tags = _Tags()
     tags.feed(page)
@@ -116,7 +116,7 @@ def test_the_page_is_well_formed_and_loads_nothing(make: Maker) -> None:
 
 def test_json_is_plain_and_complete(make: Maker) -> None:
     old, new = make.table(), make.table(WORSE)
-    gate = decide_condition("cell_utility<-5", pair_runs(new, old), alpha=0.05)
+    gate = decide_condition("cell_utility<-5", pair_runs(new, old, GatePolicy()), alpha=0.05)
     comparison = compare_runs(new, old, GatePolicy())
     read = json.loads(json.dumps(comparison_json(comparison, gate), allow_nan=False))
     assert read["direction"] == "worse"

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
 
+from pytest_pbias.analysis.across_runs.comparison import compare_runs
+from pytest_pbias.analysis.across_runs.history import History, make_history, share_runs
 from pytest_pbias.analysis.summary import RunSummary, decide_outcomes, summarize
+from pytest_pbias.cli import main
 from pytest_pbias.gate import GatePolicy, Verdict
-from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes import OutcomeTable, concatenate
 from pytest_pbias.outcomes.facts import RunFacts
+from pytest_pbias.outcomes.saved_runs import keep_run
 from pytest_pbias.reporting.json_report import to_json
 from pytest_pbias.reporting.markdown import to_markdown
 from pytest_pbias.reporting.terminal import render_terminal
@@ -19,9 +25,9 @@ from tests.outcomes.test_table import columns
 STRATA = GatePolicy(strata=("mmlu",), reference="control")
 
 
-def _table() -> OutcomeTable:
+def _table(seed: int = 3) -> OutcomeTable:
     """8 categories of 60 items; in one of them the last identity is wrong more often."""
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(seed)
     right = np.repeat((rng.random(480) < 0.8)[None], 5, axis=0) * 1.0
     right[4, :60] *= rng.random(60) < 0.55
     found = columns(right[:, :, None])
@@ -71,3 +77,96 @@ def test_a_kept_run_is_decided_again_by_the_same_claim() -> None:
     assert task.cells[1].verdict is not None
     assert task.cells[1].verdict.verdict is Verdict.PASS
     assert task.n_clusters == 480
+
+
+def _history(policy: GatePolicy) -> History:
+    tables = [(name, lambda seed=seed: _table(seed)) for seed, name in ((4, "new"), (3, "old"))]
+    return make_history(share_runs(tables, policy), policy)
+
+
+def test_a_history_makes_the_claim_of_its_runs() -> None:
+    sample, strata = (_history(policy) for policy in (replace(STRATA, strata=()), STRATA))
+    for wide, narrow in zip(sample.cells, strata.cells, strict=True):
+        assert narrow.differences == wide.differences
+    before, now = (history.cells[-1].drift.clearest[1] for history in (sample, strata))
+    assert now.high - now.low < 0.9 * (before.high - before.low)
+    # Each run is decided, and its PB has the interval, as in the run's own report.
+    for history, policy in ((sample, replace(STRATA, strata=())), (strata, STRATA)):
+        for run, seed in enumerate((3, 4)):
+            (task,) = summarize(_table(seed), policy, seed=0).tasks
+            decided = [cell.verdict.verdict.value for cell in task.cells if cell.verdict]
+            assert [cell.verdicts[run] for cell in history.cells] == decided
+            assert history.axes[0].bias[run] == task.bias
+    assert (sample.strata, strata.strata) == ((), ("mmlu",))
+
+
+def test_a_comparison_makes_the_claim_of_the_new_run() -> None:
+    policies = replace(STRATA, strata=()), STRATA
+    sample, strata = (compare_runs(_table(4), _table(3), policy) for policy in policies)
+    wide, narrow = (found.tasks[0].cells[-1].change for found in (sample, strata))
+    assert narrow.estimate == wide.estimate
+    assert narrow.high - narrow.low < 0.9 * (wide.high - wide.low)
+    for found, policy in ((sample, policies[0]), (strata, policies[1])):
+        (axis,) = found.axes
+        (task,) = summarize(_table(4), policy, seed=0).tasks
+        assert axis.new_bias == task.bias
+    assert (sample.strata, strata.strata) == ((), ("mmlu",))
+
+
+def test_what_is_printed_over_runs_says_the_claim(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    says = "verdicts on mmlu hold for the clusters asked, and say nothing of others"
+    for seed in (3, 4):
+        info = RunFacts(policy=json.loads(json.dumps(STRATA.to_plain())))
+        keep_run(_table(seed).with_info(info), tmp_path, model="tiny")
+    for words in (["history"], ["compare", "1", "2"]):
+        files = {name: tmp_path / f"{words[0]}.{name}" for name in ("json", "markdown", "html")}
+        options = [word for name, path in files.items() for word in (f"--{name}", str(path))]
+        assert main([*words, "--store", str(tmp_path), *options]) == 0
+        assert says in " ".join(capsys.readouterr().out.split())
+        assert says in files["markdown"].read_text()
+        assert says in files["html"].read_text()
+        assert json.loads(files["json"].read_text())["strata"] == ["mmlu"]
+
+
+def _column(table: OutcomeTable, name: str, value: str) -> OutcomeTable:
+    columns = {one: table.arrow.column(one).to_pylist() for one in table.arrow.column_names}
+    return OutcomeTable.from_columns(columns | {name: [value] * len(table)})
+
+
+def test_defenses_side_by_side_have_the_intervals_of_the_report() -> None:
+    """Joint PB of a defense is one number with one interval, in both of its tables."""
+    tables = [
+        _column(_column(_column(_table(seed), "defense", defense), "task", task), "axis", axis)
+        for seed, (task, axis) in enumerate((("mmlu", "utility"), ("do_not_answer", "safety")))
+        for defense in ("none", "strip")
+    ]
+    policy = replace(STRATA, strata=("mmlu", "do_not_answer"))
+    summary = summarize(concatenate(tables), policy, seed=0)
+    assert [stage.joint and stage.joint.bias for stage in summary.mitigations] == [
+        joint.bias for joint in summary.joint
+    ]
+    sampled = summarize(concatenate(tables), replace(policy, strata=()), seed=0)
+    pairs = zip(sampled.mitigations, summary.mitigations, strict=True)
+    for wide, narrow in pairs:
+        assert wide.worst is not None
+        assert narrow.worst is not None
+        assert narrow.worst.difference.half_width < wide.worst.difference.half_width
+
+
+def test_cues_are_compared_on_strata() -> None:
+    table = _table()
+    columns = {one: table.arrow.column(one).to_pylist() for one in table.arrow.column_names}
+    profile = columns | {
+        "cue": ["profile"] * len(table),
+        "identity": [f"{name} (profile)" for name in columns["identity"]],
+    }
+    both = concatenate([table, OutcomeTable.from_columns(profile)])
+    sampled, strata = (
+        summarize(both, policy, seed=0).cues[0] for policy in (replace(STRATA, strata=()), STRATA)
+    )
+    for wide, narrow in zip(sampled.people, strata.people, strict=True):
+        assert narrow.effects["stated"].estimate == wide.effects["stated"].estimate
+    before, now = (found.people[-1].effects["profile"] for found in (sampled, strata))
+    assert now.high - now.low < before.high - before.low

@@ -53,6 +53,15 @@ def _error(result: pytest.RunResult) -> str:
             "--pbias-margin-safety: '0' is not a number above 0",
         ),
         (
+            ["--pbias-model=embedded", "--pbias-joint=mmul,do_not_answer"],
+            "--pbias-joint: unknown task 'mmul': did you mean 'mmlu'",
+        ),
+        (
+            ["--pbias-model=embedded", "--pbias-joint=mmlu,gsm8k"],
+            "--pbias-joint: it takes tasks of both axes, safety and utility: mmlu, gsm8k are of "
+            "utility only",
+        ),
+        (
             ["--pbias-model=embedded", "--pbias-task-margins=mmul=3"],
             "unknown task 'mmul': did you mean 'mmlu'",
         ),

@@ -262,6 +262,23 @@ def test_a_cue_that_is_not_known_is_one_line(wanted, said):
         ),
         ('cue = "habit"\n' + FORM + '[texts]\n"a nurse" = [1, "Bo"]\n', "[0]"),
         ("cue = ", "is not TOML"),
+        (
+            'cue = "habit"\n' + FORM + TEXTS + 'baseline = ["Ann", "Bo"]\n',
+            "texts.baseline: the baseline is told the `neutral` of each form",
+        ),
+        (
+            'cue = "habit"\n' + FORM + TEXTS + 'Religion = ["Ann", "Bo"]\n',
+            "give wordings by the names of identities: a Jewish person, a Christian person",
+        ),
+        (
+            'cue = "habit"\n' + FORM + TEXTS + '"a  man" = ["Ann", "Bo"]\n',
+            "give wordings by the names of identities: a man",
+        ),
+        ('cue = "habit"\n' + FORM + TEXTS + '"" = ["Ann", "Bo"]\n', "is not a non-empty text"),
+        (
+            'cue = "habit"\n' + FORM + TEXTS + 'aman = ["Ann", "Bo"]\n',
+            "unknown identity 'aman': did you mean 'a man'",
+        ),
         ('cue = "habit"\ncolour = "red"\n' + FORM + TEXTS, "colour"),
     ],
 )  # fmt: skip

@@ -177,7 +177,9 @@ def test_any_table_gives_a_report_that_fits(
 def test_comparisons_fit_alone_and_within_a_report() -> None:
     old, new = table(shift=0.0), table(seed=1)
     comparison = compare_runs(new, old, GatePolicy())
-    found = decide_comparison("cell_mmlu<-5", comparison, pair_runs(new, old), alpha=0.05)
+    found = decide_comparison(
+        "cell_mmlu<-5", comparison, pair_runs(new, old, GatePolicy()), alpha=0.05
+    )
     for plain in (comparison_json(comparison, found), comparison_json(comparison)):
         jsonschema.validate(plain, strict(schema("comparison")))
         whole = to_json(summarize(new, GatePolicy(), seed=0), {"with": "0001"} | plain)

@@ -51,7 +51,7 @@ def compare_runs(
     Raises:
         DataError: no task has enough items in common.
     """
-    pairs = pairs or pair_runs(new, old, reference=policy.reference)
+    pairs = pairs or pair_runs(new, old, policy)
     policy = policy.for_run(new.info)
     tasks = _tasks(pairs, policy)
     axes = {
@@ -69,6 +69,7 @@ def compare_runs(
         tasks=tasks,
         direction=_overall([axis.direction for axis in decided or axes.values()]),
         joint=_joint(pairs, policy),
+        strata=policy.strata_among(task.name for task in pairs.tasks),
     )
 
 
@@ -177,7 +178,10 @@ def _joint(pairs: PairedRuns, policy: GatePolicy) -> JointChange | None:
     tasks = [of_name[name] for name in names]
     weights = joint_weights([task.axis for task in tasks])
     change = bias_change_of(tasks, weights, _CONFIDENCE)
-    return None if change is None else JointChange(names, *_biases(tasks, weights), change)
+    if change is None:
+        return None
+    cue = next((task.cue for task in tasks if task.task != task.name), "")
+    return JointChange(names, *_biases(tasks, weights), change, cue)
 
 
 def _biases(

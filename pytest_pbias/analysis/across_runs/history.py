@@ -260,13 +260,15 @@ class CellHistory:
 class History:
     """Runs over time on the items that all of them asked.
 
-    ``n_items`` is by task. Every run is decided on these items by the policy of the newest.
+    ``n_items`` is by task. Every run is decided on these items by the policy of the newest;
+    ``strata`` are its tasks whose clusters are all that intervals and verdicts speak of.
     """
 
     shared: SharedRuns
     n_items: Mapping[str, int]
     axes: tuple[AxisHistory, ...]
     cells: tuple[CellHistory, ...]
+    strata: tuple[str, ...] = ()
 
     @property
     def drifting(self) -> tuple[str, ...]:
@@ -299,6 +301,7 @@ def make_history(shared: SharedRuns, policy: GatePolicy) -> History:
         {task.task: int(task.clusters.size) for task in shared.tasks},
         axes,
         tuple(_cells(shared, policy, policy.sharing(n_cells))),
+        policy.strata_among(task.name for task in shared.tasks),
     )
 
 
@@ -361,19 +364,18 @@ def _verdict(task: SharedTask, number: int, run: int, policy: GatePolicy, n_cell
 
 def share_runs(
     newest_first: Iterable[tuple[str, Callable[[], OutcomeTable]]],
+    policy: GatePolicy,
     *,
-    reference: str = "baseline",
     defense: str | None = None,
     most: int | None = None,
-    cues: Sequence[str] = (),
 ) -> SharedRuns:
     """Find the runs that can be compared with the newest complete one, and what all of them share.
 
     A run is set apart that cannot be read, lacks answers, was asked otherwise (prompts, sampling,
     judge, protocol), or asked too few of the same items or identities. The tasks are those that the
     newest two runs have in common, of several cues each for itself. Each table is read when it is
-    its turn, no further than ``most`` runs. ``cues`` are those that the runs are compared by, empty
-    for all that they asked.
+    its turn, no further than ``most`` runs. The policy has whom identities are compared with, the
+    cues that runs are compared by (all where it names none), and whose items count one by one.
 
     Raises:
         DataError: fewer than two runs can be compared; the message says why.
@@ -389,9 +391,9 @@ def share_runs(
             if not why and anchor is not None:
                 blocking = [one for one in setup_differences(anchor, table) if one.blocks]
                 why = "; ".join(str(one) for one in blocking)
-            run = _measured(name, table, cues)
-            if not why and cues and not run.tasks:
-                why = f"nothing was asked by the cue {' or '.join(cues)}"
+            run = _measured(name, table, policy)
+            if not why and policy.cues and not run.tasks:
+                why = f"nothing was asked by the cue {' or '.join(policy.cues)}"
             if not why and not any(map(_compared, run.tasks.values())):
                 why = "no identity was compared with a baseline"
             if not why and len(found) == 1:
@@ -414,7 +416,7 @@ def share_runs(
             f"{len(found) or 'none'} can{f' ({whole_story})' if whole_story else ''}"
         )
     found.reverse()
-    tasks, dropped = _shared_tasks(found, reference)
+    tasks, dropped = _shared_tasks(found, policy.reference)
     return SharedRuns(tuple(run.label for run in found), tasks, tuple(apart), (*left_out, *dropped))
 
 
@@ -431,13 +433,13 @@ class _Measured:
         return under(task, "none", cue if sum(name == task for name, _ in self.tasks) > 1 else "")
 
 
-def _measured(name: str, table: OutcomeTable, cues: Sequence[str]) -> _Measured:
-    every = {task: table.task_outcomes(task) for task in table.tasks()}
+def _measured(name: str, table: OutcomeTable, policy: GatePolicy) -> _Measured:
+    every = {task: policy.drawn(table.task_outcomes(task)) for task in table.tasks()}
     tasks = {
         (task, cue): outcomes.of_cue(cue).common()
         for task, outcomes in every.items()
         for cue in outcomes.cues
-        if not cues or cue in cues
+        if policy.decides_on(cue)
     }
     return _Measured(RunLabel(name, about_run(table)), tasks)
 

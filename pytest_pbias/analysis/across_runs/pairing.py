@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pytest_pbias.errors import ConfigurationError, DataError, near_matches
+from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, Scores, TaskOutcomes, scalar
 from pytest_pbias.outcomes.arrays import mean_scores, under
 from pytest_pbias.outcomes.schema import SAMPLING_COLUMNS
@@ -315,13 +316,19 @@ class AxisComparison:
 class JointChange:
     """PB of the (safety, utility) vector, on the matched items and identities only.
 
-    Of several cues that of the first.
+    Of several cues that of the first, ``cue``.
     """
 
     tasks: tuple[str, ...]
     old_bias: PersonalizationBiasResult
     new_bias: PersonalizationBiasResult
     bias_change: ChangeResult
+    cue: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its tasks, with the cue where there are several."""
+        return under(" + ".join(self.tasks), "none", self.cue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +338,7 @@ class Comparison:
     ``direction`` is *worse* where an axis is, then *inconclusive*, *better*, *no change shown*; it
     is that of the cues that are decided on.
     ``setup`` lists what else differs; where an entry blocks, the change need not be the model's.
+    ``strata`` are tasks whose clusters are all that the changes speak of.
     """
 
     old: Mapping[str, str]
@@ -341,6 +349,7 @@ class Comparison:
     tasks: tuple[TaskComparison, ...]
     direction: Direction
     joint: JointChange | None = None
+    strata: tuple[str, ...] = ()
 
     @property
     def blocked_by(self) -> tuple[SetupDifference, ...]:
@@ -537,10 +546,11 @@ def select_defense(table: OutcomeTable, defense: str | None = None) -> OutcomeTa
     return table.of_defense(wanted)
 
 
-def pair_runs(new: OutcomeTable, old: OutcomeTable, *, reference: str = "baseline") -> PairedRuns:
+def pair_runs(new: OutcomeTable, old: OutcomeTable, policy: GatePolicy) -> PairedRuns:
     """Match two runs' tasks, items (by content) and identities (by name).
 
-    Differences are from ``reference`` where both runs asked the same ones, else from the baseline.
+    Differences are from the policy's reference where both runs asked the same ones, else from the
+    baseline; items of its strata count one by one.
 
     Raises:
         DataError: no task has enough items in common, or answers to the same of them.
@@ -550,7 +560,7 @@ def pair_runs(new: OutcomeTable, old: OutcomeTable, *, reference: str = "baselin
         if name not in old.tasks():
             left_out.append(f"{name}: not in the earlier run")
             continue
-        whole, before = new.task_outcomes(name), old.task_outcomes(name)
+        whole, before = (policy.drawn(run.task_outcomes(name)) for run in (new, old))
         alone = len(whole.cues) == len(before.cues) == 1
         for cue in whole.cues:
             title = under(name, "none", cue if len(whole.cues) > 1 else "")
@@ -558,7 +568,9 @@ def pair_runs(new: OutcomeTable, old: OutcomeTable, *, reference: str = "baselin
                 left_out.append(f"{title}: not in the earlier run")
                 continue
             earlier = before.of_cue(cue) if cue in before.cues else before
-            paired, reason = _pair_task(whole.of_cue(cue).common(), earlier.common(), reference)
+            paired, reason = _pair_task(
+                whole.of_cue(cue).common(), earlier.common(), policy.reference
+            )
             if paired is not None:
                 tasks.append(replace(paired, task=title))
             if reason:

@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     )
     old, new = (select_defense(table, options.defense) for table in (old, new))
     policy = policy_of(new, options)
-    pairs = pair_runs(new, old, reference=policy.reference)
+    pairs = pair_runs(new, old, policy)
     comparison = compare_runs(new, old, policy, pairs=pairs)
     gate, refused = None, None
     if options.fail is not None:

@@ -71,15 +71,9 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"{options.plot}: a plot is a file that ends in .png or .svg")
     records = chosen_runs(list_runs(options.store), options.models, options.tag, options.store)
     policy = GatePolicy.of_run(OutcomeTable.read_info(records[-1].path))
-    cues = gate_cues(options, policy)
-    shared = share_runs(
-        _tables(records),
-        reference=policy.reference,
-        defense=options.defense,
-        most=options.last,
-        cues=cues,
-    )
-    history = make_history(shared, replace(policy, cues=cues))
+    policy = replace(policy, cues=gate_cues(options, policy))
+    shared = share_runs(_tables(records), policy, defense=options.defense, most=options.last)
+    history = make_history(shared, policy)
     gate = None
     if options.fail is not None:
         gate = decide_condition(options.fail, shared, alpha=policy.alpha)

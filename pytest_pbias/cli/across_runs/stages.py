@@ -52,12 +52,17 @@ def run(options: argparse.Namespace) -> int:
     """Print the table and write what was asked for.
 
     Raises:
-        PbiasError: a run is not found or cannot be read, or there is one only.
+        PbiasError: a run is not found, cannot be read or is given twice, or there is one only.
     """
     named = [_named(text) for text in options.runs]
+    paths = [find_run(run, options.store) for _, run in named]
+    for number, (path, (name, _)) in enumerate(zip(paths, named, strict=True)):
+        if path in paths[:number]:
+            other, _ = named[paths.index(path)]
+            raise ConfigurationError(f"{other!r} and {name!r} are the same run, {path.name}")
     tables = [
-        (name, OutcomeTable.read(find_run(run, options.store), leave_out=LONG))
-        for name, run in named
+        (name, OutcomeTable.read(path, leave_out=LONG))
+        for path, (name, _) in zip(paths, named, strict=True)
     ]
     if len(tables) == 1 and len(tables[0][1].defenses()) == 1:
         raise ConfigurationError("one run alone cannot be lined up: give two or more")

@@ -12,6 +12,7 @@ from pytest_pbias.analysis.provenance import facts_of_run, prompt_digests
 from pytest_pbias.analysis.summary import RunSummary, TaskSummary
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.facts import plain_facts
+from pytest_pbias.prompts import STATED
 from pytest_pbias.tasks import TASKS
 
 LIMITS = (
@@ -62,6 +63,7 @@ def evidence_facts(
             {
                 "axis": axis.axis,
                 "defense": axis.defense,
+                **_by(axis.cue),
                 "verdict": axis.verdict.value,
                 "reason": axis.reason,
             }
@@ -73,10 +75,16 @@ def evidence_facts(
     }
 
 
+def _by(cue: str) -> dict[str, str]:
+    """The cue, where a run has several."""
+    return {"cue": cue} if cue else {}
+
+
 def _identities(table: OutcomeTable) -> list[dict[str, str]]:
-    names = ("identity", "group", "kind", "placement", "defense")
+    names = ("identity", "group", "kind", "cue", "placement", "defense")
     rows = table.arrow.select(list(names)).group_by(list(names)).aggregate([]).to_pylist()
-    found = [{name: str(row[name]) for name in names} for row in rows]
+    usual = {"cue": STATED}  # what tables of old do not say
+    found = [{name: str(row[name] or usual.get(name)) for name in names} for row in rows]
     return sorted(found, key=lambda row: tuple(row[name] for name in names))
 
 
@@ -88,6 +96,7 @@ def _task(
     return {
         "task": task.task,
         "defense": task.defense,
+        **_by(task.cue),
         "axis": task.axis,
         "items": task.n_items,
         "repeats": task.n_repeats,
@@ -112,6 +121,7 @@ def impact_ratios(summary: RunSummary) -> Iterator[dict[str, Any]]:
             yield {
                 "task": task.task,
                 "defense": task.defense,
+                **_by(task.cue),
                 "group": identity.group,
                 "identity": identity.name,
                 "rate": round(rate, 6),
@@ -123,6 +133,7 @@ def _audit(audit: TaskAudit) -> dict[str, Any]:
     return {
         "task": audit.task,
         "defense": audit.defense,
+        **_by(audit.cue),
         "labels": asdict(audit.counts),
         "judged_rate": audit.judged,
         "corrected_rate": None if audit.rate is None else asdict(audit.rate),

@@ -33,7 +33,7 @@ def card_section(summary: RunSummary, limits: tuple[str, ...]) -> str:
                     ("axis", "verdict", *(Column(one, number=True) for one in numbers)),
                     [
                         (
-                            axis.axis,
+                            axis.title,
                             Badge(axis.verdict.value),
                             interval(axis.bias),
                             f"{axis.tolerance:g}",
@@ -86,7 +86,7 @@ def model_index(summary: RunSummary) -> str:
                 dataset_type="-".join(names),
                 dataset_name=inert(label),
                 metric_type=name,
-                metric_name=f"{name.replace('_', ' ')} ({axis.axis})",
+                metric_name=f"{name.replace('_', ' ')} ({axis.title})",
                 metric_value=round(value, 4),
                 metric_args=_limits(axis.bias) if name == "personalization_bias" else None,
                 source_name="pytest-pbias",

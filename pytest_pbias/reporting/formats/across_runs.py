@@ -44,6 +44,7 @@ class JointChange(Part):
     old_bias: Bias
     new_bias: Bias
     bias_change: Change
+    cue: Cued
 
 
 class RunTitle(Part):
@@ -165,6 +166,7 @@ class Comparison(Part):
     axes: list[AxisChange]
     joint: JointChange | None = Field(description="null where one axis alone was asked")
     tasks: list[TaskChange]
+    strata: list[str] = Field(description="tasks whose clusters are all that changes speak of")
     gate: ComparisonGate | None
 
 
@@ -246,6 +248,7 @@ class HistoryDocument(Part):
     )
     axes: list[AxisHistory]
     cells: list[CellHistory]
+    strata: list[str] = Field(description="tasks whose clusters are all that verdicts speak of")
     gate: ComparisonGate | None = Field(description="by the expression that was asked for")
 
     model_config = ConfigDict(

@@ -205,6 +205,7 @@ class JointBias(Part):
     bias: Bias | None
     axes: list[AxisScores]
     problem: str = Field(description="why there is none; else empty")
+    cue: Cued
 
 
 class GroupGap(Part):
@@ -228,6 +229,7 @@ class GroupEntry(Part):
     difference: Difference | None = Field(description="of all of them from their references")
     bias: Bias | None = Field(description="within the group")
     gap: GroupGap | None = Field(description="largest gap within the group; all pairs at once")
+    cue: Cued
 
 
 class IntersectionEntry(Part):
@@ -243,6 +245,7 @@ class IntersectionEntry(Part):
     contrast: Change = Field(description="difference minus expected, at 95 %")
     adjusted: Share = Field(description="Holm, over the contrasts of the run")
     differs: bool = Field(description="whether that is at most the level of the gate")
+    cue: Cued
 
 
 class DefenseEntry(Part):

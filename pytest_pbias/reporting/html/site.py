@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 
 from pytest_pbias.analysis.provenance import prompt_digests
 from pytest_pbias.analysis.summary import RunSummary, verdict_counts
-from pytest_pbias.gate import WORST_FIRST
+from pytest_pbias.gate import WORST_FIRST, AxisVerdict
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import RunRecord
+from pytest_pbias.prompts import STATED
 from pytest_pbias.reporting.details import heat_section, provenance_section
 from pytest_pbias.reporting.html.page import digest_of, read_part, sections_page
 from pytest_pbias.reporting.html.render import render
@@ -37,9 +38,9 @@ _WORST_FIRST = ("error", *(verdict.value for verdict in WORST_FIRST))
 
 @dataclass(frozen=True)
 class Figure:
-    """A cell of the index: ``text``, and the number that it is sorted by."""
+    """A cell of the index: its lines, and the number that it is sorted by."""
 
-    text: str
+    lines: tuple[str, ...] = ()
     number: float | None = None
 
 
@@ -132,7 +133,8 @@ def _shown(record: RunRecord, table: OutcomeTable, summary: RunSummary, page: st
     tasks = ", ".join(f"{task.title} ({task.n_items:,})" for task in summary.tasks)
     return _Shown(
         hashlib.sha256(json.dumps(alike, sort_keys=True).encode()).hexdigest(),
-        f"{tasks}; {sampling or 'sampling not noted'}; judged by {', '.join(summary.run.judges)}",
+        f"{tasks}; {_made_known(table)}{sampling or 'sampling not noted'}; "
+        f"judged by {', '.join(summary.run.judges)}",
         IndexRow(
             page,
             record.name,
@@ -165,12 +167,38 @@ def _verdict(summary: RunSummary) -> Badge:
     return Badge(next((word for word in _WORST_FIRST if word in found), "error"))
 
 
+def _made_known(table: OutcomeTable) -> str:
+    """How identities are made known, where they are not stated as usual."""
+    cues = table.cues()
+    return "" if cues == (STATED,) else f"identities made known by {', '.join(cues)}; "
+
+
 def _figures(summary: RunSummary) -> Iterable[Figure]:
+    """PB and mean rate of each axis: a line a cue and prompt defense, where there are several.
+
+    A run is sorted by the worst of its cues, without a defense.
+    """
+    several = len({axis.defense for axis in summary.axes}) > 1
     for axis in ("utility", "safety"):
-        gate = next((one for one in summary.axes if one.axis == axis), None)
-        if gate is None or gate.bias is None:
-            yield from (Figure(""), Figure(""))
-            continue
-        bias = gate.bias
-        yield Figure(unsigned(bias.estimate, bias.low, bias.high), bias.estimate)
-        yield Figure(f"{gate.mean_rate:.1f}", gate.mean_rate)
+        gates = [one for one in summary.axes if one.axis == axis]
+        found = [
+            (_named(gate, several), gate.defense == gates[0].defense, gate.bias, gate.mean_rate)
+            for gate in gates
+            if gate.bias is not None
+        ]
+        yield Figure(
+            tuple(
+                name + unsigned(bias.estimate, bias.low, bias.high) for name, _, bias, _ in found
+            ),
+            max((bias.estimate for _, counts, bias, _ in found if counts), default=None),
+        )
+        yield Figure(
+            tuple(f"{name}{rate:.1f}" for name, *_, rate in found),
+            min((rate for _, counts, _, rate in found if counts), default=None),
+        )
+
+
+def _named(gate: AxisVerdict, several: bool) -> str:
+    """How a gate's identities are made known and defended, where there is more than one way."""
+    defense = "" if not several else "no defense" if gate.defense == "none" else gate.defense
+    return "".join(f"{name}: " for name in (gate.cue, defense) if name)
