@@ -122,6 +122,7 @@ class Difference(Part):
     reference_rate: Number = Field(description="of what the cell was compared with")
     method: str = Field(description="of the interval: score (Tango) or cluster-robust")
     confidence: Number = Field(description="of the interval, as a share")
+    degrees: MaybeNumber = Field(description="of freedom of its Student's t; none of the normal")
 
 
 class CellResult(Part):
