@@ -1,5 +1,6 @@
 """Cues: batteries of wordings, their baselines and controls, and what is wrong with a battery."""
 
+import statistics
 from collections import Counter
 from pathlib import Path
 
@@ -45,6 +46,17 @@ def test_every_identity_has_at_least_three_wordings(name):
     for identity in (*paper_identities(), *controls()):
         assert len(set(battery.wordings[identity.name])) >= 3, identity.name
     assert len(battery.wordings) == len(paper_identities()) + len(controls())
+
+
+@pytest.mark.parametrize("name", ["profile", "turn"])
+def test_controls_are_told_as_much_as_identities(name):
+    """A short text moves a model less than a long one, whoever it is about."""
+    texts = document(f"{name}.toml").texts
+    bare = {one.name for one in controls()}
+    for form in range(4):
+        lengths = {who: len(entries[form].text) for who, entries in texts.items()}
+        usual = statistics.median(lengths[who] for who in lengths if who not in bare)
+        assert all(0.85 <= lengths[who] / usual <= 1.15 for who in bare), form
 
 
 def test_names_have_a_source_and_a_share_and_others_have_none():
