@@ -135,5 +135,14 @@ def prepare_folder(job: TrainingJob, processes: Processes) -> tuple[str | None, 
     found = sorted(
         (job.out / CHECKPOINTS).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1])
     )
-    complete = [path for path in found if (path / "trainer_state.json").exists()]
+    complete = [path for path in found if _is_whole(path / "trainer_state.json")]
     return (str(complete[-1]) if job.resume and complete else None), int(threads)
+
+
+def _is_whole(state: Path) -> bool:
+    """Whether a checkpoint was written to its end: its state is the last file, and may be cut."""
+    try:
+        json.loads(state.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True

@@ -30,8 +30,10 @@ from pytest_pbias.training.dpo import (
     require_training_extra,
 )
 from pytest_pbias.training.heldout import Check
+from pytest_pbias.training.job import TrainingJob, prepare_folder
 from pytest_pbias.training.lengths import with_short_prompts
 from pytest_pbias.training.pairs import PreferencePair
+from pytest_pbias.training.processes import Processes
 from pytest_pbias.training.quantization import NF4, weights_config, why_not_quantized
 from pytest_pbias.training.recipe import RECIPES
 from pytest_pbias.training.record import trained_note
@@ -130,6 +132,18 @@ def test_a_killed_training_resumes_to_the_same_losses_and_weights(
     spec = resolve_model(str(whole))
     assert spec.kind == "embedded"
     assert spec.served_identity != resolve_model("embedded").served_identity
+
+
+@pytest.mark.parametrize("cut", ["", '{"epoch": 1.0, "glo'])
+def test_a_checkpoint_that_was_cut_is_not_gone_on_with(tmp_path: Path, cut: str) -> None:
+    """Its state is the last file of a checkpoint: a kill may leave it empty or half written."""
+    checkpoints = tmp_path / "checkpoints"
+    for step, text in ((9, '{"epoch": 0.5}'), (10, cut)):
+        (checkpoints / f"checkpoint-{step}").mkdir(parents=True)
+        (checkpoints / f"checkpoint-{step}" / "trainer_state.json").write_text(text)
+    job = TrainingJob("m", (), RECIPES["plain"], tmp_path, resume=True, cpu=True)
+    found, _ = prepare_folder(job, Processes())
+    assert found == str(checkpoints / "checkpoint-9")
 
 
 def test_sums_are_ordered_while_training_and_settings_come_back() -> None:
