@@ -14,12 +14,12 @@ from pytest_pbias.analysis.across_runs.condition import GateOutcome
 from pytest_pbias.analysis.across_runs.pairing import (
     AXES,
     LEAST_MATCHED,
+    AskedByCue,
     Change,
     Family,
     cues_of,
     incomplete,
     over_identities,
-    own_name,
     select_defense,
     setup_differences,
 )
@@ -51,7 +51,7 @@ class RunLabel:
 
 
 @dataclass(frozen=True, slots=True)
-class SharedTask:
+class SharedTask(AskedByCue):
     """A task on the items and identities that all runs asked, oldest run first.
 
     Of several cues each is a task, ``mmlu by profile``. Each run has ``scores`` and those of its
@@ -68,16 +68,6 @@ class SharedTask:
     references: tuple[Scores, ...]
     baselines: tuple[Scores, ...]
     no_verdict: tuple[frozenset[str], ...]
-
-    @property
-    def name(self) -> str:
-        """The task's own name, without a cue."""
-        return own_name(self.task)
-
-    @property
-    def cue(self) -> str:
-        """How its identities are made known."""
-        return self.identities[0].cue
 
     def demographic(self) -> list[int]:
         """Positions of the identities that PB is over, in the order of their names."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -248,21 +248,26 @@ def own_name(title: str) -> str:
     return title.partition(" by ")[0]
 
 
-class AskedByCue(Protocol):
-    """A task as it was asked by one cue, which its title tells where there are several."""
+class AskedByCue:
+    """A task as it was asked by one cue, which its title ``task`` tells where there are several."""
+
+    task: str
+    identities: tuple[Identity, ...]
 
     @property
-    def task(self) -> str:
-        """The title."""
+    def name(self) -> str:
+        """The task's own name, without a cue."""
+        return own_name(self.task)
 
     @property
     def cue(self) -> str:
         """How its identities are made known."""
+        return self.identities[0].cue
 
 
 def cues_of(tasks: Sequence[AskedByCue]) -> dict[str, str]:
     """The cues of tasks, in order, and how each is told beside an axis: not at all if alone."""
-    told = any(task.task != own_name(task.task) for task in tasks)
+    told = any(task.task != task.name for task in tasks)
     return {task.cue: task.cue if told else "" for task in tasks}
 
 
@@ -365,7 +370,7 @@ LEAST_MATCHED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class PairedTask:
+class PairedTask(AskedByCue):
     """One task of both runs: scores (identities, items, repeats) on the matched items.
 
     ``references`` are the baselines' scores in the same shape, row by row those that the identity
@@ -387,16 +392,6 @@ class PairedTask:
     only_old_items: int
     only_new: tuple[str, ...]
     only_old: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """The task's own name, without a cue."""
-        return own_name(self.task)
-
-    @property
-    def cue(self) -> str:
-        """How its identities are made known."""
-        return self.identities[0].cue
 
     @property
     def n_items(self) -> int:
