@@ -41,6 +41,7 @@ from pytest_pbias.prompts import (
 from pytest_pbias.tasks import TASKS, Task, resolve_task
 
 _REFUSED = pytest.StashKey[str]()
+_CHOSEN = pytest.StashKey[bool]()  # whether the tests were chosen and nothing was refused
 _DECIDES_ON = pytest.StashKey[tuple[Cell, ...]]()  # of a gate or comparison
 
 
@@ -213,6 +214,16 @@ def _awaited(item: pytest.Item, pbias: PbiasSession) -> Iterable[Cell]:
     ]
 
 
+def _runs_nothing(session: pytest.Session) -> bool:
+    """Whether an error of collection, in whichever file, will end the run before its tests.
+
+    Workers of xdist run what they could collect.
+    """
+    goes_on = session.config.option.continue_on_collection_errors
+    in_worker = hasattr(session.config, "workerinput")
+    return bool(session.testsfailed and not goes_on and not in_worker)
+
+
 _PLUGIN_NAME = "pbias-session"
 
 
@@ -251,6 +262,7 @@ class ReferenceHook:
         missing = pbias.references_to_add(selected_cells(tests))
         gates = [item for item in items if _DECIDES_ON in item.stash]
         items[:] = [*tests, *(ReferenceItem.of(cell, session) for cell in missing), *gates]
+        config.stash[_CHOSEN] = True
 
 
 class SessionHooks:
@@ -288,9 +300,13 @@ class SessionHooks:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection_finish(self, session: pytest.Session) -> Generator[None, None, None]:
-        """Plan and start asking; with ``--pbias-plan``, run no test after that."""
+        """Plan and start asking; with ``--pbias-plan``, run no test after that.
+
+        pytest calls this after a failed collection too, of which no test will run.
+        """
         pbias = active_session(session.config)
-        if pbias is None or only_lists(session.config):
+        chosen = session.config.stash.get(_CHOSEN, False)
+        if pbias is None or only_lists(session.config) or not chosen or _runs_nothing(session):
             yield
             return
         try:

@@ -11,6 +11,7 @@ import pytest
 
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.models.embedded import data_dir
+from tests.fakes.running import FakeServer
 
 # They count what is asked.
 pytestmark = pytest.mark.usefixtures("only_listed")
@@ -149,3 +150,55 @@ def test_however_the_tests_are_shared_out(pytester: pytest.Pytester, dist: str) 
     pytester.makepyfile(test_suite=SUITE)
     run = (*RUN, "-n", "2", "--dist", dist, "--pbias-model=lama3")
     assert "unknown model 'lama3'" in _line(pytester.runpytest_subprocess(*run))
+
+
+def _broken_test(project: Path) -> None:
+    (project / "test_broken.py").write_text("def test_it(:\n")
+
+
+def _breaking_plugin(project: Path) -> None:
+    (project / "conftest.py").write_text(
+        "import pytest\n\n"
+        "@pytest.hookimpl(wrapper=True, tryfirst=True)\n"
+        "def pytest_collection_modifyitems(items):\n"
+        "    yield\n"
+        "    raise pytest.UsageError('not these')\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "workers", "code"),
+    [
+        (_persona, "0", pytest.ExitCode.USAGE_ERROR),
+        (_persona, "2", pytest.ExitCode.USAGE_ERROR),
+        (_no_fixture, "0", pytest.ExitCode.USAGE_ERROR),
+        (_breaking_plugin, "0", pytest.ExitCode.USAGE_ERROR),
+        (_broken_test, "0", pytest.ExitCode.INTERRUPTED),  # xdist runs the tests of other files
+    ],
+)
+def test_what_runs_no_test_asks_nothing(
+    pytester: pytest.Pytester,
+    fake_server: Callable[..., FakeServer],
+    make: Callable[[Path], None],
+    workers: str,
+    code: pytest.ExitCode,
+) -> None:
+    server = fake_server()
+    pytester.makepyfile(test_suite=SUITE)
+    make(pytester.path)
+    options = ("--pbias-model=tiny", f"--pbias-base-url={server.url}", DATA, "-n", workers)
+    result = pytester.runpytest_subprocess(*RUN, *options)
+    assert result.ret == code
+    assert server.asked() == []
+    result.stdout.no_fnmatch_line("*personalization bias*")
+
+
+def test_what_could_be_collected_is_asked_where_errors_are_to_be_passed_over(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(test_suite=SUITE)
+    _broken_test(pytester.path)
+    for more in (["--continue-on-collection-errors"], ["-n", "2"]):
+        result = pytester.runpytest_subprocess(*RUN, EMBEDDED, *more)
+        result.stdout.fnmatch_lines(["*personalization bias*", "model embedded, 4 answers*"])
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
