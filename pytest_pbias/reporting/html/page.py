@@ -26,11 +26,12 @@ from pytest_pbias.reporting.details import (
     tasks_section,
     trade_off_section,
 )
+from pytest_pbias.reporting.findings import findings
 from pytest_pbias.reporting.history import history_section, over_runs_section
 from pytest_pbias.reporting.html.figures import draw
 from pytest_pbias.reporting.html.render import Drawing, render
 from pytest_pbias.reporting.html.samples import ReadResponses, choose_samples, visible
-from pytest_pbias.reporting.sections import findings, verdict_section
+from pytest_pbias.reporting.sections import verdict_section
 from pytest_pbias.reporting.tables import Block, Plot, Samples, Section, Table
 
 
