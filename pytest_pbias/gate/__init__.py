@@ -9,7 +9,13 @@ from pytest_pbias.gate.cells import (
     decide_cell_at_looks,
     share_of_controls,
 )
-from pytest_pbias.gate.policy import DEFAULT_MARGIN, DEFAULT_TOLERANCE, GatePolicy, Mode
+from pytest_pbias.gate.policy import (
+    DEFAULT_MARGIN,
+    DEFAULT_TOLERANCE,
+    GatePolicy,
+    Mode,
+    require_cues,
+)
 from pytest_pbias.gate.verdict import (
     MOST_CUT_OFF,
     WORST_FIRST,
@@ -48,6 +54,7 @@ __all__ = [
     "is_at_ceiling",
     "is_settled",
     "reference_words",
+    "require_cues",
     "share_of_controls",
     "strata_claim",
     "why_no_verdict",

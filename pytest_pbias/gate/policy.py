@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pytest_pbias.errors import DataError
+from pytest_pbias.errors import ConfigurationError, DataError, near_matches, quoted
 from pytest_pbias.outcomes.arrays import TaskOutcomes
 from pytest_pbias.outcomes.facts import RunFacts, read_facts
 
@@ -130,3 +130,18 @@ class GatePolicy:
             margin={**usual.margin, **found.margin},
             pb_tolerance={**usual.pb_tolerance, **found.pb_tolerance},
         )
+
+
+def require_cues(wanted: Iterable[str], asked: Iterable[str]) -> None:
+    """Refuse cues to decide on that nothing is asked by.
+
+    Raises:
+        ConfigurationError: one is not among those ``asked``.
+    """
+    known = list(dict.fromkeys(asked))
+    for name in wanted:
+        if name not in known:
+            hint = near_matches(name, known)
+            raise ConfigurationError(
+                f"nothing is asked by the cue {quoted(name)}: {hint}", setting="gate-cues"
+            )
