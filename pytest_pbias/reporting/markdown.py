@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pytest_pbias.analysis.across_runs.changes import Comparison
 from pytest_pbias.analysis.across_runs.comparison import ComparedRun
 from pytest_pbias.analysis.across_runs.condition import GateOutcome
-from pytest_pbias.analysis.across_runs.pairing import Comparison
 from pytest_pbias.analysis.summary import RunSummary
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.reporting.comparison import compared_section, comparison_section, run_title

@@ -5,14 +5,14 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
-from pytest_pbias.analysis.across_runs.comparison import ComparedRun
-from pytest_pbias.analysis.across_runs.condition import GateOutcome
-from pytest_pbias.analysis.across_runs.pairing import (
+from pytest_pbias.analysis.across_runs.changes import (
     CellChange,
     Comparison,
     Direction,
     TaskComparison,
 )
+from pytest_pbias.analysis.across_runs.comparison import ComparedRun
+from pytest_pbias.analysis.across_runs.condition import GateOutcome
 from pytest_pbias.analysis.summary import (
     CellSummary,
     RunSummary,

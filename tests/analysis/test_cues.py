@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pytest_pbias.analysis.across_runs.changes import Direction
 from pytest_pbias.analysis.across_runs.comparison import compare_runs
 from pytest_pbias.analysis.across_runs.condition import decide_condition
 from pytest_pbias.analysis.across_runs.history import make_history, share_runs
-from pytest_pbias.analysis.across_runs.pairing import Direction
 from pytest_pbias.analysis.defenses import line_up
 from pytest_pbias.analysis.summary import RunSummary, summarize
 from pytest_pbias.cli import main

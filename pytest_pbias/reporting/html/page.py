@@ -11,10 +11,10 @@ from importlib.resources import files
 import numpy as np
 from markupsafe import Markup
 
+from pytest_pbias.analysis.across_runs.changes import Comparison
 from pytest_pbias.analysis.across_runs.comparison import ComparedRun
 from pytest_pbias.analysis.across_runs.condition import GateOutcome
 from pytest_pbias.analysis.across_runs.history import History, OverRuns
-from pytest_pbias.analysis.across_runs.pairing import Comparison
 from pytest_pbias.analysis.summary import RunSummary
 from pytest_pbias.analysis.traits import trait_examples
 from pytest_pbias.outcomes import OutcomeTable
