@@ -91,7 +91,11 @@ def validated(model: type[Model], data: Mapping[str, Any], shown: str) -> Model:
 
 
 def fail(shown: str, path: Sequence[str | int], message: str) -> NoReturn:
-    """Raise the error that stands at ``path`` of the file."""
+    """Raise the error that stands at ``path`` of the file.
+
+    Raises:
+        ConfigurationError: always; it names the file as ``shown``, and the path.
+    """
     place = f"{shown_path(path)}: " if path else ""
     raise ConfigurationError(f"{shown}: {place}{message}")
 
