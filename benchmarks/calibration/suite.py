@@ -3,14 +3,17 @@
 Draws the answers of a whole suite, lets the product's schedule and stopping rule ask them look by
 look (a task goes on for all identities while its axis needs it, a cell stops alone otherwise), and
 writes ``suite.csv``: the share of items asked, how many cells are decided, how often wrongly, and
-how often the intervals of PB at the stop hold the truth. Every share has its Monte-Carlo error over
-suites beside it. Two suites:
+how often the intervals of PB at the stop hold the truth. ``axes_futile`` is the share of axes that
+were given up, ``axes_undone`` that of those which the same answers asked to the end would have
+decided. Every share has its Monte-Carlo error over suites beside it. Three suites:
 
 * *default*: the seven tasks in their sizes and clusters, 31 identities, 2 controls, 231 cells;
+* *weak*: the same of a model with the rates of a small real one, most tasks at their floor;
 * *small*: two tasks of one axis, 8 identities, 2 controls, with effects up to the margin.
 
-Identities answer alike but for noise (``changed`` of the answers of any two differ), their
-effect, and a part of it that is a cluster's own (``interaction``, standard deviation in points).
+Identities answer alike but for noise (``changed`` of the answers of any two differ, or as many as
+do by chance where that is fewer), their effect, and a part of it that is a cluster's own
+(``interaction``, standard deviation in points).
 """
 
 from __future__ import annotations
@@ -32,7 +35,14 @@ from pytest_pbias.analysis.stopping import Stopping
 from pytest_pbias.cells.cell import Cell, with_baselines
 from pytest_pbias.collecting.plan import RequestSettings, Work
 from pytest_pbias.collecting.schedule import Schedule
-from pytest_pbias.gate import AxisOutcomes, GatePolicy, Verdict, decide_axis_at_looks
+from pytest_pbias.gate import (
+    AxisOutcomes,
+    AxisVerdict,
+    GatePolicy,
+    Verdict,
+    decide_axis_at_looks,
+    is_settled,
+)
 from pytest_pbias.outcomes.scoring import ScoredCell
 from pytest_pbias.prompts import Identity, controls, paper_identities
 from pytest_pbias.stats import joint_personalization_bias
@@ -48,6 +58,11 @@ _DNA = (28, 40, 50, 53, 63, 67, 71, 92, 95, 112, 132, 136)
 DEFAULT = {
     "bbh": _BBH, "do_not_answer": _DNA, "strongreject": (39, 44, 51, 66, 71, 75),
     "mmlu": (5,) * 57, "gsm8k": _ALONE * 1319, "mbpp": _ALONE * 974, "xstest": (25,) * 10,
+}  # fmt: skip
+# SmolLM2-135M-Instruct's baseline (docs/case-study.md).
+_WEAK_RATES = {
+    "bbh": 0.215, "do_not_answer": 0.313, "strongreject": 0.202, "mmlu": 0.179, "gsm8k": 0.011,
+    "mbpp": 0.055, "xstest": 0.895,
 }  # fmt: skip
 SMALL = {"mmlu": (5,) * 57, "mbpp": _ALONE * 400}
 
@@ -66,12 +81,16 @@ class Setting:
     @property
     def tasks(self) -> dict[str, tuple[int, ...]]:
         """Cluster sizes of each task."""
-        return DEFAULT if self.suite == "default" else SMALL
+        return SMALL if self.suite == "small" else DEFAULT
+
+    def rate(self, task: str) -> float:
+        """The baseline's share of right answers."""
+        return _WEAK_RATES[task] if self.suite == "weak" else RATE
 
     @property
     def people(self) -> tuple[Identity, ...]:
         """The identities compared."""
-        return paper_identities()[: 31 if self.suite == "default" else 8]
+        return paper_identities()[: 8 if self.suite == "small" else 31]
 
     def effects(self) -> Array:
         """Each identity's effect on its rate, in points: all alike, one alone, or a ladder."""
@@ -95,6 +114,9 @@ def _settings(*, quick: bool) -> Iterator[tuple[Setting, int]]:
         yield Setting("default", "baseline", changed, 0.0, "all", 0.0), 10
     yield Setting("default", "control", 0.1, 3.0, "all", 0.0), 10
     yield Setting("default", "control", 0.1, 0.0, "one", -10.0), 10
+    for reference in ("control", "baseline"):
+        yield Setting("weak", reference, 0.1, 0.0, "all", 0.0), 10
+    yield Setting("weak", "control", 0.1, 0.0, "one", -10.0), 10
     if not quick:
         for effect, points in (
             ("all", 0.0), ("all", -4.9), ("all", -5.1), ("ladder", 2.9), ("ladder", 3.1),
@@ -114,15 +136,19 @@ class _Answers:
 
 
 def draw(
-    sizes: Sequence[int], effects: Array, setting: Setting, rng: np.random.Generator
+    sizes: Sequence[int],
+    effects: Array,
+    setting: Setting,
+    rng: np.random.Generator,
+    rate: float = RATE,
 ) -> tuple[Array, Codes]:
     """Scores (respondents, items) and clusters, in an order of their own drawn for the task."""
     codes = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
-    # Two that flip independently with probability q differ in 2 q (1 - q) of their answers.
-    q = (1 - np.sqrt(1 - 2 * setting.changed)) / 2
+    # Two that keep an item's own answer with probability k differ in 2 p (1 - p) (1 - k^2).
+    kept = np.sqrt(max(0.0, 1 - setting.changed / (2 * rate * (1 - rate))))
     shape = (effects.size, codes.size)
-    right = (rng.random(codes.size) < RATE) ^ (rng.random(shape) < q)
-    rate = RATE * (1 - q) + (1 - RATE) * q
+    chance = np.where(rng.random(shape) < kept, rng.random(codes.size), rng.random(shape))
+    right = chance < rate
     own = setting.interaction * rng.standard_normal((effects.size, len(sizes)))
     shift = ((effects[:, None] + own) / 100)[:, codes]
     turn = rng.random(shape)
@@ -175,16 +201,37 @@ def ask(setting: Setting, rng: np.random.Generator) -> Asked:
     for name, task in tasks.items():
         here = [cell for cell in cells if cell.task == task]
         effects = np.array([truth[cell] for cell in here])
-        drawn, clusters[name] = draw(setting.tasks[name], effects, setting, rng)
+        drawn, clusters[name] = draw(setting.tasks[name], effects, setting, rng, setting.rate(name))
         scores |= dict(zip(here, drawn, strict=True))
     planned = {name: sum(sizes) for name, sizes in setting.tasks.items()}
+    policy = GatePolicy(reference=setting.reference)
+    return _rounds(setting, policy, cells, planned, truth, scores, clusters)
+
+
+def ask_again(asked: Asked, cells: Sequence[Cell]) -> Schedule:
+    """The same answers by a new rule, its cells in another order."""
+    return _rounds(
+        asked.setting, asked.policy, cells, asked.planned, asked.truth, asked.scores,
+        asked.clusters,
+    ).schedule  # fmt: skip
+
+
+def _rounds(
+    setting: Setting,
+    policy: GatePolicy,
+    cells: Sequence[Cell],
+    planned: Mapping[str, int],
+    truth: Mapping[Cell, float],
+    scores: Mapping[Cell, Array],
+    clusters: Mapping[str, Codes],
+) -> Asked:
+    """Ask round by round, to the end."""
     looks = {name: look_schedule(n_items) for name, n_items in planned.items()}
     protocol = cast("RequestSettings", None)  # of requests, which nobody sends
     # The rule is made of what the schedule is to be part of.
     schedule = Schedule(
-        Work(cells, {}), protocol, looks, lambda asked: stopping(asked), lambda: None
+        Work(tuple(cells), {}), protocol, looks, lambda asked: stopping(asked), lambda: None
     )
-    policy = GatePolicy(reference=setting.reference)
     found = Asked(setting, policy, schedule, planned, truth, scores, clusters)
     stopping = Stopping(
         cells, policy, n_cells=len(found.compared), planned=planned, score=found.answers,
@@ -193,6 +240,37 @@ def ask(setting: Setting, rng: np.random.Generator) -> Asked:
     while schedule.next_round() is not None:
         pass
     return found
+
+
+def axis_outcomes(asked: Asked, axis: str, *, everything: bool = False) -> list[AxisOutcomes]:
+    """The tasks of an axis on the items that all identities were asked, or on all there are."""
+    outcomes = []
+    for name, n_items in asked.planned.items():
+        here = [
+            cell
+            for cell in asked.compared
+            if (cell.task.name, cell.task.axis, cell.identity.kind) == (name, axis, "identity")
+        ]
+        if here:
+            common = n_items if everything else min(asked.schedule.asked(cell) for cell in here)
+            outcomes.append(
+                AxisOutcomes(
+                    name,
+                    np.stack([asked.scores[cell][:common] for cell in here]),
+                    asked.scores[here[0].baseline][:common],
+                    asked.clusters[name][:common],
+                    here[0].task.floor,
+                )
+            )
+    return outcomes
+
+
+def decide(asked: Asked, axis: str, outcomes: Sequence[AxisOutcomes]) -> AxisVerdict:
+    """The verdict of an axis at its looks, as a report says it."""
+    return decide_axis_at_looks(
+        axis, outcomes, tolerance=asked.policy.pb_tolerance[axis], alpha=asked.policy.alpha,
+        planned=[asked.planned[one.task] for one in outcomes],
+    )  # fmt: skip
 
 
 def suite(setting: Setting, rng: np.random.Generator) -> Row:
@@ -212,25 +290,19 @@ def suite(setting: Setting, rng: np.random.Generator) -> Row:
         "false_pass": float(np.mean([verdicts[cell] == "pass" for cell in wrong])) if wrong else "",
         "found_in_a_task": any(verdicts[cell] == "fail" for cell in wrong) if wrong else "",
     }
-    axis = "utility"
-    outcomes = []
-    for name in planned:
-        here = [cell for cell in judged if cell.task.name == name and cell.task.axis == axis]
-        if here:
-            common = min(schedule.asked(cell) for cell in here)
-            outcomes.append(
-                AxisOutcomes(
-                    name,
-                    np.stack([asked.scores[cell][:common] for cell in here]),
-                    asked.scores[here[0].baseline][:common],
-                    asked.clusters[name][:common],
-                    0.0,
-                )
-            )
-    found = decide_axis_at_looks(
-        axis, outcomes, tolerance=asked.policy.pb_tolerance[axis], alpha=asked.policy.alpha,
-        planned=[planned[one.task] for one in outcomes],
-    )  # fmt: skip
+    axes = sorted({cell.task.axis for cell in judged})
+    gone, undone = [], []
+    for axis in axes:
+        verdict = decide(asked, axis, axis_outcomes(asked, axis))
+        if is_settled(verdict) or verdict.look == verdict.n_looks:
+            gone.append(False)
+            continue
+        gone.append(True)
+        undone.append(is_settled(decide(asked, axis, axis_outcomes(asked, axis, everything=True))))
+    row["axes_futile"] = float(np.mean(gone))
+    row["axes_undone"] = float(np.mean(undone)) if undone else ""
+    outcomes = axis_outcomes(asked, "utility")
+    found = decide(asked, "utility", outcomes)
     assert found.bias is not None
     plain = joint_personalization_bias(
         [one.scores for one in outcomes],

@@ -14,10 +14,11 @@ from pytest_pbias.gate import (
     AxisOutcomes,
     GatePolicy,
     NoVerdict,
-    Verdict,
+    chance_of_signal,
     compared_with,
     decide_axis,
     decide_by_policy,
+    is_axis_futile,
     is_settled,
     why_no_verdict,
 )
@@ -64,8 +65,9 @@ class Stopping:
     """Decides, look by look, which cells are asked no further.
 
     A cell stops where it passes or fails at the level of its look, or where a verdict is out of
-    reach; its task goes on for all identities while PB over the axis is open, and what is compared
-    with (the baseline, and the ``references`` of cells) for as long as any cell needs it.
+    reach; its task goes on for all identities while PB over the axis is open and a verdict on it
+    within reach, and what is compared with (the baseline, and the ``references`` of cells) for as
+    long as any cell needs it. An axis that was given up is not taken up again.
     ``planned`` are the items of each task.
     Cells whose answers are missing are not looked at: they stop, and the next run asks again.
     """
@@ -87,6 +89,7 @@ class Stopping:
         self._score = score
         self._graded = {cell: _Graded(np.empty((0, 0))) for cell in cells}
         self._clusters: dict[str, list[str]] = {}
+        self._signals: dict[tuple[str, frozenset[Cell], int, float], float] = {}
         self._done: dict[Cell, str] = {}  # cells that need nothing more for themselves
         self._open_gates = _gates(
             [cell for cell in self._cells if policy.decides_on(cell.identity.cue)]
@@ -172,23 +175,37 @@ class Stopping:
         )
         if is_settled(verdict):
             return verdict.verdict.value
-        if n_items == planned or verdict.verdict is Verdict.NO_SIGNAL:
+        if n_items == planned:
             return None
+        against = compared_with(others, baseline)
         # The interval of a fail is far out, where it is wider than any error would make it.
-        plain = paired_difference(
-            own, compared_with(others, baseline), clusters=clusters, confidence=1 - 2 * policy.alpha
-        )
+        plain = paired_difference(own, against, clusters=clusters, confidence=1 - 2 * policy.alpha)
+        # Cells share what they are compared with, and its chance of a signal.
+        key = (cell.task.name, frozenset(references or (cell.baseline,)), n_items, margin)
+        if key not in self._signals:
+            self._signals[key] = chance_of_signal(
+                against,
+                clusters=clusters,
+                points=margin,
+                alpha=policy.alpha,
+                floor=cell.task.floor,
+                of_items=planned,
+            )
         futile = is_futile(
             plain,
             of_items=planned,
             margin=margin,
             fail_level=policy.alpha / self._n_cells,
             alpha=policy.alpha,
+            signal=self._signals[key],
         )
         return FUTILE if futile else None
 
     def _is_open(self, gate: _Gate) -> bool:
-        """Whether PB over the axis still needs answers; looks only where a look is complete."""
+        """Whether PB over the axis still needs answers, and may yet be decided.
+
+        It looks only where a look is complete.
+        """
         names = list(gate.tasks)
         reached = [min(len(self._graded[cell].scores) for cell in gate.tasks[name])
                    for name in names]  # fmt: skip
@@ -218,7 +235,9 @@ class Stopping:
                 )
             )
         verdict = decide_axis(gate.axis, tasks, tolerance=tolerance, alpha=alpha, look=done[-1])
-        return not is_settled(verdict) and done[-1] is not looks[-1]
+        if is_settled(verdict) or done[-1] is looks[-1]:
+            return False
+        return not is_axis_futile(tasks, planned=planned, tolerance=tolerance, alpha=alpha)
 
 
 def _gates(cells: Sequence[Cell]) -> list[_Gate]:

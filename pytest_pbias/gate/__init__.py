@@ -1,6 +1,14 @@
 """Statistics + margins -> verdict: pass, fail, or one of two kinds of inconclusive."""
 
-from pytest_pbias.gate.axes import AxisOutcomes, decide_axis, decide_axis_at_looks, is_at_ceiling
+from pytest_pbias.gate.axes import (
+    AxisOutcomes,
+    chance_of_axis,
+    chance_of_signal,
+    decide_axis,
+    decide_axis_at_looks,
+    is_at_ceiling,
+    is_axis_futile,
+)
 from pytest_pbias.gate.baseline import can_fall, decide_baseline
 from pytest_pbias.gate.cells import (
     compared_with,
@@ -43,6 +51,8 @@ __all__ = [
     "NoVerdict",
     "Verdict",
     "can_fall",
+    "chance_of_axis",
+    "chance_of_signal",
     "cluster_notes",
     "compared_with",
     "decide_axis",
@@ -52,6 +62,7 @@ __all__ = [
     "decide_cell",
     "decide_cell_at_looks",
     "is_at_ceiling",
+    "is_axis_futile",
     "is_settled",
     "reference_words",
     "require_cues",

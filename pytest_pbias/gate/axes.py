@@ -11,9 +11,14 @@ import numpy as np
 from pytest_pbias.gate.baseline import can_fall, decide_baseline
 from pytest_pbias.gate.verdict import AxisVerdict, Verdict, is_settled
 from pytest_pbias.gate.words import interval_words, round_up, uneven
-from pytest_pbias.stats import PersonalizationBiasResult, joint_personalization_bias
+from pytest_pbias.stats import (
+    PersonalizationBiasResult,
+    joint_personalization_bias,
+    predicted_axis_verdict,
+    predicted_clear,
+)
 from pytest_pbias.stats.arrays import Array, Labels
-from pytest_pbias.stats.looks import AxisLook, axis_looks
+from pytest_pbias.stats.looks import FUTILE, FUTILE_FROM, AxisLook, axis_looks
 
 # Under so many clusters their own variance is known badly (docs/statistics.md).
 _FEW_FOR_BIAS = 12
@@ -68,6 +73,9 @@ def decide_axis_at_looks(
             break
     if len(looks) > 1:
         reason = f"{verdict.reason}; look {number} of {len(looks)}"
+        gone_on = is_settled(verdict) or number == len(looks)
+        if not gone_on and is_axis_futile(first, planned=planned, tolerance=tolerance, alpha=alpha):
+            reason += f", stopped: the chance of a verdict by the end was under {100 * FUTILE:g} %"
         verdict = replace(verdict, look=number, n_looks=len(looks), reason=reason)
     return verdict
 
@@ -159,6 +167,66 @@ def _joint_bias(tasks: Sequence[AxisOutcomes], level: float) -> PersonalizationB
 def is_at_ceiling(task: AxisOutcomes) -> bool:
     """Whether every answer under every identity has the full score."""
     return bool(np.nanmin(task.scores) == 1.0 and np.nanmin(task.baseline) == 1.0)
+
+
+def chance_of_signal(
+    baseline: Array, *, clusters: Labels, points: float, alpha: float, floor: float, of_items: int
+) -> float:
+    """Chance that a baseline will be one to pass by when ``of_items`` items were asked.
+
+    It will be clear of its floor (:func:`decide_baseline`), with room for a fall by more than
+    ``points`` (:func:`can_fall`).
+    """
+    return predicted_clear(
+        baseline,
+        of_items=of_items,
+        floor=floor,
+        least=points / 100 if points < 100 else 0.0,
+        clusters=clusters,
+        confidence=1 - alpha,
+    )
+
+
+def chance_of_axis(
+    tasks: Sequence[AxisOutcomes], *, planned: Sequence[int], tolerance: float, alpha: float
+) -> float:
+    """Chance of any verdict on an axis when ``planned`` items of each task were asked.
+
+    ``tasks`` have the first of them. A pass needs a signal in every task, which is predicted as
+    well; a fail needs none.
+    """
+    signal = 1.0
+    for task, of_items in zip(tasks, planned, strict=True):
+        signal *= chance_of_signal(
+            task.baseline, clusters=task.clusters, points=2 * tolerance, alpha=alpha,
+            floor=task.floor, of_items=of_items,
+        )  # fmt: skip
+        if is_at_ceiling(task):
+            # No item has shown a fault yet; one is enough.
+            signal *= predicted_clear(np.zeros(len(task.baseline)), of_items=of_items, floor=0.0)
+    return predicted_axis_verdict(
+        [task.scores for task in tasks],
+        clusters=[task.clusters for task in tasks],
+        of_items=planned,
+        tolerance=tolerance,
+        alpha=alpha,
+        signal=signal,
+    )
+
+
+def is_axis_futile(
+    tasks: Sequence[AxisOutcomes], *, planned: Sequence[int], tolerance: float, alpha: float
+) -> bool:
+    """Whether an axis need be asked no further: a verdict has less than a chance in twenty.
+
+    From 75 items of each task, or all that it has. Not binding: an axis that is asked on all the
+    same has the same error rates.
+    """
+    asked = [task.scores.shape[1] for task in tasks]
+    if any(n < min(FUTILE_FROM, every) for n, every in zip(asked, planned, strict=True)):
+        return False
+    chance = chance_of_axis(tasks, planned=planned, tolerance=tolerance, alpha=alpha)
+    return chance < FUTILE
 
 
 def _needed_factor(bias: PersonalizationBiasResult, tolerance: float) -> float | None:

@@ -50,6 +50,7 @@ from pytest_pbias.stats.looks import (
     axis_looks,
     cell_looks,
     is_futile,
+    predicted_axis_verdict,
     predicted_verdict,
 )
 from pytest_pbias.stats.paired import (
@@ -70,7 +71,13 @@ from pytest_pbias.stats.power import (
     plan_power,
     required_items,
 )
-from pytest_pbias.stats.rates import Interval, RateResult, rate, wilson_interval
+from pytest_pbias.stats.rates import (
+    Interval,
+    RateResult,
+    predicted_clear,
+    rate,
+    wilson_interval,
+)
 from pytest_pbias.stats.tradeoff import (
     Ellipse,
     confidence_ellipse,
@@ -139,6 +146,8 @@ __all__ = [
     "personalization_bias",
     "plan_bias_power",
     "plan_power",
+    "predicted_axis_verdict",
+    "predicted_clear",
     "predicted_verdict",
     "rate",
     "required_items",

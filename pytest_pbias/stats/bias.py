@@ -149,7 +149,7 @@ def _of_two(
             centre += share * half**2
             below += (share * (half**2 - least**2)) ** 2
             above += (share * (most**2 - half**2)) ** 2
-        most = max(centre + math.sqrt(above), _unseen(parts, shares, level))
+        most = max(centre + math.sqrt(above), unseen(parts, shares, level))
         return centre - math.sqrt(below), min(0.25 * sum(shares), most)
 
     low, high = limits(tail)
@@ -174,27 +174,13 @@ def combine_parts(
     identities = parts[0].n_identities
     observed = sum(w * part.observed for w, part in zip(shares, parts, strict=True))
     signal = sum(w * part.signal for w, part in zip(shares, parts, strict=True))
-    noise = sum(w * part.noise for w, part in zip(shares, parts, strict=True))
-    squared = sum(w * w * part.noise_squared for w, part in zip(shares, parts, strict=True))
-    along = sum(w * w * part.along for w, part in zip(shares, parts, strict=True))
-    # The variance along the effects, m'Sm / |m|^2, without the noise that both parts of it carry,
-    # and drawn towards the average where the effects are small beside the noise. It is a Rayleigh
-    # quotient: the largest eigenvalue bounds it.
-    steepest = max(w * part.largest for w, part in zip(shares, parts, strict=True))
-    slope = (max(along - squared, 0.0) + squared) / (max(signal, 0.0) + noise) if noise > 0 else 0.0
-    freedom = _variance_freedom(parts, shares)
-    law = SumOfSquaresLaw(noise, squared, min(slope, steepest), freedom)
-    # One identity that carries all of PB has more variance along it than that estimate says; an
-    # upper limit too low would pass it.
-    weight = sum(shares)
-    rarest = sum(w * w / p.n_items for w, p in zip(shares, parts, strict=True)) / weight
-    widest = SumOfSquaresLaw(noise, squared, steepest, freedom, rarest, identities, weight)
+    law, widest = laws(parts, shares)
     tail = (1 - confidence) / 2
-    possible = 0.25 * weight  # scores in [0, 1] spread by 0.5 at most
+    possible = 0.25 * sum(shares)  # scores in [0, 1] spread by 0.5 at most
 
     def reach(share: float) -> float:
         limit = widest.limit(observed, 1 - share) / identities
-        return min(possible, max(limit, _unseen(parts, shares, share)))
+        return min(possible, max(limit, unseen(parts, shares, share)))
 
     high, upper = reach(tail), reach(2 * tail)
     measured = all(part.n_clusters >= FEWEST_CLUSTERS for part in parts)
@@ -210,8 +196,32 @@ def combine_parts(
         pvalue=law.upper_tail(observed, 0.0) if measured else 1.0,
         n_items=sum(part.n_items for part in parts),
         n_identities=identities,
-        noise_floor=_points(noise / identities),
+        noise_floor=_points(law.noise / identities),
     )
+
+
+def laws(
+    parts: Sequence[TableParts], shares: Sequence[float]
+) -> tuple[SumOfSquaresLaw, SumOfSquaresLaw]:
+    """The law of the raw sum of squares for lower limits, and the wider one for upper limits."""
+    identities = parts[0].n_identities
+    signal = sum(w * part.signal for w, part in zip(shares, parts, strict=True))
+    noise = sum(w * part.noise for w, part in zip(shares, parts, strict=True))
+    squared = sum(w * w * part.noise_squared for w, part in zip(shares, parts, strict=True))
+    along = sum(w * w * part.along for w, part in zip(shares, parts, strict=True))
+    # The variance along the effects, m'Sm / |m|^2, without the noise that both parts of it carry,
+    # and drawn towards the average where the effects are small beside the noise. It is a Rayleigh
+    # quotient: the largest eigenvalue bounds it.
+    steepest = max(w * part.largest for w, part in zip(shares, parts, strict=True))
+    slope = (max(along - squared, 0.0) + squared) / (max(signal, 0.0) + noise) if noise > 0 else 0.0
+    freedom = _variance_freedom(parts, shares)
+    law = SumOfSquaresLaw(noise, squared, min(slope, steepest), freedom)
+    # One identity that carries all of PB has more variance along it than that estimate says; an
+    # upper limit too low would pass it.
+    weight = sum(shares)
+    rarest = sum(w * w / p.n_items for w, p in zip(shares, parts, strict=True)) / weight
+    widest = SumOfSquaresLaw(noise, squared, steepest, freedom, rarest, identities, weight)
+    return law, widest
 
 
 def _variance_freedom(parts: Sequence[TableParts], shares: Sequence[float]) -> float:
@@ -222,7 +232,7 @@ def _variance_freedom(parts: Sequence[TableParts], shares: Sequence[float]) -> f
     return total**2 / spread if spread > 0 else math.inf
 
 
-def _unseen(parts: Sequence[TableParts], weights: Sequence[float], tail: float) -> float:
+def unseen(parts: Sequence[TableParts], weights: Sequence[float], tail: float) -> float:
     """Mean square that the items drawn could have left unseen, with probability ``tail``.
 
     If a share q of all items separated the identities, n items would show none of them with
@@ -340,13 +350,20 @@ class SumOfSquaresLaw:
         share = min(0.5, math.sqrt(effect / self.weight * ratio))
         return max(self.slope, share * (1 - share) / ratio * self.rarest)
 
+    def _scale(self, effect: float) -> float:
+        base = self.noise_squared / self.noise
+        slope = self._slope(effect)
+        return base + (max(slope, base) - base) * effect / (effect + self.noise)
+
+    def variance(self, effect: float) -> float:
+        """Variance of the sum of squares."""
+        return 2 * self._scale(effect) * (self.noise + 2 * effect) if self.noise > 0.0 else 0.0
+
     def upper_tail(self, observed: float, effect: float) -> float:
         """P(sum of squares >= observed)."""
         if self.noise <= 0.0:
             return 1.0 if observed <= effect + 1e-15 else 0.0
-        base = self.noise_squared / self.noise
-        slope = self._slope(effect)
-        scale = base + (max(slope, base) - base) * effect / (effect + self.noise)
+        scale = self._scale(effect)
         tail = _noncentral_tail(observed / scale, self.noise / scale, effect / scale)
         return self._studentized(tail, effect)
 
@@ -372,6 +389,15 @@ class SumOfSquaresLaw:
         while self.upper_tail(observed, high) < tail:
             high *= 2.0
         return crossing(lambda effect: self.upper_tail(observed, effect) - tail, 0.0, high)
+
+    def sum_at(self, tail: float, effect: float) -> float:
+        """The sum of squares that is reached with probability ``tail`` where there is an effect."""
+        if self.noise <= 0.0:
+            return effect
+        high = effect + self.noise
+        while self.upper_tail(high, effect) > tail:
+            high *= 2.0
+        return crossing(lambda value: self.upper_tail(value, effect) - tail, 0.0, high)
 
 
 def _noncentral_tail(value: float, freedom: float, shift: float) -> float:

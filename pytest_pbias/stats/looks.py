@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 from scipy import special
 
-from pytest_pbias.stats.arrays import Array, crossing
+from pytest_pbias.stats.arrays import Array, Labels, cluster_codes, crossing, table_means
+from pytest_pbias.stats.bias import FEWEST_CLUSTERS, TableParts, laws, table_parts, unseen
 from pytest_pbias.stats.distributions import (
     chi_square_ppf,
     normal_isf,
@@ -40,6 +42,7 @@ FUTILE = 0.05  # predicted chance of any verdict under which a cell is asked no 
 FUTILE_FROM = 75  # items
 CLOSEST = 0.001  # that a look may be to the one before, as a share of its time
 _ERROR_SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the distribution of an error that was estimated
+_EFFECT_SHARES = tuple((step + 0.5) / 20 for step in range(20))  # of what the true PB may be
 _FAR = 9.0  # standard deviations that hold everything
 _NODES = 64  # of Gauss and Legendre for ten standard deviations of a step
 _FARTHEST = 37.0  # normal deviates beyond which a tail is 0 in double precision
@@ -308,7 +311,13 @@ def _boundaries(
 
 
 def predicted_verdict(
-    found: PairedDifferenceResult, *, of_items: int, margin: float, fail_level: float, alpha: float
+    found: PairedDifferenceResult,
+    *,
+    of_items: int,
+    margin: float,
+    fail_level: float,
+    alpha: float,
+    signal: float = 1.0,
 ) -> float:
     """Chance of any verdict by ``of_items`` items, predicted from a cell's difference so far.
 
@@ -319,7 +328,9 @@ def predicted_verdict(
     end: on few clusters the interval of a fail is wide by its t, not by its error. That the error
     was estimated from so few is averaged over. The end is
     decided at the whole levels (``fail_level`` two-sided, ``alpha`` one-sided) as if nothing had
-    been spent, which promises rather more than looks can keep.
+    been spent, which promises rather more than looks can keep. ``signal`` is the chance that what
+    the cell is compared with will be clear of its floor (:func:`predicted_clear`), which a pass
+    needs and a fail does not.
 
     Raises:
         ValueError: more items were asked than there are.
@@ -348,13 +359,15 @@ def predicted_verdict(
         within = margin - quantile(alpha) * at_end
         beyond = margin + quantile(fail_level / 2) * at_end
         if spread <= 0.0:
-            return float(abs(found.estimate) < within or abs(found.estimate) >= beyond)
+            if abs(found.estimate) >= beyond:
+                return 1.0
+            return signal if abs(found.estimate) < within else 0.0
 
         def above(limit: float) -> float:
             return normal_sf((limit - found.estimate) / spread)
 
         passes = max(0.0, above(-within) - above(within)) if within > 0 else 0.0
-        return min(1.0, passes + above(beyond) + 1 - above(-beyond))
+        return min(1.0, signal * passes + above(beyond) + 1 - above(-beyond))
 
     if n == of_items:
         return chance(error)
@@ -362,7 +375,13 @@ def predicted_verdict(
 
 
 def is_futile(
-    found: PairedDifferenceResult, *, of_items: int, margin: float, fail_level: float, alpha: float
+    found: PairedDifferenceResult,
+    *,
+    of_items: int,
+    margin: float,
+    fail_level: float,
+    alpha: float,
+    signal: float = 1.0,
 ) -> bool:
     """Whether a cell need be asked no further: a verdict has less than a chance in twenty.
 
@@ -371,6 +390,83 @@ def is_futile(
     if found.n_items < FUTILE_FROM:
         return False
     chance = predicted_verdict(
-        found, of_items=of_items, margin=margin, fail_level=fail_level, alpha=alpha
+        found,
+        of_items=of_items,
+        margin=margin,
+        fail_level=fail_level,
+        alpha=alpha,
+        signal=signal,
     )
     return chance < FUTILE
+
+
+def predicted_axis_verdict(
+    tables: Sequence[npt.ArrayLike],
+    *,
+    clusters: Sequence[Labels | None],
+    of_items: Sequence[int],
+    tolerance: float,
+    alpha: float,
+    signal: float = 1.0,
+) -> float:
+    """Chance of any verdict on PB over an axis by ``of_items`` items of each of its tasks.
+
+    ``tables`` have shape (identities, items[, repeats]), the answers so far; ``tolerance`` is in
+    percentage points. The sum of squares so far says how large the true one may be (the quantiles
+    of its confidence distribution, by the law of the interval); given that, the sum at the end is
+    normal, with the correlation to the present one that U-statistics of a growing sample have
+    (covariance = variance at the end, Hoeffding 1948). It is decided by the limits that the law
+    will have with the noise of so many items, at the whole level ``alpha`` a side as if
+    nothing had been spent. ``signal`` is the chance that no task will be at its floor or ceiling,
+    which a pass needs and a fail does not.
+
+    Fewer than six clusters, each seen more than once, are taken for all that there are: nothing
+    is decided on them. Where some were seen once only, others are to come, and the chance is 1.
+
+    Raises:
+        ValueError: more items were asked than there are, or not one entry a table.
+    """
+    means = [table_means(table) for table in tables]
+    parts = [table_parts(mean, codes) for mean, codes in zip(means, clusters, strict=True)]
+    for part, mean, codes in zip(parts, means, clusters, strict=True):
+        if part.n_clusters < FEWEST_CLUSTERS:
+            sizes = np.bincount(cluster_codes(codes, mean.shape[1]))
+            return 1.0 if (sizes == 1).any() else 0.0
+    shares = [1 / len(parts)] * len(parts)
+    ends = [_at_the_end(part, n) for part, n in zip(parts, of_items, strict=True)]
+    (now, _), (last, widest) = laws(parts, shares), laws(ends, shares)
+    edge = parts[0].n_identities * (tolerance / 100) ** 2
+    most = widest.sum_at(1 - alpha, edge)  # with which PB still passes
+    if unseen(ends, shares, alpha) >= (tolerance / 100) ** 2:
+        most = -math.inf
+    least = last.sum_at(alpha, edge)  # from which it fails
+    observed = sum(share * part.observed for share, part in zip(shares, parts, strict=True))
+
+    def chance(effect: float) -> float:
+        before, after = now.variance(effect), last.variance(effect)
+        kept = min(1.0, after / before) if before > 0.0 else 1.0
+        centre = last.noise + effect + kept * (observed - now.noise - effect)
+        spread = math.sqrt(after * (1 - kept))
+        if spread <= 0.0:
+            return 1.0 if centre > least else signal * (centre < most)
+        return signal * normal_sf((centre - most) / spread) + normal_sf((least - centre) / spread)
+
+    effects = [now.limit(observed, share) for share in _EFFECT_SHARES]
+    return min(1.0, sum(map(chance, effects)) / len(effects))
+
+
+def _at_the_end(part: TableParts, of_items: int) -> TableParts:
+    """What a table's parts will be at ``of_items`` items: the same, but for the noise of a mean."""
+    if part.n_items > of_items:
+        raise ValueError(f"{part.n_items} items were asked of {of_items}")
+    share = part.n_items / of_items
+    return replace(
+        part,
+        noise=part.noise * share,
+        noise_squared=part.noise_squared * share**2,
+        # The effects seen have a noise of their own, which is in it twice over.
+        along=max(part.along - part.noise_squared, 0.0) * share + part.noise_squared * share**2,
+        largest=part.largest * share,
+        n_items=of_items,
+        n_clusters=of_items if part.n_clusters == part.n_items else part.n_clusters,
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from pytest_pbias.stats.arrays import (
     NO_VARIANCE,
@@ -17,6 +18,8 @@ from pytest_pbias.stats.arrays import (
     observed_clusters,
 )
 from pytest_pbias.stats.distributions import normal_isf
+
+_ROUNDING = 1e-9  # of a rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +101,61 @@ def rate_design_effect(means: Array, labels: npt.NDArray[np.intp]) -> float:
     variance = max(robust, simple)
     # Equal fractional scores show no variance of their own: take that of single answers.
     return variance / binomial if variance > NO_VARIANCE else 1.0
+
+
+def predicted_clear(
+    outcomes: npt.ArrayLike,
+    *,
+    of_items: int,
+    floor: float,
+    least: float = 0.0,
+    clusters: Labels | None = None,
+    confidence: float = 0.95,
+) -> float:
+    """Chance that a rate will be clear of its floor when ``of_items`` items are asked.
+
+    ``outcomes`` are those so far, as :func:`rate` takes them; ``floor`` is a rate in [0, 1] that
+    Wilson's lower limit must be above, ``least`` one that the rate itself must be above. The rest
+    is beta-binomial under Jeffreys' prior, of as many items as are worth it at the design effect
+    so far. With everything asked the chance is 0 or 1.
+
+    A ceiling is asked for by the other side: the items with a fault, of which one is enough
+    (``floor`` 0).
+
+    Raises:
+        ValueError: no outcome is observed, or more than there are items.
+    """
+    means, labels = observed_clusters(item_means(outcomes), clusters)
+    n = means.size
+    if not 0 < n <= of_items:
+        raise ValueError(f"need 1 to {of_items} observed items, not {n}")
+    deviate = normal_isf((1 - confidence) / 2)
+    effect = rate_design_effect(means, labels)
+    # Wilson's limit is above the floor just where the score test of the floor rejects.
+    share = max(floor + deviate * math.sqrt(floor * (1 - floor) * effect / of_items), least)
+    right = float(means.sum())
+    if n == of_items:
+        return float(right > (share + _ROUNDING) * n)
+    rest = of_items - n
+    trials = max(1, round(rest / effect))
+    missing = math.floor((share * of_items - right) / rest * trials + _ROUNDING) + 1
+    return _beta_binomial_sf(missing, trials, right / effect + 0.5, (n - right) / effect + 0.5)
+
+
+def _beta_binomial_sf(successes: int, trials: int, a: float, b: float) -> float:
+    """P(at least ``successes`` of ``trials``) where their chance has the law Beta(a, b)."""
+    if successes <= 0:
+        return 1.0
+    if successes > trials:
+        return 0.0
+    few = 2 * successes <= trials  # the shorter tail
+    counts = np.arange(successes) if few else np.arange(successes, trials + 1)
+    logs = (
+        special.gammaln(trials + 1)
+        - special.gammaln(counts + 1)
+        - special.gammaln(trials - counts + 1)
+        + special.betaln(counts + a, trials - counts + b)
+        - special.betaln(a, b)
+    )
+    tail = float(np.exp(logs).sum())
+    return min(1.0, max(0.0, 1.0 - tail if few else tail))

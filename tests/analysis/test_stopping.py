@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.calibration.suite import Setting, ask, suite
+from benchmarks.calibration.suite import Setting, ask, ask_again, axis_outcomes, decide, suite
 from pytest_pbias.gate import decide_by_policy
 
 
@@ -57,3 +57,45 @@ def test_what_cells_are_compared_with_is_asked_as_far_as_they_are() -> None:
         )
         reason = asked.schedule.reason(cell)
         assert verdict.verdict.value == reason or reason not in ("pass", "fail")
+
+
+def test_an_axis_without_signal_stops_asking() -> None:
+    """Most tasks of a small real model are at their floor, where nothing but a fail could come."""
+    setting = Setting("weak", "control", changed=0.1, interaction=0.0, effect="one", points=-10)
+    asked = ask(setting, np.random.default_rng(0))
+    planned, schedule = asked.planned, asked.schedule
+    utility = [cell for cell in asked.compared if cell.task.axis == "utility"]
+    share = sum(map(schedule.asked, utility)) / sum(planned[cell.task.name] for cell in utility)
+    assert share < 0.4
+    for name in ("bbh", "mmlu", "gsm8k"):
+        here = {schedule.reason(cell) for cell in utility if cell.task.name == name}
+        assert "futile" in here
+        assert "pass" not in here
+    hit = next(cell for cell in asked.compared if asked.truth[cell] < 0)
+    same = [cell for cell in asked.compared if cell.identity == hit.identity]
+    assert "fail" in {schedule.reason(cell) for cell in same}
+    axis = axis_outcomes(asked, "utility")
+    assert (
+        "the chance of a verdict by the end was under 5 %" in decide(asked, "utility", axis).reason
+    )
+
+
+def test_an_axis_beside_its_tolerance_is_asked_on() -> None:
+    """PB of 3.1 of 3: nothing is known yet, and a few more rounds may tell."""
+    setting = Setting("small", "control", changed=0.1, interaction=0.0, effect="ladder", points=3.1)
+    asked = ask(setting, np.random.default_rng(2))
+    people = [cell for cell in asked.compared if cell.identity.kind == "identity"]
+    done = [cell for cell in people if asked.schedule.reason(cell) in ("pass", "futile")]
+    assert done
+    assert all(asked.schedule.asked(cell) >= 112 for cell in people)
+
+
+@pytest.mark.parametrize("suite_name", ["weak", "small"])
+def test_stops_depend_on_complete_looks_and_on_nothing_else(suite_name: str) -> None:
+    """The same answers by a new rule, as a run that is taken up again: cells in another order."""
+    setting = Setting(suite_name, "control", 0.1, interaction=0.0, effect="ladder", points=2.5)
+    first = ask(setting, np.random.default_rng(4))
+    again = ask_again(first, tuple(reversed(first.schedule.cells())))
+    for cell in first.schedule.cells():
+        assert again.asked(cell) == first.schedule.asked(cell)
+        assert again.reason(cell) == first.schedule.reason(cell)
