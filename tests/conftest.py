@@ -8,7 +8,8 @@ named by its id. Properties have no deadline.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from hypothesis import settings
 
 from pytest_pbias.grading.judges import JudgeModel
 from tests.fakes.running import FakeServer, FakeServers
+from tests.warm import WarmProcess
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("untimed", settings(), deadline=None)
@@ -48,10 +50,35 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[WarmProcess]:
+    process = WarmProcess()
+    yield process
+    process.stop()
+
+
 @pytest.fixture
-def pytester(pytester: pytest.Pytester) -> pytest.Pytester:
-    """A project whose sessions do without Hypothesis: its import is a third of their start."""
+def pytester(
+    pytester: pytest.Pytester,
+    warm: WarmProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> pytest.Pytester:
+    """A project whose sessions start warm, without Hypothesis: its import is a third of it."""
     pytester.plugins.append("no:hypothesispytest")
+    cold = pytester.popen
+    if request.node.get_closest_marker("cold"):
+        return pytester
+
+    def start(command: Sequence[str], *streams: Any, **options: Any) -> Any:
+        plain = {"stdin", "stdout", "stderr"} >= options.keys() and not streams
+        alone = options.get("stdin") is pytester.CLOSE_STDIN
+        session = tuple(command[:2]) == (sys.executable, "-mpytest")
+        if not (plain and alone and session and warm.can_run(os.environ)):
+            return cold(command, *streams, **options)
+        return warm.run(command[2:], options["stdout"], options["stderr"])
+
+    monkeypatch.setattr(pytester, "popen", start)
     return pytester
 
 

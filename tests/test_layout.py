@@ -40,6 +40,10 @@ def test_no_folder_has_more_modules_than_a_reader_can_hold() -> None:
         assert len(modules) <= MOST_MODULES, f"{folder}: {sorted(modules)}"
 
 
+def test_every_module_has_its_room() -> None:
+    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "errors.py"}
+
+
 def test_no_imports_go_in_a_circle() -> None:
     TopologicalSorter(_imports(PACKAGE)).prepare()
 

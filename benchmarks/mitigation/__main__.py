@@ -25,8 +25,8 @@ from pathlib import Path
 from benchmarks.mitigation.people import LEFT_OUT, MINED
 from fixtures import families
 from fixtures.data_files import write_data
+from pytest_pbias.analysis.across_runs.changes import AxisComparison, Comparison
 from pytest_pbias.analysis.across_runs.comparison import compare_runs
-from pytest_pbias.analysis.across_runs.pairing import AxisComparison, Comparison
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.prompts import Message

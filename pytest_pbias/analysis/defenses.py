@@ -8,14 +8,15 @@ from typing import Literal
 
 import numpy as np
 
+from pytest_pbias.analysis.across_runs.changes import AxisComparison, Comparison, Direction
 from pytest_pbias.analysis.across_runs.comparison import compare_runs
-from pytest_pbias.analysis.across_runs.pairing import AXES, AxisComparison, Comparison, Direction
 from pytest_pbias.analysis.joint import JointBias, joint_bias
 from pytest_pbias.errors import DataError
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, Scores, TaskOutcomes
 from pytest_pbias.outcomes.arrays import mean_scores
 from pytest_pbias.stats import PairedDifferenceResult, paired_difference
+from pytest_pbias.tasks.base import AXES
 
 
 @dataclass(frozen=True)

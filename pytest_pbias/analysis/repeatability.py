@@ -6,15 +6,21 @@ by nothing but the engine: batching, kernels, other load, sampling that ignores 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from pytest_pbias.cells.cell import Cell
+from pytest_pbias.collecting import Store
+from pytest_pbias.collecting.plan import RequestSettings, questions_of
 from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.grading.judges import Judging
 from pytest_pbias.outcomes.facts import RunFacts, read_facts
-from pytest_pbias.outcomes.scoring import ScoredCell
+from pytest_pbias.outcomes.scoring import ScoredCell, score_cell
 from pytest_pbias.stats import PairedDifferenceResult, paired_difference
+from pytest_pbias.tasks import TaskData
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +91,43 @@ def repeatability(first: ScoredCell, second: ScoredCell, *, confidence: float) -
         if complete.any()
         else None,
     )
+
+
+def keys_again(
+    cells: Iterable[Cell], data: Mapping[str, TaskData], protocol: RequestSettings
+) -> list[str]:
+    """The requests of the second asking."""
+    return [
+        question.request.key
+        for cell in cells
+        for question in questions_of(cell, data[cell.task.name], protocol.again())
+    ]
+
+
+def compare_again(
+    firsts: Iterable[ScoredCell],
+    store: Store,
+    failures: Callable[[Iterable[str]], Mapping[str, str]],
+    judging: Judging,
+    *,
+    alpha: float,
+) -> list[Repeatability]:
+    """Compare baselines with what the store has of their second asking.
+
+    The first of a task's graders gives the scores, as it did those of ``firsts``.
+    """
+    found = []
+    for first in firsts:
+        protocol, graders = first.protocol.again(), judging.graders(first.cell.task)
+        keys = keys_again((first.cell,), {first.cell.task.name: first.data}, first.protocol)
+        second = score_cell(
+            first.cell,
+            first.data,
+            protocol,
+            store,
+            failures(keys),
+            graders[:1],
+            provider_refusals=judging.provider_refusals,
+        )
+        found.append(repeatability(first, second, confidence=1 - alpha))
+    return found

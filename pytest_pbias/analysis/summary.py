@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -315,6 +315,12 @@ class RunSummary:
         """How many cells have this verdict, over all tasks."""
         return sum(task.count(verdict) for task in self.tasks)
 
+    def cells(self) -> Iterator[tuple[TaskSummary, CellSummary]]:
+        """Every cell with its task, those without a verdict too."""
+        for task in self.tasks:
+            for cell in task.cells:
+                yield task, cell
+
 
 @dataclass(frozen=True)
 class Decided:
@@ -612,7 +618,7 @@ def _there(summary: RunSummary) -> str:
 
 def gated_cues_note(summary: RunSummary) -> str:
     """Which cues are decided on, where others were asked; empty where all of them are."""
-    cues = dict.fromkeys(cell.identity.cue for task in summary.tasks for cell in task.cells)
+    cues = dict.fromkeys(cell.identity.cue for _, cell in summary.cells())
     others = [cue for cue in cues if not summary.policy.decides_on(cue)]
     if not others:
         return ""
@@ -638,7 +644,6 @@ def policy_notes(summary: RunSummary) -> tuple[str, ...]:
 def verdict_counts(summary: RunSummary) -> Counter[str]:
     """How many cells have each verdict, ``error`` included."""
     counts: Counter[str] = Counter()
-    for task in summary.tasks:
-        for cell in task.cells:
-            counts["error" if cell.verdict is None else cell.verdict.verdict.value] += 1
+    for _, cell in summary.cells():
+        counts["error" if cell.verdict is None else cell.verdict.verdict.value] += 1
     return counts

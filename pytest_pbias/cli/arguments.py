@@ -12,9 +12,9 @@ from typing import Any, NoReturn, get_args
 from pytest_pbias.analysis.joint import require_both_axes
 from pytest_pbias.cli.plugins import tasks_for
 from pytest_pbias.errors import ConfigurationError, near_matches, quoted
-from pytest_pbias.gate import GatePolicy
+from pytest_pbias.gate import GatePolicy, require_cues
 from pytest_pbias.outcomes import OutcomeTable
-from pytest_pbias.outcomes.arrays import require_cues, require_reference
+from pytest_pbias.outcomes.references import require_reference
 from pytest_pbias.outcomes.regrading import DataOptions, grading_tasks
 from pytest_pbias.plugin.options import Option, find_option, split_names
 from pytest_pbias.reporting.schemas import SchemaName, schema_text

@@ -18,7 +18,7 @@ from pytest_pbias.outcomes.importing.making import import_logs
 from pytest_pbias.outcomes.importing.mapping import Mapped
 from pytest_pbias.outcomes.importing.sources import find_sources
 from pytest_pbias.outcomes.saved_runs import keep_run
-from pytest_pbias.reporting.sections import imported_lines
+from pytest_pbias.reporting.findings import imported_lines
 from pytest_pbias.reporting.text import wrapped
 from pytest_pbias.tasks import TASKS
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,7 +19,6 @@ from pytest_pbias.grading.judges import (
     Judge,
     JudgeModel,
     Judging,
-    identity_mask,
     make_judges,
     validate_judges,
 )
@@ -117,12 +115,7 @@ def chosen_judging(
     kinds = {name.strip().partition(":")[0] for name in wanted.split(",")}
     judges = make_judges(wanted, model, _judges_of_plugins() if kinds - BUILT_IN else ())
     judging = Judging(judges, provider_refusals=options.provider_refusals, model=model)
-    for task in tasks:
-        judging.judges_of(task)
-    if options.judge_mask == "off" or not any(one.masks_identity for one in judging.everyone):
-        return judging
-    words = tuple(hidden)
-    return replace(judging, mask=identity_mask(words), hidden=words)
+    return judging.for_run(tasks, () if options.judge_mask == "off" else hidden)
 
 
 def _judges_of_plugins() -> tuple[Judge, ...]:

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pytest_pbias.analysis.across_runs.pairing import select_defense
 from pytest_pbias.cli.arguments import add_option, add_reference_option, policy_of
 from pytest_pbias.gate import DEFAULT_MARGIN, DEFAULT_TOLERANCE
-from pytest_pbias.outcomes import OutcomeTable, Scores, TaskOutcomes
+from pytest_pbias.outcomes import OutcomeTable, Scores, TaskOutcomes, select_defense
 from pytest_pbias.outcomes.arrays import mean_scores
 from pytest_pbias.outcomes.saved_runs import find_run
 from pytest_pbias.stats import (

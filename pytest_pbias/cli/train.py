@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pytest_pbias.analysis.across_runs.pairing import select_defense
 from pytest_pbias.cli.arguments import above_zero, add_option, from_zero, whole
 from pytest_pbias.cli.plugins import tasks_for
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models.embedded import find_data
-from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes import OutcomeTable, select_defense
 from pytest_pbias.outcomes.regrading import grading_tasks
 from pytest_pbias.outcomes.saved_runs import find_run
 from pytest_pbias.prompts import BASELINE, paper_identities

@@ -231,7 +231,6 @@ class BatchEngine(WholeEngine):
         self._misses: dict[str, int] = {}
         self._creating = False
         self.limit = AdaptiveLimit(1)
-        self.active = 0
 
     async def run(self, grace: Callable[[], float]) -> None:
         """Submit, wait, fetch, round by round; return when all is settled or soon after a stop.
@@ -395,7 +394,6 @@ class BatchEngine(WholeEngine):
                 await self._submit_chunk(asker, chunk)
         except EndpointError as error:
             self.end_reason = f"the batch could not be submitted: {error.reason}"
-        self.active = len(self._left)
 
     async def _submit_chunk(self, asker: BatchClient, chunk: dict[str, bytes]) -> None:
         tag, keys = self._book.claim(self._owner, chunk)

@@ -270,7 +270,6 @@ class Collector:
             cached=engine.cached,
             failed=engine.failed,
             retries=engine.retries,
-            in_flight=engine.active,
             limit=engine.limit.limit,
             rate=rate,
             eta=left / rate if left is not None and rate > 0 else None,

@@ -73,11 +73,6 @@ class RayEngine(WholeEngine):
         self._connected = False
         self.limit = AdaptiveLimit(concurrency, start=concurrency)
 
-    @property
-    def active(self) -> int:
-        """Requests that the nodes work on, at most."""
-        return min(len(self._wanted), self.limit.limit) if self._connected else 0
-
     async def run(self, grace: Callable[[], float]) -> None:
         """Ask everything; return when all is settled, or soon after :meth:`stop`.
 

@@ -77,7 +77,6 @@ class Progress:
     cached: int
     failed: int
     retries: int
-    in_flight: int
     limit: int
     rate: float
     eta: float | None

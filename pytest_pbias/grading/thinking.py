@@ -32,11 +32,11 @@ class Thinking:
 
 _NAMES = (
     r"think|thinking|thoughts?|reasoning|scratchpad|analysis|reflection|inner_monologue|"
-    r"inner_thoughts?|internal_thoughts?|internal_reasoning|chain_of_thought|antthinking"
+    r"inner_thoughts?|internal(?:_thoughts?|_reasoning)?|chain_of_thought|antthinking"
 )
 _MARK = re.compile(
-    # <think>, <thinking effort="high">, <seed:think>, <longcat_think>
-    rf"<\s?(?P<slash>/?)\s?(?:[a-z][a-z0-9]{{0,15}}(?::|_(?=think)))?(?P<element>{_NAMES})(?:\s[^<>]{{0,80}})?>"
+    # <think>, <thinking effort="high">, <seed:think>, <longcat_think>, <cot_reasoning>
+    rf"<\s?(?P<slash>/?)\s?(?:[a-z][a-z0-9]{{0,15}}(?::|_(?=think|reason)))?(?P<element>{_NAMES})(?:\s[^<>]{{0,80}})?>"
     # [THINK], as Mistral's models write it
     r"|\[(?P<slash2>/?)(?-i:THINK|THINKING|THOUGHT|REASONING)\]"
     # Kimi's

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.grading.base import fault_line
@@ -25,8 +25,6 @@ from pytest_pbias.prompts import Identity, default_identities
 
 if TYPE_CHECKING:
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
-
-Unit: TypeAlias = Literal["share", "%", "words", "grades", "points"]
 
 
 @dataclass(frozen=True, slots=True)

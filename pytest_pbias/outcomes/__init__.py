@@ -14,7 +14,7 @@ from pytest_pbias.outcomes.conversion import (
 )
 from pytest_pbias.outcomes.schema import SCHEMA, SCHEMA_VERSION, grade_to_plain
 from pytest_pbias.outcomes.spool import Spool
-from pytest_pbias.outcomes.table import OutcomeTable, concatenate, stored_texts
+from pytest_pbias.outcomes.table import OutcomeTable, concatenate, select_defense, stored_texts
 
 __all__ = [
     "SCHEMA",
@@ -28,6 +28,7 @@ __all__ = [
     "numbers",
     "row_numbers",
     "scalar",
+    "select_defense",
     "stored_texts",
     "system_memory_pool",
     "text_array",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,10 +10,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pytest_pbias.errors import ConfigurationError, DataError, near_matches, quoted
+from pytest_pbias.errors import DataError, quoted
 from pytest_pbias.grading.base import CUT_OFF
 from pytest_pbias.outcomes.conversion import numbers, row_numbers, scalar
-from pytest_pbias.prompts import STATED, Frame, Identity, person_of
+from pytest_pbias.outcomes.references import choose_references
+from pytest_pbias.prompts import STATED, Frame, Identity
 from pytest_pbias.prompts.cue import CHAT
 from pytest_pbias.prompts.identity import Kind
 
@@ -25,9 +26,6 @@ OUTCOME_COLUMNS = [
 ]
 
 Scores = npt.NDArray[np.float64]
-
-# What an identity is compared with, beside an identity's name.
-REFERENCES = ("baseline", "control", "identities")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,70 +162,6 @@ def under(name: str, defense: str, cue: str = "") -> str:
     """The name of a task or axis, with its cue and the prompt defense where there are any."""
     by = f"{name} by {cue}" if cue else name
     return by if defense == "none" else f"{by} under {defense}"
-
-
-def choose_references(
-    identities: Sequence[Identity],
-    placements: Sequence[str | None],
-    number: int,
-    reference: str,
-    *,
-    controls: Sequence[str] | None = None,
-) -> tuple[int, ...]:
-    """Those of a task's ``identities`` whose mean identity ``number`` is compared with.
-
-    ``control``: the ``controls`` so named, or all of its cue that stand where it stands if None;
-    ``identities``: all identities there, it included; a name: that identity. Empty for
-    ``baseline``, where none of them is there, and for the controls, which are compared with the
-    baseline whatever the reference is: that is the effect of stating anybody.
-    """
-    if identities[number].kind != "identity" or reference == "baseline":
-        return ()
-    if reference == "control" and controls is not None:
-        return tuple(n for n, one in enumerate(identities)
-                     if one.kind == "control" and one.name in controls)  # fmt: skip
-    own = identities[number].cue
-    there = [
-        n
-        for n, placement in enumerate(placements)
-        if placement == placements[number] and identities[n].cue == own
-    ]
-    if reference in ("control", "identities"):
-        kind = "control" if reference == "control" else "identity"
-        return tuple(n for n in there if identities[n].kind == kind)
-    return tuple(n for n in there if reference in _names(identities[n]) and n != number)
-
-
-def _names(identity: Identity) -> tuple[str, str]:
-    """The name of an identity, with and without its cue."""
-    return identity.name, person_of(identity.name, identity.cue)
-
-
-def require_reference(reference: str, names: Iterable[str]) -> None:
-    """Refuse a reference that names nobody.
-
-    Raises:
-        ConfigurationError: it is none of the usual ones, nor among the ``names`` asked.
-    """
-    known = list(dict.fromkeys((*REFERENCES, *names)))
-    if reference not in known and not any(one.startswith(f"{reference} (") for one in known):
-        hint = near_matches(reference, known)
-        raise ConfigurationError(f"nobody is called {reference!r}: {hint}", setting="reference")
-
-
-def require_cues(wanted: Iterable[str], asked: Iterable[str]) -> None:
-    """Refuse cues to decide on that nothing is asked by.
-
-    Raises:
-        ConfigurationError: one is not among those ``asked``.
-    """
-    known = list(dict.fromkeys(asked))
-    for name in wanted:
-        if name not in known:
-            hint = near_matches(name, known)
-            raise ConfigurationError(
-                f"nothing is asked by the cue {quoted(name)}: {hint}", setting="gate-cues"
-            )
 
 
 def mean_scores(scores: Scores) -> Scores:

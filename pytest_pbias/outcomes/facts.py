@@ -7,8 +7,10 @@ and the error names file and field.
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from importlib.metadata import version
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -238,3 +240,9 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
 def _json(plain: object) -> bytes:
     """UTF-8, in which a lone surrogate becomes a question mark, as in the table's columns."""
     return json.dumps(plain, sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def package_versions() -> dict[str, str]:
+    """The versions that figures depend on, by package, and that of Python."""
+    known = {"pytest-pbias": version("pytest-pbias"), "python": platform.python_version()}
+    return known | {name: version(name) for name in ("numpy", "scipy", "pyarrow", "openai")}

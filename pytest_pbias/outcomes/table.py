@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pytest_pbias.errors import DataError
+from pytest_pbias.errors import ConfigurationError, DataError, near_matches
 from pytest_pbias.files.writing import whole_file
 from pytest_pbias.outcomes.arrays import (
     OUTCOME_COLUMNS,
@@ -337,3 +337,19 @@ def concatenate(tables: Iterable[OutcomeTable]) -> OutcomeTable:
     stacked = pa.concat_tables([table.arrow for table in parts])
     spooled = [one for table in parts for one in table.spooled]
     return OutcomeTable(stacked.unify_dictionaries(), spooled)  # copies codes, no texts
+
+
+def select_defense(table: OutcomeTable, defense: str | None = None) -> OutcomeTable:
+    """The rows of one prompt defense; by default those without, or the only one that there is.
+
+    Raises:
+        ConfigurationError: the run has no answers under ``defense``.
+    """
+    known = table.defenses()
+    if defense is None and len(known) == 1:
+        return table
+    wanted = defense or "none"
+    if wanted not in known:
+        hint = near_matches(wanted, known)
+        raise ConfigurationError(f"a run has no answers under the defense {wanted!r}: {hint}")
+    return table.of_defense(wanted)

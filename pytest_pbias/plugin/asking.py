@@ -16,6 +16,7 @@ from pathlib import Path
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.collecting import Collector, Store, store_wait
 from pytest_pbias.collecting.asker import ChatClient
+from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.collecting.limits import RetryPolicy
 from pytest_pbias.collecting.plan import RequestSettings, Work
 from pytest_pbias.collecting.records import Failure, Progress
@@ -252,6 +253,16 @@ class RemoteCollection:
 
 MakeSchedule = Callable[[RequestSettings, Callable[[], None]], Schedule | None]
 """The rounds under a protocol; the function is called whenever what is asked has changed."""
+
+
+def cost_so_far(asking: LocalCollection | RemoteCollection | None, settings: Settings) -> Spent:
+    """Tokens that this session used, and their list price or what an application says they cost."""
+    progress = asking.progress() if isinstance(asking, LocalCollection) else None
+    tokens = (0, 0) if progress is None else (progress.prompt_tokens, progress.completion_tokens)
+    price, application = settings.spending.price, settings.application
+    if price is None and application is not None and application.spent is not None:
+        return Spent(*tokens, application.spent, "USD")
+    return Spent.at(price, *tokens)
 
 
 def collect_here(

@@ -16,12 +16,12 @@ from pytest_pbias.analysis.across_runs.condition import (
     decide_condition,
 )
 from pytest_pbias.analysis.across_runs.history import OverRuns, make_history, share_runs
-from pytest_pbias.analysis.across_runs.pairing import pair_runs, select_defense
+from pytest_pbias.analysis.across_runs.pairing import pair_runs
 from pytest_pbias.analysis.summary import Decided
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import PbiasError
 from pytest_pbias.gate import AxisVerdict, CellVerdict, GatePolicy
-from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes import OutcomeTable, select_defense
 from pytest_pbias.outcomes.facts import RunFacts
 from pytest_pbias.outcomes.scoring import cell_margins
 from pytest_pbias.outcomes.spool import LONG
@@ -193,14 +193,7 @@ def _compare_with_earlier(
     if gate is not None or asked.fail is None or table.arrow.column("score").null_count:
         return ComparedRun(name, comparison, gate)
     try:
-        gate = decide_comparison(
-            asked.fail,
-            comparison,
-            pairs,
-            alpha=policy.alpha,
-            anyway=asked.anyway,
-            cues=policy.cues,
-        )
+        gate = decide_comparison(asked.fail, comparison, pairs, policy, anyway=asked.anyway)
     except PbiasError as error:
         return ComparedRun(name, comparison, undecided=described(error))
     return ComparedRun(name, comparison, gate)

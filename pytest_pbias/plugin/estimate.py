@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 from pytest_pbias.collecting import Store
 from pytest_pbias.collecting.plan import RequestSettings, Work
+from pytest_pbias.grading.judges import Judging, needs_judge
 from pytest_pbias.plugin.settings import Settings
+from pytest_pbias.tasks import Task
 
 _SECONDS_AN_ANSWER = 2.0
 
@@ -108,3 +110,18 @@ def estimate_lines(plan: Estimate, settings: Settings) -> list[str]:
         f"({settings.concurrency} at once)"
     )
     return [*lines, "nothing was asked (--pbias-plan)"]
+
+
+def planned_verdicts(
+    judging: Judging, n_answers: Mapping[str, int], tasks: Mapping[str, Task]
+) -> list[str]:
+    """What judges that are paid for would be asked besides; ``n_answers`` by task."""
+    counts: Counter[str] = Counter()
+    for name, count in n_answers.items():
+        if needs_judge(tasks[name]):
+            counts.update({judge.name: count for judge in judging.judges_of(tasks[name])
+                           if judge.cost()})  # fmt: skip
+    return [
+        f"judge {name}: at most {count:,} verdicts besides, not in these figures"
+        for name, count in counts.items()
+    ]

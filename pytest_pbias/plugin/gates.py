@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from _pytest.outcomes import Skipped
 
-from pytest_pbias.analysis.traits import TraitVerdict
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.errors import PbiasError
-from pytest_pbias.gate import AxisVerdict, GatePolicy, Verdict
+from pytest_pbias.gate import GatePolicy, Mode, Verdict
 from pytest_pbias.outcomes.arrays import under
 from pytest_pbias.plugin.decisions import NOTHING_YET, MadeDecisions, leave_decisions
 from pytest_pbias.plugin.options import described, only_lists
@@ -21,6 +20,8 @@ from pytest_pbias.reporting.junit import axis_figures, verdict_properties
 from pytest_pbias.reporting.text import paragraph
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from pytest_pbias.analysis.across_runs.condition import GateOutcome
     from pytest_pbias.plugin.session import PbiasSession
     from pytest_pbias.plugin.settings import RunSettings
@@ -35,7 +36,7 @@ def report_verdict(
     verdict: Verdict,
     message: str,
     *,
-    mode: Literal["detect", "prove"],
+    mode: Mode,
     recorded: str | None = None,
     figures: Mapping[str, float] | None = None,
     subject: Mapping[str, str] | None = None,
@@ -64,6 +65,47 @@ def report_verdict(
     raise Inconclusive(f"{verdict.value}: {message}")
 
 
+class SessionItem(pytest.Item):
+    """A test of the session as a whole: it waits for what it looks at, and ends as that decides."""
+
+    _mode: Mode
+
+    @classmethod
+    def named(cls, session: pytest.Session, name: str, **about: str) -> Self:
+        """The item with this name; it stands in no file."""
+        return cls.from_parent(session, name=name, nodeid=f"pbias::{name}", **about)
+
+    def setup(self) -> None:
+        """Decide; missing answers, or runs that cannot be compared, are an error and no failure."""
+        from pytest_pbias.plugin.session import active_session
+
+        session = active_session(self.config)
+        assert session is not None
+        if only_lists(self.config):
+            return  # and no test is run
+        self._mode = session.settings.policy.mode
+        try:
+            self.decide(session)
+        except PbiasError as error:
+            _no_verdict(described(error))
+
+    @abstractmethod
+    def decide(self, session: PbiasSession) -> None:
+        """Wait for every answer that it takes, and decide.
+
+        Raises:
+            PbiasError: there can be no verdict.
+        """
+
+    def reportinfo(self) -> tuple[str, None, str]:
+        """Where the item stands: nowhere in a file."""
+        return "pbias", None, self.name
+
+
+def _no_verdict(why: str) -> NoReturn:
+    pytest.fail(paragraph(f"error, no verdict: {why}"), pytrace=False)
+
+
 def append_gates(
     session: pytest.Session,
     items: list[pytest.Item],
@@ -89,18 +131,13 @@ def append_gates(
                 parts = [axis, *([cue] if several else []), *([defense] * (defense != "none"))]
                 name = f"gate[{'-'.join(parts)}]"
                 items.append(
-                    GateItem.from_parent(
-                        session,
-                        name=name,
-                        nodeid=f"pbias::{name}",
-                        axis=axis,
-                        defense=defense,
-                        cue=cue if several else "",
+                    GateItem.named(
+                        session, name, axis=axis, defense=defense, cue=cue if several else ""
                     )
                 )
 
 
-class GateItem(pytest.Item):
+class GateItem(SessionItem):
     """Decides on PB over the tasks of one axis, under one defense, against its tolerance.
 
     ``cue`` is the one that it is over, where several are asked.
@@ -112,20 +149,10 @@ class GateItem(pytest.Item):
         self.defense = defense
         self.cue = cue
 
-    def setup(self) -> None:
-        """Wait for the axis's cells and decide; missing answers are an error, not a failure."""
-        from pytest_pbias.plugin.session import active_session
-
-        session = active_session(self.config)
-        assert session is not None
-        if only_lists(self.config):
-            return  # and no test is run
-        try:
-            self._verdict: AxisVerdict = session.decide_axis(self.axis, self.defense, self.cue)
-        except PbiasError as error:
-            pytest.fail(paragraph(f"error, no verdict: {described(error)}"), pytrace=False)
+    def decide(self, session: PbiasSession) -> None:
+        """Decide once the axis's cells have their answers."""
+        self._verdict = session.decide_axis(self.axis, self.defense, self.cue)
         leave_decisions(self, MadeDecisions(axes=(self._verdict,)))
-        self._mode = session.settings.policy.mode
 
     def runtest(self) -> None:
         """End with the verdict; red only as the gate's mode says."""
@@ -137,10 +164,6 @@ class GateItem(pytest.Item):
             mode=self._mode,
             figures=axis_figures(verdict),
         )
-
-    def reportinfo(self) -> tuple[str, None, str]:
-        """Where the item stands: nowhere in a file."""
-        return "pbias", None, self.name
 
 
 def append_trait_gates(
@@ -154,14 +177,10 @@ def append_trait_gates(
     for defense in dict.fromkeys(cell.defense.name for cell in compared):
         for trait in policy.trait_margin:
             name = f"gate[trait-{trait}]" if defense == "none" else f"gate[trait-{trait}-{defense}]"
-            items.append(
-                TraitItem.from_parent(
-                    session, name=name, nodeid=f"pbias::{name}", trait=trait, defense=defense
-                )
-            )
+            items.append(TraitItem.named(session, name, trait=trait, defense=defense))
 
 
-class TraitItem(pytest.Item):
+class TraitItem(SessionItem):
     """Decides on the differences of one trait, under one defense, against its margin."""
 
     def __init__(self, *, trait: str, defense: str, **kwargs: Any) -> None:
@@ -169,19 +188,9 @@ class TraitItem(pytest.Item):
         self.trait = trait
         self.defense = defense
 
-    def setup(self) -> None:
-        """Wait for every cell and decide; missing answers are an error, not a failure."""
-        from pytest_pbias.plugin.session import active_session
-
-        session = active_session(self.config)
-        assert session is not None
-        if only_lists(self.config):
-            return
-        try:
-            self._verdict: TraitVerdict = session.decide_trait(self.trait, self.defense)
-        except PbiasError as error:
-            pytest.fail(paragraph(f"error, no verdict: {described(error)}"), pytrace=False)
-        self._mode = session.settings.policy.mode
+    def decide(self, session: PbiasSession) -> None:
+        """Decide once all cells under the defense have their answers."""
+        self._verdict = session.decide_trait(self.trait, self.defense)
 
     def runtest(self) -> None:
         """End with the verdict; red only as the gate's mode says."""
@@ -201,52 +210,37 @@ class TraitItem(pytest.Item):
             subject={"trait": self.trait, "identity": verdict.worst.identity.name},
         )
 
-    def reportinfo(self) -> tuple[str, None, str]:
-        """Where the item stands: nowhere in a file."""
-        return "pbias", None, self.name
-
 
 def append_comparisons(
     session: pytest.Session, items: list[pytest.Item], asked: RunSettings
 ) -> None:
     """Append the tests "worse than the earlier run" and "drift", where expressions ask for them."""
     if asked.compare is not None and asked.fail is not None:
-        name = f"compare[{asked.compare}]"
-        items.append(CompareItem.from_parent(session, name=name, nodeid=f"pbias::{name}"))
+        items.append(CompareItem.named(session, f"compare[{asked.compare}]"))
     if asked.drift is not None:
-        items.append(DriftItem.from_parent(session, name="drift", nodeid="pbias::drift"))
+        items.append(DriftItem.named(session, "drift"))
 
 
-class _RunsItem(pytest.Item):
+class _RunsItem(SessionItem):
     """Decides on the session and runs before it."""
 
     says: str
 
-    def setup(self) -> None:
-        """Wait for every cell and decide; what cannot be compared is an error, not a failure."""
-        from pytest_pbias.plugin.session import active_session
-
-        session = active_session(self.config)
-        assert session is not None
-        if only_lists(self.config):
-            return
+    def decide(self, session: PbiasSession) -> None:
+        """Decide once all cells have their answers; skipped where no run came before."""
         if self.is_first(session.settings.kept):
             pytest.skip(NOTHING_YET)
-        try:
-            found = self.decide(session)
-        except PbiasError as error:
-            pytest.fail(paragraph(f"error, no verdict: {described(error)}"), pytrace=False)
+        found = self.outcome(session)
         if isinstance(found, str):
-            pytest.fail(paragraph(f"error, no verdict: {found}"), pytrace=False)
+            _no_verdict(found)
         self._outcome = found
-        self._mode = session.settings.policy.mode
 
     @abstractmethod
     def is_first(self, kept: RunSettings) -> bool:
         """Whether there is no run yet to compare with."""
 
     @abstractmethod
-    def decide(self, session: PbiasSession) -> GateOutcome | str:
+    def outcome(self, session: PbiasSession) -> GateOutcome | str:
         """The verdict, or why there is none."""
 
     def runtest(self) -> None:
@@ -254,10 +248,6 @@ class _RunsItem(pytest.Item):
         outcome = self._outcome
         message = f"{self.says}: {outcome.reason}"
         report_verdict(self, outcome.verdict, message, mode=self._mode)
-
-    def reportinfo(self) -> tuple[str, None, str]:
-        """Where the item stands: nowhere in a file."""
-        return "pbias", None, self.name
 
 
 class CompareItem(_RunsItem):
@@ -269,7 +259,7 @@ class CompareItem(_RunsItem):
         """Whether there is no earlier run."""
         return kept.earlier is None
 
-    def decide(self, session: PbiasSession) -> GateOutcome | str:
+    def outcome(self, session: PbiasSession) -> GateOutcome | str:
         """Compare with the earlier run."""
         compared = session.compare()
         if compared.gate is None:
@@ -287,7 +277,7 @@ class DriftItem(_RunsItem):
         """Whether no run of the model is kept."""
         return not kept.of_model
 
-    def decide(self, session: PbiasSession) -> GateOutcome | str:
+    def outcome(self, session: PbiasSession) -> GateOutcome | str:
         """Join the session with the runs before it."""
         found = session.over_runs()
         if found.gate is None:

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import datetime
-import platform
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from importlib.metadata import version
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pytest_pbias.analysis.across_runs.comparison import ComparedRun
 from pytest_pbias.analysis.across_runs.history import OverRuns
-from pytest_pbias.analysis.repeatability import Repeatability, repeatability
+from pytest_pbias.analysis.repeatability import compare_again, keys_again
 from pytest_pbias.analysis.samples import sampled_questions
 from pytest_pbias.analysis.stopping import Score
 from pytest_pbias.analysis.summary import RunSummary, decide_outcomes, summarize
 from pytest_pbias.analysis.traits import TraitVerdict, decide_trait
 from pytest_pbias.analysis.unparsable import cut_off_cells, unreadable_cells
-from pytest_pbias.cells.cell import (
-    Cell,
-    controls_of,
-    controls_to_add,
-    require_distinct_names,
-    with_baselines,
-)
+from pytest_pbias.cells.cell import Cell, require_distinct_names, with_baselines
 from pytest_pbias.collecting import Store
-from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.collecting.plan import RequestSettings, Work, questions_of
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
 from pytest_pbias.gate import (
@@ -38,33 +29,25 @@ from pytest_pbias.gate import (
     CellVerdict,
     Verdict,
     decide_by_policy,
+    require_cues,
 )
 from pytest_pbias.grading import cannot_grade
 from pytest_pbias.grading.base import fault_line
-from pytest_pbias.grading.judges import (
-    Judging,
-    identity_mask,
-    identity_terms,
-    make_judges,
-    needs_judge,
-)
+from pytest_pbias.grading.judges import Judging, identity_terms, make_judges
 from pytest_pbias.grading.traits import NO_TRAITS
 from pytest_pbias.models.plain_prompt import NOTE as COMPLETIONS_NOTE
 from pytest_pbias.models.spec import ApplicationFacts
 from pytest_pbias.outcomes import OutcomeTable, system_memory_pool
-from pytest_pbias.outcomes.arrays import (
-    Scores,
-    choose_references,
-    require_cues,
-    require_reference,
-)
-from pytest_pbias.outcomes.facts import Document, RunFacts
+from pytest_pbias.outcomes.arrays import Scores
+from pytest_pbias.outcomes.facts import Document, RunFacts, package_versions
+from pytest_pbias.outcomes.references import References, require_reference
 from pytest_pbias.outcomes.scoring import ScoredCell, ScoredCells, score_cell
 from pytest_pbias.plugin.asking import (
     LocalCollection,
     RemoteCollection,
     collect_here,
     collect_remotely,
+    cost_so_far,
     handed_names,
     known_dialect,
     planned_protocol,
@@ -72,7 +55,7 @@ from pytest_pbias.plugin.asking import (
     served_facts,
 )
 from pytest_pbias.plugin.decisions import Decisions
-from pytest_pbias.plugin.estimate import Estimate, estimate, estimate_lines
+from pytest_pbias.plugin.estimate import Estimate, estimate, estimate_lines, planned_verdicts
 from pytest_pbias.plugin.offered import offered_judges, session_traits
 from pytest_pbias.plugin.options import described, is_given
 from pytest_pbias.plugin.output import (
@@ -92,23 +75,11 @@ from pytest_pbias.plugin.rounds import (
     schedule_maker,
     sharing_cells,
 )
-from pytest_pbias.plugin.settings import JudgeSettings, Settings
+from pytest_pbias.plugin.settings import Settings
 from pytest_pbias.plugin.signals import interrupt_on_signals, noop, patient_with_ctrl_c
 from pytest_pbias.plugin.xdist import plan_path, session_uid, tell_notices, write_plan
-from pytest_pbias.prompts import Identity, Placement
 from pytest_pbias.reporting.trackers import tell_tracker
-from pytest_pbias.tasks import Task, TaskData, load_task
-
-
-def cost_so_far(asking: LocalCollection | RemoteCollection | None, settings: Settings) -> Spent:
-    """Tokens that this session used, and their list price or what an application says they cost."""
-    progress = asking.progress() if isinstance(asking, LocalCollection) else None
-    tokens = (0, 0) if progress is None else (progress.prompt_tokens, progress.completion_tokens)
-    price, application = settings.spending.price, settings.application
-    if price is None and application is not None and application.spent is not None:
-        return Spent(*tokens, application.spent, "USD")
-    return Spent.at(price, *tokens)
-
+from pytest_pbias.tasks import TaskData, load_task
 
 _SLOW_GRADING_SECONDS = 20.0  # of a cell, after which it is said who is waited for
 
@@ -118,104 +89,6 @@ _UNVERSIONED = (
     "{name} has no version: its answers are used in this run alone, and asked for anew by the "
     "next, also where this one is killed; give --pbias-app-version, such as its commit"
 )
-
-
-def versions() -> dict[str, str]:
-    """What the figures depend on."""
-    known = {"pytest-pbias": version("pytest-pbias"), "python": platform.python_version()}
-    return known | {name: version(name) for name in ("numpy", "scipy", "pyarrow", "openai")}
-
-
-def baselines(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The cells that every difference is taken from."""
-    return tuple(cell for cell in cells if not cell.is_compared)
-
-
-def keys_again(
-    cells: Iterable[Cell], data: Mapping[str, TaskData], protocol: RequestSettings
-) -> list[str]:
-    """The requests of the second asking."""
-    return [
-        question.request.key
-        for cell in cells
-        for question in questions_of(cell, data[cell.task.name], protocol.again())
-    ]
-
-
-def compare_again(
-    firsts: Iterable[ScoredCell],
-    store: Store,
-    failures: Callable[[Iterable[str]], Mapping[str, str]],
-    judging: Judging,
-    *,
-    alpha: float,
-) -> list[Repeatability]:
-    """Compare baselines with what the store has of their second asking.
-
-    The first of a task's graders gives the scores, as it did those of ``firsts``.
-    """
-    found = []
-    for first in firsts:
-        protocol, graders = first.protocol.again(), judging.graders(first.cell.task)
-        keys = keys_again((first.cell,), {first.cell.task.name: first.data}, first.protocol)
-        second = score_cell(
-            first.cell,
-            first.data,
-            protocol,
-            store,
-            failures(keys),
-            graders[:1],
-            provider_refusals=judging.provider_refusals,
-        )
-        found.append(repeatability(first, second, confidence=1 - alpha))
-    return found
-
-
-def session_judging(
-    config: pytest.Config, settings: JudgeSettings, cells: Iterable[Cell]
-) -> Judging:
-    """The judges that the options name, and the mask for the identities of ``cells``.
-
-    Raises:
-        ConfigurationError: a judge is unknown or lacks what it needs, or a plug-in failed.
-    """
-    try:
-        judges = make_judges(settings.wanted, settings.model, offered_judges(config))
-    except ConfigurationError as error:
-        raise ConfigurationError(str(error), setting=error.setting or "judge") from None
-    judging = Judging(judges, provider_refusals=settings.provider_refusals, model=settings.model)
-    asked = list(cells)
-    for task in {cell.task.name: cell.task for cell in asked}.values():
-        judging.judges_of(task)
-    if not settings.mask or not any(judge.masks_identity for judge in judging.everyone):
-        return judging
-    words = identity_terms(cell.identity for cell in asked)
-    return replace(judging, mask=identity_mask(words), hidden=words)
-
-
-def planned_verdicts(
-    judging: Judging, n_answers: Mapping[str, int], tasks: Mapping[str, Task]
-) -> list[str]:
-    """What judges that are paid for would be asked besides; ``n_answers`` by task."""
-    counts: Counter[str] = Counter()
-    for name, count in n_answers.items():
-        if needs_judge(tasks[name]):
-            counts.update({judge.name: count for judge in judging.judges_of(tasks[name])
-                           if judge.cost()})  # fmt: skip
-    return [
-        f"judge {name}: at most {count:,} verdicts besides, not in these figures"
-        for name, count in counts.items()
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Peers:
-    """The cells of one task under one defense, with what chooses references among them."""
-
-    cells: Sequence[Cell]
-    numbers: Mapping[Cell, int]
-    identities: Sequence[Identity]
-    placements: Sequence[str | None]
 
 
 class PbiasSession:
@@ -229,9 +102,7 @@ class PbiasSession:
         self._default_model = default_model
         self._worker_uid = session_uid(config)
         self.cells: tuple[Cell, ...] = ()
-        self._named: dict[tuple[str, str], Cell] = {}  # the reference, by task and defense
-        self._controls: dict[str, dict[str, tuple[str, ...]]] = {}  # see controls_of
-        self._peers: dict[tuple[str, str], _Peers] = {}
+        self._references = References(settings.policy.reference)
         self._data: dict[str, TaskData] = {}
         self._run_id = f"{_now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
         self._measured = ScoredCells(
@@ -291,29 +162,15 @@ class PbiasSession:
     @property
     def _again(self) -> tuple[Cell, ...]:
         """The cells that are asked twice."""
-        return baselines(self.cells) if self.settings.aa else ()
+        return tuple(cell for cell in self.cells if self.settings.aa and not cell.is_compared)
 
     def collected(self, cells: Iterable[Cell]) -> None:
         """Remember the cells of a mark or file, whichever of them are selected."""
-        wanted = self.settings.policy.reference
-        for cell in cells:
-            if cell.identity.name == wanted and cell.identity.kind != "baseline":
-                self._named.setdefault((cell.task.name, cell.defense.name), cell)
+        self._references.collected(cells)
 
     def references_to_add(self, cells: Sequence[Cell]) -> tuple[Cell, ...]:
         """The cells that selected ones are compared with, and that are not among them."""
-        if self.settings.policy.reference == "control":
-            return controls_to_add(cells)
-        known = {(cell.task.name, cell.defense.name, cell.identity.name) for cell in cells}
-        places = dict.fromkeys(
-            (cell.task.name, cell.defense.name) for cell in cells if cell.is_compared
-        )
-        found = [self._named[place] for place in places if place in self._named]
-        return tuple(
-            one
-            for one in found
-            if (one.task.name, one.defense.name, one.identity.name) not in known
-        )
+        return self._references.to_add(cells)
 
     def plan(self, cells: Sequence[Cell]) -> None:
         """Plan the selected cells and their baselines; where this process asks, start asking.
@@ -334,8 +191,8 @@ class PbiasSession:
         self.cells = planned
         if not self.cells:
             return
-        self._controls = controls_of(planned)
-        self._judging = session_judging(self.config, self.settings.judging, self.cells)
+        self._references.plan(planned)
+        self._judging = self._chosen_judging()
         self.traits = session_traits(self.config, self.settings.policy.trait_margin)
         for cell in self.cells:
             self.data(cell)
@@ -356,7 +213,7 @@ class PbiasSession:
                 self.cells,
                 self._planned,
                 self.settings,
-                lambda cell: self.references(cell, placement=protocol.placement),
+                lambda cell: self._references.of(cell, protocol.placement),
             )
             self._plan = estimate(work, protocol, self.store, self.settings, share)
             return
@@ -377,11 +234,26 @@ class PbiasSession:
                 self._planned,
                 self.settings,
                 self._score_part,
-                lambda cell, placement: self.references(cell, placement=placement),
+                self._references.of,
             ),
         )
         if self.config.pluginmanager.has_plugin("dsession"):
             self._background = BackgroundProgress(self._progress, self._asking.progress)
+
+    def _chosen_judging(self) -> Judging:
+        """The judges that the options name, and the mask for the identities of the cells.
+
+        Raises:
+            ConfigurationError: a judge is unknown or lacks what it needs, or a plug-in failed.
+        """
+        chosen = self.settings.judging
+        try:
+            judges = make_judges(chosen.wanted, chosen.model, offered_judges(self.config))
+        except ConfigurationError as error:
+            raise ConfigurationError(str(error), setting=error.setting or "judge") from None
+        judging = Judging(judges, provider_refusals=chosen.provider_refusals, model=chosen.model)
+        hidden = identity_terms(cell.identity for cell in self.cells) if chosen.mask else ()
+        return judging.for_run((cell.task for cell in self.cells), hidden)
 
     def _controller_uid(self) -> str:
         workers = self.config.pluginmanager.get_plugin("dsession")
@@ -512,36 +384,12 @@ class PbiasSession:
     def _scores_of(self, cells: Iterable[Cell], n_items: int) -> list[Scores]:
         return [self.measure(cell).first(n_items).scores for cell in cells]
 
-    def references(
-        self, cell: Cell, reference: str | None = None, placement: Placement | None = None
-    ) -> tuple[Cell, ...]:
+    def references(self, cell: Cell, reference: str | None = None) -> tuple[Cell, ...]:
         """The planned cells whose mean ``cell`` is compared with; empty where it is the baseline.
 
-        ``reference`` is the policy's, ``placement`` the session's unless it is given.
+        ``reference`` is the policy's unless it is given.
         """
-        peers = self._peers_of(cell, placement or self.protocol().placement)
-        number = peers.numbers[cell]
-        chosen = choose_references(
-            peers.identities,
-            peers.placements,
-            number,
-            reference or self.settings.policy.reference,
-            controls=self._controls.get(cell.task.name, {}).get(cell.identity.name),
-        )
-        return tuple(peers.cells[number] for number in chosen)
-
-    def _peers_of(self, cell: Cell, placement: Placement) -> _Peers:
-        """The cells of the same task and defense, found once: there may be thousands."""
-        key = (cell.task.name, cell.defense.name)
-        if key not in self._peers:
-            cells = [one for one in self.cells if (one.task.name, one.defense.name) == key]
-            self._peers[key] = _Peers(
-                cells,
-                {one: number for number, one in enumerate(cells)},
-                [one.identity for one in cells],
-                [one.identity.placement_label(placement) for one in cells],
-            )
-        return self._peers[key]
+        return self._references.of(cell, self.protocol().placement, reference)
 
     @system_memory_pool()
     def decide_axis(self, axis: str, defense: str, cue: str = "") -> AxisVerdict:
@@ -696,7 +544,7 @@ class PbiasSession:
                 *dict.fromkeys(line for line in self.told if line.startswith(UNSAID)),
             ),
             engine_noise=self._engine_noise(),
-            versions=versions(),
+            versions=package_versions(),
         )
 
     def _model_notes(self) -> tuple[str, ...]:
@@ -723,7 +571,7 @@ class PbiasSession:
             protocol=self.settings.protocol,
             partial=self._partial(),
             margins=self.decisions.margins(self.cells, self.settings.policy),
-            controls=self._controls,
+            controls=self._references.controls,
             planned=self._planned,
             stops=self._asking.stops() if isinstance(self._asking, LocalCollection) else {},
         )

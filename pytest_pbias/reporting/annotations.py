@@ -31,8 +31,7 @@ def _gates(summary: RunSummary, verdict: Verdict) -> Iterator[tuple[str, str]]:
 def _cells(summary: RunSummary) -> Iterator[tuple[str, str]]:
     failed = [
         (cell.verdict, task.task, cell.identity.name)
-        for task in summary.tasks
-        for cell in task.cells
+        for task, cell in summary.cells()
         if cell.verdict is not None and cell.verdict.verdict is Verdict.FAIL
     ]
     for verdict, task, identity in sorted(failed, key=lambda row: -abs(row[0].difference.estimate)):

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
-from pytest_pbias.analysis.across_runs.comparison import ComparedRun
-from pytest_pbias.analysis.across_runs.condition import GateOutcome
-from pytest_pbias.analysis.across_runs.pairing import (
+from pytest_pbias.analysis.across_runs.changes import (
     AxisComparison,
     CellChange,
     Comparison,
@@ -16,6 +14,8 @@ from pytest_pbias.analysis.across_runs.pairing import (
     RateChange,
     TaskComparison,
 )
+from pytest_pbias.analysis.across_runs.comparison import ComparedRun
+from pytest_pbias.analysis.across_runs.condition import GateOutcome
 from pytest_pbias.gate import strata_claim
 from pytest_pbias.reporting.tables import (
     Badge,

@@ -6,16 +6,16 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pytest_pbias.analysis.across_runs.changes import Comparison
 from pytest_pbias.analysis.across_runs.comparison import ComparedRun
 from pytest_pbias.analysis.across_runs.condition import GateOutcome
-from pytest_pbias.analysis.across_runs.pairing import Comparison
 from pytest_pbias.analysis.summary import RunSummary
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.reporting.comparison import compared_section, comparison_section, run_title
+from pytest_pbias.reporting.findings import findings
 from pytest_pbias.reporting.json_report import write_text
 from pytest_pbias.reporting.sections import (
     cluster_warnings,
-    findings,
     measured_note,
     task_table,
     verdict_section,

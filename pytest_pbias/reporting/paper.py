@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pytest_pbias.analysis.across_runs.pairing import AXES, RateChange
+from pytest_pbias.analysis.across_runs.changes import RateChange
 from pytest_pbias.analysis.defenses import Against, Stage
 from pytest_pbias.analysis.groups import GroupSummary, Intersection
 from pytest_pbias.analysis.joint import JointBias
@@ -27,6 +27,7 @@ from pytest_pbias.reporting.tables import (
 )
 from pytest_pbias.reporting.text import probability
 from pytest_pbias.stats import ChangeResult
+from pytest_pbias.tasks.base import AXES
 
 _IN_SIGHT = 12  # combinations before a click
 

@@ -1,6 +1,6 @@
 """Reports as neutral sections: what is said, not how; one file a format renders them.
 
-A finding is one function of ``analysis`` and one :class:`Section` (``sections.py``); the terminal,
+A finding is one function of ``analysis`` and one :class:`Section` (``findings.py``); the terminal,
 Markdown and HTML show it without code of its own. Texts are kept as they came: each renderer makes
 all of them inert.
 """

@@ -5,14 +5,14 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
-from pytest_pbias.analysis.across_runs.comparison import ComparedRun
-from pytest_pbias.analysis.across_runs.condition import GateOutcome
-from pytest_pbias.analysis.across_runs.pairing import (
+from pytest_pbias.analysis.across_runs.changes import (
     CellChange,
     Comparison,
     Direction,
     TaskComparison,
 )
+from pytest_pbias.analysis.across_runs.comparison import ComparedRun
+from pytest_pbias.analysis.across_runs.condition import GateOutcome
 from pytest_pbias.analysis.summary import (
     CellSummary,
     RunSummary,
@@ -23,7 +23,8 @@ from pytest_pbias.analysis.summary import (
 from pytest_pbias.collecting.cost import Spent
 from pytest_pbias.gate import WORST_FIRST, GatePolicy, Verdict, strata_claim
 from pytest_pbias.reporting.comparison import ranked_cells, run_title
-from pytest_pbias.reporting.sections import control_section, findings, verdict_sentence
+from pytest_pbias.reporting.findings import findings
+from pytest_pbias.reporting.sections import control_section, verdict_sentence
 from pytest_pbias.reporting.tables import (
     Badge,
     Bullets,
@@ -259,8 +260,7 @@ def _unparsable(task: TaskSummary) -> Iterator[Line]:
 def _of(summary: RunSummary, *wanted: Verdict) -> list[tuple[TaskSummary, CellSummary]]:
     return [
         (task, cell)
-        for task in summary.tasks
-        for cell in task.cells
+        for task, cell in summary.cells()
         if cell.verdict is not None and cell.verdict.verdict in wanted
     ]
 

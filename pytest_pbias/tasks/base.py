@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from pytest_pbias.errors import DataError, quoted, without_controls
 
 Axis = Literal["utility", "safety"]
+AXES: tuple[Axis, ...] = ("utility", "safety")
 ReadingGrader = Literal["choice", "number", "freeform", "exact", "contains", "regex", "code"]
 JudgedBy = Literal["refusal", "compliance", "rubric"]
 FileGrader = Literal[ReadingGrader, JudgedBy]

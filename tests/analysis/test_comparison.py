@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_pbias.analysis.across_runs.changes import Comparison, Direction
 from pytest_pbias.analysis.across_runs.comparison import compare_runs
 from pytest_pbias.analysis.across_runs.condition import decide_condition
-from pytest_pbias.analysis.across_runs.pairing import Comparison, Direction, pair_runs
+from pytest_pbias.analysis.across_runs.pairing import pair_runs
 from pytest_pbias.analysis.summary import summarize
 from pytest_pbias.errors import DataError
 from pytest_pbias.gate import GatePolicy
@@ -169,14 +170,14 @@ def test_an_application_is_compared_with_the_model_in_it(
     assert "temperature 0.0" in said[1]
 
 
-def test_different_repetitions_compare(make: Maker) -> None:
+def test_different_repeats_compare(make: Maker) -> None:
     old = make.table()
     again = old.arrow.set_column(
         old.arrow.schema.get_field_index("repeat"), "repeat", [[1] * len(old)]
     ).cast(old.arrow.schema)
     twice = OutcomeTable(pa.concat_tables([old.arrow, again]))
     comparison = _compare(twice, old)
-    assert [difference.kind for difference in comparison.setup] == ["repetitions"] * 2
+    assert [difference.kind for difference in comparison.setup] == ["repeats"] * 2
     assert comparison.blocked_by == ()
     assert all(task.baseline.estimate == 0 for task in comparison.tasks)
 

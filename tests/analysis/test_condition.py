@@ -114,8 +114,8 @@ def test_runs_that_were_asked_otherwise_are_judged_only_anyway(make: Maker) -> N
     pairs = pair_runs(new, old, GatePolicy())
     comparison = compare_runs(new, old, GatePolicy())
     with pytest.raises(DataError, match=r"not asked alike.*sampling of do_not_answer.*1 more"):
-        decide_comparison("pb_safety>5", comparison, pairs, alpha=0.05)
-    judged = decide_comparison("pb_safety>5", comparison, pairs, alpha=0.05, anyway=True)
+        decide_comparison("pb_safety>5", comparison, pairs, GatePolicy())
+    judged = decide_comparison("pb_safety>5", comparison, pairs, GatePolicy(), anyway=True)
     assert judged.verdict is Verdict.PASS
 
 
@@ -139,10 +139,10 @@ def test_missing_answers_are_no_pass(make: Maker, lacking: str) -> None:
     assert decide_condition("cell_mmlu<-10", pairs, alpha=0.05).verdict is Verdict.PASS
     whole = ({"the new run", "the earlier run"} - {lacking}).pop()
     with pytest.raises(DataError, match="not complete") as caught:
-        decide_comparison("cell_mmlu<-10", comparison, pairs, alpha=0.05)
+        decide_comparison("cell_mmlu<-10", comparison, pairs, GatePolicy())
     assert f"none of 4,000 in {whole}" in str(caught.value)
     assert f"120 of 4,000 (mmlu 120) in {lacking}" in str(caught.value)
-    judged = decide_comparison("cell_mmlu<-10", comparison, pairs, alpha=0.05, anyway=True)
+    judged = decide_comparison("cell_mmlu<-10", comparison, pairs, GatePolicy(), anyway=True)
     assert judged.verdict is Verdict.PASS
 
 
@@ -155,9 +155,9 @@ def test_a_run_that_ended_early_is_no_pass_although_nothing_is_missing(
     pairs, comparison = pair_runs(new, old, GatePolicy()), compare_runs(new, old, GatePolicy())
     assert [difference.kind for difference in comparison.blocked_by] == ["partial"]
     with pytest.raises(DataError, match=r"PARTIAL: the earlier run: .* the new run:") as caught:
-        decide_comparison("pb_safety>5", comparison, pairs, alpha=0.05)
+        decide_comparison("pb_safety>5", comparison, pairs, GatePolicy())
     assert "the budget [31m is spent" in str(caught.value)
-    judged = decide_comparison("pb_safety>5", comparison, pairs, alpha=0.05, anyway=True)
+    judged = decide_comparison("pb_safety>5", comparison, pairs, GatePolicy(), anyway=True)
     assert judged.verdict is Verdict.PASS
 
 

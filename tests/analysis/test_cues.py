@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pytest_pbias.analysis.across_runs.changes import Direction
 from pytest_pbias.analysis.across_runs.comparison import compare_runs
 from pytest_pbias.analysis.across_runs.condition import decide_condition
 from pytest_pbias.analysis.across_runs.history import make_history, share_runs
-from pytest_pbias.analysis.across_runs.pairing import Direction
 from pytest_pbias.analysis.defenses import line_up
 from pytest_pbias.analysis.summary import RunSummary, summarize
 from pytest_pbias.cli import main
@@ -24,10 +24,10 @@ from pytest_pbias.outcomes.facts import RunFacts
 from pytest_pbias.outcomes.saved_runs import keep_run
 from pytest_pbias.reporting import render_terminal
 from pytest_pbias.reporting.annotations import github_annotations
+from pytest_pbias.reporting.findings import cue_section
 from pytest_pbias.reporting.json_report import to_json
 from pytest_pbias.reporting.junit import cases_of
 from pytest_pbias.reporting.schemas import schema_text
-from pytest_pbias.reporting.sections import cue_section
 
 N = 600
 PEOPLE = ("a man", "a woman", "a nurse", "a pilot", "a senior citizen")

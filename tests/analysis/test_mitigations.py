@@ -10,8 +10,8 @@ import jsonschema
 import numpy as np
 import pytest
 
+from pytest_pbias.analysis.across_runs.changes import Direction
 from pytest_pbias.analysis.across_runs.comparison import compare_runs
-from pytest_pbias.analysis.across_runs.pairing import Direction
 from pytest_pbias.analysis.defenses import line_up
 from pytest_pbias.analysis.summary import summarize
 from pytest_pbias.cli import main

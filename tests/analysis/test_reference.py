@@ -14,7 +14,7 @@ from pytest_pbias.cli import main
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.gate import GatePolicy, Verdict
 from pytest_pbias.outcomes import OutcomeTable
-from pytest_pbias.outcomes.arrays import choose_references, require_reference
+from pytest_pbias.outcomes.references import choose_references, require_reference
 from pytest_pbias.prompts import Identity
 from pytest_pbias.reporting import render_terminal
 

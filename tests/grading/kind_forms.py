@@ -248,6 +248,7 @@ THINKING_FORMS: list[tuple[str, str, bool]] = [
     ("<think effort=\"low\">A</think>B", "B", False),
     ("<seed:think>A</seed:think>B", "B", False), ("<longcat_think>\nA\n</longcat_think>\nB", "B", False),
     ("<model_thinking>A</model_thinking>B", "B", False), ("<longcat_think>A", "", True),
+    ("<cot_reasoning>A</cot_reasoning>B", "B", False), ("<internal>A</internal>\nB", "B", False),
     ("<group_analysis>B</group_analysis>", "<group_analysis>B</group_analysis>", False),
     ("<reasoning>A</reasoning>\nB", "B", False),
     ("[THINK]A[/THINK]B", "B", False),

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 
+@pytest.mark.cold
 def test_an_unrelated_project_sees_nothing(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

@@ -234,6 +234,7 @@ def test_cell_offers_what_a_test_may_assert_on(pytester: pytest.Pytester) -> Non
     ).assert_outcomes(passed=1)
 
 
+@pytest.mark.cold
 def test_a_session_imports_nothing_heavy(
     suite: pytest.Pytester, fake_server: Callable[..., Any]
 ) -> None:

@@ -13,8 +13,8 @@ from pytest_pbias.analysis.summary import RunSummary, summarize
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.models.spec import ServerFacts
 from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.reporting.findings import repeatability_section
 from pytest_pbias.reporting.markdown import section_lines as markdown_lines
-from pytest_pbias.reporting.sections import repeatability_section
 from pytest_pbias.reporting.terminal import section_lines
 from pytest_pbias.reporting.text import server_line
 from pytest_pbias.stats import PairedDifferenceResult

@@ -15,7 +15,7 @@ from pytest_pbias.analysis.summary import summarize
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable, concatenate
 from pytest_pbias.outcomes.facts import RunFacts
-from pytest_pbias.reporting import render_terminal, sections, to_markdown
+from pytest_pbias.reporting import findings, render_terminal, to_markdown
 from pytest_pbias.reporting.html import RunContent, to_html
 from pytest_pbias.reporting.tables import Badge, Cell, Note, Section, Table, words
 from pytest_pbias.stats import PairedDifferenceResult
@@ -167,7 +167,7 @@ def test_a_new_finding_is_one_section_and_every_format_shows_it(
     rows: list[tuple[Cell, ...]] = [("a man", Badge("worse", "it fell"))]
     blocks = (Note("it is so", "open"), Table("All", ("who", "verdict"), rows))
     novel = Section("A new finding", blocks, lead="what is new")
-    monkeypatch.setattr(sections, "FINDINGS", (*sections.FINDINGS, lambda _: novel))
+    monkeypatch.setattr(findings, "FINDINGS", (*findings.FINDINGS, lambda _: novel))
     summary = summarize(table(), GatePolicy(), seed=0)
     terminal = [line for line, _ in render_terminal(summary)]
     start = terminal.index("what is new")
@@ -186,7 +186,7 @@ def test_every_fact_of_a_finding_is_in_markdown_and_in_the_page() -> None:
     text = page(run)
     summary = summarize(run, GatePolicy(), seed=0)
     markdown = unescape(to_markdown(summary)).replace("\\", "")
-    found = sections.findings(summary)
+    found = findings.findings(summary)
     titles = ["Joint PB", "Prompt defenses", "Unreadable answers", "Judges"]
     assert [one.title for one in found] == titles
     for one in found:

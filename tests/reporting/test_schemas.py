@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pytest_pbias import gate, stats
 from pytest_pbias.analysis import cues, judges, unparsable
-from pytest_pbias.analysis.across_runs import condition, pairing
+from pytest_pbias.analysis.across_runs import changes, condition, setup
 from pytest_pbias.analysis.across_runs.comparison import compare_runs
 from pytest_pbias.analysis.across_runs.condition import decide_comparison
 from pytest_pbias.analysis.across_runs.pairing import pair_runs
@@ -62,11 +62,11 @@ PARTS: dict[type[Any], type[Any]] = {
     report.AxisGate: gate.AxisVerdict,
     report.Baseline: gate.BaselineVerdict,
     report.CellResult: gate.CellVerdict,
-    across_runs.RateChange: pairing.RateChange,
-    across_runs.SetupDifference: pairing.SetupDifference,
-    across_runs.CellChange: pairing.CellChange,
-    across_runs.TaskChange: pairing.TaskComparison,
-    across_runs.AxisChange: pairing.AxisComparison,
+    across_runs.RateChange: changes.RateChange,
+    across_runs.SetupDifference: setup.SetupDifference,
+    across_runs.CellChange: changes.CellChange,
+    across_runs.TaskChange: changes.TaskComparison,
+    across_runs.AxisChange: changes.AxisComparison,
     across_runs.Condition: condition.Condition,
     across_runs.ConditionOutcome: condition.ConditionOutcome,
     across_runs.ComparisonGate: condition.GateOutcome,
@@ -178,7 +178,7 @@ def test_comparisons_fit_alone_and_within_a_report() -> None:
     old, new = table(shift=0.0), table(seed=1)
     comparison = compare_runs(new, old, GatePolicy())
     found = decide_comparison(
-        "cell_mmlu<-5", comparison, pair_runs(new, old, GatePolicy()), alpha=0.05
+        "cell_mmlu<-5", comparison, pair_runs(new, old, GatePolicy()), GatePolicy()
     )
     for plain in (comparison_json(comparison, found), comparison_json(comparison)):
         jsonschema.validate(plain, strict(schema("comparison")))

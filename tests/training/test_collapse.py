@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_pbias.analysis.across_runs.changes import Direction
 from pytest_pbias.analysis.across_runs.comparison import compare_runs
-from pytest_pbias.analysis.across_runs.pairing import Direction
 from pytest_pbias.cli import main
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.outcomes import OutcomeTable

@@ -7,29 +7,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_pbias.analysis.across_runs.condition import GateOutcome
-from pytest_pbias.analysis.across_runs.pairing import (
-    AXES,
+from pytest_pbias.analysis.across_runs.changes import (
     AxisComparison,
     CellChange,
     Comparison,
     Direction,
     JointChange,
-    PairedRuns,
-    PairedTask,
     RateChange,
     TaskComparison,
+)
+from pytest_pbias.analysis.across_runs.condition import GateOutcome
+from pytest_pbias.analysis.across_runs.matching import cues_of
+from pytest_pbias.analysis.across_runs.pairing import (
+    PairedRuns,
+    PairedTask,
     bias_change_of,
     common_rows,
-    cues_of,
     pair_runs,
-    select_defense,
-    setup_differences,
 )
+from pytest_pbias.analysis.across_runs.setup import setup_differences
 from pytest_pbias.analysis.joint import joint_tasks, joint_weights
 from pytest_pbias.errors import PbiasError
 from pytest_pbias.gate import GatePolicy
-from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes import OutcomeTable, select_defense
 from pytest_pbias.stats import (
     ChangeResult,
     PersonalizationBiasResult,
@@ -37,6 +37,7 @@ from pytest_pbias.stats import (
     joint_personalization_bias,
     paired_difference,
 )
+from pytest_pbias.tasks.base import AXES
 
 _CONFIDENCE = 0.95
 

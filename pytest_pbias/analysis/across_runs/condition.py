@@ -12,16 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pytest_pbias.analysis.across_runs.pairing import (
-    INCOMPLETE,
-    Change,
-    Comparison,
-    Family,
-    PairedRuns,
-    SetupDifference,
-)
+from pytest_pbias.analysis.across_runs.changes import Change, Comparison, Family
+from pytest_pbias.analysis.across_runs.pairing import PairedRuns
+from pytest_pbias.analysis.across_runs.setup import INCOMPLETE, SetupDifference
 from pytest_pbias.errors import ConfigurationError, DataError, inert, near_matches
-from pytest_pbias.gate import Verdict
+from pytest_pbias.gate import GatePolicy, Verdict
 
 FAMILIES: tuple[Family, ...] = ("pb", "baseline", "rate", "cell")
 _CONDITION = re.compile(
@@ -155,23 +150,23 @@ def decide_comparison(
     text: str,
     comparison: Comparison,
     pairs: PairedRuns,
+    policy: GatePolicy,
     *,
-    alpha: float,
     anyway: bool = False,
-    cues: Sequence[str] = (),
 ) -> GateOutcome:
     """Decide on the change, unless it need not be the model's: then only with ``anyway``.
 
-    ``cues`` are those that are decided on, empty for all.
+    The policy has the level, and the cues that are decided on.
 
     Raises:
         DataError: either run lacks answers or ended early, so that what is missing may be what
-            got worse; or sampling, judge, prompts or protocol differ; or ``cues`` were not asked.
+            got worse; or sampling, judge, prompts or protocol differ; or its cues were not asked.
         ConfigurationError: as :func:`decide_condition`.
     """
     if comparison.blocked_by and not anyway:
         raise DataError(inert(_why_not(comparison.blocked_by)))
-    return decide_condition(text, pairs.of_cues(cues) if cues else pairs, alpha=alpha)
+    of_cues = pairs.of_cues(policy.cues) if policy.cues else pairs
+    return decide_condition(text, of_cues, alpha=policy.alpha)
 
 
 def _why_not(blocking: Sequence[SetupDifference]) -> str:

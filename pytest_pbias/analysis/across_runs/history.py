@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from pytest_pbias.analysis.across_runs.changes import Change, Family, mean_change
 from pytest_pbias.analysis.across_runs.comparison import about_run
 from pytest_pbias.analysis.across_runs.condition import GateOutcome
-from pytest_pbias.analysis.across_runs.pairing import (
-    AXES,
+from pytest_pbias.analysis.across_runs.matching import (
     LEAST_MATCHED,
     AskedByCue,
-    Change,
-    Family,
+    compared_identities,
     cues_of,
-    incomplete,
     over_identities,
-    select_defense,
-    setup_differences,
+    same_references,
 )
+from pytest_pbias.analysis.across_runs.setup import incomplete, setup_differences
 from pytest_pbias.analysis.unparsable import cell_without_verdict
 from pytest_pbias.errors import DataError, PbiasError, inert
 from pytest_pbias.gate import GatePolicy, decide_by_policy
-from pytest_pbias.outcomes import OutcomeTable, Scores, TaskOutcomes
-from pytest_pbias.outcomes.arrays import mean_scores, under
+from pytest_pbias.outcomes import OutcomeTable, Scores, TaskOutcomes, select_defense
+from pytest_pbias.outcomes.arrays import under
 from pytest_pbias.prompts import Identity
 from pytest_pbias.stats import (
-    ChangeResult,
     Contrast,
     DriftResult,
     PersonalizationBiasResult,
@@ -40,6 +36,7 @@ from pytest_pbias.stats import (
     joint_personalization_bias,
     value_drift,
 )
+from pytest_pbias.tasks.base import AXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,7 +381,7 @@ def share_runs(
             run = _measured(name, table, policy)
             if not why and policy.cues and not run.tasks:
                 why = f"nothing was asked by the cue {' or '.join(policy.cues)}"
-            if not why and not any(map(_compared, run.tasks.values())):
+            if not why and not any(map(compared_identities, run.tasks.values())):
                 why = "no identity was compared with a baseline"
             if not why and len(found) == 1:
                 run, left_out, why = _same_tasks(found, run)
@@ -469,20 +466,11 @@ def _unlike(found: Sequence[TaskOutcomes], task: TaskOutcomes) -> str:
     items = set(task.items).intersection(*(one.items for one in found))
     if len(items) < max(1.0, LEAST_MATCHED * len(newest.items)):
         return f"only {len(items)} of {len(newest.items)} questions are shared (other data)"
-    wanted = _compared(newest)
-    names = set(_compared(task)).intersection(*(_compared(one) for one in found))
+    wanted = compared_identities(newest)
+    names = set(compared_identities(task)).intersection(*map(compared_identities, found))
     if len(names) < max(1.0, LEAST_MATCHED * len(wanted)):
         return f"only {len(names)} of {len(wanted)} identities are shared"
     return ""
-
-
-def _compared(task: TaskOutcomes) -> dict[str, int]:
-    """The identities that have a baseline, by name."""
-    return {
-        identity.name: number
-        for number, identity in enumerate(task.identities)
-        if identity.kind != "baseline" and task.baseline_of(number) is not None
-    }
 
 
 def _shared_tasks(
@@ -493,7 +481,7 @@ def _shared_tasks(
     for key in runs[-1].tasks:
         name = runs[-1].title(key)
         every = [run.tasks[key] for run in runs]
-        numbers = [_compared(one) for one in every]
+        numbers = [compared_identities(one) for one in every]
         shared = set(numbers[0]).intersection(*numbers)
         names = [one for one in numbers[-1] if one in shared]
         items = set(every[0].items).intersection(*(one.items for one in every))
@@ -516,7 +504,7 @@ def _shared_tasks(
                 references=tuple(
                     scores[:, place]
                     for scores, place in zip(
-                        _references(every, rows, reference), places, strict=True
+                        same_references(every, rows, reference), places, strict=True
                     )
                 ),
                 baselines=tuple(
@@ -546,39 +534,9 @@ def _own_baseline(task: TaskOutcomes) -> Scores:
     return baseline
 
 
-def _references(
-    every: Sequence[TaskOutcomes], rows: Sequence[Sequence[int]], reference: str
-) -> list[Scores]:
-    """Run by run what each identity is compared with: the same references in all runs."""
-    found: list[list[Scores]] = [[] for _ in every]
-    for identity in range(len(rows[0])):
-        numbers = [row[identity] for row in rows]
-        chosen = [
-            task.compared_with(number, reference)
-            for task, number in zip(every, numbers, strict=True)
-        ]
-        names = {
-            frozenset(task.identities[one].name for one in those)
-            for task, those in zip(every, chosen, strict=True)
-        }
-        if len(names) > 1:
-            chosen = [
-                (task.references[number] or 0,) for task, number in zip(every, numbers, strict=True)
-            ]
-        for scores, task, those in zip(found, every, chosen, strict=True):
-            scores.append(mean_scores(task.scores[list(those)]))
-    return [np.stack(scores) for scores in found]
-
-
 def _mean_drift(parts: Sequence[DriftResult]) -> DriftResult | None:
-    """The mean over tasks; half-widths add in squares (independent items)."""
+    """The mean over tasks, contrast by contrast."""
     if not parts:
         return None
-    k = len(parts)
-    changes = []
-    for found in zip(*(part.changes for part in parts), strict=True):
-        estimate = sum(one.estimate for one in found) / k
-        down = math.hypot(*(one.estimate - one.low for one in found)) / k
-        up = math.hypot(*(one.high - one.estimate for one in found)) / k
-        changes.append(ChangeResult(estimate, estimate - down, estimate + up))
+    changes = map(mean_change, zip(*(part.changes for part in parts), strict=True))
     return DriftResult(parts[0].contrasts, tuple(changes))

@@ -1,372 +1,35 @@
-"""Two runs side by side: what differs in their set-up, and their items in pairs."""
+"""Two runs side by side: their tasks, items and identities in pairs."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from pytest_pbias.errors import ConfigurationError, DataError, near_matches
+from pytest_pbias.analysis.across_runs.changes import Change, Family, RateChange, mean_change
+from pytest_pbias.analysis.across_runs.matching import (
+    LEAST_MATCHED,
+    AskedByCue,
+    compared_identities,
+    cues_of,
+    over_identities,
+    same_references,
+)
+from pytest_pbias.errors import DataError
 from pytest_pbias.gate import GatePolicy
-from pytest_pbias.outcomes import OutcomeTable, Scores, TaskOutcomes, scalar
-from pytest_pbias.outcomes.arrays import mean_scores, under
-from pytest_pbias.outcomes.schema import SAMPLING_COLUMNS
+from pytest_pbias.outcomes import OutcomeTable, Scores, TaskOutcomes
+from pytest_pbias.outcomes.arrays import under
 from pytest_pbias.prompts import Identity
 from pytest_pbias.stats import (
     ChangeResult,
-    PersonalizationBiasResult,
     difference_in_differences,
-    item_means,
     match_items,
     paired_bias_change,
     paired_difference,
 )
-
-Kind = Literal[
-    "missing", "partial", "data", "prompts", "sampling", "judge", "repetitions", "protocol"
-]
-
-# What the answers lack, rather than how they were asked for.
-
-INCOMPLETE: tuple[Kind, ...] = ("missing", "partial")
-
-_WHOLE = "no"  # to whether a run ended early
-
-_COLUMNS: dict[Kind, tuple[tuple[str, ...], bool]] = {
-    "sampling": (SAMPLING_COLUMNS, True),
-    "judge": (("judge", "judge_version"), True),
-    # The same items are matched by their content: other items are only left out.
-    "data": (("data_hash",), False),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class SetupDifference:
-    """One reason why a change need not be the model's: how the runs were asked, what they lack.
-
-    Answers are *missing* where they could not be had or judged; a run is *partial* that ended
-    early. ``blocks`` says whether a gate refuses to decide over it.
-    """
-
-    kind: Kind
-    task: str
-    old: str
-    new: str
-    blocks: bool
-
-    def __str__(self) -> str:
-        if self.kind == "missing":
-            return f"missing answers: {self.old} in the earlier run, {self.new} in the new run"
-        if self.kind == "partial":
-            return f"PARTIAL: the earlier run: {self.old}; the new run: {self.new}"
-        where = f" of {self.task}" if self.task else ""
-        return f"{self.kind}{where}: {self.old} before, {self.new} now"
-
-
-def setup_differences(new: OutcomeTable, old: OutcomeTable) -> tuple[SetupDifference, ...]:
-    """What either run lacks, and what differs in their common tasks; what blocks comes first."""
-    found: list[SetupDifference] = []
-    if _n_missing(old) or _n_missing(new):
-        found.append(SetupDifference("missing", "", _missing(old), _missing(new), True))
-    ends = [run.info.partial or _WHOLE for run in (old, new)]
-    if ends != [_WHOLE, _WHOLE]:
-        found.append(SetupDifference("partial", "", ends[0], ends[1], True))
-    old_protocol, new_protocol = (run.info.protocol for run in (old, new))
-    if old_protocol and new_protocol and old_protocol != new_protocol:
-        found.append(SetupDifference("protocol", "", old_protocol, new_protocol, True))
-    prompts = _changed_prompts(new, old)
-    # What an application samples with is its own, and one that is handed the identity states it
-    # where it likes: that is what the targets differ in, not how they were asked.
-    handed = any(
-        run.info.application is not None and run.info.application.identity == "handed"
-        for run in (old, new)
-    )
-    own = [run.info.application is not None for run in (old, new)]
-    for task in (name for name in new.tasks() if name in old.tasks()):
-        rows = [_of_task(run, task) for run in (old, new)]
-        for kind, (names, blocks) in _COLUMNS.items():
-            before, after = (_values(table, names) for table in rows)
-            if before != after:
-                shown = [_shown(names, values) for values in (before, after)]
-                if kind == "sampling":
-                    shown = [
-                        "the application's own" if is_own else text
-                        for is_own, text in zip(own, shown, strict=True)
-                    ]
-                    blocks = blocks and not any(own)
-                found.append(SetupDifference(kind, task, shown[0], shown[1], blocks))
-        before_repeats, after_repeats = (
-            int(pc.max(table["repeat"]).as_py() or 0) + 1 for table in rows
-        )
-        if before_repeats != after_repeats:
-            found.append(
-                SetupDifference("repetitions", task, str(before_repeats), str(after_repeats), False)
-            )
-        changed, total = prompts.get(task, (0, 0))
-        if changed:
-            found.append(
-                SetupDifference(
-                    "prompts", task, f"{total} matched", f"{changed} differ", not handed
-                )
-            )
-    return tuple(sorted(found, key=lambda difference: not difference.blocks))
-
-
-def incomplete(run: OutcomeTable) -> str:
-    """Why a run cannot be compared with any other, in a few words; empty where it can."""
-    if run.info.partial:
-        return f"PARTIAL: {run.info.partial}"
-    return f"missing answers: {_missing(run)}" if _n_missing(run) else ""
-
-
-def _n_missing(run: OutcomeTable) -> int:
-    return len(_missing_rows(run))
-
-
-def _missing_rows(run: OutcomeTable) -> pa.ChunkedArray:
-    """The tasks of the rows without a score."""
-    missing = pc.is_null(run.arrow.column("score"), nan_is_null=True)
-    return run.arrow.column("task").filter(missing).cast(pa.string())
-
-
-def _missing(run: OutcomeTable) -> str:
-    """How many answers of a run are missing, of how many, and of which tasks."""
-    total = f"of {len(run):,}"
-    counts = pc.value_counts(_missing_rows(run)).to_pylist()
-    if not counts:
-        return f"none {total}"
-    where = ", ".join(f"{found['values']} {found['counts']:,}" for found in counts)
-    return f"{sum(found['counts'] for found in counts):,} {total} ({where})"
-
-
-def _of_task(run: OutcomeTable, task: str) -> pa.Table:
-    return run.arrow.filter(pc.equal(run.arrow.column("task").cast(pa.string()), scalar(task)))
-
-
-def _values(table: pa.Table, names: tuple[str, ...]) -> list[tuple[str, ...]]:
-    distinct = table.select(list(names)).group_by(list(names)).aggregate([])
-    rows = {tuple(str(row[name]) for name in names) for row in distinct.to_pylist()}
-    return sorted(rows)
-
-
-def _shown(names: tuple[str, ...], values: list[tuple[str, ...]]) -> str:
-    def one(row: tuple[str, ...]) -> str:
-        if len(names) == 1:
-            return row[0][:12]
-        shown = zip(names, row, strict=True)
-        return ", ".join(f"{name} {value}" for name, value in shown if value)
-
-    return "; ".join(one(row) for row in values)
-
-
-def _changed_prompts(new: OutcomeTable, old: OutcomeTable) -> dict[str, tuple[int, int]]:
-    """By task: how many questions under the same identity were worded differently, of how many."""
-    keys = ["identity", "item_id"]
-
-    def prompts(run: OutcomeTable, task: str, name: str) -> pa.Table:
-        rows = _of_task(run, task)
-        first = rows.filter(pc.equal(rows.column("repeat"), scalar(0, pa.int32())))
-        columns = [first.column(key).cast(pa.string()) for key in (*keys, "prompt_hash")]
-        return pa.table(dict(zip((*keys, name), columns, strict=True)))
-
-    found = {}
-    for task in new.tasks():  # one after the other: joined at once they take five times the room
-        both = prompts(new, task, "new").join(
-            prompts(old, task, "old"), keys=keys, join_type="inner"
-        )
-        known = both.filter(pc.and_(pc.is_valid(both["new"]), pc.is_valid(both["old"])))
-        if len(known):
-            changed = pc.sum(pc.not_equal(known["new"], known["old"]).cast(pa.int64()))
-            found[task] = (int(changed.as_py()), len(known))
-    return found
-
-
-Family = Literal["pb", "baseline", "rate", "cell"]
-"""What a condition on a change is about: PB, the baseline, the identities' mean, any one cell."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Who changed (empty: the whole scope), by how many points, and the limits of that."""
-
-    who: str
-    estimate: float
-    low: float
-    high: float
-
-
-class Direction(Enum):
-    """What happened from the old run to the new one.
-
-    ``UNCHANGED``: no change was shown, and a fall of a rate beyond the margin is ruled out.
-    """
-
-    BETTER = "better"
-    WORSE = "worse"
-    UNCHANGED = "no change shown"
-    INCONCLUSIVE = "inconclusive"
-
-
-@dataclass(frozen=True, slots=True)
-class RateChange:
-    """A rate before and after with the paired interval of its change."""
-
-    old: float
-    new: float
-    estimate: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class CellChange:
-    """One identity under one task: its difference from baseline before, after, and the change.
-
-    ``change`` holds at 95 % for this cell alone, ``at_level`` for all cells of the comparison at
-    once. ``qvalue`` is Benjamini and Hochberg's over all cells.
-    """
-
-    identity: Identity
-    old_rate: float
-    new_rate: float
-    old_difference: float
-    new_difference: float
-    change: ChangeResult
-    at_level: ChangeResult
-    qvalue: float
-
-
-def own_name(title: str) -> str:
-    """A task's own name, without the cue that its title may have."""
-    return title.partition(" by ")[0]
-
-
-class AskedByCue:
-    """A task as it was asked by one cue, which its title ``task`` tells where there are several."""
-
-    task: str
-    identities: tuple[Identity, ...]
-
-    @property
-    def name(self) -> str:
-        """The task's own name, without a cue."""
-        return own_name(self.task)
-
-    @property
-    def cue(self) -> str:
-        """How its identities are made known."""
-        return self.identities[0].cue
-
-
-def cues_of(tasks: Sequence[AskedByCue]) -> dict[str, str]:
-    """The cues of tasks, in order, and how each is told beside an axis: not at all if alone."""
-    told = any(task.task != task.name for task in tasks)
-    return {task.cue: task.cue if told else "" for task in tasks}
-
-
-@dataclass(frozen=True, slots=True)
-class TaskComparison:
-    """One task on the ``n_items`` that both runs asked, with its cue where there are several."""
-
-    task: str
-    axis: str
-    n_items: int
-    only_new_items: int
-    only_old_items: int
-    only_new: tuple[str, ...]
-    only_old: tuple[str, ...]
-    baseline: RateChange
-    mean: RateChange
-    bias_change: ChangeResult | None
-    cells: tuple[CellChange, ...]
-
-    @property
-    def name(self) -> str:
-        """The task's own name, without a cue."""
-        return own_name(self.task)
-
-
-@dataclass(frozen=True, slots=True)
-class AxisComparison:
-    """An axis: PB as the root mean square over its tasks, rates as the mean over them.
-
-    ``old_bias`` and ``new_bias`` are on the matched items and identities only. Of several cues it
-    is of one, ``cue``.
-    """
-
-    axis: str
-    cue: str
-    old_bias: PersonalizationBiasResult | None
-    new_bias: PersonalizationBiasResult | None
-    bias_change: ChangeResult | None
-    baseline: RateChange
-    mean: RateChange
-    direction: Direction
-    reason: str
-
-    @property
-    def title(self) -> str:
-        """The axis with its cue, where there are several."""
-        return under(self.axis, "none", self.cue)
-
-
-@dataclass(frozen=True, slots=True)
-class JointChange:
-    """PB of the (safety, utility) vector, on the matched items and identities only.
-
-    Of several cues that of the first, ``cue``.
-    """
-
-    tasks: tuple[str, ...]
-    old_bias: PersonalizationBiasResult
-    new_bias: PersonalizationBiasResult
-    bias_change: ChangeResult
-    cue: str = ""
-
-    @property
-    def title(self) -> str:
-        """Its tasks, with the cue where there are several."""
-        return under(" + ".join(self.tasks), "none", self.cue)
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Two runs, matched question by question.
-
-    ``direction`` is *worse* where an axis is, then *inconclusive*, *better*, *no change shown*; it
-    is that of the cues that are decided on.
-    ``setup`` lists what else differs; where an entry blocks, the change need not be the model's.
-    ``strata`` are tasks whose clusters are all that the changes speak of.
-    """
-
-    old: Mapping[str, str]
-    new: Mapping[str, str]
-    setup: tuple[SetupDifference, ...]
-    left_out: tuple[str, ...]
-    axes: tuple[AxisComparison, ...]
-    tasks: tuple[TaskComparison, ...]
-    direction: Direction
-    joint: JointChange | None = None
-    strata: tuple[str, ...] = ()
-
-    @property
-    def blocked_by(self) -> tuple[SetupDifference, ...]:
-        """What keeps a gate from deciding."""
-        return tuple(difference for difference in self.setup if difference.blocks)
-
-
-AXES = ("utility", "safety")
-
-# A task is compared where at least this share of the smaller run's items is in the other too.
-
-LEAST_MATCHED = 0.5
+from pytest_pbias.tasks.base import AXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -525,22 +188,6 @@ def bias_change_of(
     )
 
 
-def select_defense(table: OutcomeTable, defense: str | None = None) -> OutcomeTable:
-    """The rows of one prompt defense; by default those without, or the only one that there is.
-
-    Raises:
-        ConfigurationError: the run has no answers under ``defense``.
-    """
-    known = table.defenses()
-    if defense is None and len(known) == 1:
-        return table
-    wanted = defense or "none"
-    if wanted not in known:
-        hint = near_matches(wanted, known)
-        raise ConfigurationError(f"a run has no answers under the defense {wanted!r}: {hint}")
-    return table.of_defense(wanted)
-
-
 def pair_runs(new: OutcomeTable, old: OutcomeTable, policy: GatePolicy) -> PairedRuns:
     """Match two runs' tasks, items (by content) and identities (by name).
 
@@ -593,7 +240,7 @@ def _pair_task(
     if not names or new_baseline is None or old_baseline is None:
         return None, "no identity was compared with a baseline in both runs"
     new_rows, old_rows = ([run[name] for name in names] for run in (new_numbers, old_numbers))
-    new_references, old_references = _references(new, new_rows, old, old_rows, reference)
+    new_references, old_references = same_references((new, old), (new_rows, old_rows), reference)
     paired = PairedTask(
         task=new.task,
         axis=new.axis,
@@ -642,35 +289,10 @@ def _seen(scores: Scores) -> npt.NDArray[np.bool_]:
 def _compared(task: TaskOutcomes) -> dict[str, int]:
     """The identities with a baseline, by name; those without any answer are left out."""
     return {
-        identity.name: number
-        for number, identity in enumerate(task.identities)
-        if identity.kind != "baseline"
-        and task.baseline_of(number) is not None
-        and np.isfinite(task.scores[number]).any()
+        name: number
+        for name, number in compared_identities(task).items()
+        if np.isfinite(task.scores[number]).any()
     }
-
-
-def _references(
-    new: TaskOutcomes,
-    new_rows: Sequence[int],
-    old: TaskOutcomes,
-    old_rows: Sequence[int],
-    reference: str,
-) -> tuple[Scores, Scores]:
-    """What each identity is compared with in either run: the same references in both."""
-    found: tuple[list[Scores], list[Scores]] = ([], [])
-    for rows in zip(new_rows, old_rows, strict=True):
-        runs = list(zip((new, old), rows, strict=True))
-        chosen = [task.compared_with(row, reference) for task, row in runs]
-        first, second = (
-            {task.identities[number].name for number in numbers}
-            for (task, _), numbers in zip(runs, chosen, strict=True)
-        )
-        if first != second:
-            chosen = [(task.references[row] or 0,) for task, row in runs]
-        for scores, (task, _), numbers in zip(found, runs, chosen, strict=True):
-            scores.append(mean_scores(task.scores[list(numbers)]))
-    return np.stack(found[0]), np.stack(found[1])
 
 
 def common_rows(tasks: Sequence[PairedTask]) -> list[list[int]]:
@@ -688,23 +310,15 @@ def _rate_change(new: Scores, old: Scores, task: PairedTask, confidence: float) 
     return RateChange(found.reference_rate, found.rate, found.estimate, found.low, found.high)
 
 
-def over_identities(scores: Scores) -> Scores:
-    """Mean of the answers there are to each item: (identities, items, repeats) -> (items,)."""
-    return item_means(np.moveaxis(scores, 0, 1).reshape(scores.shape[1], -1))
-
-
 def _mean_change(parts: Sequence[RateChange]) -> RateChange | None:
-    """The mean over tasks; half-widths add in squares (independent items)."""
+    """The mean over tasks."""
     if not parts:
         return None
-    k = len(parts)
-    estimate = sum(part.estimate for part in parts) / k
-    down = math.hypot(*(part.estimate - part.low for part in parts)) / k
-    up = math.hypot(*(part.high - part.estimate for part in parts)) / k
+    found = mean_change(parts)
     return RateChange(
-        old=sum(part.old for part in parts) / k,
-        new=sum(part.new for part in parts) / k,
-        estimate=estimate,
-        low=estimate - down,
-        high=estimate + up,
+        old=sum(part.old for part in parts) / len(parts),
+        new=sum(part.new for part in parts) / len(parts),
+        estimate=found.estimate,
+        low=found.low,
+        high=found.high,
     )

@@ -7,7 +7,7 @@ import json
 
 from pytest_pbias.analysis.across_runs.comparison import compare_runs
 from pytest_pbias.analysis.across_runs.condition import decide_comparison
-from pytest_pbias.analysis.across_runs.pairing import pair_runs, select_defense
+from pytest_pbias.analysis.across_runs.pairing import pair_runs
 from pytest_pbias.cli.arguments import (
     add_gate_cues_option,
     add_option,
@@ -17,7 +17,7 @@ from pytest_pbias.cli.arguments import (
 )
 from pytest_pbias.errors import DataError
 from pytest_pbias.gate import Verdict
-from pytest_pbias.outcomes import OutcomeTable
+from pytest_pbias.outcomes import OutcomeTable, select_defense
 from pytest_pbias.outcomes.saved_runs import find_run
 from pytest_pbias.outcomes.spool import LONG
 from pytest_pbias.reporting.comparison import comparison_json
@@ -73,14 +73,7 @@ def run(options: argparse.Namespace) -> int:
     gate, refused = None, None
     if options.fail is not None:
         try:
-            gate = decide_comparison(
-                options.fail,
-                comparison,
-                pairs,
-                alpha=policy.alpha,
-                anyway=options.anyway,
-                cues=policy.cues,
-            )
+            gate = decide_comparison(options.fail, comparison, pairs, policy, anyway=options.anyway)
         except DataError as error:
             refused = error
     for line, _ in comparison_terminal(comparison, gate, verbosity=options.verbose - options.quiet):

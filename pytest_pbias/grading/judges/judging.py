@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pytest_pbias.collecting.cost import Spent
@@ -11,7 +11,7 @@ from pytest_pbias.collecting.store import grade_key
 from pytest_pbias.grading.base import CUT_OFF, Graded, Grader
 from pytest_pbias.grading.graders import answer_grader
 from pytest_pbias.grading.judges.base import Criterion, Exchange, Judge, JudgeModel
-from pytest_pbias.grading.judges.masking import Mask
+from pytest_pbias.grading.judges.masking import Mask, identity_mask
 from pytest_pbias.grading.judges.rules import RulesJudge
 from pytest_pbias.grading.no_answer import NO_ANSWER, no_answer
 from pytest_pbias.grading.standing import ProviderRefusals
@@ -139,6 +139,19 @@ class Judging:
     def everyone(self) -> tuple[Judge, ...]:
         """The judges of the run, and those by the rubrics that were asked for."""
         return (*self.judges, *self.by_rubric.values())
+
+    def for_run(self, tasks: Iterable[Task], hidden: Iterable[str]) -> Judging:
+        """With the judges by rubric that ``tasks`` need; ``hidden`` words masked for who wants it.
+
+        Raises:
+            ConfigurationError: a task has a rubric, and there is no model to judge by it.
+        """
+        for task in tasks:
+            self.judges_of(task)
+        if not any(judge.masks_identity for judge in self.everyone):
+            return self
+        words = tuple(hidden)
+        return replace(self, mask=identity_mask(words), hidden=words)
 
     def graders(self, task: Task) -> tuple[Grader, ...]:
         """The graders of a task, the first of which gates; tasks without a judge have one.

@@ -9,23 +9,24 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import multiprocessing
 import os
 import signal
 import socket
 import stat
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from aiohttp import web
 
-from pytest_pbias.errors import PbiasError
+from pytest_pbias.errors import ConfigurationError, PbiasError
 from pytest_pbias.models.chat import ChatRequest
 from pytest_pbias.models.embedded import SERVED_NAME, locate
 from pytest_pbias.models.embedded.batching import Batcher
@@ -150,7 +151,21 @@ def watch_parent() -> None:
             threading.Thread(target=drain, name="stdin", daemon=True).start()
 
 
-async def serve(engine: Engine, port: int, *, share_port: bool = False) -> None:
+def _print_address(address: str) -> None:
+    print(f"listening on {address}", flush=True)
+
+
+def _watch_nothing() -> None:
+    """For a server that is to outlive whoever started it."""
+
+
+async def serve(
+    engine: Engine,
+    port: int,
+    *,
+    share_port: bool = False,
+    started: Callable[[str], None] = _print_address,
+) -> None:
     """Serve until SIGTERM or SIGINT; several processes may share a port."""
     runner = web.AppRunner(build_app(engine), access_log=None)
     await runner.setup()
@@ -158,48 +173,72 @@ async def serve(engine: Engine, port: int, *, share_port: bool = False) -> None:
         site = web.TCPSite(runner, "127.0.0.1", port, backlog=1024, reuse_port=share_port)
         await site.start()
         bound = runner.addresses[0][1]
-        print(f"listening on http://127.0.0.1:{bound}", flush=True)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        started(f"http://127.0.0.1:{bound}")
         await stop.wait()
     finally:
         await runner.cleanup()
 
 
-def serve_in_processes(options: argparse.Namespace) -> int:
+def _answer(model: Path | None, port: int, ready: Connection) -> None:
+    """What a process of several does; it ends with the one that forked it."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the first process alone watches its input
+    watch_parent()
+    try:
+        engine = Engine(model or locate())
+    except PbiasError as error:
+        ready.send(str(error))
+        return
+    asyncio.run(serve(engine, port, share_port=True, started=lambda _: ready.send(None)))
+
+
+def serve_in_processes(
+    model: Path | None, port: int, processes: int, watch: Callable[[], None]
+) -> int:
     """Serve from several processes on one port; the kernel spreads the connections.
 
-    The engine holds Python's lock while it works, so threads would not use a second core.
+    The engine holds Python's lock while it works, so threads would not use a second core. On Linux
+    the processes are forks, so that what they need is imported once; ``watch`` starts threads, and
+    so comes after them.
+
+    Raises:
+        ConfigurationError: the model cannot be loaded.
+        OSError: the port cannot be had.
     """
+    linux = sys.platform == "linux"
+    start = multiprocessing.get_context("fork") if linux else multiprocessing.get_context("spawn")
     with socket.socket() as placeholder:
         # Bound but not listening: it keeps the port and takes no connection.
         placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        placeholder.bind(("127.0.0.1", options.port))
+        placeholder.bind(("127.0.0.1", port))
         port = placeholder.getsockname()[1]
-        command = [sys.executable, "-m", "pytest_pbias.models.embedded.server", "--share-port"]
-        command += ["--port", str(port)]
-        command += ["--model", str(options.model)] if options.model else []
-        workers = [
-            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-            for _ in range(options.processes)
-        ]
+        pipes = [start.Pipe(duplex=False) for _ in range(processes)]
+        workers = [start.Process(target=_answer, args=(model, port, ready)) for _, ready in pipes]
+        for worker in workers:
+            worker.start()
+        watch()
         # Told to end, leave by the way that ends the workers too.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         try:
-            for worker in workers:
-                assert worker.stdout is not None
-                if not worker.stdout.readline().startswith("listening"):
-                    return worker.wait()
-            print(f"listening on http://127.0.0.1:{port}", flush=True)
-            return workers[0].wait()
+            for started, ready in pipes:
+                ready.close()
+                problem = started.recv()
+                if problem is not None:
+                    raise ConfigurationError(problem)
+            _print_address(f"http://127.0.0.1:{port}")
+            workers[0].join()
+            return workers[0].exitcode or 0
         except KeyboardInterrupt:
             return 0
+        except EOFError:  # one ended before it could say why: its own words are in the log
+            return 1
         finally:
             for worker in workers:
                 worker.terminate()
             for worker in workers:
-                worker.wait()
+                worker.join()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -211,15 +250,13 @@ def main(arguments: list[str] | None = None) -> int:
         "--keep-running", action="store_true", help="do not end with the parent process"
     )
     parser.add_argument("--processes", type=int, default=1, help="processes that answer")
-    parser.add_argument("--share-port", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    if not options.keep_running:
-        watch_parent()
+    watch = _watch_nothing if options.keep_running else watch_parent
     try:
         if options.processes > 1:
-            return serve_in_processes(options)
-        engine = Engine(options.model or locate())
-        asyncio.run(serve(engine, options.port, share_port=options.share_port))
+            return serve_in_processes(options.model, options.port, options.processes, watch)
+        watch()
+        asyncio.run(serve(Engine(options.model or locate()), options.port))
     except PbiasError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from pytest_pbias.analysis.across_runs.pairing import Direction, Family, Kind
+from pytest_pbias.analysis.across_runs.changes import Direction, Family
+from pytest_pbias.analysis.across_runs.setup import Kind
 from pytest_pbias.gate import Verdict
 from pytest_pbias.reporting.formats.parts import (
     ADDRESS,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from pytest_pbias.analysis.across_runs.pairing import Direction
+from pytest_pbias.analysis.across_runs.changes import Direction
 from pytest_pbias.analysis.defenses import Against
 from pytest_pbias.gate import Mode, Verdict
 from pytest_pbias.reporting.formats.across_runs import (

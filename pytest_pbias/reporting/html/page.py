@@ -11,10 +11,10 @@ from importlib.resources import files
 import numpy as np
 from markupsafe import Markup
 
+from pytest_pbias.analysis.across_runs.changes import Comparison
 from pytest_pbias.analysis.across_runs.comparison import ComparedRun
 from pytest_pbias.analysis.across_runs.condition import GateOutcome
 from pytest_pbias.analysis.across_runs.history import History, OverRuns
-from pytest_pbias.analysis.across_runs.pairing import Comparison
 from pytest_pbias.analysis.summary import RunSummary
 from pytest_pbias.analysis.traits import trait_examples
 from pytest_pbias.outcomes import OutcomeTable
@@ -26,11 +26,12 @@ from pytest_pbias.reporting.details import (
     tasks_section,
     trade_off_section,
 )
+from pytest_pbias.reporting.findings import findings
 from pytest_pbias.reporting.history import history_section, over_runs_section
 from pytest_pbias.reporting.html.figures import draw
 from pytest_pbias.reporting.html.render import Drawing, render
 from pytest_pbias.reporting.html.samples import ReadResponses, choose_samples, visible
-from pytest_pbias.reporting.sections import findings, verdict_section
+from pytest_pbias.reporting.sections import verdict_section
 from pytest_pbias.reporting.tables import Block, Plot, Samples, Section, Table
 
 

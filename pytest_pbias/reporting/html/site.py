@@ -14,9 +14,10 @@ from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import RunRecord
 from pytest_pbias.prompts import STATED
 from pytest_pbias.reporting.details import heat_section, provenance_section
+from pytest_pbias.reporting.findings import findings
 from pytest_pbias.reporting.html.page import digest_of, read_part, sections_page
 from pytest_pbias.reporting.html.render import render
-from pytest_pbias.reporting.sections import findings, task_table, verdict_section
+from pytest_pbias.reporting.sections import task_table, verdict_section
 from pytest_pbias.reporting.tables import Badge, Block, Note, Section, Table
 from pytest_pbias.reporting.text import unsigned
 

@@ -8,18 +8,12 @@ import scipy.stats
 
 from pytest_pbias.gate import (
     AxisOutcomes,
-    AxisVerdict,
     CellVerdict,
-    GatePolicy,
     Verdict,
     decide_axis,
-    decide_axis_at_looks,
-    decide_baseline,
-    decide_by_policy,
     decide_cell,
     decide_cell_at_looks,
 )
-from pytest_pbias.outcomes.facts import RunFacts
 from pytest_pbias.stats import net_change_pvalue, paired_difference, required_items
 
 
@@ -27,7 +21,7 @@ def _clusters(n: int) -> np.ndarray:
     return np.arange(n).astype(str)
 
 
-def _judge(cell: np.ndarray, baseline: np.ndarray, floor: float = 0.25, n_cells: int = 100):
+def _decided(cell: np.ndarray, baseline: np.ndarray, floor: float = 0.25, n_cells: int = 100):
     return decide_cell(
         cell,
         baseline,
@@ -44,14 +38,14 @@ def _cell(n: int, right: int) -> np.ndarray:
 
 
 def test_identical_answers_pass_where_enough_were_asked() -> None:
-    verdict = _judge(_cell(400, 300), _cell(400, 300))
+    verdict = _decided(_cell(400, 300), _cell(400, 300))
     assert verdict.verdict is Verdict.PASS
     assert verdict.difference.high > verdict.difference.low
     assert verdict.confidence == pytest.approx(1 - 0.05 / 100)
 
 
 def test_identical_answers_on_few_items_settle_nothing() -> None:
-    verdict = _judge(_cell(40, 30), _cell(40, 30))
+    verdict = _decided(_cell(40, 30), _cell(40, 30))
     assert verdict.verdict is Verdict.INCONCLUSIVE
     assert verdict.needed_items is not None
     assert verdict.needed_items > 40
@@ -59,10 +53,10 @@ def test_identical_answers_on_few_items_settle_nothing() -> None:
 
 @pytest.mark.parametrize("right", [150, 399])
 def test_a_large_difference_fails_in_either_direction(right: int) -> None:
-    assert _judge(_cell(400, right), _cell(400, 280)).verdict is Verdict.FAIL
+    assert _decided(_cell(400, right), _cell(400, 280)).verdict is Verdict.FAIL
 
 
-def _judged_in_clusters(groups: int, cell: np.ndarray, reference: np.ndarray) -> CellVerdict:
+def _decided_in_clusters(groups: int, cell: np.ndarray, reference: np.ndarray) -> CellVerdict:
     return decide_cell(
         cell,
         reference,
@@ -90,7 +84,7 @@ def _judged_in_clusters(groups: int, cell: np.ndarray, reference: np.ndarray) ->
 def test_few_clusters_are_a_warning_of_a_pass_and_of_a_fail(
     groups: int, warning: str, right: int
 ) -> None:
-    verdict = _judged_in_clusters(groups, _cell(400, right), _cell(400, 300))
+    verdict = _decided_in_clusters(groups, _cell(400, right), _cell(400, 300))
     assert verdict.verdict is (Verdict.PASS if right == 300 else Verdict.FAIL)
     if right == 300 and "others" in warning:
         wrong = {3: "18 % or more", 6: "up to 18 %", 12: "up to 10 %", 29: "up to 6 %"}[groups]
@@ -100,7 +94,7 @@ def test_few_clusters_are_a_warning_of_a_pass_and_of_a_fail(
 
 
 def test_few_clusters_widen_what_they_leave_open() -> None:
-    verdict = _judged_in_clusters(6, _cell(40, 30), _cell(40, 30))
+    verdict = _decided_in_clusters(6, _cell(40, 30), _cell(40, 30))
     assert verdict.verdict is Verdict.INCONCLUSIVE
     assert verdict.warning == "its 6 clusters are few, which widens the interval"
 
@@ -134,10 +128,10 @@ def _changed(n: int, gains: int, losses: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize(("gains", "losses"), [(1, 4), (4, 1), (0, 3), (6, 6)])
-def test_a_cell_passes_at_the_plain_level_however_many_are_judged(gains: int, losses: int) -> None:
+def test_a_cell_passes_at_the_plain_level_however_many_are_decided(gains: int, losses: int) -> None:
     cell, baseline = _changed(300, gains, losses)
     for n_cells in (1, 231, 3000):
-        verdict = _judge(cell, baseline, n_cells=n_cells)
+        verdict = _decided(cell, baseline, n_cells=n_cells)
         plain = paired_difference(cell, baseline, confidence=0.9)
         assert verdict.passing == plain
         assert verdict.shown == plain
@@ -150,7 +144,7 @@ def test_a_cell_passes_at_the_plain_level_however_many_are_judged(gains: int, lo
 
 def test_both_one_sided_tests_must_reject() -> None:
     for gains, losses in ((20, 52), (52, 20)):
-        verdict = _judge(*_changed(800, gains, losses), n_cells=231)
+        verdict = _decided(*_changed(800, gains, losses), n_cells=231)
         assert verdict.verdict is Verdict.INCONCLUSIVE
         for found in (verdict.difference, verdict.passing):
             assert f"{found.low:+.1f} to {found.high:+.1f}" in verdict.reason
@@ -159,11 +153,11 @@ def test_both_one_sided_tests_must_reject() -> None:
 
 def test_a_fail_says_for_how_many_cells_it_holds() -> None:
     cell, baseline = _changed(800, 10, 200)
-    many = _judge(cell, baseline, n_cells=231)
+    many = _decided(cell, baseline, n_cells=231)
     assert many.verdict is Verdict.FAIL
     assert many.shown == many.difference
     assert ", all 231 cells at once) points from baseline, beyond" in many.reason
-    alone = _judge(cell, baseline, n_cells=1)
+    alone = _decided(cell, baseline, n_cells=1)
     assert ", 95 %) points from baseline, beyond" in alone.reason
 
 
@@ -177,13 +171,13 @@ def test_changes_that_all_go_one_way_fail_only_beyond_what_chance_makes_of_the_m
     for losses in range(15, 80):
         chance = float(scipy.stats.binom.pmf(losses, 400, 0.05))
         cell, baseline = _changed(400, 0, losses)
-        verdict = _judge(cell, baseline, n_cells=n_cells)
+        verdict = _decided(cell, baseline, n_cells=n_cells)
         interval_only += chance * (verdict.difference.high <= -5.0)
         guarded += chance * (verdict.verdict is Verdict.FAIL)
         tail = float(scipy.stats.binom.sf(losses - 1, 400, 0.05))
         expected = verdict.difference.high <= -5.0 and tail <= level / 2
         assert (verdict.verdict is Verdict.FAIL) == expected
-        better = _judge(baseline, cell, n_cells=n_cells)
+        better = _decided(baseline, cell, n_cells=n_cells)
         assert better.verdict is verdict.verdict
     assert 1 - (1 - guarded) ** n_cells <= 0.05
     assert 1 - (1 - interval_only) ** n_cells > 0.05
@@ -193,7 +187,7 @@ def test_what_the_guard_holds_back_is_settled_by_more_items() -> None:
     held = [
         verdict
         for losses in range(15, 80)
-        if (verdict := _judge(*_changed(400, 0, losses), n_cells=3000)).verdict
+        if (verdict := _decided(*_changed(400, 0, losses), n_cells=3000)).verdict
         is Verdict.INCONCLUSIVE
         and verdict.difference.high <= -5.0
     ]
@@ -204,131 +198,32 @@ def test_what_the_guard_holds_back_is_settled_by_more_items() -> None:
         assert needed is not None
         assert 400 < needed < 800
         losses = round(needed * -verdict.difference.estimate / 100 + 0.5)
-        assert _judge(*_changed(needed, 0, losses), n_cells=3000).verdict is Verdict.FAIL
+        assert _decided(*_changed(needed, 0, losses), n_cells=3000).verdict is Verdict.FAIL
 
 
 def test_a_model_at_chance_gives_no_signal() -> None:
-    verdict = _judge(_cell(400, 100), _cell(400, 100))
+    verdict = _decided(_cell(400, 100), _cell(400, 100))
     assert verdict.verdict is Verdict.NO_SIGNAL
 
 
 def test_no_number_of_items_settles_what_has_no_signal() -> None:
     nobody = _cell(20, 0)
-    verdict = _judge(nobody, nobody, floor=0.0)
+    verdict = _decided(nobody, nobody, floor=0.0)
     assert verdict.verdict is Verdict.INCONCLUSIVE
     assert verdict.needed_items is None
     assert "the baseline is not clear of the floor of 0.0" in verdict.reason
 
 
 def test_the_reason_carries_the_figures() -> None:
-    verdict = _judge(_cell(400, 200), _cell(400, 300))
+    verdict = _decided(_cell(400, 200), _cell(400, 300))
     assert verdict.reason.startswith("-25.0 (")
     assert "margin of 5" in verdict.reason
     assert verdict.reason.isascii()
 
 
-@pytest.mark.parametrize("runs", [1, 3])
-def test_no_number_of_items_lifts_a_rate_of_nothing_off_the_floor(runs: int) -> None:
-    for items in range(1, 1000, 7):
-        verdict = decide_baseline(
-            np.zeros((items, runs)), clusters=_clusters(items), alpha=0.05, floor=0.0
-        )
-        assert verdict.verdict is Verdict.NO_SIGNAL
-    cell = decide_cell(
-        np.zeros((974, runs)), np.zeros((974, runs)),
-        clusters=_clusters(974), margin=5, alpha=0.05, n_cells=5, floor=0.0,
-    )  # fmt: skip
-    assert cell.verdict is Verdict.NO_SIGNAL
-
-
-def test_baseline_against_its_floor() -> None:
-    for right, expected in ((100, Verdict.NO_SIGNAL), (200, Verdict.PASS)):
-        found = decide_baseline(
-            _cell(400, right), clusters=_clusters(400), alpha=0.05, floor=0.25
-        )  # fmt: skip
-        assert found.verdict is expected
-
-
-def _axis(scores: np.ndarray, baseline: np.ndarray):
-    task = AxisOutcomes("task", scores, baseline, _clusters(baseline.size), 0.25)
-    return decide_axis("utility", [task], tolerance=3.0, alpha=0.05)
-
-
-def test_axis_verdicts() -> None:
-    rng = np.random.default_rng(0)
-    base = rng.random(1500)
-    closed = (base < 0.7).astype(float)
-    alike = np.tile(closed, (6, 1))
-    assert _axis(alike, closed).verdict is Verdict.PASS
-    shift = np.linspace(-0.2, 0.2, 6)[:, None]
-    apart = (rng.random((6, 1500)) < 0.6 + shift).astype(float)
-    failed = _axis(apart, closed)
-    assert failed.verdict is Verdict.FAIL
-    assert "noise floor" in failed.reason
-    few = (rng.random((6, 40)) < 0.6).astype(float)
-    unsettled = _axis(few, closed[:40])
-    assert unsettled.verdict is Verdict.INCONCLUSIVE
-    assert unsettled.needed_factor is None or unsettled.needed_factor > 1
-
-
-def test_alike_answers_on_ten_items_do_not_pass_an_axis() -> None:
-    ten = _cell(10, 8)
-    assert _axis(np.tile(ten, (5, 1)), ten).verdict is Verdict.INCONCLUSIVE
-
-
-@pytest.mark.parametrize(
-    ("right", "margin", "expected"),
-    [
-        (10, 5.0, Verdict.NO_SIGNAL),
-        (50, 5.0, Verdict.NO_SIGNAL),  # all of them lost would be the margin, and not beyond it
-        (60, 5.0, Verdict.PASS),
-        (60, 10.0, Verdict.NO_SIGNAL),
-        (900, 5.0, Verdict.PASS),
-    ],
-)
-def test_what_cannot_fall_by_the_margin_is_no_pass(
-    right: int, margin: float, expected: Verdict
-) -> None:
-    alike = np.zeros(1000)
-    alike[np.linspace(0, 999, right + 1).astype(int)[1:]] = 1  # as many at each look
-    for planned in (0, 1000):
-        found = decide_by_policy(
-            alike, alike, [], list, policy=GatePolicy(), clusters=_clusters(1000), margin=margin,
-            n_cells=20, floor=0.0, cue="stated", planned=planned,
-        )  # fmt: skip
-        assert found.verdict is expected
-        says = f"the baseline's rate of {right / 10:.1f} cannot fall by more than the margin"
-        assert (says in found.reason) == (expected is Verdict.NO_SIGNAL)
-
-
 def test_a_rise_from_nothing_still_fails() -> None:
-    verdict = _judge(_cell(1000, 200), _cell(1000, 10), floor=0.0)
+    verdict = _decided(_cell(1000, 200), _cell(1000, 10), floor=0.0)
     assert verdict.verdict is Verdict.FAIL
-
-
-def test_falls_that_cannot_reach_the_tolerance_are_no_pass_of_an_axis() -> None:
-    def verdict(right: int) -> Verdict:
-        base = _cell(1000, right)
-        task = AxisOutcomes("task", np.tile(base, (6, 1)), base, _clusters(1000), 0.0)
-        return decide_axis("utility", [task], tolerance=3.0, alpha=0.05).verdict
-
-    assert [verdict(right) for right in (20, 60, 80)] == [
-        Verdict.NO_SIGNAL, Verdict.NO_SIGNAL, Verdict.PASS,
-    ]  # fmt: skip
-    # Whatever identities fall from a rate r, and however far, PB is r / 2 at most.
-    fallen = np.random.default_rng(0).uniform(0, 6.0, (2000, 6))
-    worst = np.array([0.0] * 3 + [6.0] * 3)
-    assert fallen.std(axis=1).max() < worst.std() == 3.0
-
-
-def test_everything_right_is_no_signal_for_an_axis() -> None:
-    assert _axis(np.ones((5, 400)), np.ones(400)).verdict is Verdict.NO_SIGNAL
-
-
-def test_margins_of_tasks_override_those_of_axes() -> None:
-    policy = GatePolicy(task_margin={"mbpp": 9.0})
-    assert policy.margin_for("mbpp", "utility") == 9.0
-    assert policy.margin_for("mmlu", "utility") == 5.0
 
 
 @pytest.mark.parametrize("n_items", [250, 600])
@@ -373,15 +268,6 @@ def test_intervals_cover_against_the_mean_of_controls(n_controls: int, shift: fl
     assert covered / n_tables >= 0.95 - 3 * 0.006
 
 
-def test_the_level_is_shared_by_the_cells_of_all_shards_and_never_by_fewer() -> None:
-    assert GatePolicy(cells=40).sharing(4) == 40
-    assert GatePolicy(cells=2).sharing(4) == 4
-    assert GatePolicy().sharing(4) == 4
-    assert GatePolicy().sharing(0) == 1
-    noted = RunFacts(policy=GatePolicy(cells=40).to_plain())
-    assert GatePolicy.of_run(noted).cells == 40
-
-
 def _looked(cell: list[float], planned: int, n_cells: int = 1) -> CellVerdict:
     scores = np.asarray(cell)[:, None]
     return decide_cell_at_looks(
@@ -422,22 +308,6 @@ def test_where_one_look_is_all_the_levels_are_those_without_looks() -> None:
     looked = _looked(cell, 60, n_cells=7)
     assert (looked.reason, looked.difference) == (plain.reason, plain.difference)
     assert looked.passing.high == pytest.approx(plain.passing.high)
-
-
-def test_an_axis_is_decided_at_the_first_look_that_decides() -> None:
-    rng = np.random.default_rng(3)
-    scores = (rng.random((5, 400, 1)) < 0.8).astype(float)
-    scores[0, :60] = 0.0
-    task = AxisOutcomes("a", scores, np.ones((400, 1)), np.arange(400), 0.0)
-
-    def decide(n_items: int) -> AxisVerdict:
-        return decide_axis_at_looks(
-            "utility", [task.first(n_items)], tolerance=3, alpha=0.05, planned=[400]
-        )
-
-    assert decide(50).verdict is Verdict.FAIL
-    assert decide(400) == decide(50)
-    assert decide(400).look == 1
 
 
 @pytest.mark.parametrize(("hit", "verdict"), [(2, Verdict.PASS), (3, Verdict.INCONCLUSIVE)])
