@@ -16,11 +16,13 @@ from pytest_pbias.errors import ConfigurationError, PbiasError, near_matches, qu
 from pytest_pbias.grading.judges import (
     BUILT_IN,
     DEFAULT_JUDGE,
+    Judge,
     JudgeModel,
     Judging,
     make_judges,
+    validate_judges,
 )
-from pytest_pbias.plugin.offered import offered_judges, session_tasks
+from pytest_pbias.plugin.offered import session_tasks
 from pytest_pbias.tasks import TASKS, Task
 
 T = TypeVar("T")
@@ -111,6 +113,26 @@ def chosen_judging(
         offline=options.offline,
     )
     kinds = {name.strip().partition(":")[0] for name in wanted.split(",")}
-    judges = make_judges(wanted, model, ask_pytest(offered_judges) if kinds - BUILT_IN else ())
+    judges = make_judges(wanted, model, _judges_of_plugins() if kinds - BUILT_IN else ())
     judging = Judging(judges, provider_refusals=options.provider_refusals, model=model)
     return judging.for_run(tasks, () if options.judge_mask == "off" else hidden)
+
+
+def _judges_of_plugins() -> tuple[Judge, ...]:
+    """What installed plug-ins and the ``conftest.py`` of this folder offer.
+
+    Raises:
+        ConfigurationError: one could not be loaded, or its judges are none.
+    """
+
+    def offered(config: pytest.Config) -> tuple[Judge, ...]:
+        try:
+            found = config.hook.pytest_pbias_judges(config=config)
+            return validate_judges(judge for judges in found for judge in judges or ())
+        except PbiasError:
+            raise
+        except Exception as error:
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise ConfigurationError(f"the hook pytest_pbias_judges broke: {said}") from None
+
+    return ask_pytest(offered)

@@ -131,7 +131,7 @@ def decide_cell_at_looks(
     those behind the last complete look say nothing.
 
     Raises:
-        ValueError: there are not as many items as the first look takes.
+        ValueError: they are fewer items than the first look has.
     """
     looks = cell_looks(planned, margin=margin, n_cells=max(1, n_cells), alpha=alpha)
     complete = [look for look in looks if look.items <= len(cell)]

@@ -77,11 +77,8 @@ def start_vllm(
 def start_embedded(spec: ModelSpec, logs: Path) -> tuple[ServerProcess, str]:
     """Start the embedded model's server; it ends with this process, however that ends.
 
-    Returns the server and its address.
-
     Raises:
         ConfigurationError: its runtime is not installed.
-        InfrastructureError: it did not start.
     """
     if importlib.util.find_spec("onnxruntime_genai") is None:
         raise ConfigurationError(
