@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_pbias.errors import ConfigurationError
-from pytest_pbias.models.vllm.command import option
+from pytest_pbias.models.vllm.command import names, option
 
 _SECONDS = 60.0
 _VERSION = "import importlib.metadata as m; print(m.version('vllm'))"
@@ -44,6 +44,19 @@ def check_device(command: str, devices: Path = Path("/dev")) -> None:
             "server elsewhere by its address",
             setting="base-url",
         )
+
+
+def cpu_arguments(command: str, given: Sequence[str]) -> list[str]:
+    """What vLLM's CPU build is told besides; nothing where it is another build.
+
+    Where a prompt is read in several steps, a request with a seed ends its engine ("CPU Generator
+    does not use offset", seen in 0.32): prompts are read whole, unless the user says otherwise.
+    """
+    version = installed_version(command)
+    if version is None or not _for_cpu(version):
+        return []
+    chunks = "--enable-chunked-prefill"
+    return [] if names(given, chunks, f"--no-{chunks[2:]}") else [f"--no-{chunks[2:]}"]
 
 
 def determinism(command: str, arguments: Sequence[str]) -> Determinism:

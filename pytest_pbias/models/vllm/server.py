@@ -17,6 +17,7 @@ from pytest_pbias.models.vllm.command import VllmSettings, names, serve_command
 from pytest_pbias.models.vllm.device import (
     Determinism,
     check_device,
+    cpu_arguments,
     determinism,
 )
 from pytest_pbias.models.vllm.diagnosis import phase, trouble
@@ -84,8 +85,11 @@ class VllmServer:
     def _check(self) -> None:
         """See that the server can be had, before anything is started."""
         check_device(self.command[0])
+        given = self._settings.arguments
+        before = len(self.command) - len(given)
+        self.command[before:before] = cpu_arguments(self.command[0], given)
         self._determine()
-        if self._spec.hub is not None and not names(self._settings.arguments, "--download-dir"):
+        if self._spec.hub is not None and not names(given, "--download-dir"):
             check_obtainable(self._spec.hub, self._spec.revision)
 
     def _determine(self) -> None:

@@ -17,7 +17,7 @@ from pytest_pbias.models.embedded import data_dir, locate
 from pytest_pbias.outcomes import OutcomeTable
 
 COMMAND = os.environ.get("PBIAS_VLLM") or shutil.which("vllm")
-CPU = "--dtype float32 --enforce-eager --no-enable-chunked-prefill"
+CPU = "--dtype float32 --enforce-eager"
 Key = tuple[str, str, str]
 """Task, identity and item of one prompt."""
 Answers = Mapping[Key, str]

@@ -12,7 +12,12 @@ import pytest
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models import resolve_model
 from pytest_pbias.models.vllm import VllmServer, VllmSettings
-from pytest_pbias.models.vllm.device import check_device, determinism, installed_version
+from pytest_pbias.models.vllm.device import (
+    check_device,
+    cpu_arguments,
+    determinism,
+    installed_version,
+)
 
 
 @pytest.fixture
@@ -55,6 +60,14 @@ def test_a_build_for_gpus_is_not_started_without_one(
 
 def test_the_build_for_the_cpu_needs_nothing(build: Callable[[str], str], tmp_path: Path) -> None:
     check_device(build("0.32.0+cpu"), tmp_path / "no devices")
+
+
+def test_the_build_for_the_cpu_reads_prompts_whole(build: Callable[[str], str]) -> None:
+    command = build("0.32.0+cpu")
+    assert cpu_arguments(command, ("--dtype", "float32")) == ["--no-enable-chunked-prefill"]
+    for given in ("--enable-chunked-prefill", "--no-enable-chunked-prefill"):
+        assert cpu_arguments(command, (given,)) == []
+    assert cpu_arguments(build("0.32.0"), ()) == []
 
 
 def test_a_command_of_another_kind_is_left_to_say_itself(fake_command: str, tmp_path: Path) -> None:
