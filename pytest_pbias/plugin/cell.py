@@ -81,7 +81,7 @@ class CellFixture:
 
     @property
     def task(self) -> Task:
-        """The task."""
+        """The benchmark that the cell is asked, with its axis and floor."""
         return self._measurement.cell.task
 
     @property

@@ -38,7 +38,7 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class _Service:
-    """The handlers."""
+    """One handler for each path of the server, all on the same engine."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
