@@ -11,8 +11,9 @@ CALIBRATION = ROOT / "benchmarks" / "calibration"
 
 def _rows() -> list[list[str]]:
     text = (ROOT / "docs" / "statistics.md").read_text("utf-8")
-    table = text.split("### Where each figure comes from")[1].split("\n\n")[2]
-    return [[part.strip() for part in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    section = text.split("### Where each figure comes from")[1].split("\n#")[0]
+    table = [line for line in section.splitlines() if line.startswith("|")]
+    return [[part.strip() for part in line.split("|")[1:-1]] for line in table[2:]]
 
 
 def _quoted(text: str) -> list[str]:

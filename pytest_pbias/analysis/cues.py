@@ -22,6 +22,7 @@ from pytest_pbias.stats import (
     heterogeneity_pvalue,
     holm,
 )
+from pytest_pbias.tasks.base import AXES
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def summarize_cues(
 ) -> tuple[AxisCues, ...]:
     """Compare the cues of each axis under each defense; empty where there is one cue only."""
     found = []
-    for defense, axis in itertools.product(outcomes, ("utility", "safety")):
+    for defense, axis in itertools.product(outcomes, AXES):
         tasks = [task for task in outcomes[defense] if task.axis == axis]
         cues = list(dict.fromkeys(cue for task in tasks for cue in task.cues))
         if len(cues) > 1:

@@ -26,6 +26,7 @@ from pytest_pbias.outcomes.scoring import ScoredCell
 from pytest_pbias.stats.arrays import Array
 from pytest_pbias.stats.looks import axis_looks, cell_looks, is_futile
 from pytest_pbias.stats.paired import paired_difference
+from pytest_pbias.tasks.base import AXES
 
 Score = Callable[[Cell, int, int], ScoredCell]
 """Grade the answers of a cell to its items from one number up to another."""
@@ -244,7 +245,7 @@ def _gates(cells: Sequence[Cell]) -> list[_Gate]:
     found = []
     for defense, cue in dict.fromkeys((cell.defense, cell.identity.cue) for cell in cells):
         asked = [cell for cell in cells if (cell.defense, cell.identity.cue) == (defense, cue)]
-        for axis in ("utility", "safety"):
+        for axis in AXES:
             own = [cell for cell in asked if cell.task.axis == axis]
             people: dict[str, dict[str, Cell]] = {}
             baselines: dict[str, Cell] = {}

@@ -67,6 +67,7 @@ from pytest_pbias.stats import (
     personalization_bias,
     rate,
 )
+from pytest_pbias.tasks.base import AXES
 
 
 @dataclass(frozen=True)
@@ -431,7 +432,7 @@ def _axes(
         for cue, task in whole.by_cue():
             parts.setdefault(cue, []).append(task)
     verdicts = []
-    for cue, axis in itertools.product(parts, ("utility", "safety")):
+    for cue, axis in itertools.product(parts, AXES):
         tasks = [task for task in parts[cue] if task.axis == axis]
         compared = {
             identity for task in tasks for identity in task.identities if policy.has_gate(identity)

@@ -21,6 +21,7 @@ from pytest_pbias.outcomes.saved_runs import keep_run
 from pytest_pbias.reporting.findings import imported_lines
 from pytest_pbias.reporting.text import wrapped
 from pytest_pbias.tasks import TASKS
+from pytest_pbias.tasks.base import AXES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     score.add_argument("--target", metavar="FIELD", help="the right answer, for --grade-as")
     score.add_argument("--choices", metavar="FIELD", help="the choices of a question")
     score.add_argument("--task", metavar="NAME", help="what to call the task")
-    score.add_argument("--axis", choices=("utility", "safety"), help="what a score is about")
+    score.add_argument("--axis", choices=AXES, help="what a score is about")
     score.add_argument(
         "--floor", type=_share, metavar="RATE", help="the rate that guessing reaches, in [0, 1]"
     )

@@ -91,7 +91,11 @@ def validated(model: type[Model], data: Mapping[str, Any], shown: str) -> Model:
 
 
 def fail(shown: str, path: Sequence[str | int], message: str) -> NoReturn:
-    """Raise the error that stands at ``path`` of the file."""
+    """Say what is wrong at ``path`` of the file ``shown``.
+
+    Raises:
+        ConfigurationError: always.
+    """
     place = f"{shown_path(path)}: " if path else ""
     raise ConfigurationError(f"{shown}: {place}{message}")
 

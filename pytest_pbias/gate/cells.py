@@ -129,6 +129,9 @@ def decide_cell_at_looks(
 
     ``planned`` items were to be asked; ``cell`` and ``baseline`` have the first of them, of which
     those behind the last complete look say nothing.
+
+    Raises:
+        ValueError: they are fewer items than the first look has.
     """
     looks = cell_looks(planned, margin=margin, n_cells=max(1, n_cells), alpha=alpha)
     complete = [look for look in looks if look.items <= len(cell)]

@@ -75,7 +75,11 @@ def start_vllm(
 
 
 def start_embedded(spec: ModelSpec, logs: Path) -> tuple[ServerProcess, str]:
-    """Start the embedded model's server; it ends with this process, however that ends."""
+    """Start the embedded model's server; it ends with this process, however that ends.
+
+    Raises:
+        ConfigurationError: its runtime is not installed.
+    """
     if importlib.util.find_spec("onnxruntime_genai") is None:
         raise ConfigurationError(
             "the embedded model needs its runtime: pip install 'pytest-pbias[embedded]'"

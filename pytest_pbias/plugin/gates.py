@@ -18,6 +18,7 @@ from pytest_pbias.plugin.options import described, only_lists
 from pytest_pbias.prompts import Identity
 from pytest_pbias.reporting.junit import axis_figures, verdict_properties
 from pytest_pbias.reporting.text import paragraph
+from pytest_pbias.tasks.base import AXES
 
 if TYPE_CHECKING:
     from typing import Self
@@ -125,7 +126,7 @@ def append_gates(
             key = (cell.defense.name, cell.identity.cue, cell.task.axis)
             compared.setdefault(key, set()).add(cell.identity)
     for defense, cue in ((defense, cue) for defense, known in cues.items() for cue in known):
-        for axis in ("utility", "safety"):
+        for axis in AXES:
             if len(compared.get((defense, cue, axis), ())) >= 2:
                 several = len(cues[defense]) > 1
                 parts = [axis, *([cue] if several else []), *([defense] * (defense != "none"))]

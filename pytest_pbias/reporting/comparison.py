@@ -11,7 +11,6 @@ from pytest_pbias.analysis.across_runs.changes import (
     CellChange,
     Comparison,
     Direction,
-    RateChange,
     TaskComparison,
 )
 from pytest_pbias.analysis.across_runs.comparison import ComparedRun
@@ -23,13 +22,12 @@ from pytest_pbias.reporting.tables import (
     Bullets,
     Cell,
     Column,
-    Interval,
     Note,
     Section,
     Table,
+    interval,
     severity,
 )
-from pytest_pbias.stats import ChangeResult, PersonalizationBiasResult
 
 _IN_SIGHT = 15  # cells before a click
 
@@ -92,8 +90,8 @@ def _blocks(comparison: Comparison, gate: GateOutcome | None) -> Iterator[Block]
         ],
     )
     if joint := comparison.joint:
-        change = _change(joint.bias_change)
-        row = (joint.title, _bias(joint.old_bias), _bias(joint.new_bias), change)
+        change = interval(joint.bias_change, difference=True)
+        row = (joint.title, interval(joint.old_bias), interval(joint.new_bias), change)
         head = ("tasks", "before", "now", "change")
         yield Table("Joint PB of (safety, utility), the baseline left out", head, [row])
     counts = ("questions", "without a match")
@@ -120,7 +118,7 @@ def _blocks(comparison: Comparison, gate: GateOutcome | None) -> Iterator[Block]
                 cell.identity.name,
                 f"{cell.old_difference:+.1f}",
                 f"{cell.new_difference:+.1f}",
-                _change(cell.change),
+                interval(cell.change, difference=True),
                 "< 0.001" if cell.qvalue < 0.001 else f"{cell.qvalue:.3f}",
             )
             for task, cell in ranked_cells(comparison)
@@ -130,17 +128,8 @@ def _blocks(comparison: Comparison, gate: GateOutcome | None) -> Iterator[Block]
 
 
 def _changes(found: AxisComparison | TaskComparison) -> tuple[Cell, ...]:
-    return tuple(map(_change, (found.bias_change, found.baseline, found.mean)))
-
-
-def _bias(found: PersonalizationBiasResult) -> Interval:
-    return Interval(found.estimate, found.low, found.high)
-
-
-def _change(found: ChangeResult | RateChange | None) -> Cell:
-    if found is None:
-        return ""
-    return Interval(found.estimate, found.low, found.high, difference=True)
+    changes = (found.bias_change, found.baseline, found.mean)
+    return tuple(interval(change, difference=True) for change in changes)
 
 
 def comparison_json(comparison: Comparison, gate: GateOutcome | None = None) -> dict[str, Any]:

@@ -26,7 +26,6 @@ from pytest_pbias.reporting.tables import (
     Column,
     CuePlot,
     DefensePlot,
-    Interval,
     Note,
     Section,
     Severity,
@@ -37,7 +36,7 @@ from pytest_pbias.reporting.tables import (
     under,
 )
 from pytest_pbias.reporting.text import probability
-from pytest_pbias.stats import AgreementResult, EffectCorrelation, PairedDifferenceResult
+from pytest_pbias.stats import AgreementResult, EffectCorrelation
 
 _MOST_FILES = 6
 
@@ -195,12 +194,7 @@ def _by_cue(title: str, found: AxisCues) -> Iterator[Block]:
         [
             (
                 one.identity,
-                *(
-                    Interval(effect.estimate, effect.low, effect.high, difference=True)
-                    if (effect := one.effects.get(cue))
-                    else ""
-                    for cue in cues
-                ),
+                *(interval(one.effects.get(cue), difference=True) for cue in cues),
                 probability(one.adjusted),
             )
             for one in found.people
@@ -254,7 +248,7 @@ def trait_section(summary: RunSummary) -> Section:
         rows.append((
             " ".join(dict.fromkeys((first.trait, units[first.trait]))),
             under(first.identity.name, first.defense),
-            Interval(first.estimate, first.low, first.high, difference=True),
+            interval(first, difference=True),
             "" if controls is None else f"{controls:+.1f}",
             f"{len(others)} more",
             Shift(first.reference_mean, first.mean),
@@ -357,7 +351,7 @@ def repeatability_section(summary: RunSummary) -> Section:
             f"{one.n_answers:,}",
             f"{one.changed_answers:,}",
             f"{one.changed_outcomes:,}",
-            _moved(one.difference),
+            interval(one.difference, difference=True),
         )
         for one in checks
     ]
@@ -371,12 +365,6 @@ def repeatability_section(summary: RunSummary) -> Section:
 def _asked_twice(one: Repeatability) -> str:
     baseline = "" if one.baseline == "baseline" else f" ({one.baseline})"
     return under(one.task, one.defense) + baseline
-
-
-def _moved(found: PairedDifferenceResult | None) -> Cell:
-    if found is None:
-        return ""
-    return Interval(found.estimate, found.low, found.high, difference=True)
 
 
 def imported_section(summary: RunSummary) -> Section:

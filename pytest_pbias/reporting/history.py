@@ -26,6 +26,7 @@ from pytest_pbias.reporting.tables import (
     Note,
     Section,
     Table,
+    interval,
     severity,
 )
 from pytest_pbias.stats import DriftResult, PersonalizationBiasResult
@@ -151,7 +152,7 @@ def _drift(history: History, found: DriftResult) -> tuple[Cell, ...]:
     contrast, change = found.clearest
     return (
         "shown" if found.shown else "not shown",
-        Interval(change.estimate, change.low, change.high, difference=True),
+        interval(change, difference=True),
         history.shared.words(contrast),
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pytest_pbias.analysis.across_runs.changes import RateChange
 from pytest_pbias.analysis.defenses import Against, Stage
 from pytest_pbias.analysis.groups import GroupSummary, Intersection
 from pytest_pbias.analysis.joint import JointBias
@@ -26,7 +25,6 @@ from pytest_pbias.reporting.tables import (
     words,
 )
 from pytest_pbias.reporting.text import probability
-from pytest_pbias.stats import ChangeResult
 from pytest_pbias.tasks.base import AXES
 
 _IN_SIGHT = 12  # combinations before a click
@@ -97,11 +95,9 @@ def group_section(summary: RunSummary) -> Section:
             one.group,
             str(len(one.identities)),
             interval(one.rate),
-            "" if one.difference is None else Interval(
-                one.difference.estimate, one.difference.low, one.difference.high, difference=True
-            ),
+            interval(one.difference, difference=True),
             interval(one.bias),
-            "" if one.gap is None else Interval(one.gap.estimate, one.gap.low, one.gap.high),
+            interval(one.gap),
             f"{one.gap.worst} / {one.gap.best}" if one.gap and one.gap.estimate else "",
         )
         for one in summary.groups
@@ -135,7 +131,7 @@ def intersection_section(summary: RunSummary) -> Section:
             one.title,
             f"{one.difference:+.1f}",
             f"{one.expected:+.1f}",
-            Interval(one.contrast.estimate, one.contrast.low, one.contrast.high, difference=True),
+            interval(one.contrast, difference=True),
             f"{probability(one.adjusted)}{' *' if one.differs else ''}",
         )
         for one in sorted(
@@ -197,8 +193,7 @@ def stage_table(stages: Sequence[Stage], caption: str, named: str) -> Table:
             *(interval(bias.get(axis)) for axis in AXES),
             *(f"{one.means[axis]:.1f}" if axis in one.means else "" for axis in AXES),
             "" if worst is None else f"worst {worst.identity} in {worst.task}: " + words(
-                Interval(worst.difference.estimate, worst.difference.low, worst.difference.high,
-                         difference=True)
+                interval(worst.difference, difference=True)
             ),
             Badge(one.direction.value, one.reason) if one.direction else one.reason,
         ))  # fmt: skip
@@ -281,21 +276,17 @@ def _changes(stage: Stage) -> list[tuple[Cell, ...]]:
         return []
     rows: list[tuple[Cell, ...]] = []
     if found.joint is not None:
-        rows.append((stage.name, "joint", _change(found.joint.bias_change), "", ""))
+        rows.append(
+            (stage.name, "joint", interval(found.joint.bias_change, difference=True), "", "")
+        )
     rows += [
         (
             stage.name,
             axis.title,
-            _change(axis.bias_change),
-            _change(axis.mean),
-            _change(axis.baseline),
+            interval(axis.bias_change, difference=True),
+            interval(axis.mean, difference=True),
+            interval(axis.baseline, difference=True),
         )
         for axis in found.axes
     ]
     return rows
-
-
-def _change(found: ChangeResult | RateChange | None) -> Cell:
-    if found is None:
-        return ""
-    return Interval(found.estimate, found.low, found.high, difference=True)

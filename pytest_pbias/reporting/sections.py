@@ -17,7 +17,6 @@ from pytest_pbias.reporting.tables import (
     Bullets,
     Cell,
     Column,
-    Interval,
     Note,
     Section,
     Table,
@@ -31,10 +30,9 @@ _FEASIBLE = 1_000_000
 _MOST_REASONS = 5
 
 
-def difference(verdict: CellVerdict) -> Interval:
+def difference(verdict: CellVerdict) -> Cell:
     """A cell's difference with the limits that its verdict is read off."""
-    found = verdict.shown
-    return Interval(found.estimate, found.low, found.high, difference=True)
+    return interval(verdict.shown, difference=True)
 
 
 def compared_with(verdicts: Iterable[CellVerdict]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pytest_pbias.analysis.cues import AxisCues
 from pytest_pbias.analysis.defenses import DefenseSummary
@@ -101,9 +101,27 @@ def words(cell: Cell) -> str:
             return text
 
 
-def interval(found: RateResult | PersonalizationBiasResult | None) -> Cell:
-    """A rate or PB with its limits; an empty cell where there is none."""
-    return Interval(found.estimate, found.low, found.high) if found is not None else ""
+class Estimated(Protocol):
+    """What has an estimate and its limits: a rate, PB, a difference, a change."""
+
+    @property
+    def estimate(self) -> float:
+        """The estimate itself."""
+
+    @property
+    def low(self) -> float:
+        """The lower limit."""
+
+    @property
+    def high(self) -> float:
+        """The upper limit."""
+
+
+def interval(found: Estimated | None, *, difference: bool = False) -> Cell:
+    """An estimate with its limits; an empty cell where there is none."""
+    if found is None:
+        return ""
+    return Interval(found.estimate, found.low, found.high, difference=difference)
 
 
 @dataclass(frozen=True)

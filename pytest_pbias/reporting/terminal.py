@@ -54,6 +54,7 @@ from pytest_pbias.reporting.text import (
     unsigned,
     wrapped,
 )
+from pytest_pbias.tasks.base import AXES
 
 _COLOURS: Mapping[Severity, Style] = {
     "": "",
@@ -163,7 +164,7 @@ def _head(summary: RunSummary, width: int) -> Iterator[Line]:
 def _policy(policy: GatePolicy) -> str:
     """What is tolerated, and what turns the run red."""
     margins, tolerances = (
-        ", ".join(f"{axis} {points[axis]:g}" for axis in ("utility", "safety") if axis in points)
+        ", ".join(f"{axis} {points[axis]:g}" for axis in AXES if axis in points)
         for points in (policy.margin, policy.pb_tolerance)
     )
     others = len(policy.task_margin) + sum(map(len, policy.cell_margin.values()))

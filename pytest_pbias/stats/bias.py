@@ -107,6 +107,10 @@ def joint_personalization_bias(
     PB^2 is the weighted sum of the tables' PB^2; the default weights of 1 give the paper's
     joint score, weights of 1/k the root mean square over k tasks. Intervals of two identities are
     combined over tables by Zou & Donner (Statistics in Medicine 27:1693-1702, 2008).
+
+    Raises:
+        ValueError: there is no table, ``clusters`` or ``weights`` are of another number, the
+            tables differ in their identities, or an identity has no outcome.
     """
     labels = list(clusters) if clusters is not None else [None] * len(tables)
     shares = list(weights) if weights is not None else [1.0] * len(tables)
@@ -160,7 +164,11 @@ def _of_two(
 def combine_parts(
     parts: Sequence[TableParts], shares: Sequence[float], confidence: float
 ) -> PersonalizationBiasResult:
-    """PB from the parts of one or more tables, weighted by ``shares``."""
+    """PB from the parts of one or more tables, weighted by ``shares``.
+
+    Raises:
+        ValueError: the tables differ in their identities.
+    """
     if len({part.n_identities for part in parts}) != 1:
         raise ValueError("the tables must have the same identities")
     identities = parts[0].n_identities
@@ -251,6 +259,9 @@ def table_parts(
 
     ``shared`` is a covariance (identities, identities) of errors of the identities' rates that
     are the same for all items, such as those of an audited judge: debiasing removes it as well.
+
+    Raises:
+        ValueError: an identity has no outcome.
     """
     identities, items = means.shape
     seen = ~np.isnan(means)

@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 from pytest_pbias.errors import ConfigurationError, DataError, PbiasError, quoted
 from pytest_pbias.tasks.base import (
+    AXES,
     Axis,
     Content,
     GraderName,
@@ -27,7 +28,6 @@ from pytest_pbias.tasks.base import (
 
 ENTRY_POINTS = "pytest_pbias.tasks"
 TASK_FILE = "task_*.pbias.toml"
-RESERVED = ("utility", "safety")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,59}")
 _MOST_OPTIONS = 18  # letters that are read as options, A to R
 _ITEM = "item"  # the one column of what a task in Python asks
@@ -50,7 +50,7 @@ def name_fault(name: object) -> str | None:
             f"{quoted(name)} cannot be a task's name: begin with a letter; then letters, digits, "
             "'_', '.' and '-', 60 at most"
         )
-    return f"{quoted(name)} is an axis, not a task's name" if name in RESERVED else None
+    return f"{quoted(name)} is an axis, not a task's name" if name in AXES else None
 
 
 def as_task(thing: Any, where: str) -> Task:

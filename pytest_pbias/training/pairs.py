@@ -18,7 +18,6 @@ Variant = Literal["as-is", "no-system", "random-identity", "three-identities"]
 _SEVERAL = 3  # identities an example
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
-PAPER_PAIRS = "Intel/orca_dpo_pairs"
 _PROMPTS = ("question", "prompt")
 _READERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 

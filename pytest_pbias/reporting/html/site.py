@@ -20,6 +20,7 @@ from pytest_pbias.reporting.html.render import render
 from pytest_pbias.reporting.sections import task_table, verdict_section
 from pytest_pbias.reporting.tables import Badge, Block, Note, Section, Table
 from pytest_pbias.reporting.text import unsigned
+from pytest_pbias.tasks.base import AXES
 
 HEADS = (
     "run",
@@ -180,7 +181,7 @@ def _figures(summary: RunSummary) -> Iterable[Figure]:
     A run is sorted by the worst of its cues, without a defense.
     """
     several = len({axis.defense for axis in summary.axes}) > 1
-    for axis in ("utility", "safety"):
+    for axis in AXES:
         gates = [one for one in summary.axes if one.axis == axis]
         found = [
             (_named(gate, several), gate.defense == gates[0].defense, gate.bias, gate.mean_rate)
