@@ -30,6 +30,7 @@ from pytest_pbias.outcomes import OutcomeTable
 from pytest_pbias.outcomes.saved_runs import LATEST, LATEST_OF, find_run, list_runs
 from pytest_pbias.plugin.offered import session_tasks
 from pytest_pbias.plugin.options import (
+    OPTIONS,
     is_given,
     is_given_here,
     only_lists,
@@ -284,8 +285,7 @@ def _spending_check(
 
 _OF_MODELS = (
     *("base-url", "api-key-env", "vllm-args", "lora", "vllm-command", "deterministic", "aliases"),
-    "header",
-    *("ray", "batch", "temperature", "max-tokens", "reasoning-effort", "extra-body"),
+    *("header", "ray", "batch"),
 )
 
 
@@ -314,7 +314,7 @@ def _application(config: pytest.Config, values: Mapping[str, Any]) -> Applicatio
             if values[name] is not None and values[name] == value:
                 raise ConfigurationError("it is for an application: give --pbias-app", setting=name)
         return None
-    for name in _OF_MODELS:
+    for name in (*_OF_MODELS, *_sampling_options().values()):
         if is_given(config, name):
             raise ConfigurationError(
                 "it is about a model, and an application is measured, which asks its model as it "
@@ -343,14 +343,21 @@ def _stop(values: Mapping[str, Any], *, paper: bool, n_variants: int) -> Literal
 
 def _sampling(values: Mapping[str, Any], usual: Sampling) -> Sampling:
     """The usual parameters, but for those that an option of the same name gives."""
-    named = {field.name: values.get(field.name.replace("_", "-")) for field in fields(Sampling)}
+    named = {field: values[option] for field, option in _sampling_options().items()}
     sampling = replace(usual, **{name: one for name, one in named.items() if one is not None})
     return replace(sampling, extra_body=_extra_body(sampling))
 
 
+def _sampling_options() -> dict[str, str]:
+    """The fields of :class:`Sampling` that have an option, with its name."""
+    known = {option.name for option in OPTIONS}
+    named = {field.name: field.name.replace("_", "-") for field in fields(Sampling)}
+    return {field: option for field, option in named.items() if option in known}
+
+
 _FIXED = (
     *("model", "messages", "seed", "stream", "stream_options", "n", "response_format", "tools"),
-    *("functions", "max_completion_tokens", "reasoning_effort", "extra_body"),
+    *("functions", "max_completion_tokens"),
 )
 
 
@@ -372,8 +379,9 @@ def _extra_body(sampling: Sampling) -> str:
             f'{quoted(sampling.extra_body)} is not a JSON object, such as {{"min_p": 0.1}}',
             setting="extra-body",
         )
+    fixed = {*_FIXED, *_sampling_options(), *replace(sampling, extra_body="").sent()}
     for name in extra:
-        if name in _FIXED or name in replace(sampling, extra_body="").sent():
+        if name in fixed:
             raise ConfigurationError(
                 f"the field {quoted(name)} is set by the run: leave it out, or give its own option",
                 setting="extra-body",

@@ -87,7 +87,10 @@ def sign_pvalue(groups: int) -> float:
 
 
 def observed_clusters(means: Array, clusters: Labels | None) -> tuple[Array, npt.NDArray[np.intp]]:
-    """Drop missing items; return the rest with their clusters renumbered without gaps."""
+    """Drop missing items (NaN); return the rest with their clusters renumbered without gaps.
+
+    ``means`` and ``clusters`` have shape (items,), as both results: (items that were observed,).
+    """
     codes = cluster_codes(clusters, means.size)
     seen = ~np.isnan(means)
     if seen.all():

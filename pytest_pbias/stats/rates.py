@@ -86,6 +86,7 @@ def rate(
 def rate_design_effect(means: Array, labels: npt.NDArray[np.intp]) -> float:
     """Variance of the mean over clusters, relative to the binomial variance; at least 1 / repeats.
 
+    ``means`` in [0, 1] and ``labels``, clusters numbered from 0 without gaps, have shape (items,).
     A binary, unclustered cell has 1. Averages over repeats vary less than single answers, so the
     ratio may be below 1 without clusters; clusters never lower it below the unclustered ratio.
     """

@@ -40,7 +40,10 @@ def confidence_ellipse(
 
 
 def pareto_front(utility: npt.ArrayLike, safety: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Which identities no other one beats on one axis without losing on the other."""
+    """Which identities no other one beats on one axis without losing on the other.
+
+    Rates and result have shape (identities,); more is better on both axes.
+    """
     x: Array = np.asarray(utility, dtype=np.float64)
     y: Array = np.asarray(safety, dtype=np.float64)
     at_least = (x[None, :] >= x[:, None]) & (y[None, :] >= y[:, None])

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from pytest_pbias.collecting import plan
 from pytest_pbias.models.embedded import data_dir
@@ -97,3 +98,31 @@ def test_a_new_field_reaches_body_key_table_report_and_comparison(
     # A table of before has the default: the comparison is with that, and says what differs.
     assert "top_k 0, min_p 0.0" in said
     assert "top_k 0, min_p 0.25" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--pbias-app=app.py:answer", "--pbias-min-p=0.2"], "--pbias-min-p: it is about a model"),
+        (
+            ["--pbias-model=embedded", '--pbias-extra-body={"min_p": 0.2}'],
+            "--pbias-extra-body: the field 'min_p' is set by the run",
+        ),
+    ],
+)
+def test_a_new_field_is_refused_wherever_the_others_are(
+    tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    (tmp_path / "test_suite.py").write_text(SUITE)
+    (tmp_path / "wider.py").write_text(WIDER)
+    (tmp_path / "app.py").write_text("def answer(question):\n    return 'No.'\n")
+    done = subprocess.run(
+        [sys.executable, "wider.py", "-p", "no:cacheprovider", *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 4
+    assert says in done.stdout + done.stderr

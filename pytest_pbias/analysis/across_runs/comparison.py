@@ -17,12 +17,11 @@ from pytest_pbias.analysis.across_runs.changes import (
     TaskComparison,
 )
 from pytest_pbias.analysis.across_runs.condition import GateOutcome
-from pytest_pbias.analysis.across_runs.matching import cues_of
+from pytest_pbias.analysis.across_runs.matching import common_rows, cues_of
 from pytest_pbias.analysis.across_runs.pairing import (
     PairedRuns,
     PairedTask,
     bias_change_of,
-    common_rows,
     pair_runs,
 )
 from pytest_pbias.analysis.across_runs.setup import setup_differences

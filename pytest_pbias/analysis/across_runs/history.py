@@ -14,6 +14,8 @@ from pytest_pbias.analysis.across_runs.condition import GateOutcome
 from pytest_pbias.analysis.across_runs.matching import (
     LEAST_MATCHED,
     AskedByCue,
+    OnTasks,
+    common_rows,
     compared_identities,
     cues_of,
     over_identities,
@@ -86,7 +88,7 @@ class SharedTask(AskedByCue):
 
 
 @dataclass(frozen=True, slots=True)
-class SharedRuns:
+class SharedRuns(OnTasks[SharedTask]):
     """The runs that can be compared, oldest first, on the tasks that they share.
 
     ``set_apart`` are the others, with the reason; ``left_out`` what not all of them asked.
@@ -97,29 +99,14 @@ class SharedRuns:
     set_apart: tuple[tuple[str, str], ...] = ()
     left_out: tuple[str, ...] = ()
 
-    def scopes(self) -> tuple[str, ...]:
-        """The axes and tasks that can be asked for."""
-        axes = tuple(axis for axis in AXES if any(task.axis == axis for task in self.tasks))
-        return tuple(dict.fromkeys((*axes, *(task.name for task in self.tasks))))
-
-    def of(self, scope: str) -> tuple[SharedTask, ...]:
-        """The tasks of a scope, by every cue."""
-        return tuple(task for task in self.tasks if scope in (task.axis, task.task, task.name))
-
     def of_cue(self, cue: str) -> SharedRuns:
         """Only what was asked by this cue, whose identities PB and mean rates are over."""
         return replace(self, tasks=tuple(task for task in self.tasks if task.cue == cue))
 
-    def common(self, scope: str) -> list[list[int]]:
-        """Task by task the rows of the identities that PB over a scope is over."""
-        tasks = self.of(scope)
-        names = [{task.identities[n].name: n for n in task.demographic()} for task in tasks]
-        shared = sorted(set.intersection(*map(set, names))) if names else []
-        return [[rows[name] for name in shared] for rows in names]
-
     def bias(self, scope: str, number: int) -> PersonalizationBiasResult | None:
         """PB of a run over a scope, with its 95 % interval; None below two identities."""
-        tasks, rows = self.of(scope), self.common(scope)
+        tasks = self.of(scope)
+        rows = common_rows(tasks)
         if not rows or len(rows[0]) < 2:
             return None
         return joint_personalization_bias(
@@ -130,7 +117,8 @@ class SharedRuns:
 
     def bias_drift(self, scope: str, level: float) -> DriftResult | None:
         """Drift of PB over a scope."""
-        tasks, rows = self.of(scope), self.common(scope)
+        tasks = self.of(scope)
+        rows = common_rows(tasks)
         if not rows or len(rows[0]) < 2:
             return None
         return bias_drift(

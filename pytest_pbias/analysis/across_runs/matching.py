@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from pytest_pbias.outcomes import Scores, TaskOutcomes
 from pytest_pbias.outcomes.arrays import mean_scores
 from pytest_pbias.prompts import Identity
 from pytest_pbias.stats import item_means
+from pytest_pbias.tasks.base import AXES
 
 # A task is compared where at least this share of the smaller run's items is in the other too.
 LEAST_MATCHED = 0.5
@@ -24,6 +26,7 @@ class AskedByCue:
     """A task as it was asked by one cue, which its title ``task`` tells where there are several."""
 
     task: str
+    axis: str
     identities: tuple[Identity, ...]
 
     @property
@@ -35,6 +38,38 @@ class AskedByCue:
     def cue(self) -> str:
         """How its identities are made known."""
         return self.identities[0].cue
+
+    def demographic(self) -> list[int]:
+        """Positions of the identities that PB is over, controls left out."""
+        return [n for n, identity in enumerate(self.identities) if identity.kind == "identity"]
+
+
+TaskT = TypeVar("TaskT", bound=AskedByCue)
+
+
+class OnTasks(Generic[TaskT]):
+    """Runs on the tasks that they have in common. A *scope* is an axis or a task."""
+
+    tasks: tuple[TaskT, ...]
+
+    def scopes(self) -> tuple[str, ...]:
+        """The axes and tasks that can be asked for."""
+        axes = tuple(axis for axis in AXES if any(task.axis == axis for task in self.tasks))
+        return tuple(dict.fromkeys((*axes, *(task.name for task in self.tasks))))
+
+    def of(self, scope: str) -> tuple[TaskT, ...]:
+        """The tasks of a scope, by every cue."""
+        return tuple(task for task in self.tasks if scope in (task.axis, task.task, task.name))
+
+
+def common_rows(tasks: Sequence[AskedByCue]) -> list[list[int]]:
+    """The rows, task by task, of the identities that PB over these tasks is over.
+
+    In the order of names: that of identities need not be the same in all tasks.
+    """
+    numbers = [{task.identities[n].name: n for n in task.demographic()} for task in tasks]
+    common = sorted(set.intersection(*map(set, numbers))) if numbers else []
+    return [[rows[name] for name in common] for rows in numbers]
 
 
 def cues_of(tasks: Sequence[AskedByCue]) -> dict[str, str]:

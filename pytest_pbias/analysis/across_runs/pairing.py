@@ -12,6 +12,8 @@ from pytest_pbias.analysis.across_runs.changes import Change, Family, RateChange
 from pytest_pbias.analysis.across_runs.matching import (
     LEAST_MATCHED,
     AskedByCue,
+    OnTasks,
+    common_rows,
     compared_identities,
     cues_of,
     over_identities,
@@ -29,7 +31,6 @@ from pytest_pbias.stats import (
     paired_bias_change,
     paired_difference,
 )
-from pytest_pbias.tasks.base import AXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +62,6 @@ class PairedTask(AskedByCue):
         """How many items are in both runs."""
         return int(self.clusters.size)
 
-    def demographic(self) -> list[int]:
-        """Positions of the identities that PB is over, controls left out."""
-        return [n for n, identity in enumerate(self.identities) if identity.kind == "identity"]
-
     def cell_change(self, number: int, confidence: float) -> ChangeResult:
         """Change of an identity's difference from its baseline, percentage points."""
         return difference_in_differences(
@@ -78,10 +75,10 @@ class PairedTask(AskedByCue):
 
 
 @dataclass(frozen=True, slots=True)
-class PairedRuns:
+class PairedRuns(OnTasks[PairedTask]):
     """The tasks that both runs can be compared on, and the others with the reason.
 
-    A *scope* is an axis or a task. Changes are new minus old, percentage points.
+    Changes are new minus old, percentage points.
     """
 
     tasks: tuple[PairedTask, ...]
@@ -97,15 +94,6 @@ class PairedRuns:
         if not tasks:
             raise DataError(f"no task was asked by the cue {' or '.join(cues)} in both runs")
         return replace(self, tasks=tasks)
-
-    def scopes(self) -> tuple[str, ...]:
-        """The axes and tasks that can be asked for."""
-        axes = tuple(axis for axis in AXES if any(task.axis == axis for task in self.tasks))
-        return tuple(dict.fromkeys((*axes, *(task.name for task in self.tasks))))
-
-    def of(self, scope: str) -> tuple[PairedTask, ...]:
-        """The tasks of a scope, by every cue."""
-        return tuple(task for task in self.tasks if scope in (task.axis, task.task, task.name))
 
     def bias_change(self, scope: str, confidence: float) -> ChangeResult | None:
         """Change of PB (root mean square over the tasks); None below two identities in common."""
@@ -293,16 +281,6 @@ def _compared(task: TaskOutcomes) -> dict[str, int]:
         for name, number in compared_identities(task).items()
         if np.isfinite(task.scores[number]).any()
     }
-
-
-def common_rows(tasks: Sequence[PairedTask]) -> list[list[int]]:
-    """The rows, task by task, of the identities that PB over these tasks is over.
-
-    In the order of names: that of identities need not be the same in all tasks.
-    """
-    numbers = [{task.identities[n].name: n for n in task.demographic()} for task in tasks]
-    common = sorted(set.intersection(*map(set, numbers))) if numbers else []
-    return [[rows[name] for name in common] for rows in numbers]
 
 
 def _rate_change(new: Scores, old: Scores, task: PairedTask, confidence: float) -> RateChange:
