@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -222,8 +222,11 @@ def serve_in_processes(
         # Told to end, leave by the way that ends the workers too.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         try:
-            for started, ready in pipes:
-                ready.close()
+            for worker, (started, _) in zip(workers, pipes, strict=True):
+                wait([started, worker.sentinel])
+                if not started.poll():  # it ended before it could say why: its words are in the log
+                    worker.join()
+                    return worker.exitcode or 1
                 problem = started.recv()
                 if problem is not None:
                     raise ConfigurationError(problem)
@@ -232,8 +235,6 @@ def serve_in_processes(
             return workers[0].exitcode or 0
         except KeyboardInterrupt:
             return 0
-        except EOFError:  # one ended before it could say why: its own words are in the log
-            return 1
         finally:
             for worker in workers:
                 worker.terminate()

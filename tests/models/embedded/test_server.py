@@ -8,9 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import openai
+import psutil
 import pytest
 
 from fixtures import families
@@ -21,10 +23,11 @@ from pytest_pbias.prompts import BASELINE, render_messages
 COMMAND = [sys.executable, "-m", "pytest_pbias.models.embedded.server"]
 
 
-def start() -> tuple[subprocess.Popen[str], str]:
+def start(*options: str) -> tuple[subprocess.Popen[str], str]:
     """Start a server; its process and base URL."""
+    command = [*COMMAND, *options]
     process = subprocess.Popen(
-        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     line = process.stdout.readline()
@@ -124,3 +127,22 @@ def test_a_missing_model_is_one_line(tmp_path: Any) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: cannot load the embedded model")
     assert done.stderr.count("\n") == 1
+
+
+def test_several_processes_say_once_what_is_wrong(tmp_path: Path) -> None:
+    command = [*COMMAND, "--processes", "3", "--model", str(tmp_path)]
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: cannot load the embedded model in ")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_several_processes_end_with_the_first_of_them() -> None:
+    process, base = start("--processes", "2")
+    with openai.OpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0) as client:
+        assert ask(client, "hello", max_tokens=1).choices
+    workers = psutil.Process(process.pid).children()
+    assert len(workers) == 2
+    process.kill()
+    assert psutil.wait_procs(workers, timeout=30)[1] == []
+    process.communicate()
