@@ -24,9 +24,9 @@ _CURRENCY = r"\$|[\u20ac\u00a3\u00a5\u20b9\u20bd\u20a9\u20ba]|\bRs\.?|\b(?:USD|E
 _NUMBER = re.compile(
     rf"(?:(?P<minus>(?<![\w)\]])(?<![\d)\]]\s)[-+]|\b(?:minus|negative)\s))?"
     rf"(?:(?:{_CURRENCY})\s?(?P<inner>[-+])?)?"
-    rf"(?<![A-Za-z\d_^])(?<!\d[.,])(?<!\d:)(?P<number>{_DIGITS})"
+    rf"(?<![A-Za-z\d_^])(?<!\d[.,])(?<!\d:)(?P<number>(?>{_DIGITS}))"
     # 5:30 is a time and no 5; 5:00 is 5 o'clock
-    r"(?!\d*:(?!00)[0-5]\d(?!\d))"
+    r"(?!:(?!00)[0-5]\d(?!\d))"
     rf"(?:\s?(?:\u00d7|x|\*)\s?10\s?\^\s?\(?\{{?(?P<power>[-+]?\d{{1,3}})|"
     rf"[eE](?P<exponent>[-+]?\d{{1,3}})(?!\w))?"
     r"(?:\s(?P<part>\d{1,4})/(?P<whole>\d{1,4})(?![\d/])|\s?/\s?(?P<below>\d+(?:\.\d+)?)(?![\d/]))?"
