@@ -73,8 +73,8 @@ def decide_axis_at_looks(
             break
     if len(looks) > 1:
         reason = f"{verdict.reason}; look {number} of {len(looks)}"
-        gone_on = is_settled(verdict) or number == len(looks)
-        if not gone_on and is_axis_futile(first, planned=planned, tolerance=tolerance, alpha=alpha):
+        done = is_settled(verdict) or number == len(looks)
+        if not done and is_axis_futile(first, planned=planned, tolerance=tolerance, alpha=alpha):
             reason += f", stopped: the chance of a verdict by the end was under {100 * FUTILE:g} %"
         verdict = replace(verdict, look=number, n_looks=len(looks), reason=reason)
     return verdict

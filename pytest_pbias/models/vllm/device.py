@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from pytest_pbias.errors import ConfigurationError
@@ -90,6 +91,7 @@ def determinism(command: str, arguments: Sequence[str]) -> Determinism:
     return Determinism((("VLLM_BATCH_INVARIANT", "1"),), "VLLM_BATCH_INVARIANT=1")
 
 
+@lru_cache(maxsize=16)  # three ask for it, and each time an interpreter starts
 def installed_version(command: str) -> str | None:
     """The version of vLLM that a command belongs to, from its interpreter's environment."""
     python = _interpreter(command)
