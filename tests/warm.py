@@ -13,7 +13,9 @@ import importlib
 import json
 import os
 import runpy
+import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -35,6 +37,7 @@ LIBRARIES = (
 """What sessions import; nothing of this package, whose modules pytest rewrites."""
 
 _UNREWRITTEN = "PYTEST_DONT_REWRITE"
+_NUMBER = struct.Struct("q")
 
 
 def _start(request: Mapping[str, Any], streams: Sequence[int]) -> None:
@@ -54,22 +57,29 @@ def _start(request: Mapping[str, Any], streams: Sequence[int]) -> None:
 
 
 def serve(connection: socket.socket) -> bool:
-    """Fork for each request; True in a fork, which is to run pytest, and False at the end."""
+    """Fork for each request; True in a fork, which is to run pytest, and False at the end.
+
+    The last descriptor of a request is the line of this one session: its process id goes there,
+    then its exit status. A test that stops waiting thus leaves nothing for the next to read.
+    """
     while True:
-        message, streams, _, _ = socket.recv_fds(connection, 1 << 20, 3)
+        message, streams, _, _ = socket.recv_fds(connection, 1 << 20, 4)
         if not message:
             return False
+        *streams, line = streams
         request = json.loads(message)
         pid = os.fork()
         if pid == 0:
             connection.close()
+            os.close(line)
             _start(request, streams)
             return True
         for stream in streams:
             os.close(stream)
-        connection.sendall(json.dumps(pid).encode() + b"\n")
-        _, status = os.waitpid(pid, 0)
-        connection.sendall(json.dumps(os.waitstatus_to_exitcode(status)).encode() + b"\n")
+        with socket.socket(fileno=line) as session, contextlib.suppress(BrokenPipeError):
+            session.sendall(_NUMBER.pack(pid))
+            _, status = os.waitpid(pid, 0)
+            session.sendall(_NUMBER.pack(os.waitstatus_to_exitcode(status)))
 
 
 def main() -> None:
@@ -89,13 +99,27 @@ class WarmChild:
 
     stdin = None
 
-    def __init__(self, replies: TextIO) -> None:
-        self._replies = replies
-        self.pid = int(json.loads(replies.readline()))
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+        self.pid = self._next()
+
+    def _next(self) -> int:
+        number = self._line.recv(_NUMBER.size)
+        if not number:
+            raise RuntimeError("the warm process has ended: a session of this test is lost")
+        return int(_NUMBER.unpack(number)[0])
 
     def wait(self, timeout: float | None = None) -> int:
-        assert timeout is None
-        return int(json.loads(self._replies.readline()))
+        self._line.settimeout(timeout)
+        try:
+            status = self._next()
+        except TimeoutError:
+            raise subprocess.TimeoutExpired("a warm session", timeout or 0) from None
+        self._line.close()
+        return status
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
 
 
 class WarmProcess:
@@ -113,11 +137,11 @@ class WarmProcess:
             command, cwd=here, pass_fds=(number,), stdin=subprocess.DEVNULL
         )
         theirs.close()
-        self._replies = self._socket.makefile("r")
 
     def can_run(self, environment: Mapping[str, str]) -> bool:
         """Whether an interpreter of this environment would be as the warm one is."""
-        return python_variables(environment) == self._environment
+        alive = self._process.poll() is None
+        return alive and python_variables(environment) == self._environment
 
     def run(self, arguments: Sequence[str], stdout: TextIO, stderr: TextIO) -> WarmChild:
         """Start pytest in the current folder with the current environment."""
@@ -128,13 +152,13 @@ class WarmProcess:
             "folder": folder,
             "environment": {**os.environ, "PYTHONPATH": path},
         }
-        with open(os.devnull) as nothing:
-            streams = [nothing.fileno(), stdout.fileno(), stderr.fileno()]
+        ours, theirs = socket.socketpair()
+        with open(os.devnull) as nothing, theirs:
+            streams = [nothing.fileno(), stdout.fileno(), stderr.fileno(), theirs.fileno()]
             socket.send_fds(self._socket, [json.dumps(request).encode()], streams)
-        return WarmChild(self._replies)
+        return WarmChild(ours)
 
     def stop(self) -> None:
-        self._replies.close()
         self._socket.close()
         self._process.wait()
 
