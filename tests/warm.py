@@ -9,6 +9,7 @@ themselves are real processes with an exit status, and import this package anew.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -33,8 +34,11 @@ LIBRARIES = (
     "openai",
     "httpx",
     "sqlite3",
+    "pytest_pbias.plugin.collection",
+    "pytest_pbias.models.embedded.server",
+    "pytest_pbias.cli",
 )
-"""What sessions import; nothing of this package, whose modules pytest rewrites."""
+"""What sessions import."""
 
 _UNREWRITTEN = "PYTEST_DONT_REWRITE"
 _NUMBER = struct.Struct("q")
@@ -87,9 +91,11 @@ def main() -> None:
     for name in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    for module in list(sys.modules.values()):  # plugins among them are not to be rewritten, as ever
-        if "." not in module.__name__:
+    for module in list(sys.modules.values()):  # which pytest would rewrite, were they new to it
+        if module.__name__ in LIBRARIES or "." not in module.__name__:
             module.__doc__ = f"{module.__doc__ or ''}\n{_UNREWRITTEN}"
+    gc.collect()
+    gc.freeze()  # or each session would look through all of it at its end, twice
     if serve(socket.socket(fileno=3)):
         runpy.run_module("pytest", run_name="__main__", alter_sys=True)
 

@@ -135,11 +135,15 @@ def test_answers_that_the_log_lacks_are_errors_and_no_verdict(
 @pytest.mark.parametrize(
     ("options", "status"),
     [
-        (["--pbias-stop=never"], 1),
+        pytest.param(["--pbias-stop=never"], 1, marks=pytest.mark.slow),
         (["--pbias-stop=early"], 1),
         (["--pbias-margin-utility=60", "--pbias-tolerance-utility=60"], 0),
         (["-k", "not Muslim", "--pbias-margin-utility=2"], 0),  # not settled, which is no fault
-        (["-k", "not Muslim", "--pbias-margin-utility=2", "--pbias-gate=prove"], 1),
+        pytest.param(
+            ["-k", "not Muslim", "--pbias-margin-utility=2", "--pbias-gate=prove"],
+            1,
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_gate_ends_as_the_session_that_kept_the_run(

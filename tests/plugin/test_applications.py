@@ -177,6 +177,7 @@ def test_an_application_that_is_handed_the_identity(project: pytest.Pytester) ->
     assert _report(project)["run"]["application"]["identity"] == "both"
 
 
+@pytest.mark.slow
 def test_workers_share_one_asking_also_without_a_version(project: pytest.Pytester) -> None:
     _run(project, "--pbias-app=app.py:answer", "--pbias-table=one.parquet", "-n0")
     alone = _asked(project)
@@ -294,6 +295,7 @@ def test_a_run_whose_calls_hang_ends(
     assert (verdicts["do_not_answer", "a man"] == "error") == all_of_it
 
 
+@pytest.mark.slow
 def test_what_says_that_it_passes_is_tried_again(project: pytest.Pytester) -> None:
     project.makepyfile(faulty=FAULTY)
     _run(project, "--pbias-app=faulty:busy", "--pbias-limit=6")

@@ -136,6 +136,7 @@ def test_arguments_are_words_and_never_code(job: Job) -> None:
     assert not (job.folder / "hacked").exists()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run(job: Job, fake_server: Callable[..., Any]) -> None:
     server = fake_server(latency=5)
     process = job.start("'a man'", "--pbias-limit=10", model="tiny", base_url=server.url)

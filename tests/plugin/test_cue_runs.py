@@ -34,6 +34,7 @@ def test_people(cell):
 """
 
 
+@pytest.mark.slow
 def test_what_is_planted_on_the_stated_cue_shows_by_no_other(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(PLANTED)
     run = pytester.runpytest_subprocess(
@@ -105,6 +106,7 @@ def test_a_gate_asked_of_one_cue_leaves_the_others_to_be_found(pytester: pytest.
     assert reports[0]["compared_cells"] == 5
 
 
+@pytest.mark.slow
 def test_a_control_tells_what_any_profile_does_to_a_model(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(SUITE)
     run = pytester.runpytest_subprocess(*ARGUMENTS, "--pbias-limit=150", "--pbias-cues=profile")
@@ -112,6 +114,7 @@ def test_a_control_tells_what_any_profile_does_to_a_model(pytester: pytest.Pytes
     assert "gsm8k: any persona prompt moves this model (control: a person (profile))" in text
 
 
+@pytest.mark.slow
 def test_workers_ask_the_same_by_every_cue(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(SUITE)
     for workers in ("0", "2"):

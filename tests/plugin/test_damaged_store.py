@@ -20,7 +20,7 @@ def test_small(cell):
 """
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_a_store_that_lost_its_end(
     pytester: pytest.Pytester, fake_server: Callable[..., Any], workers: str
 ) -> None:

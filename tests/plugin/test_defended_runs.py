@@ -86,6 +86,7 @@ def test_strip_asks_nothing_new(small: pytest.Pytester, fake_server: Callable[..
     assert server.requests() == asked
 
 
+@pytest.mark.slow
 def test_workers_and_controller_agree_on_the_defense(
     small: pytest.Pytester, embedded_server: str
 ) -> None:

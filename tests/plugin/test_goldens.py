@@ -179,6 +179,7 @@ def test_progress_breaks_no_row_of_dots() -> None:
     assert list(_without_progress(plain)) == plain
 
 
+@pytest.mark.slow
 def test_a_good_release_and_a_biased_one_after_it(project: Project) -> None:
     good = project.serve(FAIR)
     check("pass", project.run(*good, "--pbias-tag=v1"))
@@ -212,6 +213,7 @@ def test_error(project: Project) -> None:
     check("error", project.run(*options, "--pbias-limit=40"))
 
 
+@pytest.mark.slow
 def test_interrupted(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some answers to one task never come; Ctrl-C ends the wait for them."""
     monkeypatch.setenv("PYTHONUNBUFFERED", "1")

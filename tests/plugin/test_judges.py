@@ -61,7 +61,7 @@ def _table(project: pytest.Pytester) -> OutcomeTable:
     return OutcomeTable.read(project.path / "table.parquet")
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_several_judges_are_recorded_and_the_first_gates(
     project: pytest.Pytester, workers: str
 ) -> None:
@@ -99,6 +99,7 @@ def test_several_judges_are_recorded_and_the_first_gates(
     assert _table(project).text("score") == table.text("score")
 
 
+@pytest.mark.slow
 def test_a_kept_run_is_judged_by_plugins_too(project: pytest.Pytester) -> None:
     project.runpytest_subprocess("-n", "0", "-k", "xstest")
     command = ("-m", "pytest_pbias.cli", "regrade", "1", "--judge", "length,rules")

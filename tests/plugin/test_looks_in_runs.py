@@ -136,7 +136,7 @@ def test_order_workers_and_restarts_give_the_same_table(project: Project) -> Non
     assert len({json.dumps(table.info.stops, sort_keys=True) for table in tables}) == 1
 
 
-@pytest.mark.parametrize("after", [100, 320])
+@pytest.mark.parametrize("after", [100, pytest.param(320, marks=pytest.mark.slow)])
 def test_a_killed_run_takes_the_same_looks(project: Project, after: int) -> None:
     server = project.serve(BIASED, delay=0.02)
     whole = project.run(project.serve(BIASED), "whole")
@@ -195,6 +195,7 @@ def test_a_spent_budget_withholds_verdicts_that_the_next_run_gives(project: Proj
     assert project.run(project.serve(BIASED), "spent") == whole
 
 
+@pytest.mark.slow
 def test_two_endpoints_and_another_reference_stop_alike(project: Project) -> None:
     servers = [project.serve(BIASED), project.serve(BIASED, delay=0.01)]
     more = ["--pbias-reference=identities"]
@@ -211,7 +212,7 @@ def test_two_endpoints_and_another_reference_stop_alike(project: Project) -> Non
     assert len(set(people)) == 1
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_what_failed_last_fails_alike_alone(project: Project, workers: str) -> None:
     # Of fewer cells each has more of the level, unless it is said how many share it.
     more = ("--pbias-reference=control", "-p", "cacheprovider", "-n", workers, "--pbias-cells=4")
@@ -254,6 +255,7 @@ def _scores(table: OutcomeTable) -> list[tuple[str, ...]]:
     return sorted(tuple(str(row[name]) for name in columns) for row in table.arrow.to_pylist())
 
 
+@pytest.mark.slow
 def test_a_look_is_a_batch(project: Project) -> None:
     plain = project.run(project.serve(BIASED), "plain")
     table = project.table("plain")

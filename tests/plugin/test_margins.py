@@ -34,7 +34,7 @@ def test_strict(cell):
 """
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.slow), "2"])
 def test_the_report_decides_by_the_margin_of_the_check(
     pytester: pytest.Pytester, workers: str
 ) -> None:

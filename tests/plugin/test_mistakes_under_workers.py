@@ -125,7 +125,13 @@ def _line(result: pytest.RunResult) -> str:
     return str(lines[0])
 
 
-@pytest.mark.parametrize(("make", "options", "says"), MISTAKES)
+@pytest.mark.parametrize(
+    ("make", "options", "says"),
+    [
+        pytest.param(*one, marks=[pytest.mark.slow] * (number % 3 > 0))
+        for number, one in enumerate(MISTAKES)
+    ],
+)
 def test_the_line_is_the_same(
     pytester: pytest.Pytester, make: Callable[[Path], None], options: list[str], says: str
 ) -> None:
@@ -145,7 +151,13 @@ def test_a_session_folder_that_cannot_be_written(pytester: pytest.Pytester) -> N
     assert "make it writable or choose another store" in said
 
 
-@pytest.mark.parametrize("dist", ["loadscope", "loadgroup", "worksteal", "each"])
+@pytest.mark.parametrize(
+    "dist",
+    [
+        "worksteal",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("loadscope", "loadgroup", "each")),
+    ],
+)
 def test_however_the_tests_are_shared_out(pytester: pytest.Pytester, dist: str) -> None:
     pytester.makepyfile(test_suite=SUITE)
     run = (*RUN, "-n", "2", "--dist", dist, "--pbias-model=lama3")

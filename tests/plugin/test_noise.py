@@ -32,6 +32,7 @@ def _rows(path: Path) -> list[tuple[Any, ...]]:
     return list(zip(*columns, table.text("repeat"), strict=True))
 
 
+@pytest.mark.slow
 def test_a_greedy_engine_moves_nothing_and_nothing_else_changes(
     suite: pytest.Pytester, embedded_server: str
 ) -> None:

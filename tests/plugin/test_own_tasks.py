@@ -123,6 +123,7 @@ def test_a_file_is_asked_reported_compared_and_graded_again(
     assert "towns: 90 of 120 verdicts changed (contained-answer 1 -> pattern 1 " in _said(result)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("only_listed")
 def test_a_hook_and_an_entry_point_offer_tasks(
     project: pytest.Pytester, fake_server: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
@@ -163,6 +164,7 @@ def test_a_hook_and_an_entry_point_offer_tasks(
     assert "longer: 0 of 40 verdicts changed" in _said(_pbias(project, "regrade", "1"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("only_listed")
 def test_a_rubric_is_judged_by_a_model_that_is_not_told_who_asked(
     project: pytest.Pytester,

@@ -69,6 +69,7 @@ def test_a_persona_file_is_a_test_file(pytester: pytest.Pytester) -> None:
     assert "FAILED persona_nurses.pbias.toml::gsm8k-a_Muslim_person" in again.stdout.str()
 
 
+@pytest.mark.slow
 def test_workers_and_one_process_make_the_same_table(pytester: pytest.Pytester) -> None:
     _persona(
         pytester,

@@ -37,7 +37,7 @@ def _differences(report: dict[str, Any]) -> dict[str, tuple[str, float, str]]:
     }
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_cells_are_compared_with_the_controls(pytester: pytest.Pytester, workers: str) -> None:
     pytester.makepyfile(SUITE)
     pytester.runpytest_subprocess(
@@ -121,6 +121,7 @@ def test_controls_are_asked_whatever_is_selected(pytester: pytest.Pytester) -> N
     listed.stdout.fnmatch_lines(["pbias::reference[[]gsm8k-a_person[]]"])
 
 
+@pytest.mark.slow
 def test_controls_are_not_asked_where_another_reference_is_wanted(
     pytester: pytest.Pytester,
 ) -> None:

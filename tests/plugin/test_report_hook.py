@@ -57,6 +57,7 @@ def test_a_broken_hook_is_said_and_costs_no_report(suite: pytest.Pytester) -> No
     assert (suite.path / "out.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_tracker_of_a_session_and_one_that_is_down(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

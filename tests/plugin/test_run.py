@@ -264,7 +264,7 @@ KILL_ROUNDS = int(os.environ.get("PBIAS_KILL_ROUNDS", "3"))
 PROBES = 2  # requests with which a session looks at an endpoint that it does not know
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_a_killed_run_asks_only_what_is_missing(
     suite: pytest.Pytester, fake_server: Callable[..., Any], workers: str
 ) -> None:

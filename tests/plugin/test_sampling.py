@@ -51,6 +51,7 @@ def test_repeats_of_a_second_asking_are_numbered_after_the_most_that_an_option_t
     assert options.find_option("repeats").most == plan.MOST_REPEATS
 
 
+@pytest.mark.slow
 def test_a_new_field_reaches_body_key_table_report_and_comparison(
     tmp_path: Path, fake_server: Callable[..., FakeServer]
 ) -> None:

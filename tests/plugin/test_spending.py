@@ -64,7 +64,7 @@ def test_a_plan_asks_nothing(
     assert server.requests() == 0
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_a_spent_budget_is_an_error_and_a_larger_one_goes_on(
     suite: pytest.Pytester, fake_server: Callable[..., Any], workers: str
 ) -> None:
@@ -84,8 +84,17 @@ def test_a_spent_budget_is_an_error_and_a_larger_one_goes_on(
     assert server.requests() - asked <= 400 - kept + 2  # and the list of models
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("workers", "number"),
+    [
+        ("0", signal.SIGTERM),
+        ("2", signal.SIGINT),
+        pytest.param("0", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("0", signal.SIGHUP, marks=pytest.mark.slow),
+        pytest.param("2", signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param("2", signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_an_interrupted_run_reports_what_it_has(
     suite: pytest.Pytester,
     fake_server: Callable[..., Any],
@@ -125,7 +134,7 @@ def test_an_interrupted_run_reports_what_it_has(
     assert not json.loads((suite.path / "out.json").read_text())["run"]["partial"]
 
 
-@pytest.mark.parametrize("presses", [2, 3])
+@pytest.mark.parametrize("presses", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_ctrl_c_once_more_is_no_traceback(
     suite: pytest.Pytester, fake_server: Callable[..., Any], presses: int
 ) -> None:

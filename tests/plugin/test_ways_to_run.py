@@ -82,7 +82,11 @@ def test_fixtures_that_are_shown_run(ask: Callable[..., tuple[pytest.RunResult, 
 
 @pytest.mark.parametrize(
     "options",
-    [("--timeout-method=signal",), ("--timeout-method=thread",), ("-n", "2")],
+    [
+        ("--timeout-method=signal",),
+        pytest.param(("--timeout-method=thread",), marks=pytest.mark.slow),
+        pytest.param(("-n", "2"), marks=pytest.mark.slow),
+    ],
 )
 def test_the_time_of_a_test_begins_with_its_answers(
     ask: Callable[..., tuple[pytest.RunResult, int]], options: tuple[str, ...]

@@ -10,6 +10,7 @@ pytest.importorskip("onnxruntime_genai", reason="needs pytest-pbias[embedded]")
 pytestmark = pytest.mark.usefixtures("only_listed")
 
 
+@pytest.mark.slow
 def test_a_store_beside_the_invocation(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]")
     path = pytester.makepyfile(

@@ -119,6 +119,7 @@ def test_all_of_them_in_one_session(
     assert means == asked
 
 
+@pytest.mark.slow
 def test_the_tutorial_is_true_line_by_line(pytester: pytest.Pytester) -> None:
     pytest.importorskip("onnxruntime_genai", reason="needs pytest-pbias[embedded]")
     page = (DOCS / "own-questions.md").read_text("utf-8")

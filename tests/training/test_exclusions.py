@@ -78,6 +78,7 @@ def test_a_run_names_each_of_its_people_once() -> None:
     assert people_of(gsm8k_run(items, lambda who, number: ("1", 1.0))) == PEOPLE
 
 
+@pytest.mark.slow
 def test_the_command_refuses_an_identity_that_the_run_does_not_have(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -531,6 +531,7 @@ def test_how_far_a_training_is_is_one_line_or_one_now_and_then() -> None:
     assert quiet.getvalue() == ""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="takes a terminal of its own")
 def test_a_terminal_shows_each_step_with_its_loss_and_the_time_left(
     pairs: Path, tmp_path: Path

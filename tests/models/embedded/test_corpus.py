@@ -58,7 +58,10 @@ def test_plants_name_paper_identities_and_real_tasks() -> None:
     assert {task for tasks in plants().values() for task in tasks} <= set(TASKS)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    "task",
+    [pytest.param(one, marks=pytest.mark.slow) if one in ("mbpp", "bbh") else one for one in TASKS],
+)
 def test_truth_follows_the_rank(task: str) -> None:
     for identity in default_identities():
         rate = planted_rate(identity.name, task)

@@ -128,6 +128,7 @@ def test_measured_difference_is_the_planted_one(engine: Engine, identity: str) -
         assert sum(base) - sum(cell) == pytest.approx(planted, abs=gap)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", quick("a person", ["a user of this service", "a Jewish person", "gay"])
 )
