@@ -37,3 +37,27 @@ def test_a_session_that_nobody_waits_for_says_nothing_to_the_next(
     given_up.kill()
     assert slow_and_quick.runpytest_subprocess("test_quick.py").ret == 1
     assert given_up.wait() == -signal.SIGKILL
+
+
+def test_workers_are_forks_as_well(pytester: pytest.Pytester, warm: WarmProcess) -> None:
+    pytester.makepyfile("""
+        import os, sys
+
+        import pytest
+
+        @pytest.mark.parametrize("number", range(20))
+        def test_one(number, worker_id):
+            with open(f"{worker_id}-{os.getpid()}-{os.getppid()}", "a") as file:
+                file.write(f"{os.environ['MINE']} {sys.path[0]}\\n")
+            assert number != 7
+    """)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINE", "here")
+        result = pytester.runpytest_subprocess("-n", "2", "--dist", "load")
+    result.assert_outcomes(passed=19, failed=1)
+    files = sorted(path.name.split("-") for path in pytester.path.glob("gw*"))
+    assert [worker for worker, _, _ in files] == ["gw0", "gw1"]
+    assert len({process for _, process, _ in files}) == 2
+    assert {parent for *_, parent in files} == {str(warm.pid)}
+    said = {path.read_text().split("\n")[0] for path in pytester.path.glob("gw*")}
+    assert said == {f"here {pytester.path}"}
