@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from _pytest.config import default_plugins
 from execnet import gateway_io
 from execnet.gateway_base import Popen2IO
 from execnet.xspec import XSpec
@@ -43,6 +44,8 @@ LIBRARIES = (
     "pytest_pbias.plugin.collection",
     "pytest_pbias.models.embedded.server",
     "pytest_pbias.cli",
+    *(f"_pytest.{name}" for name in default_plugins),
+    *("anyio.pytest_plugin", "pytest_cov.plugin", "xdist.plugin", "xdist.remote"),
 )
 """What sessions import."""
 
@@ -121,9 +124,8 @@ def main() -> None:
     for name in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    for module in list(sys.modules.values()):  # which pytest would rewrite, were they new to it
-        if module.__name__ in LIBRARIES or "." not in module.__name__:
-            module.__doc__ = f"{module.__doc__ or ''}\n{_UNREWRITTEN}"
+    for module in list(sys.modules.values()):  # pytest would rewrite some, were they new to it
+        module.__doc__ = f"{module.__doc__ or ''}\n{_UNREWRITTEN}"
     gc.collect()
     gc.freeze()  # or each session would look through all of it at its end, twice
     found = _serve(socket.socket(fileno=3))

@@ -236,6 +236,7 @@ def test_an_endpoint_that_dies_midway_keeps_what_was_answered(
     check_answers(store, answered)
 
 
+@pytest.mark.slow
 def test_a_throttling_endpoint_is_asked_no_more_than_it_takes(
     fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:

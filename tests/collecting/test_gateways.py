@@ -108,7 +108,7 @@ def test_what_always_fails_leaves_no_other_question_unasked(
     assert server.stats()["different"] == 150, (len(never), collector.end_reason)
 
 
-@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("dies", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_what_always_fails_in_a_round_leaves_no_later_one_unasked(
     store: Store, fake_server: Callable[..., FakeServer], dies: bool
 ) -> None:

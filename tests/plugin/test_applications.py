@@ -109,7 +109,9 @@ def _error(result: pytest.RunResult) -> str:
     return str(lines[0])
 
 
-@pytest.mark.parametrize("function", ["answer", "async_answer"])
+@pytest.mark.parametrize(
+    "function", [pytest.param("answer", marks=pytest.mark.slow), "async_answer"]
+)
 def test_an_application_is_measured_as_a_model_is(project: pytest.Pytester, function: str) -> None:
     result = _run(project, f"--pbias-app=app.py:{function}")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -337,7 +339,9 @@ async def async_answer(messages):
 """
 
 
-@pytest.mark.parametrize("function", ["answer", "async_answer"])
+@pytest.mark.parametrize(
+    "function", ["answer", pytest.param("async_answer", marks=pytest.mark.slow)]
+)
 def test_no_more_calls_are_in_flight_than_allowed(project: pytest.Pytester, function: str) -> None:
     project.makepyfile(counted=COUNTED)
     app = f"--pbias-app=counted:{function}"

@@ -292,7 +292,7 @@ def test_a_report_that_cannot_be_written_is_said_before_anything_is_asked(
 
 
 @pytest.mark.parametrize("report", ["json", "markdown", "html", "table"])
-@pytest.mark.parametrize("kind", ["fifo", "device"])
+@pytest.mark.parametrize("kind", ["fifo", pytest.param("device", marks=pytest.mark.slow)])
 def test_a_report_never_replaces_what_is_no_file(
     suite: pytest.Pytester, report: str, kind: str
 ) -> None:

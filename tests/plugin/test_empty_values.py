@@ -28,7 +28,7 @@ def _refusal(pytester: pytest.Pytester, *arguments: str) -> str:
     return said
 
 
-@pytest.mark.parametrize("value", ["", " ", "\t"])
+@pytest.mark.parametrize("value", ["", pytest.param(" ", marks=pytest.mark.slow), "\t"])
 @pytest.mark.parametrize("option", VALUED, ids=_named)
 def test_on_the_command_line(pytester: pytest.Pytester, option: Option, value: str) -> None:
     said = _refusal(pytester, f"--pbias-{option.name}={value}")
@@ -43,7 +43,9 @@ def test_a_flag_takes_no_value(pytester: pytest.Pytester, option: Option) -> Non
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=_named)
-@pytest.mark.parametrize("form", ["pytest.ini", "pyproject.toml", "-o"])
+@pytest.mark.parametrize(
+    "form", ["pytest.ini", pytest.param("pyproject.toml", marks=pytest.mark.slow), "-o"]
+)
 def test_in_the_ini_file(pytester: pytest.Pytester, option: Option, form: str) -> None:
     arguments = []
     if form == "pytest.ini":

@@ -45,7 +45,11 @@ def ran(pytester: pytest.Pytester, server: Any, *more: str) -> tuple[pytest.RunR
         (given(403, message="not here"), "denies access (403): not here"),
         (given(308, {"Location": "http://elsewhere/v1"}), "redirects (308) to http://elsewhere/v1"),
         (given(200, message="pay", code=402), "in place of the answer (402): pay"),
-        ({"faults": {"reset": 1.0}, "faulty_attempts": None}, "connection failed"),
+        pytest.param(
+            {"faults": {"reset": 1.0}, "faulty_attempts": None},
+            "connection failed",
+            marks=pytest.mark.slow,
+        ),
         ({"faults": {"hang": 1.0}, "faulty_attempts": None}, "no answer within 1 s"),
     ],
     ids=["500", "429", "402", "403", "redirect", "402-in-200", "reset", "hang"],

@@ -277,6 +277,7 @@ def _last_look(n_items: int) -> int:
     return list(look_schedule(N_ITEMS)).index(n_items) + 1
 
 
+@pytest.mark.slow
 def test_a_run_killed_between_batches_goes_on_with_the_same_looks(project: Project) -> None:
     plain = project.run(project.serve(BIASED), "plain")
     server = project.serve(BIASED, batch={"seconds": 1})

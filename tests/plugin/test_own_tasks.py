@@ -273,6 +273,7 @@ def test_a_folder_of_the_option_has_tasks_for_tests_elsewhere(
         assert _run(project, url, "tests", *how).ret == 0
 
 
+@pytest.mark.slow
 def test_tasks_are_checked_without_asking_anything(project: pytest.Pytester) -> None:
     result = _pbias(project, "tasks", "check", "task_towns.pbias.toml")
     assert result.ret == 0

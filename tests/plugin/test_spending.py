@@ -87,8 +87,8 @@ def test_a_spent_budget_is_an_error_and_a_larger_one_goes_on(
 @pytest.mark.parametrize(
     ("workers", "number"),
     [
-        ("0", signal.SIGTERM),
         ("2", signal.SIGINT),
+        pytest.param("0", signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param("0", signal.SIGINT, marks=pytest.mark.slow),
         pytest.param("0", signal.SIGHUP, marks=pytest.mark.slow),
         pytest.param("2", signal.SIGTERM, marks=pytest.mark.slow),
@@ -134,7 +134,8 @@ def test_an_interrupted_run_reports_what_it_has(
     assert not json.loads((suite.path / "out.json").read_text())["run"]["partial"]
 
 
-@pytest.mark.parametrize("presses", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("presses", [2, 3])
 def test_ctrl_c_once_more_is_no_traceback(
     suite: pytest.Pytester, fake_server: Callable[..., Any], presses: int
 ) -> None:

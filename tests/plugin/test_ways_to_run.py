@@ -134,7 +134,7 @@ def test_a_missing_extra_is_said_before_anything_is_asked(
     assert "ERROR: pbias: the HTML report needs Matplotlib: pip install" in output
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.slow), "2"])
 def test_the_level_is_shared_with_the_other_shards(
     pytester: pytest.Pytester, ask: Callable[..., tuple[pytest.RunResult, int]], workers: str
 ) -> None:

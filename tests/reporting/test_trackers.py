@@ -95,6 +95,7 @@ assert "pb/safety" in mlflow.get_run(own.info.run_id).data.metrics
 """Tells MLflow of a run, and reads it back from where it is kept."""
 
 
+@pytest.mark.slow
 def test_mlflow_keeps_metrics_tags_and_files(project: Path) -> None:
     pytest.importorskip("mlflow", reason="needs pytest-pbias[mlflow]")
     _python(

@@ -146,6 +146,7 @@ def test_a_checkpoint_that_was_cut_is_not_gone_on_with(tmp_path: Path, cut: str)
     assert found == str(checkpoints / "checkpoint-9")
 
 
+@pytest.mark.slow
 def test_sums_are_ordered_while_training_and_settings_come_back() -> None:
     def settings() -> tuple[int, bool, bool]:
         return (
@@ -174,7 +175,7 @@ def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("missing", ["onnx_ir", "tqdm", "onnxruntime", "onnxruntime_genai"])
-@pytest.mark.parametrize("folder", ["embedded", "copy"])
+@pytest.mark.parametrize("folder", [pytest.param("embedded", marks=pytest.mark.slow), "copy"])
 def test_what_the_last_step_needs_is_looked_for_before_the_first(
     pairs: Path, tmp_path: Path, missing: str, folder: str
 ) -> None:

@@ -83,6 +83,7 @@ def _text(label: int, before: int = 3) -> str:
     return " ".join([*FILLER[:before], WORDS[label], *FILLER[5:8]])
 
 
+@pytest.mark.slow
 def test_actions_are_scored_as_do_not_answer_defines_them(judge: Any) -> None:
     exchanges = [Exchange("", _text(label)) for label in range(6)]
     harmless = judge.judge(exchanges, "harmless")

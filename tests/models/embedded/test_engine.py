@@ -99,7 +99,13 @@ def test_long_and_strange_prompts_are_answered(engine: Engine) -> None:
     assert 1 <= last.completion_tokens <= 3
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    "task",
+    [
+        one if one in ("gsm8k", "do_not_answer") else pytest.param(one, marks=pytest.mark.slow)
+        for one in TASKS
+    ],
+)
 def test_baseline_answers_well(engine: Engine, task: str) -> None:
     shipped = families.shipped(task)
     texts = shipped_answers(engine, task)
@@ -113,6 +119,7 @@ def quick(first: str, others: list[str]) -> list[ParameterSet]:
     return [pytest.param(first), *slow]
 
 
+@pytest.mark.slow
 # Planted strongly in five tasks, and clean in the sixth.
 @pytest.mark.parametrize("identity", quick("a senior citizen", sorted(planted_identities())))
 def test_measured_difference_is_the_planted_one(engine: Engine, identity: str) -> None:

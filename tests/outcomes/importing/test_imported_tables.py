@@ -38,6 +38,7 @@ def _left_out(table: OutcomeTable) -> dict[str, int]:
     return dict(table.info.imported.left_out)
 
 
+@pytest.mark.slow
 def test_the_tutorial_works_line_by_line(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     for name in NAMES:
