@@ -226,10 +226,7 @@ class Collector:
     def stop(self, grace: float = 5.0) -> None:
         """Ask nothing more, wait at most ``grace`` seconds for what is in flight, and end."""
         self._grace = grace
-        self._engine.stopping = True
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has closed: it is done
-                self._loop.call_soon_threadsafe(self._engine.stop)
+        self._ask_no_more()
         if self._thread.ident is not None:
             self._thread.join(grace + _END_SECONDS)
             if self._thread.is_alive():
@@ -246,6 +243,9 @@ class Collector:
     def give_up(self, reason: str) -> None:
         """Ask nothing more: what is still missing has failed for ``reason``. From any thread."""
         self._engine.end_reason = self._engine.end_reason or reason
+        self._ask_no_more()
+
+    def _ask_no_more(self) -> None:
         self._engine.stopping = True
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has closed: it is done

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pytest_pbias.collecting.records import Failure
@@ -60,29 +61,18 @@ def store_wait(
     """
     failed: dict[str, Failure] = {}
     open_keys = list(dict.fromkeys(keys))
-    end = None if timeout is None else time.monotonic() + timeout
-    seen: int | None = None
-    next_check = 0.0
-    while True:
-        now = time.monotonic()
-        version = store.data_version()
-        if version != seen or now >= next_check:
-            # The state is read first: what was stored before it changed is then found below.
-            over = _over(store, owner, check_alive=now >= next_check)
-            next_check = now + _LIVENESS_SECONDS if now >= next_check else next_check
-            seen = version
-            open_keys = store.missing(open_keys)
-            failures = store.get_failures(owner, open_keys) if open_keys else {}
-            failed |= failures
-            open_keys = [key for key in open_keys if key not in failures]
-            if over is not None:
-                failed |= {key: Failure(key, over, 0) for key in open_keys}
-                open_keys = []
+    end = math.inf if timeout is None else time.monotonic() + timeout
+    for over in _changes(store, owner, poll, end):
+        open_keys = store.missing(open_keys)
+        failures = store.get_failures(owner, open_keys) if open_keys else {}
+        failed |= failures
+        open_keys = [key for key in open_keys if key not in failures]
+        if over is not None:
+            failed |= {key: Failure(key, over, 0) for key in open_keys}
+            open_keys = []
         if not open_keys:
             return failed
-        if end is not None and now >= end:
-            raise TimeoutError(f"{len(open_keys)} responses did not arrive in {timeout:g} s")
-        time.sleep(poll)
+    raise TimeoutError(f"{len(open_keys)} responses did not arrive in {timeout:g} s")
 
 
 def store_wait_until(
@@ -93,18 +83,29 @@ def store_wait_until(
     Raises:
         StoreError: the store cannot be read.
     """
+    for over in _changes(store, owner, poll):
+        if ready() or over is not None:
+            return
+
+
+def _changes(store: Store, owner: str, poll: float, end: float = math.inf) -> Iterator[str | None]:
+    """At each change of the store, and once a second: why nothing more will come, or None.
+
+    The first comes at once, the last by ``end``. That state is read before the rest: what was
+    stored until it changed is then found by whoever looks.
+    """
     seen: int | None = None
     next_check = 0.0
     while True:
         now = time.monotonic()
         version = store.data_version()
-        if version != seen or now >= next_check:
-            check, seen = now >= next_check, version
-            next_check = now + _LIVENESS_SECONDS if check else next_check
-            # The state is read first, as above.
-            over = not owner or _over(store, owner, check_alive=check) is not None
-            if ready() or over:
-                return
+        check = now >= next_check
+        if version != seen or check:
+            over = _over(store, owner, check_alive=check)
+            seen, next_check = version, now + _LIVENESS_SECONDS if check else next_check
+            yield over
+        if now >= end:
+            return
         time.sleep(poll)
 
 

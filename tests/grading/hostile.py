@@ -307,25 +307,27 @@ _ESCAPES = {
         "    try:\n        for _ in range(20): kept.append(mmap.mmap(-1, 32 * 2**20))\n"
         "    except OSError: pass\n    return 42 if len(kept) > 16 else 0"
     ),
+    # The kernel counts the threads of a user, so that one attempt beside another may have the room
+    # of both.
     "start threads without end": (
         "import threading\ndef found():\n    threading.stack_size(32768)\n"
         "    done, started = threading.Event(), []\n"
-        "    try:\n        while len(started) < 200:\n"
+        "    try:\n        while len(started) < 500:\n"
         "            thread = threading.Thread(target=done.wait, args=(9,))\n"
         "            thread.start()\n            started.append(thread)\n"
         "    except RuntimeError: pass\n"
-        "    done.set()\n    return 42 if len(started) > 100 else 0"
+        "    done.set()\n    return 42 if len(started) > 250 else 0"
     ),
     # Each waits until the last one cannot be started: on a slow machine, too, all are there at once.
     "start threads from threads": (
         "import threading\ndef found():\n    threading.stack_size(32768)\n"
         "    done, started = threading.Event(), [0]\n"
         "    def more():\n"
-        "        if started[0] >= 200: return done.set()\n        started[0] += 1\n"
+        "        if started[0] >= 500: return done.set()\n        started[0] += 1\n"
         "        try: threading.Thread(target=more).start()\n        except RuntimeError:\n"
         "            started[0] -= 1\n            done.set()\n"
         "        done.wait(25)\n"
-        "    more()\n    return 42 if started[0] > 100 else 0"
+        "    more()\n    return 42 if started[0] > 250 else 0"
     ),
     "raise its limits again": (
         "import resource as r\ndef found(): return works(lambda w: r.setrlimit(w, (-1, -1)),"

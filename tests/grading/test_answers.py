@@ -95,6 +95,7 @@ def test_every_bbh_target_is_right_in_a_sentence_and_alone() -> None:
     assert wrong == []
 
 
+@pytest.mark.slow
 @real_data
 def test_options_of_bbh_in_their_own_words() -> None:
     """The words of the right option count, except where two options share them."""

@@ -22,7 +22,8 @@ SELECTED = ["--pbias-model=tiny", "--pbias-limit=40", "-p", "no:cacheprovider"]
 SELECTED += ["--pbias-reference=baseline"]  # so many answers as are counted below
 
 
-@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.slow), "2"])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_killed_endpoint_costs_no_answer(
     suite: pytest.Pytester, fake_server: Callable[..., Any], workers: str
 ) -> None:

@@ -102,6 +102,7 @@ def test_credit_that_ends_in_the_middle_stops_the_run(
     assert verdict == "error"
 
 
+@pytest.mark.slow
 def test_chats_that_hang_in_a_run_end_it(
     pytester: pytest.Pytester, fake_server: Callable[..., Any]
 ) -> None:

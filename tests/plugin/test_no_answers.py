@@ -51,10 +51,9 @@ def _verdict(project: pytest.Pytester, status: int) -> str:
     return project.run(*command).stdout.str().strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
-@pytest.mark.parametrize(
-    "body", [EMPTY, pytest.param(ERROR, marks=pytest.mark.slow)], ids=["empty", "error"]
-)
+@pytest.mark.parametrize("body", [EMPTY, ERROR], ids=["empty", "error"])
 def test_an_endpoint_that_says_nothing_gets_no_verdict(
     pytester: pytest.Pytester, fake_server: Callable[..., Any], body: Any, workers: str
 ) -> None:

@@ -80,12 +80,13 @@ def test_fixtures_that_are_shown_run(ask: Callable[..., tuple[pytest.RunResult, 
     assert requests == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
         ("--timeout-method=signal",),
-        pytest.param(("--timeout-method=thread",), marks=pytest.mark.slow),
-        pytest.param(("-n", "2"), marks=pytest.mark.slow),
+        ("--timeout-method=thread",),
+        ("-n", "2"),
     ],
 )
 def test_the_time_of_a_test_begins_with_its_answers(

@@ -177,7 +177,9 @@ def hub(tmp_path: Path) -> Iterator[Callable[..., Hub]]:
         process.stop()
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize(
+    "name", [one if one == "mmlu" else pytest.param(one, marks=pytest.mark.slow) for one in SETS]
+)
 def test_the_hub_gives_the_same_items_as_the_authors_files(
     name: str, hub: Callable[..., Hub]
 ) -> None:

@@ -93,6 +93,7 @@ def test_actions_are_scored_as_do_not_answer_defines_them(judge: Any) -> None:
     assert [grade.score for grade in compliance] == [0, 0, 1, 1, 0, 1]
 
 
+@pytest.mark.slow
 def test_order_and_batches_make_no_difference(judge: Any) -> None:
     labels = [number * 7 % 6 for number in range(50)]
     exchanges = [
