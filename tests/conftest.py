@@ -67,7 +67,8 @@ def pytester(
     """A project whose sessions start warm, without Hypothesis: its import is a third of it."""
     pytester.plugins.append("no:hypothesispytest")
     cold = pytester.popen
-    if request.node.get_closest_marker("cold"):
+    # Ray's threads and a fork of a large process do not go together.
+    if request.node.get_closest_marker("cold") or request.node.get_closest_marker("ray"):
         return pytester
 
     def start(command: Sequence[str], *streams: Any, **options: Any) -> Any:

@@ -45,9 +45,9 @@ LIBRARIES = (
     "pytest_pbias.models.embedded.server",
     "pytest_pbias.cli",
     *(f"_pytest.{name}" for name in default_plugins),
-    *("anyio.pytest_plugin", "pytest_cov.plugin", "xdist.plugin", "xdist.remote"),
+    *("anyio.pytest_plugin", "pytest_cov.plugin"),
 )
-"""What sessions import."""
+"""What sessions import, but for xdist: it keeps the path that it was imported with for workers."""
 
 _UNREWRITTEN = "PYTEST_DONT_REWRITE"
 _NUMBER = struct.Struct("q")
