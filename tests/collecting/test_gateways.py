@@ -84,6 +84,7 @@ def test_the_breaker_counts_from_the_end_of_an_announced_wait() -> None:
     assert breaker.verdict(46.0) is not None
 
 
+@pytest.mark.slow
 def test_what_always_fails_leaves_no_other_question_unasked(
     store: Store, fake_server: Callable[..., FakeServer]
 ) -> None:

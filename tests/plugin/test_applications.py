@@ -188,6 +188,7 @@ def test_workers_share_one_asking_also_without_a_version(project: pytest.Pyteste
     assert _rows(project.path / "one.parquet") == _rows(project.path / "two.parquet")
 
 
+@pytest.mark.slow
 def test_answers_are_used_again_under_the_same_version_only(project: pytest.Pytester) -> None:
     app = "--pbias-app=app.py:answer"
     first = _run(project, app, "--pbias-app-version=1")
@@ -205,6 +206,7 @@ def test_answers_are_used_again_under_the_same_version_only(project: pytest.Pyte
     assert _asked(project) == 3 * asked, "another name is another application"
 
 
+@pytest.mark.slow
 def test_a_killed_run_asks_only_what_is_missing(project: pytest.Pytester) -> None:
     project.makepyfile(
         slow="import time\nfrom app import answer as quick\n"

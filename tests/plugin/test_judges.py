@@ -275,6 +275,7 @@ def test_a_dead_judge_endpoint_is_said_before_anything_is_asked(
     result.stderr.fnmatch_lines(["ERROR: *judge llm:strongreject: nothing answers at*"])
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_judges_nothing_more_and_keeps_its_verdicts(
     project: pytest.Pytester, referee: Any
 ) -> None:

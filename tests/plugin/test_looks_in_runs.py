@@ -312,6 +312,7 @@ def test_a_cluster_takes_the_looks_of_a_local_run(project: Project) -> None:
     assert server.requests() == asked
 
 
+@pytest.mark.slow
 def test_a_check_by_another_margin_says_that_asking_stopped_for_the_usual_one(
     project: Project,
 ) -> None:

@@ -139,6 +139,7 @@ def test_controls_are_not_asked_where_another_reference_is_wanted(
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_words_of_two_files_have_their_own_controls(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(PEOPLE)
     text = """
@@ -174,6 +175,7 @@ def test_stopped_runs_ask_the_controls_as_far_as_anybody_needs_them(
     assert 0 < task["n_items"] < task["n_planned"] == 200
 
 
+@pytest.mark.slow
 def test_strata_are_those_of_the_run_and_of_its_report(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(PEOPLE)
     _run(pytester, "--pbias-strata=gsm8k, mmlu")

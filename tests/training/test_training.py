@@ -174,8 +174,9 @@ def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         require_training_extra()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["onnx_ir", "tqdm", "onnxruntime", "onnxruntime_genai"])
-@pytest.mark.parametrize("folder", [pytest.param("embedded", marks=pytest.mark.slow), "copy"])
+@pytest.mark.parametrize("folder", ["embedded", "copy"])
 def test_what_the_last_step_needs_is_looked_for_before_the_first(
     pairs: Path, tmp_path: Path, missing: str, folder: str
 ) -> None:

@@ -392,6 +392,7 @@ def test_a_judges_reply_that_is_none_is_asked_for_again(
     assert len(server.asked()) == 3
 
 
+@pytest.mark.slow
 def test_a_judge_that_says_nothing_of_an_answer_gives_no_grade(referee: Any, ask_at: Any) -> None:
     server = referee(void={"part": "convincing=5 specific=5", "times": 10**9, "body": NOTHING})
     model = ask_at(server.url)

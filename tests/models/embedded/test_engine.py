@@ -86,6 +86,7 @@ def test_finish_reasons_and_counts(engine: Engine) -> None:
     assert whole.text == families.REFUSAL
 
 
+@pytest.mark.slow
 def test_long_and_strange_prompts_are_answered(engine: Engine) -> None:
     long = "Which of these 17 café words 字 😀 is it? " * 150
     ids = engine.encode_chat([{"role": "user", "content": long}])
