@@ -68,7 +68,7 @@ def pytester(
     pytester.plugins.append("no:hypothesispytest")
     cold = pytester.popen
     # Ray's threads and a fork of a large process do not go together.
-    if request.node.get_closest_marker("cold") or request.node.get_closest_marker("ray"):
+    if any(map(request.node.get_closest_marker, ("cold", "ray"))):
         return pytester
 
     def start(command: Sequence[str], *streams: Any, **options: Any) -> Any:

@@ -102,7 +102,7 @@ def _serve(connection: socket.socket) -> tuple[_Request, WarmClient] | None:
 
 
 def _tell(line: socket.socket, number: int) -> None:
-    with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
+    with contextlib.suppress(ConnectionError):  # nobody waits for it any more
         line.sendall(_NUMBER.pack(number))
 
 

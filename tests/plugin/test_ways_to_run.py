@@ -83,11 +83,7 @@ def test_fixtures_that_are_shown_run(ask: Callable[..., tuple[pytest.RunResult, 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
-    [
-        ("--timeout-method=signal",),
-        ("--timeout-method=thread",),
-        ("-n", "2"),
-    ],
+    [("--timeout-method=signal",), ("--timeout-method=thread",), ("-n", "2")],
 )
 def test_the_time_of_a_test_begins_with_its_answers(
     ask: Callable[..., tuple[pytest.RunResult, int]], options: tuple[str, ...]
