@@ -78,12 +78,17 @@ def inert(text: str) -> str:
 
 def without_controls(text: str) -> str:
     """The text with blanks for control characters, and without those that are not seen."""
-    kept = "".join(
-        " "
-        if unicodedata.category(character) in ("Cc", "Zl", "Zp")
-        else ""
-        if unicodedata.category(character) in ("Cf", "Cs", "Co", "Cn")
-        else character
-        for character in text
-    )
+    # Of each unusual character once: a question has thousands of usual ones.
+    shown = {ord(one): _shown(one) for one in set(text) if not one.isprintable()}
+    kept = text.translate(shown) if shown else text
     return kept.replace("##[", "## [")  # GitHub's older workflow commands, wherever they stand
+
+
+def _shown(character: str) -> str:
+    match unicodedata.category(character):
+        case "Cc" | "Zl" | "Zp":
+            return " "
+        case "Cf" | "Cs" | "Co" | "Cn":
+            return ""
+        case _:
+            return character

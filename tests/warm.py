@@ -40,9 +40,12 @@ LIBRARIES = (
     "pydantic",
     "openai",
     "httpx",
+    "httpcore2",
+    "vaderSentiment.vaderSentiment",
     "sqlite3",
     "pytest_pbias.plugin.collection",
     "pytest_pbias.models.embedded.server",
+    "pytest_pbias.models.negotiation",
     "pytest_pbias.cli",
     *(f"_pytest.{name}" for name in default_plugins),
     *("anyio.pytest_plugin", "pytest_cov.plugin"),
@@ -124,6 +127,7 @@ def main() -> None:
     for name in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    _make_once()
     for module in list(sys.modules.values()):  # pytest would rewrite some, were they new to it
         module.__doc__ = f"{module.__doc__ or ''}\n{_UNREWRITTEN}"
     gc.collect()
@@ -138,6 +142,18 @@ def main() -> None:
     _fork_workers(client)
     sys.argv = ["pytest", *request.arguments]
     runpy.run_module("pytest", run_name="__main__", alter_sys=True)
+
+
+def _make_once() -> None:
+    """Have made what each session makes once for itself: certificates, readers, word lists."""
+    from pytest_pbias.grading.traits import choose_traits
+    from pytest_pbias.models.transport import find_route
+    from pytest_pbias.outcomes import OutcomeTable
+    from pytest_pbias.prompts import BASELINE
+
+    find_route("http://127.0.0.1/v1")
+    choose_traits().measure("Is it good?", "I am glad to say that it is a good day.", BASELINE)
+    assert OutcomeTable.read(Path(__file__).parent / "data" / "outcomes-v2.parquet").info
 
 
 def _fork_workers(client: WarmClient) -> None:

@@ -33,6 +33,7 @@ from pytest_pbias.training.pairs import (
     VARIANTS,
     PreferencePair,
     apply_variant,
+    format_of,
     read_pairs,
     write_pairs,
 )
@@ -142,11 +143,11 @@ def _job(options: argparse.Namespace) -> TrainingJob:
     job = _job_without_pairs(options)
     if Processes.launched().is_main_process:
         known_training(job)
-    require_runtime_builder(job.model)
     table = None
     if options.from_run is not None:
         table = OutcomeTable.read(find_run(options.from_run, options.store))
         table = select_defense(table, None)
+    require_runtime_builder(job.model)  # takes seconds to import, as what follows does
     quiet_libraries()
     load_tokenizer(job.model)
     given = None if options.pairs is None else read_pairs(options.pairs, _say)
@@ -185,6 +186,8 @@ def _check_sources(options: argparse.Namespace) -> None:
         raise ConfigurationError("--variant is for --pairs: mined pairs ask what the run asked")
     if not 0 < options.held_out < 1:
         raise ConfigurationError(f"--held-out: {options.held_out} is not between 0 and 1")
+    if options.pairs is not None:
+        format_of(options.pairs)
 
 
 def _job_without_pairs(options: argparse.Namespace) -> TrainingJob:

@@ -10,6 +10,7 @@ import zlib
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
@@ -57,7 +58,8 @@ def find_route(base_url: str) -> Route:
     Raises:
         ConfigurationError: a variable names no HTTP proxy, or no certificates.
     """
-    return Route(environment_proxy(URL(base_url)), _trusted_certificates())
+    named = tuple(os.environ.get(name) for name in _CERTIFICATES)
+    return Route(environment_proxy(URL(base_url)), _trusted_certificates(*named))
 
 
 def environment_proxy(url: URL) -> Proxy | None:
@@ -131,11 +133,14 @@ def _block(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
         return None
 
 
-def _trusted_certificates() -> ssl.SSLContext:
+@lru_cache(maxsize=4)
+def _trusted_certificates(*named: str | None) -> ssl.SSLContext:
+    """The certificates where the environment has ``named`` them, read once: that takes a while."""
     try:
         return httpx2.create_ssl_context()
     except OSError as error:  # unreadable, or no certificates in it
-        variable = next((name for name in _CERTIFICATES if os.environ.get(name)), None)
+        given = zip(_CERTIFICATES, named, strict=True)
+        variable = next((name for name, value in given if value), None)
         source = f"the environment variable {variable}" if variable else "the system"
         reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
         raise ConfigurationError(

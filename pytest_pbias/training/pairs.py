@@ -71,24 +71,36 @@ def read_pairs(
     return pairs
 
 
+def format_of(source: str) -> str | None:
+    """The format of a local file of pairs; None where ``source`` is an id of the hub.
+
+    Raises:
+        DataError: it is a path, and there is no such file, or of no format that can be read.
+    """
+    path = Path(source).expanduser()
+    kind = _READERS.get(path.suffix.lower())
+    if kind is None and not path.exists():
+        return None
+    if kind is None:
+        raise DataError(f"pairs {source}: give a .jsonl, .json, .parquet or .csv file")
+    if not path.is_file():
+        raise DataError(f"pairs {source}: there is no such file")
+    return kind
+
+
 def _rows(source: str) -> tuple[Iterable[Mapping[str, Any]], list[str]]:
+    kind = format_of(source)
     from datasets import load_dataset
     from datasets.exceptions import DatasetNotFoundError, DatasetsError
     from datasets.utils.logging import disable_progress_bar
 
-    path = Path(source).expanduser()
-    kind = _READERS.get(path.suffix.lower())
-    local = path.exists() or kind is not None
-    if local and kind is None:
-        raise DataError(f"pairs {source}: give a .jsonl, .json, .parquet or .csv file")
-    if local and not path.is_file():
-        raise DataError(f"pairs {source}: there is no such file")
     disable_progress_bar()
     try:
-        if local:
-            found = load_dataset(kind, data_files=str(path), split="train")
-        else:
+        if kind is None:
             found = load_dataset(source, split="train")
+        else:
+            path = str(Path(source).expanduser())
+            found = load_dataset(kind, data_files=path, split="train")
     except (DatasetNotFoundError, ConnectionError) as error:
         raise DataError(
             f"pairs {source}: neither a file nor within reach on the hub ({_first(error)})"

@@ -268,6 +268,18 @@ def test_wrong_input_is_one_line(
     assert error.count("\n") == 1
 
 
+def test_a_file_that_is_not_there_is_said_before_libraries_are_imported(tmp_path: Path) -> None:
+    say = (
+        "import sys; from pytest_pbias.cli import main; code = main(sys.argv[1:]); "
+        "sys.exit(code if {'torch', 'datasets', 'transformers'}.isdisjoint(sys.modules) else 9)"
+    )
+    for source in ("--pairs=missing.jsonl", "--from-run=missing.parquet"):
+        command = [sys.executable, "-c", say, "train", "embedded", f"--out={tmp_path}", source]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 2, done.stderr
+        assert "there is no such file" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("option", "says"),
     [
@@ -307,7 +319,9 @@ def test_a_model_that_cannot_be_trained_is_said_before_pairs_are_read(
         for file in files:
             (tmp_path / name / file).write_text("{}")
     named = str(tmp_path / model) if model.isupper() else model
-    assert main(["train", named, "--pairs=missing.jsonl", f"--out={tmp_path / 'out'}"]) == 2
+    pairs = tmp_path / "torn.jsonl"
+    pairs.write_text("{")
+    assert main(["train", named, f"--pairs={pairs}", f"--out={tmp_path / 'out'}"]) == 2
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
@@ -331,7 +345,9 @@ def test_a_folder_that_cannot_be_used_is_said_before_pairs_are_read(
         (tmp_path / name).mkdir()
         (tmp_path / name / "training.json").write_text(note)
     folder, *more = out.split()
-    options = ["train", "embedded", "--pairs=missing.jsonl", f"--out={tmp_path / folder}", *more]
+    pairs = tmp_path / "torn.jsonl"
+    pairs.write_text("{")
+    options = ["train", "embedded", f"--pairs={pairs}", f"--out={tmp_path / folder}", *more]
     assert main(options) == 2
     error = capsys.readouterr().err
     assert says in error
