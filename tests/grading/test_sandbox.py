@@ -16,7 +16,7 @@ import pytest
 from pytest_pbias.errors import InfrastructureError
 from pytest_pbias.grading import sandbox
 from pytest_pbias.grading.sandbox import SandboxStatus, run_many, run_tests
-from pytest_pbias.grading.sandbox.backends import BACKENDS, LANDLOCK, Backend, why_not
+from pytest_pbias.grading.sandbox.backends import BACKENDS, BUBBLEWRAP, LANDLOCK, Backend, why_not
 from tests.grading.hostile import AT_ONCE, WHEN_CALLED
 
 WANTED = ["assert solve() == 42"]
@@ -99,6 +99,12 @@ def _listen(
             received.append(datagrams.recv(99))
 
 
+@pytest.mark.parametrize(
+    "backend",
+    [BUBBLEWRAP, pytest.param(LANDLOCK, marks=pytest.mark.slow)],
+    ids=["bubblewrap", "Landlock"],
+    indirect=True,
+)
 def test_hostile_programs_are_never_correct_and_harm_nothing(backend: Backend, host: Host) -> None:
     """Every attack at once, an honest program between any two; the run goes on."""
     attacks = AT_ONCE | WHEN_CALLED
