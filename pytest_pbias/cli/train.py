@@ -143,10 +143,12 @@ def _job(options: argparse.Namespace) -> TrainingJob:
     job = _job_without_pairs(options)
     if Processes.launched().is_main_process:
         known_training(job)
-    table = None
+    table, folder = None, None
     if options.from_run is not None:
         table = OutcomeTable.read(find_run(options.from_run, options.store))
         table = select_defense(table, None)
+        embedded = options.model == "embedded" or "embedded" in table.unique("model")
+        folder = find_data(options.data_dir, embedded=embedded)
     require_runtime_builder(job.model)  # takes seconds to import, as what follows does
     quiet_libraries()
     load_tokenizer(job.model)
@@ -154,7 +156,7 @@ def _job(options: argparse.Namespace) -> TrainingJob:
     leave_out = _left_out(options, table, given)
     split = Split(options.held_out, options.seed, options.split_by)
     known = TASKS if table is None else tasks_for(grading_tasks(table), options.tasks)
-    data = {} if table is None else _data(options, table, known)
+    data = {} if table is None else _data(folder, table, known)
     heldout = None
     if table is not None and options.check_items > 0:
         heldout = hold_out(
@@ -258,11 +260,9 @@ def _at_most(
 
 
 def _data(
-    options: argparse.Namespace, table: OutcomeTable, known: Mapping[str, Task]
+    folder: Path | None, table: OutcomeTable, known: Mapping[str, Task]
 ) -> dict[str, TaskData]:
     """The items of the run's tasks, in the wording of the run's protocol."""
-    embedded = options.model == "embedded" or "embedded" in table.unique("model")
-    folder = find_data(options.data_dir, embedded=embedded)
     protocol: PromptProtocol = "paper" if table.info.protocol == "paper" else "default"
     return {
         name: load_task(resolve_task(name, known), data_dir=folder, protocol=protocol)

@@ -123,10 +123,17 @@ def check_characters(text: str, column: str) -> None:
     Raises:
         DataError: it has a null character, or half of a character (a lone surrogate).
     """
+    if fault := character_fault(text):
+        raise DataError(f"{column} {fault}")
+
+
+def character_fault(text: str) -> str | None:
+    """Why a text cannot be sent and stored, or None."""
     if "\0" in text:
-        raise DataError(f"{column} has a null character")
+        return "has a null character"
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise DataError(f"{column} has half of a character (a lone surrogate)")
+        return "has half of a character (a lone surrogate)"
+    return None
 
 
 def _keep_all(row: Row) -> bool:

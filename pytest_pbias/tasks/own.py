@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, get_args
 
-from pytest_pbias.errors import ConfigurationError, DataError, PbiasError, quoted
+from pytest_pbias.errors import ConfigurationError, DataError, PbiasError, quoted, without_controls
 from pytest_pbias.tasks.base import (
     AXES,
     Axis,
@@ -24,6 +24,7 @@ from pytest_pbias.tasks.base import (
     Row,
     Split,
     Task,
+    character_fault,
 )
 
 ENTRY_POINTS = "pytest_pbias.tasks"
@@ -226,8 +227,11 @@ def _item_fault(task: Task, item: Item) -> str | None:
         return f"{quoted(given)} is no Item"
     if not all(isinstance(text, str) for text in (item.id, item.cluster, item.prompt)):
         return "its id, cluster and prompt must be texts"
-    if not item.prompt.strip() or "\0" in item.prompt:
-        return "its prompt is empty, or has a null character"
+    if not without_controls(item.prompt).strip():
+        return "its prompt is empty"
+    for name in ("id", "cluster", "prompt"):
+        if fault := character_fault(getattr(item, name)):
+            return f"its {name} {fault}"
     try:
         json.dumps(dict(item.reference), allow_nan=False)
     except (TypeError, ValueError, RecursionError):
@@ -245,7 +249,7 @@ def reference_fault(grader: str, reference: Mapping[str, Any]) -> str | None:
         choices = reference["choices"]
         if not isinstance(choices, list | tuple) or not 2 <= len(choices) <= _MOST_OPTIONS:
             return f"choices must be a list of 2 to {_MOST_OPTIONS} texts"
-        if not all(isinstance(one, str) and one.strip() for one in choices):
+        if not all(map(_is_text, choices)):
             return "choices has an option that is no text, or is empty"
         letters = [chr(ord("A") + number) for number in range(len(choices))]
         if answer not in letters:
@@ -270,7 +274,11 @@ def reference_fault(grader: str, reference: Mapping[str, Any]) -> str | None:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and "\0" not in value
+    return (
+        isinstance(value, str)
+        and bool(without_controls(value).strip())
+        and character_fault(value) is None
+    )
 
 
 def known_tasks(tasks: Mapping[str, Task], more: Iterable[Task]) -> dict[str, Task]:

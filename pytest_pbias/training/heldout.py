@@ -99,7 +99,7 @@ def hold_out(
     """
     rows = table.arrow.select(["identity", "group", "kind", "placement"]).to_pylist()
     people = {
-        row["identity"]: Identity(row["identity"], row["group"])
+        row["identity"]: _placed(Identity(row["identity"], row["group"]), row["placement"])
         for row in rows
         if row["kind"] == "identity"
         and row["identity"] not in leave_out
@@ -120,6 +120,11 @@ def hold_out(
     if not tasks or len(people) < 2:
         return None
     return HeldOut(tuple(tasks), tuple(people.values()), max_tokens)
+
+
+def _placed(identity: Identity, placement: str | None) -> Identity:
+    """The identity where the run stated it: some chat templates take no system message."""
+    return identity.placed("user") if placement == "user" else identity
 
 
 def _task(name: str, known: Mapping[str, Task]) -> Task:

@@ -212,6 +212,10 @@ def test_what_is_no_task_is_one_line(change: dict[str, Any], says: str) -> None:
         ([], "task 'capitals' has no items"),
         (["What?"], "item 1 of task 'capitals': 'What?' is no Item"),
         ([Item(prompt=" ")], "item 1 of task 'capitals': its prompt is empty"),
+        ([Item(prompt="\u200b")], "item 1 of task 'capitals': its prompt is empty"),
+        ([Item(prompt="a\0")], "its prompt has a null character"),
+        ([Item(prompt="a\ud83d")], "its prompt has half of a character (a lone surrogate)"),
+        ([Item("\udc00", prompt="a")], "its id has half of a character (a lone surrogate)"),
         ([Item(prompt="a", reference={"x": {1}})], "its reference holds what JSON cannot"),
         ([Item(prompt="a")], "its reference lacks answer, choices, which the grader choice reads"),
         (

@@ -6,14 +6,16 @@ from collections.abc import Callable, Sequence
 
 from pytest_pbias.collecting.records import prompt_hash
 from pytest_pbias.outcomes import OutcomeTable
-from pytest_pbias.prompts import BASELINE, Identity, render_messages
+from pytest_pbias.prompts import BASELINE, Identity, StatedPlacement, render_messages
 from pytest_pbias.tasks import Item
 
 PEOPLE = (BASELINE, Identity("a nurse", "Custom"), Identity("a pilot", "Custom"))
 
 
 def gsm8k_run(
-    items: Sequence[Item], answer: Callable[[Identity, int], tuple[str, float]]
+    items: Sequence[Item],
+    answer: Callable[[Identity, int], tuple[str, float]],
+    placement: StatedPlacement = "system",
 ) -> OutcomeTable:
     """A run of ``PEOPLE`` over ``items``: ``answer`` gives the n-th response and its score."""
     answered = [
@@ -29,9 +31,9 @@ def gsm8k_run(
             "identity": who.name,
             "group": who.group,
             "kind": who.kind,
-            "placement": who.placement_label("system"),
+            "placement": who.placement_label(placement),
             "repeat": 0,
-            "prompt_hash": prompt_hash(render_messages(who, item.prompt)),
+            "prompt_hash": prompt_hash(render_messages(who, item.prompt, placement)),
             "response": response,
             "score": score,
             "parsable": True,

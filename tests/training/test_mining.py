@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_pbias.collecting.records import prompt_hash
 from pytest_pbias.errors import DataError
 from pytest_pbias.outcomes import OutcomeTable
-from pytest_pbias.prompts import Identity
+from pytest_pbias.prompts import Identity, Message, StatedPlacement
 from pytest_pbias.tasks import Item, TaskData
 from pytest_pbias.training.heldout import hold_out
 from pytest_pbias.training.mining import Split, mine_pairs
@@ -54,6 +55,21 @@ def test_no_held_out_item_and_nobody_left_out_is_mined(
     if held is not None:
         ((_, items),) = held.tasks
         assert not {item.id for item in items} & allowed
+
+
+@pytest.mark.parametrize("placement", ["system", "user"])
+def test_held_out_items_are_asked_as_the_run_asked_them(placement: StatedPlacement) -> None:
+    table = gsm8k_run(ITEMS, lambda who, number: ("right", 1.0), placement)
+    held = hold_out(table, DATA, Split(0.5), n_items=60, max_tokens=8)
+    assert held is not None
+    ((_, items),) = held.tasks
+    expected = {
+        row["prompt_hash"]
+        for row in table.arrow.select(["item_id", "prompt_hash"]).to_pylist()
+        if row["item_id"] in {item.id for item in items}
+    }
+    chats = [tuple(Message(**turn) for turn in chat) for chat in held.chats()]  # type: ignore[typeddict-item]  # a role is a text
+    assert {prompt_hash(chat) for chat in chats} == expected
 
 
 def test_a_cluster_is_held_out_as_a_whole() -> None:
