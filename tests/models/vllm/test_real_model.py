@@ -27,7 +27,7 @@ import pytest
 def test_small(cell):
     cell.check()
 """
-SMALL = ["--pbias-limit=8", "--pbias-max-tokens=48", "-p", "no:cacheprovider"]
+SMALL = ["--pbias-limit=5", "--pbias-max-tokens=48", "-p", "no:cacheprovider"]
 ASKED = ("xstest", "gsm8k")
 
 
@@ -84,7 +84,7 @@ def test_vllm_and_transformers_give_one_table(
     theirs = answers(pytester.path / "plain.parquet")
     assert ours.keys() == theirs.keys()
     assert {task for task, _, _ in ours} == set(ASKED)
-    assert len(ours) >= 2 * 3 * 8
+    assert len(ours) >= 2 * 3 * 5
     # Greedy answers of one model; a near tie may fall otherwise in another kernel.
     alike = sum(ours[key] == theirs[key] for key in ours)
     assert alike >= 0.9 * len(ours), f"{alike} of {len(ours)} answers are the same"
