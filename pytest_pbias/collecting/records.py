@@ -1,4 +1,4 @@
-"""Keys of responses, what became of requests, and how far collecting is."""
+"""Keys of responses and of grades, what became of requests, and how far collecting is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from functools import lru_cache
 from pytest_pbias.models.chat import Handed, Sampling
 from pytest_pbias.prompts import identity_to_plain
 from pytest_pbias.prompts.chat import Message
-from pytest_pbias.tasks.base import Grade as Grade  # stored by their keys like responses
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +59,16 @@ def request_key(
 def _key_parts(served_identity: str, sampling: Sampling) -> tuple[str, str]:
     shared = json.dumps(sampling.keyed(), sort_keys=True)
     return f"[{json.dumps(served_identity)}, ", f", {shared}, "
+
+
+def grade_key(grader: str, version: str, item: str, text: str) -> str:
+    """Key of a cached grade: grader, its version, the item's identity, and the response text.
+
+    ``item`` must change whenever the item's prompt or reference does.
+    """
+    parts = [part.encode("utf-8", "surrogatepass") for part in (grader, version, item, text)]
+    joined = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+    return hashlib.blake2b(joined, digest_size=20).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,8 +10,9 @@ from typing import Any
 
 from pytest_pbias.collecting import schema
 from pytest_pbias.collecting.database import Connections
-from pytest_pbias.collecting.records import Failure, Grade
+from pytest_pbias.collecting.records import Failure
 from pytest_pbias.models.chat import Response, no_answer
+from pytest_pbias.tasks.base import Grade
 
 _ROWS = 100  # rows per INSERT, 8 variables each
 _CHUNK = 900  # keys per IN (...) list; below SQLite's oldest limit on variables
@@ -27,16 +27,6 @@ _GLANCE = (
     "WHEN NOT packed AND substr(body, 1, 1) BETWEEN x'21' AND x'7e' THEN NULL "
     "ELSE body END, packed, finish_reason, digest"
 )
-
-
-def grade_key(grader: str, version: str, item: str, text: str) -> str:
-    """Key of a cached grade: grader, its version, the item's identity, and the response text.
-
-    ``item`` must change whenever the item's prompt or reference does.
-    """
-    parts = [part.encode("utf-8", "surrogatepass") for part in (grader, version, item, text)]
-    joined = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
-    return hashlib.blake2b(joined, digest_size=20).hexdigest()
 
 
 class Store:

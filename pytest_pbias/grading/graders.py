@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from pytest_pbias.collecting.store import grade_key
+from pytest_pbias.collecting.records import grade_key
 from pytest_pbias.errors import quoted
 from pytest_pbias.grading.answers.choice import extract_choice
 from pytest_pbias.grading.answers.freeform import extract_freeform, matches_target

@@ -11,9 +11,15 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field
 
-from pytest_pbias.errors import ConfigurationError, near_matches, quoted
+from pytest_pbias.errors import ConfigurationError, near_matches
 from pytest_pbias.files.toml_file import Table, Text, fail, parse_toml, read_text, validated
-from pytest_pbias.models.spec import DEFAULT_KEY_ENV, Header, ModelSpec, public_address
+from pytest_pbias.models.spec import (
+    DEFAULT_KEY_ENV,
+    Header,
+    ModelSpec,
+    public_address,
+    shown_name,
+)
 from pytest_pbias.models.vllm import VllmSettings, find_vllm, weights_identity
 from pytest_pbias.models.vllm.adapter import read_adapter
 from pytest_pbias.models.vllm.command import option
@@ -297,7 +303,7 @@ def normalize_base_url(base_url: str) -> str:
 def _unknown(name: str, aliases: dict[str, Alias]) -> str:
     hint = near_matches(name, [EMBEDDED, *aliases])
     return (
-        f"unknown model {quoted(name)}: {hint} (any name goes with the base URL of a server "
+        f"unknown model {shown_name(name)}: {hint} (any name goes with the base URL of a server "
         "of yours that serves it)"
     )
 

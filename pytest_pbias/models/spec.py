@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote_plus
 
-from pytest_pbias.errors import ConfigurationError
+from pytest_pbias.errors import ConfigurationError, quoted
 
 NO_KEY = "EMPTY"  # what servers without keys are sent, by their own convention
 DEFAULT_KEY_ENV = "OPENAI_API_KEY"
@@ -56,6 +56,11 @@ def _says_a_version(name: str, value: str) -> bool:
 
 def _hashed(text: str) -> str:
     return f"***{hashlib.sha256(text.encode()).hexdigest()[:8]}" if text else ""
+
+
+def shown_name(name: str) -> str:
+    """A model's name as an error quotes it; what may be a key, given in its place, is a hash."""
+    return quoted(_hashed(name) if looks_like_a_key(name) else name)
 
 
 def secrets_of(url: str) -> tuple[str, ...]:

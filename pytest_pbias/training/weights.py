@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pytest_pbias.errors import ConfigurationError, near_matches, quoted
+from pytest_pbias.errors import ConfigurationError, near_matches
 from pytest_pbias.models.aliases import EMBEDDED, load_aliases
 from pytest_pbias.models.embedded import locate
+from pytest_pbias.models.spec import shown_name
 from pytest_pbias.models.vllm.hub import pinned_commit
 from pytest_pbias.models.vllm.weights import is_path, weight_files
 
@@ -36,7 +37,7 @@ def trainable(name: str) -> str:
     elif "/" not in name:
         local = [EMBEDDED, *(one for one, alias in aliases.items() if alias.base_url is None)]
         raise ConfigurationError(
-            f"unknown model {quoted(name)}: {near_matches(name, local)} (a folder or a hub id "
+            f"unknown model {shown_name(name)}: {near_matches(name, local)} (a folder or a hub id "
             "goes as well)"
         )
     pinned_commit(name)

@@ -16,10 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_pbias.collecting.records import Failure, Grade
-from pytest_pbias.collecting.store import Store, grade_key
+from pytest_pbias.collecting.records import Failure, grade_key
+from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import StoreError
 from pytest_pbias.models.chat import FAILED_FINISH, Response, is_blank
+from pytest_pbias.tasks.base import Grade
 
 any_text = st.text(st.characters(exclude_categories=()))
 answers = any_text.filter(lambda text: not is_blank(text))

@@ -65,6 +65,13 @@ def test_near_matches() -> None:
         resolve_model("embeded")
 
 
+@pytest.mark.parametrize("key", ["sk-proj-0123456789", "gsk0123456789abcdefghij"])
+def test_a_key_in_place_of_a_name_is_not_repeated(key: str) -> None:
+    with pytest.raises(ConfigurationError, match="unknown model") as caught:
+        resolve_model(key)
+    assert key not in str(caught.value)
+
+
 def test_no_name() -> None:
     with pytest.raises(ConfigurationError, match="no model named"):
         resolve_model(" ")

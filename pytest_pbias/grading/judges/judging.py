@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pytest_pbias.collecting.cost import Spent
-from pytest_pbias.collecting.store import grade_key
+from pytest_pbias.collecting.records import grade_key
 from pytest_pbias.grading.base import CUT_OFF, Graded, Grader
 from pytest_pbias.grading.graders import answer_grader
 from pytest_pbias.grading.judges.base import Criterion, Exchange, Judge, JudgeModel

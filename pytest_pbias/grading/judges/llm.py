@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pytest_pbias.collecting.collector import Collector
 from pytest_pbias.collecting.cost import Spent, find_price
 from pytest_pbias.collecting.limits import RetryPolicy
-from pytest_pbias.collecting.records import Grade, prompt_hash, request_key
+from pytest_pbias.collecting.records import prompt_hash, request_key
 from pytest_pbias.collecting.store import Store
 from pytest_pbias.errors import ConfigurationError, PbiasError, StoreError
 from pytest_pbias.grading.base import Graded, Ungraded
@@ -23,6 +23,7 @@ from pytest_pbias.grading.judges.rubrics import RUBRICS, Rubric, own_rubric
 from pytest_pbias.models import ModelSpec, resolve_model
 from pytest_pbias.models.chat import BLOCKED, ChatRequest, Response, Sampling, is_blank
 from pytest_pbias.models.spec import parse_headers
+from pytest_pbias.tasks.base import Grade
 
 if TYPE_CHECKING:
     from pytest_pbias.models.balance import Balanced

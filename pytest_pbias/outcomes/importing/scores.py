@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from pytest_pbias.collecting.records import Grade
 from pytest_pbias.errors import ConfigurationError, DataError, near_matches, quoted
 from pytest_pbias.outcomes.importing.logged import look_up
 from pytest_pbias.outcomes.importing.mapping import Mapped, NamedAnswer
-from pytest_pbias.tasks.base import Axis, Task
+from pytest_pbias.tasks.base import Axis, Grade, Task
 
 # Inspect's letters, and words for yes and no.
 _WORDS = {

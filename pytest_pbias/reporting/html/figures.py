@@ -259,6 +259,8 @@ def _trade_off_plot(rows: Sequence[tuple[str, RateResult, RateResult]]) -> Drawi
         )  # fmt: skip
     axes.set_xlabel("utility, mean rate over its tasks, percent")
     axes.set_ylabel("safety, mean rate over its tasks, percent")
+    axes.set_xlim(*_within_rates(axes.get_xlim()))
+    axes.set_ylim(*_within_rates(axes.get_ylim()))
     figure.tight_layout()
     _label_lowest(figure, axes, rows)
     best = ", ".join(name for (name, _, _), on_front in zip(rows, front, strict=True) if on_front)
@@ -269,6 +271,12 @@ def _trade_off_plot(rows: Sequence[tuple[str, RateResult, RateResult]]) -> Drawi
         "95 % confidence.",
     )
     return _finish(figure, [axes], words)
+
+
+def _within_rates(limits: tuple[float, float]) -> tuple[float, float]:
+    """The ends of an axis, no further than rates can lie: an ellipse of few items goes beyond."""
+    low, high = limits
+    return max(low, -3.0), min(high, 103.0)
 
 
 # Where a name may stand beside its point: offsets in points, and the side it starts from.
