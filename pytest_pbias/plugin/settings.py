@@ -33,6 +33,7 @@ from pytest_pbias.plugin.options import (
     OPTIONS,
     is_given,
     is_given_here,
+    is_unicode,
     only_lists,
     option_folder,
     read_options,
@@ -151,6 +152,12 @@ def read_settings(config: pytest.Config, default_model: str | None) -> Settings:
         ConfigurationError: a value is impossible; the error names the option.
     """
     values = read_options(config)
+    if not is_unicode(str(values["store"])):
+        raise ConfigurationError(
+            f"the folder {str(values['store'])!a} has a name that is not UTF-8, and tables "
+            "cannot be written in it: give another",
+            setting="store",
+        )
     tasks = session_tasks(config)
     _check_together(values, lambda name: is_given(config, name))
     vllm = VllmSettings(

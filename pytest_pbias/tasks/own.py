@@ -86,7 +86,7 @@ def _as_task(thing: Any, source: str) -> Task:
         problem = f"axis is {quoted(axis)}: choose from {', '.join(get_args(Axis))}"
     elif isinstance(floor, bool) or not isinstance(floor, int | float) or not 0 <= floor <= 1:
         problem = f"floor is {quoted(floor)}, not a number from 0 to 1"
-    elif not all(isinstance(one, str) and one.strip() for one in (title, licence, version)):
+    elif not all(map(_is_text, (title, licence, version))):
         problem = "title, licence and version must be texts"
     elif not callable(getattr(thing, "items", None)):
         problem = "has no method items()"

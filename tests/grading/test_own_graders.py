@@ -194,6 +194,7 @@ def test_a_grade_that_breaks_is_an_error_of_the_answer() -> None:
             {"solve": lambda self, item: "x", "examples": "dev"},
             "examples is 'dev', no split: choose from all",
         ),
+        ({"title": "\ud800"}, "title, licence and version must be texts"),
         ({"floor": property(lambda self: 1 / 0)}, "broke: ZeroDivisionError: division by zero"),
         ({"__init__": lambda self: 1 / 0}, "broke: ZeroDivisionError: division by zero"),
         ({"__init__": lambda self, folder: None}, "broke: TypeError: "),

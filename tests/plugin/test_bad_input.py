@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +33,8 @@ def _error(result: pytest.RunResult) -> str:
     ("options", "says"),
     [
         ([], "no model to measure: give --pbias-model"),
+        (["--pbias-model=m\udcff"], "--pbias-model: 'm\\udcff' is not UTF-8"),
+        (["--pbias-model=embedded", "--pbias-store=s\udcff"], "--pbias-store: "),
         (["--pbias-model=lama3"], "unknown model 'lama3': did you mean 'llama3'"),
         (["--pbias-model=llama3"], "start `vllm serve"),
         (
@@ -266,6 +271,21 @@ def test_a_malformed_data_file(suite: pytest.Pytester) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs a folder that even its owner cannot write")
+def test_a_folder_whose_name_is_not_utf_8(suite: pytest.Pytester) -> None:
+    """Its table could not be written, once everything is asked and paid for."""
+    folder = suite.path / "caf\udce9"
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    shutil.copy(suite.path / "test_suite.py", folder)
+    command = [sys.executable, "-m", "pytest", "--pbias-model=embedded", "--pbias-limit=2"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert b"--pbias-store: the folder '" in done.stderr
+    assert b"Traceback" not in done.stdout + done.stderr
+
+
 def test_a_store_that_cannot_be_written(suite: pytest.Pytester) -> None:
     said = _error(
         suite.runpytest_subprocess("--pbias-model=embedded", "--pbias-store=/proc/nowhere")
