@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pytest_pbias.collecting.records import prompt_hash
 from pytest_pbias.errors import DataError
 from pytest_pbias.grading import grader_for, require_grades
 from pytest_pbias.outcomes import OutcomeTable
@@ -16,7 +17,7 @@ from pytest_pbias.prompts import BASELINE, Identity, render_messages
 from pytest_pbias.stats import joint_personalization_bias
 from pytest_pbias.tasks import TASKS, Item, Task, TaskData, resolve_task
 from pytest_pbias.tasks.registry import in_random_order
-from pytest_pbias.training.mining import Split
+from pytest_pbias.training.mining import Split, placed
 from pytest_pbias.training.processes import Processes
 
 
@@ -91,20 +92,14 @@ def hold_out(
 ) -> HeldOut | None:
     """Up to ``n_items`` held-out items a task of those ``known``, for the identities of the run.
 
-    Code is left out, as running it is slow, and what a model judges by a rubric. None where fewer
-    than two identities or no held-out item is there.
+    Code is left out, as running it is slow, and what a model judges by a rubric; so are identities
+    whose words the table does not tell, such as those of a cue. None where fewer than two
+    identities or no held-out item is there.
 
     Raises:
         DataError: a task of the run is unknown.
     """
-    rows = table.arrow.select(["identity", "group", "kind", "placement"]).to_pylist()
-    people = {
-        row["identity"]: _placed(Identity(row["identity"], row["group"]), row["placement"])
-        for row in rows
-        if row["kind"] == "identity"
-        and row["identity"] not in leave_out
-        and row["placement"] in ("system", "user", None)
-    }
+    people = _people(table, data, leave_out)
     asked = set(table.unique("item_id"))
     tasks = []
     for name, task_data in data.items():
@@ -119,12 +114,24 @@ def hold_out(
             tasks.append((task, chosen[:n_items]))
     if not tasks or len(people) < 2:
         return None
-    return HeldOut(tuple(tasks), tuple(people.values()), max_tokens)
+    return HeldOut(tuple(tasks), people, max_tokens)
 
 
-def _placed(identity: Identity, placement: str | None) -> Identity:
-    """The identity where the run stated it: some chat templates take no system message."""
-    return identity.placed("user") if placement == "user" else identity
+def _people(
+    table: OutcomeTable, data: Mapping[str, TaskData], leave_out: Collection[str]
+) -> tuple[Identity, ...]:
+    """Those whom the run asked in words that can be said again: a table does not tell others."""
+    items = {item.id: item for one in data.values() for item in one.items}
+    names = ["identity", "group", "kind", "placement", "item_id", "prompt_hash"]
+    people: dict[str, Identity] = {}
+    for row in table.arrow.select(names).to_pylist():
+        name, item = row["identity"], items.get(row["item_id"])
+        if row["kind"] != "identity" or name in leave_out or name in people or item is None:
+            continue
+        identity = placed(Identity(name, row["group"]), row["placement"] or "system")
+        if prompt_hash(render_messages(identity, item.prompt)) == row["prompt_hash"]:
+            people[name] = identity
+    return tuple(people.values())
 
 
 def _task(name: str, known: Mapping[str, Task]) -> Task:

@@ -19,7 +19,7 @@ import numpy as np
 from pytest_pbias.collecting.records import prompt_hash
 from pytest_pbias.errors import DataError
 from pytest_pbias.outcomes import OutcomeTable
-from pytest_pbias.prompts import Identity, Message, Placement, render_messages
+from pytest_pbias.prompts import Identity, Message, render_messages
 from pytest_pbias.tasks import Item, TaskData
 from pytest_pbias.training.pairs import PreferencePair
 
@@ -186,8 +186,12 @@ def _most_common(answers: Counter[str]) -> str:
     return min(answers, key=lambda text: (-answers[text], len(text), text))
 
 
+def placed(identity: Identity, placement: str) -> Identity:
+    """The identity where a run's table says that it was stated."""
+    return identity.placed("user") if placement == "user" else identity
+
+
 def _messages(answer: _Answer, item: Item) -> tuple[Message, ...] | None:
     """The chat as it was asked; None where it cannot be told from the table (own wordings)."""
-    placement: Placement = "user" if answer.placement == "user" else "system"
-    messages = render_messages(answer.identity, item.prompt, placement)
+    messages = render_messages(placed(answer.identity, answer.placement), item.prompt)
     return messages if prompt_hash(messages) == answer.prompt_hash else None

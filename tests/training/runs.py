@@ -16,10 +16,13 @@ def gsm8k_run(
     items: Sequence[Item],
     answer: Callable[[Identity, int], tuple[str, float]],
     placement: StatedPlacement = "system",
+    more: Sequence[Identity] = (),
 ) -> OutcomeTable:
-    """A run of ``PEOPLE`` over ``items``: ``answer`` gives the n-th response and its score."""
+    """A run of ``PEOPLE`` and more over ``items``: the n-th response and score by ``answer``."""
     answered = [
-        (who, item, *answer(who, number)) for who in PEOPLE for number, item in enumerate(items)
+        (who, item, *answer(who, number))
+        for who in (*PEOPLE, *more)
+        for number, item in enumerate(items)
     ]
     rows = [
         {

@@ -59,14 +59,20 @@ def test_no_held_out_item_and_nobody_left_out_is_mined(
 
 @pytest.mark.parametrize("placement", ["system", "user"])
 def test_held_out_items_are_asked_as_the_run_asked_them(placement: StatedPlacement) -> None:
-    table = gsm8k_run(ITEMS, lambda who, number: ("right", 1.0), placement)
+    # Of whom a table tells no more than the name: it is not what was said.
+    others = (
+        Identity("a nurse (chat)", "Custom", words="a nurse"),
+        Identity("a clerk", "Custom", words="a town clerk"),
+    )
+    table = gsm8k_run(ITEMS, lambda who, number: ("right", 1.0), placement, others)
     held = hold_out(table, DATA, Split(0.5), n_items=60, max_tokens=8)
     assert held is not None
     ((_, items),) = held.tasks
     expected = {
         row["prompt_hash"]
-        for row in table.arrow.select(["item_id", "prompt_hash"]).to_pylist()
+        for row in table.arrow.select(["identity", "item_id", "prompt_hash"]).to_pylist()
         if row["item_id"] in {item.id for item in items}
+        and row["identity"] not in {who.name for who in others}
     }
     chats = [tuple(Message(**turn) for turn in chat) for chat in held.chats()]  # type: ignore[typeddict-item]  # a role is a text
     assert {prompt_hash(chat) for chat in chats} == expected
