@@ -1,17 +1,13 @@
-"""Starts what answers, and asks what was planned while tests wait on their own cell."""
+"""Asks what was planned while tests wait on their own cell."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from pytest_pbias.cells.cell import Cell
 from pytest_pbias.collecting import Collector, Store, store_wait
@@ -23,106 +19,26 @@ from pytest_pbias.collecting.records import Failure, Progress
 from pytest_pbias.collecting.schedule import Schedule
 from pytest_pbias.collecting.waiting import store_wait_until
 from pytest_pbias.errors import ConfigurationError, InfrastructureError, PbiasError
-from pytest_pbias.grading.thinking import split_thinking
-from pytest_pbias.models import ModelSpec
-from pytest_pbias.models.chat import Sampling
-from pytest_pbias.models.dialect import NO_FIELDS, Dialect, read_dialect, write_dialect
 from pytest_pbias.models.process import ServerProcess
-from pytest_pbias.models.spec import ServerFacts
 from pytest_pbias.models.vllm import START_SECONDS, VllmServer
-from pytest_pbias.outcomes.facts import decode_facts, facts_to_plain
 from pytest_pbias.plugin.settings import Settings
+from pytest_pbias.plugin.target import (
+    as_placement,
+    find_out,
+    planned_protocol,
+    remember_dialect,
+    remember_server,
+    start_embedded,
+    start_vllm,
+)
 from pytest_pbias.prompts import Placement
 
-_EMBEDDED_START_SECONDS = 120.0
-
-_THINKS = "yes"
-
-_THINKING_TOKENS = 4096  # that an answer may have which is thought about first
-
 _SLOW_SECONDS = 5.0  # of a first question, after which it is said what is waited for
-
-_TEMPLATE_TOKENS = 256  # that a chat template may add to a conversation
-
-
-def start_vllm(
-    settings: Settings,
-    longest_prompt: int,
-    lost: Callable[[str], None],
-    say: Callable[[str], None],
-) -> VllmServer:
-    """Start vLLM with room for a prompt of ``longest_prompt`` bytes and its answer.
-
-    ``lost`` is told why, when the server has died for good; ``say`` how starting gets on.
-
-    Raises:
-        PbiasError: it cannot be started.
-    """
-    server = VllmServer(
-        settings.model,
-        settings.vllm,
-        log=settings.store_dir / "logs" / f"vllm-{os.getpid()}.log",
-        # At most a token a byte.
-        longest=longest_prompt + settings.sampling.max_tokens + _TEMPLATE_TOKENS,
-        lost=lost,
-    )
-    try:
-        server.start(say)
-    except BaseException:
-        server.stop()
-        raise
-    return server
-
-
-def start_embedded(spec: ModelSpec, logs: Path) -> tuple[ServerProcess, str]:
-    """Start the embedded model's server; it ends with this process, however that ends.
-
-    Raises:
-        ConfigurationError: its runtime is not installed.
-    """
-    if importlib.util.find_spec("onnxruntime_genai") is None:
-        raise ConfigurationError(
-            "the embedded model needs its runtime: pip install 'pytest-pbias[embedded]'"
-        )
-    command = [sys.executable, "-m", "pytest_pbias.models.embedded.server"]
-    server = ServerProcess(
-        [*command, "--model", str(spec.path), "--processes", str(min(os.cpu_count() or 1, 4))],
-        log=logs / f"embedded-{os.getpid()}.log",
-    )
-    server.start()
-    address = server.wait_ready(r"^listening on (http://\S+)$", _EMBEDDED_START_SECONDS)
-    return server, f"{address.group(1)}/v1"
-
-
-def remember_server(store: Store, spec: ModelSpec, facts: ServerFacts) -> None:
-    """Keep what is known of a server beside its answers.
-
-    Every version of it that answered is in ``versions``.
-    """
-    known = served_facts(store, spec) or ServerFacts()
-    versions = tuple(dict.fromkeys([*known.versions, facts.version or "unknown"]))
-    store.put_meta(_key(spec), json.dumps(facts_to_plain(replace(facts, versions=versions))))
-
-
-def served_facts(store: Store, spec: ModelSpec) -> ServerFacts | None:
-    """What is known of the server that gave the model's answers, in this session or before.
-
-    Raises:
-        DataError: the store holds something else there.
-    """
-    known = store.get_meta(_key(spec))
-    return None if known is None else decode_facts(ServerFacts, known, f"store {store.path}")
-
-
-def _key(spec: ModelSpec) -> str:
-    return f"server:{spec.served_identity}"
-
-
 _START_SECONDS = START_SECONDS + 60.0
-
 _EMBEDDED_CONCURRENCY = 96
-
 _RESTART_SECONDS = 900.0  # that a vLLM server which died may take to come back
+MakeSchedule = Callable[[RequestSettings, Callable[[], None]], Schedule | None]
+"""The rounds under a protocol; the function is called whenever what is asked has changed."""
 
 
 class LocalCollection:
@@ -221,7 +137,7 @@ class RemoteCollection:
 
     def placement(self) -> Placement:
         """Where the identity is stated in this session."""
-        return _placement(self._controller()["placement"])
+        return as_placement(self._controller()["placement"])
 
     def max_tokens(self) -> int:
         """The longest answer in this session."""
@@ -253,10 +169,6 @@ class RemoteCollection:
 
     def stop(self) -> None:
         """Nothing to stop: the controller asks."""
-
-
-MakeSchedule = Callable[[RequestSettings, Callable[[], None]], Schedule | None]
-"""The rounds under a protocol; the function is called whenever what is asked has changed."""
 
 
 def cost_so_far(asking: LocalCollection | RemoteCollection | None, settings: Settings) -> Spent:
@@ -299,93 +211,6 @@ def collect_here(
     }
     store.put_meta(_meta_key(uid), json.dumps(announced))
     return asking
-
-
-def planned_protocol(settings: Settings, store: Store) -> RequestSettings:
-    """How cells are asked as far as is known before the endpoint is: auto placement is system."""
-    spec = settings.model
-    known = settings.placement or store.get_meta(_placement_key(spec))
-    return RequestSettings(
-        served_identity=spec.served_identity,
-        placement=_placement(known),
-        sampling=_with_room(settings, store.get_meta(_thinks_key(spec)) == _THINKS),
-        repeats=settings.repeats,
-        seed=settings.seed,
-        dialect=known_dialect(store, spec),
-        handed=handed_names(settings),
-    )
-
-
-def handed_names(settings: Settings) -> frozenset[str]:
-    """What the target gets beside the conversation: nothing, but where it is an application."""
-    return frozenset() if settings.application is None else settings.application.asks
-
-
-def _with_room(settings: Settings, thinks: bool) -> Sampling:
-    """The sampling, with a larger limit of its own for models that think first."""
-    if not (thinks and settings.room_to_think):
-        return settings.sampling
-    return replace(settings.sampling, max_tokens=_THINKING_TOKENS)
-
-
-def known_dialect(store: Store, spec: ModelSpec) -> Dialect:
-    """What is known of how the model's endpoint takes requests; an application has no fields."""
-    if spec.kind == "application":
-        return NO_FIELDS
-    return read_dialect(store.get_meta(_dialect_key(spec)))
-
-
-def _remember_dialect(store: Store, spec: ModelSpec, dialect: Dialect) -> None:
-    """Keep what is learned; one of several endpoints may have learned something else before."""
-    store.change_meta(_dialect_key(spec), lambda text: write_dialect(read_dialect(text) | dialect))
-
-
-def _find_out(settings: Settings, store: Store, work: Work, base_url: str | None) -> None:
-    """Ask once of an endpoint that nothing is known of, and keep what that shows."""
-    from pytest_pbias.models.negotiation import ask_first, get_acquainted
-
-    spec, own, timeout = settings.model, settings.placement, settings.spending.timeout
-    if own is None:
-        if store.get_meta(_placement_key(spec)) is not None:
-            return
-        seen = get_acquainted(
-            spec, settings.sampling, seed=settings.seed, base_url=base_url, timeout=timeout
-        )
-        # Stated in the user turn where it takes no system message: there is nothing to be joined.
-        store.put_meta(_placement_key(spec), "system" if seen.takes_system else "user")
-        dialect = replace(seen.dialect, joins_system=False)
-    else:
-        if store.get_meta(_dialect_key(spec)) is not None:
-            return
-        first = work.first_missing(store, planned_protocol(settings, store))
-        found = ask_first(spec, first, base_url=base_url, timeout=timeout)
-        if found is None:
-            return
-        seen, dialect = found, found.dialect
-    store.put_meta(_dialect_key(spec), write_dialect(dialect))
-    if seen.reply is None:
-        return
-    thinks = seen.reply.thought or bool(split_thinking(seen.reply.text).reasoning)
-    store.put_meta(_thinks_key(spec), _THINKS if thinks else "no")
-    if own is not None and not settings.spending.batch:
-        store.put_many([seen.reply])
-
-
-def _placement(known: str | None) -> Placement:
-    # An identity revealed in an earlier turn carries that itself; see ``Identity.placed``.
-    return "user" if known == "user" else "app" if known == "app" else "system"
-
-
-def _placement_key(spec: ModelSpec) -> str:
-    return f"placement:{spec.served_identity}"
-
-
-def _dialect_key(spec: ModelSpec) -> str:
-    return f"dialect:{spec.served_identity}"
-
-
-def _thinks_key(spec: ModelSpec) -> str:
-    return f"thinks:{spec.served_identity}"
 
 
 def _start(
@@ -448,7 +273,7 @@ def _start(
             with said_when_slow(say, f"waiting for an answer of {spec.name}"):
                 check_served_model(spec, timeout=spending.timeout)
         with said_when_slow(say, f"waiting for a first answer of {spec.name}"):
-            _find_out(settings, store, work, base_url)
+            find_out(settings, store, work, base_url)
         protocol = planned_protocol(settings, store)
         if protocol != asking.protocol:
             asking.protocol = protocol
@@ -471,7 +296,7 @@ def _start(
             concurrency=concurrency,
             timeout=spending.timeout,
             dialect=protocol.dialect,
-            learned=lambda dialect: _remember_dialect(store, spec, dialect),
+            learned=lambda dialect: remember_dialect(store, spec, dialect),
         ),
         concurrency=concurrency,
         first_concurrency=first,
@@ -553,7 +378,7 @@ def _batch_collector(
             spec.api_key(),
             timeout=600,
             dialect=protocol.dialect,
-            learned=lambda dialect: _remember_dialect(store, spec, dialect),
+            learned=lambda dialect: remember_dialect(store, spec, dialect),
             headers=spec.header_values(),
         )
 

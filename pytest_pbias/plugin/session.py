@@ -48,14 +48,9 @@ from pytest_pbias.plugin.asking import (
     collect_here,
     collect_remotely,
     cost_so_far,
-    handed_names,
-    known_dialect,
-    planned_protocol,
     said_when_slow,
-    served_facts,
 )
 from pytest_pbias.plugin.decisions import Decisions
-from pytest_pbias.plugin.estimate import Estimate, estimate, estimate_lines, planned_verdicts
 from pytest_pbias.plugin.offered import offered_judges, session_traits
 from pytest_pbias.plugin.options import described, is_given
 from pytest_pbias.plugin.output import (
@@ -68,15 +63,25 @@ from pytest_pbias.plugin.output import (
     require_writable,
     write_reports,
 )
-from pytest_pbias.plugin.rounds import (
+from pytest_pbias.plugin.planning import (
+    Estimate,
     asked_at_once,
+    estimate,
+    estimate_lines,
     expected_share,
     planned_items,
+    planned_verdicts,
     schedule_maker,
     sharing_cells,
 )
 from pytest_pbias.plugin.settings import Settings
 from pytest_pbias.plugin.signals import interrupt_on_signals, noop, patient_with_ctrl_c
+from pytest_pbias.plugin.target import (
+    handed_names,
+    known_dialect,
+    planned_protocol,
+    served_facts,
+)
 from pytest_pbias.plugin.xdist import plan_path, session_uid, tell_notices, write_plan
 from pytest_pbias.reporting.trackers import tell_tracker
 from pytest_pbias.tasks import TaskData, load_task
