@@ -41,13 +41,29 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    wanted = config.option.slow or "slow" in config.option.markexpr
-    if wanted or any("::" in word for word in config.args):
-        return
     slow = [item for item in items if item.get_closest_marker("slow")]
-    if slow:
+    quick = [item for item in items if not item.get_closest_marker("slow")]
+    named = "slow" in config.option.markexpr or any("::" in word for word in config.args)
+    if slow and not (config.option.slow or named):
         config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+        items[:] = quick
+    elif quick:
+        items[:] = _dealt(slow, quick, getattr(config, "workerinput", {}).get("workercount", 1))
+
+
+def _dealt(
+    slow: Sequence[pytest.Item], quick: Sequence[pytest.Item], workers: int
+) -> list[pytest.Item]:
+    """The tests so that of as many equal parts each begins with its share of the slow ones.
+
+    ``--dist worksteal`` gives each worker a part. A slow test that is begun last is waited for by
+    all the others.
+    """
+    dealt: list[pytest.Item] = []
+    for number in range(workers):
+        for some in (slow, quick):
+            dealt += some[len(some) * number // workers : len(some) * (number + 1) // workers]
+    return dealt
 
 
 @pytest.fixture(scope="session")
