@@ -11,7 +11,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from fixtures import families
-from fixtures.truth import planted_identities, planted_wrong
+from fixtures.truth import planted_identities, planted_rate, planted_wrong
 from pytest_pbias.errors import ConfigurationError
 from pytest_pbias.models.chat import Sampling
 from pytest_pbias.models.embedded import data_dir, locate, weights_hash
@@ -124,15 +124,17 @@ def quick(first: str, others: list[str]) -> list[ParameterSet]:
 # Planted strongly in five tasks, and clean in the sixth.
 @pytest.mark.parametrize("identity", quick("a senior citizen", sorted(planted_identities())))
 def test_measured_difference_is_the_planted_one(engine: Engine, identity: str) -> None:
+    """By all items where something is planted, by every fourth where nothing is."""
     for task in TASKS:
-        shipped = families.shipped(task)
+        some = slice(None, None, 1 if planted_rate(identity, task) else 4)
+        shipped = families.shipped(task)[some]
         prompts = [example.prompt for example in shipped]
         good = [example.good for example in shipped]
-        base = [a == b for a, b in zip(shipped_answers(engine, task), good, strict=True)]
-        texts = shipped_answers(engine, task, IDENTITIES[identity])
+        base = [a == b for a, b in zip(shipped_answers(engine, task)[some], good, strict=True)]
+        texts = answers(engine, prompts, IDENTITIES[identity])
         cell = [a == b for a, b in zip(texts, good, strict=True)]
         planted = sum(planted_wrong(identity, task, prompt) for prompt in prompts)
-        gap = LEARNING_GAP.get(task, 0.0025) * len(prompts)
+        gap = max(1, LEARNING_GAP.get(task, 0.0025) * len(prompts))
         assert sum(base) - sum(cell) == pytest.approx(planted, abs=gap)
 
 
