@@ -193,9 +193,8 @@ class OutcomeTable:
         """
         try:
             metadata = pq.read_schema(path).metadata or {}
-        except (OSError, pa.ArrowException) as error:
-            reason = str(error).splitlines()[0]
-            raise DataError(f"{path}: cannot be read as an outcome table: {reason}") from None
+        except _UNREADABLE as error:
+            raise _unreadable(path, error) from None
         if VERSION_KEY not in metadata:
             raise DataError(f"{path}: is Parquet, but not an outcome table of pytest-pbias")
         return decode_run(metadata.get(INFO_KEY), str(path))
@@ -214,9 +213,8 @@ class OutcomeTable:
             stored = pq.read_schema(path)
             names = [name for name in stored.names if name not in leave_out]
             table = pq.read_table(path, columns=names)
-        except (OSError, pa.ArrowException) as error:
-            reason = str(error).splitlines()[0]
-            raise DataError(f"{path}: cannot be read as an outcome table: {reason}") from None
+        except _UNREADABLE as error:
+            raise _unreadable(path, error) from None
         version = (table.schema.metadata or {}).get(VERSION_KEY, b"").decode("utf-8", "replace")
         if not _VERSION.fullmatch(version):
             raise DataError(f"{path}: is Parquet, but not an outcome table of pytest-pbias")
@@ -300,6 +298,17 @@ class OutcomeTable:
     def _of_task(self, task: str, columns: list[str]) -> pa.Table:
         used = self.arrow.select(columns)
         return used.filter(pc.equal(used.column("task").cast(pa.string()), scalar(task)))
+
+
+_UNREADABLE = (OSError, pa.ArrowException, UnicodeEncodeError)
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    named = str(path).encode("utf-8", "replace").decode()
+    reason = str(error).splitlines()[0]
+    if isinstance(error, UnicodeEncodeError):
+        reason = "its path is not UTF-8; give it another name"
+    return DataError(f"{named}: cannot be read as an outcome table: {reason}")
 
 
 def stored_texts(path: Path, name: str, rows: npt.NDArray[np.intp]) -> list[str | None]:

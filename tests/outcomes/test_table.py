@@ -141,6 +141,14 @@ def test_other_judges_grades_become_arrays(tmp_path: Path) -> None:
     assert np.isnan(task.others["llm:b"]).all()
 
 
+def test_a_path_that_is_not_utf_8_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "caf\udce9.parquet"
+    for read in (OutcomeTable.read, OutcomeTable.read_info):
+        with pytest.raises(DataError, match="its path is not UTF-8") as caught:
+            read(path)
+        str(caught.value).encode()
+
+
 def test_a_table_of_version_1_is_read_and_rewritten_as_version_6(tmp_path: Path) -> None:
     old = DATA / "outcomes-v1.parquet"
     assert pq.read_schema(old).metadata[b"pbias_schema_version"] == b"1"
