@@ -7,6 +7,7 @@ named by its id. Properties have no deadline.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,11 @@ from typing import Any
 # Tests share the cores by being several. A thread a core in each of them makes the threads wait
 # for each other: training a classifier of 5,000 weights took 196 s in place of 3 s.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Takes the search for installed packages over from the standard library when it is imported, as by
+# OpenTelemetry. Were that within a test of Pytester's, which forgets it, nobody would search.
+with contextlib.suppress(ImportError):
+    import importlib_metadata  # noqa: F401
 
 import pytest
 from hypothesis import settings
