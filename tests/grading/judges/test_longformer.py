@@ -105,6 +105,7 @@ def test_order_and_batches_make_no_difference(judge: Any) -> None:
     assert judge.judge([], "harmless") == []
 
 
+@pytest.mark.slow
 def test_any_text_is_judged_and_long_ones_by_their_beginning(judge: Any) -> None:
     long = _text(1) + " w9" * 5000
     odd = ["", "\ud800 \x00", long]
