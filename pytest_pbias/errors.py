@@ -76,6 +76,15 @@ def inert(text: str) -> str:
     return " ".join(without_controls(text).split())
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text has whole characters: Python makes halves of some of bytes that are none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def without_controls(text: str) -> str:
     """The text with blanks for control characters, and without those that are not seen."""
     # Of each unusual character once: a question has thousands of usual ones.

@@ -61,18 +61,11 @@ class Option:
             raise ValueError("the value is empty; give one, or leave the option out")
         if self.choices and text not in self.choices:
             raise ValueError(f"{_shown(text)}: choose from {', '.join(self.choices)}")
+        from pytest_pbias.errors import is_unicode  # every session comes by; few need it
+
         if not is_unicode(text):
             raise ValueError(f"{_shown(text)} is not UTF-8")
         return _READERS[self.kind](self, text)
-
-
-def is_unicode(text: str) -> bool:
-    """Whether a text has whole characters: Python makes halves of some of bytes that are none."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 _ON, _OFF = ("true", "1", "yes", "on"), ("false", "0", "no", "off")

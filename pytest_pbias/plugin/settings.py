@@ -17,7 +17,7 @@ from pytest_pbias.analysis.across_runs.condition import parse_expression
 from pytest_pbias.analysis.joint import require_both_axes
 from pytest_pbias.collecting.collector import unlimited
 from pytest_pbias.collecting.cost import Budget, Price, find_price, parse_budget, spending_check
-from pytest_pbias.errors import ConfigurationError, DataError, quoted
+from pytest_pbias.errors import ConfigurationError, DataError, is_unicode, quoted
 from pytest_pbias.gate import GatePolicy
 from pytest_pbias.grading.judges import JudgeModel
 from pytest_pbias.grading.standing import ProviderRefusals
@@ -33,7 +33,6 @@ from pytest_pbias.plugin.options import (
     OPTIONS,
     is_given,
     is_given_here,
-    is_unicode,
     only_lists,
     option_folder,
     read_options,

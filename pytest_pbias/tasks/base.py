@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pytest_pbias.errors import DataError, quoted, without_controls
+from pytest_pbias.errors import DataError, is_unicode, quoted, without_controls
 
 Axis = Literal["utility", "safety"]
 AXES: tuple[Axis, ...] = ("utility", "safety")
@@ -131,7 +131,7 @@ def character_fault(text: str) -> str | None:
     """Why a text cannot be sent and stored, or None."""
     if "\0" in text:
         return "has a null character"
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+    if not is_unicode(text):
         return "has half of a character (a lone surrogate)"
     return None
 
