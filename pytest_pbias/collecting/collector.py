@@ -24,7 +24,7 @@ from pytest_pbias.errors import InfrastructureError, PbiasError, StoreError
 from pytest_pbias.models.chat import ChatRequest
 
 if TYPE_CHECKING:
-    from pytest_pbias.collecting.ray_job import RayEngine
+    from pytest_pbias.collecting.ray.engine import RayEngine
 
     AnyEngine: TypeAlias = Engine | BatchEngine | RayEngine
 

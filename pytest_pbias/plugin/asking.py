@@ -406,8 +406,8 @@ def _ray_collector(
     schedule: Schedule | None,
 ) -> Collector:
     """Collects on the nodes of a Ray cluster, which share the concurrency."""
-    from pytest_pbias.collecting.ray_job import RayEngine
-    from pytest_pbias.collecting.ray_worker import Target
+    from pytest_pbias.collecting.ray.engine import RayEngine
+    from pytest_pbias.collecting.ray.node import Target
 
     spec, spending, address = settings.model, settings.spending, settings.ray
     assert spec.base_url is not None

@@ -157,6 +157,47 @@ def test_a_killed_run_is_resumed_by_what_is_missing(
 @pytest.mark.slow
 @pytest.mark.ray
 @needs_ray
+@pytest.mark.parametrize(
+    ("killed", "said"),
+    [
+        ("serve()", "was ended by SIGKILL)"),
+        # Ray ends the process that it runs in.
+        ("gcs_server", "ended with status 1: Failed to connect to GCS within 2 seconds."),
+    ],
+)
+def test_what_ends_the_process_of_ray_ends_no_session(
+    suite: pytest.Pytester,
+    fake_server: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    killed: str,
+    said: str,
+) -> None:
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "2")
+    server = fake_server(latency=0.1)
+    command = [sys.executable, "-m", "pytest", *SELECTED, f"--pbias-base-url={server.url}"]
+    command += ["--pbias-limit=40", "--pbias-ray=local", "--pbias-concurrency=4"]
+    command += ["--pbias-json=report.json"]
+    store = suite.path / ".pbias" / "responses.sqlite"
+    with subprocess.Popen(
+        command, cwd=suite.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        _wait_for(store, 40, process)
+        (one,) = [
+            child
+            for child in psutil.Process(process.pid).children(recursive=True)
+            if any(killed in word for word in child.cmdline()[:3])
+        ]
+        one.kill()
+        output, _ = process.communicate(timeout=120)
+    assert f"the Ray job on local failed (its process {said}" in " ".join(output.split())
+    assert (suite.path / "report.json").exists()
+    assert 40 <= Store(store).count() < 480
+    assert process.returncode == pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@needs_ray
 def test_a_cluster_of_this_machine_alone_joins_no_other(
     suite: pytest.Pytester, fake_server: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

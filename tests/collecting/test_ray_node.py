@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_pbias.collecting.limits import RetryPolicy
-from pytest_pbias.collecting.ray_worker import (
+from pytest_pbias.collecting.ray.node import (
     Answered,
     AskBatch,
     Target,
@@ -96,7 +96,7 @@ def test_a_target_does_not_show_its_key() -> None:
 def test_any_text_survives_the_way_to_a_node(text: str, make_requests: Callable[..., Any]) -> None:
     from dataclasses import replace
 
-    from pytest_pbias.collecting.ray_worker import _decode_request
+    from pytest_pbias.collecting.ray.node import _decode_request
 
     (request,) = make_requests(1)
     strange = replace(request, messages=({"role": "user", "content": text},))

@@ -1,0 +1,1 @@
+"""Asking on a Ray cluster: the engine here, the process that runs its jobs, the nodes that ask."""

@@ -1,0 +1,96 @@
+"""The handle on the process that Ray runs in, where that ends; no cluster is needed for it."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pytest_pbias.collecting.limits import RetryPolicy
+from pytest_pbias.collecting.ray import driver
+from pytest_pbias.collecting.ray.driver import Driver, JobError
+from pytest_pbias.collecting.ray.node import Target
+
+# What the process says is what Ray would have said: here it is a script of the test's own.
+ABORTED = """
+import os, sys
+print("[2026-01-02 03:04:05,678 E 12 34] actor.cc:1: nothing to do with it", file=sys.stderr)
+print("[2026-01-02 03:04:05,678 C 12 34] gcs.cc:179: the head is gone", file=sys.stderr)
+print("/lib/ray/_raylet.so(+0x11c047a) [0x77ea] ray::operator<<()", file=sys.stderr, flush=True)
+os.abort()
+"""
+NOT_THERE = """
+import sys
+sys.exit("ImportError: no Ray for this Python")
+"""
+SECOND_JOB_DIES = """
+import os, pickle, signal, sys
+print('{"nodes": 2}', flush=True)
+for _ in range(2):
+    pickle.load(sys.stdin.buffer)
+print('{"answered": ["one", "two"]}', flush=True)
+print('{"done": true}', flush=True)
+pickle.load(sys.stdin.buffer)
+sys.stdout.write('{"answered": ["thr')
+sys.stdout.flush()
+os.kill(os.getpid(), signal.SIGSEGV)
+"""
+DEAF = """
+import time
+print('{"nodes": 1}', flush=True)
+time.sleep(600)
+"""
+
+
+def _start(monkeypatch: pytest.MonkeyPatch, script: str) -> Driver:
+    monkeypatch.setattr(driver, "_START", script)
+    return Driver("local")
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (ABORTED, "its process was ended by SIGABRT: the head is gone"),
+        (NOT_THERE, "its process ended with status 1: ImportError: no Ray for this Python"),
+        ("", "its process ended with status 0"),
+    ],
+)
+def test_how_the_process_ended_is_a_line(
+    monkeypatch: pytest.MonkeyPatch, script: str, said: str
+) -> None:
+    with closing(_start(monkeypatch, script)) as one, pytest.raises(JobError) as caught:
+        one.count_nodes()
+    assert str(caught.value) == said
+
+
+def test_what_was_answered_before_it_ended_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = RetryPolicy.for_timeout(1)
+    target = Target((), "m", "secret", concurrency=1, timeout=1, policy=policy, seed=0)
+    with closing(_start(monkeypatch, SECOND_JOB_DIES)) as one:
+        assert one.count_nodes() == 2
+        assert list(one.run(target, ["a", "b"])) == [["one", "two"]]
+        with pytest.raises(JobError, match="was ended by SIGSEGV"):
+            list(one.run(target, ["c"]))
+
+
+def test_one_that_does_not_leave_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "_LEAVE_SECONDS", 0.1)
+    one = _start(monkeypatch, DEAF)
+    assert one.count_nodes() == 1
+    one.stop()
+    with closing(one), pytest.raises(JobError, match="ended by SIGKILL"):
+        one.count_nodes()
+
+
+def test_it_imports_what_the_session_imports(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "ray.py").write_text("raise ImportError('the Ray of the test')\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    with (
+        closing(Driver("local")) as one,
+        pytest.raises(JobError, match="status 1: ImportError: the Ray"),
+    ):
+        one.count_nodes()
