@@ -84,13 +84,28 @@ def test_one_that_does_not_leave_is_killed(monkeypatch: pytest.MonkeyPatch) -> N
         one.count_nodes()
 
 
-def test_it_imports_what_the_session_imports(
+def test_what_it_cannot_read_ends_it() -> None:
+    class Unknown:
+        """To be looked for in a module that the process does not have."""
+
+    Unknown.__module__, Unknown.__qualname__ = __name__, "Unknown"
+    globals()["Unknown"] = Unknown
+    try:
+        with closing(Driver("127.0.0.1:9")) as one:
+            one._send(Unknown())
+            with pytest.raises(JobError, match=f"status 1: .*{__name__}"):
+                one.count_nodes()
+    finally:
+        del globals()["Unknown"]
+
+
+def test_it_imports_what_the_session_imports_and_nothing_of_the_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "ray.py").write_text("raise ImportError('the Ray of the test')\n")
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    with (
-        closing(Driver("local")) as one,
-        pytest.raises(JobError, match="status 1: ImportError: the Ray"),
-    ):
+    (tmp_path / "json.py").write_text("raise ImportError('a file of the folder')\n")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "ray.py").write_text("raise ImportError('the Ray of the test')\n")
+    monkeypatch.setattr(sys, "path", [Path("/nowhere"), str(tmp_path / "own"), *sys.path])
+    with closing(Driver("local")) as one, pytest.raises(JobError, match="the Ray of the test"):
         one.count_nodes()

@@ -185,7 +185,7 @@ def test_what_ends_the_process_of_ray_ends_no_session(
         (one,) = [
             child
             for child in psutil.Process(process.pid).children(recursive=True)
-            if any(killed in word for word in child.cmdline()[:3])
+            if any(killed in word for word in child.cmdline()[:4])
         ]
         one.kill()
         output, _ = process.communicate(timeout=120)

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
@@ -63,10 +64,11 @@ class Driver:
         Raises:
             InfrastructureError: no process can be started.
         """
+        path = [one for one in sys.path if isinstance(one, str)]  # others import nothing here
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  until close()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, json.dumps(sys.path)],
+                [sys.executable, "-P", "-c", _START, json.dumps(path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
@@ -200,10 +202,14 @@ def _receive_objects(objects: SimpleQueue[Any]) -> None:
         while True:
             objects.put(pickle.load(stdin))
     except (EOFError, pickle.UnpicklingError):  # the other side has ended, maybe in the middle
-        if (ray := sys.modules.get("ray")) is not None:
-            with contextlib.suppress(Exception):
-                ray.shutdown()
-        os._exit(0)
+        status = 0
+    except Exception:
+        traceback.print_exc()
+        status = 1
+    if (ray := sys.modules.get("ray")) is not None:
+        with contextlib.suppress(Exception):
+            ray.shutdown()
+    os._exit(status)
 
 
 def _join(address: str) -> int:
