@@ -49,6 +49,8 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     slow = [item for item in items if item.get_closest_marker("slow")]
     quick = [item for item in items if not item.get_closest_marker("slow")]
+    for item in slow:
+        item.add_marker("no_cover")  # counting lines would make it twice as slow
     named = "slow" in config.option.markexpr or any("::" in word for word in config.args)
     if slow and not (config.option.slow or named):
         config.hook.pytest_deselected(items=slow)

@@ -259,7 +259,7 @@ def test_a_session_imports_nothing_heavy(
     assert _report(suite)["run"]["n_missing"] == 0
 
 
-# The gate runs four rounds, and twenty are run by hand before a release: PBIAS_KILL_ROUNDS=20.
+# Twenty rounds are run by hand before a release: PBIAS_KILL_ROUNDS=20.
 KILL_ROUNDS = int(os.environ.get("PBIAS_KILL_ROUNDS", "3"))
 PROBES = 2  # requests with which a session looks at an endpoint that it does not know
 

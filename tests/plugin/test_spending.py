@@ -128,7 +128,7 @@ def test_an_interrupted_run_reports_what_it_has(
     assert asked - kept <= 4 + 2
     # The next run asks for the rest alone, and is whole.
     server.configure(latency=0)
-    subprocess.run(command, cwd=suite.path, stdout=subprocess.DEVNULL, check=False)
+    suite.runpytest_subprocess("--pbias-json=out.json", *_arguments(server))
     assert _stored(suite.path) == 400
     assert server.requests() - asked <= 400 - kept + 2
     assert not json.loads((suite.path / "out.json").read_text())["run"]["partial"]
