@@ -49,14 +49,28 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     slow = [item for item in items if item.get_closest_marker("slow")]
     quick = [item for item in items if not item.get_closest_marker("slow")]
-    for item in slow:
-        item.add_marker("no_cover")  # counting lines would make it twice as slow
     named = "slow" in config.option.markexpr or any("::" in word for word in config.args)
     if slow and not (config.option.slow or named):
         config.hook.pytest_deselected(items=slow)
         items[:] = quick
     elif quick:
         items[:] = _dealt(slow, quick, getattr(config, "workerinput", {}).get("workercount", 1))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Lines are not counted while a slow test runs, which may make it twice as slow.
+
+    ``no_cover`` of pytest-cov stops one counter, and a worker of pytest-xdist has two.
+    """
+    if not (item.config.pluginmanager.hasplugin("_cov") and item.get_closest_marker("slow")):
+        return (yield)
+    counter = sys.gettrace()
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(counter)
 
 
 def _dealt(
