@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pytest_pbias.collecting import Store
+from pytest_pbias.collecting.collector import Collector, unlimited
 from pytest_pbias.collecting.limits import RetryPolicy
 from pytest_pbias.collecting.ray import driver
 from pytest_pbias.collecting.ray.driver import Driver, JobError
+from pytest_pbias.collecting.ray.engine import RayEngine
 from pytest_pbias.collecting.ray.node import Target
 
 # What the process says is what Ray would have said: here it is a script of the test's own.
@@ -36,6 +42,21 @@ pickle.load(sys.stdin.buffer)
 sys.stdout.write('{"answered": ["thr')
 sys.stdout.flush()
 os.kill(os.getpid(), signal.SIGSEGV)
+"""
+FIRST_JOB_DIES = """
+import os, pickle, signal, sys
+print('{"nodes": 1}', flush=True)
+for _ in range(2):
+    pickle.load(sys.stdin.buffer)
+os.kill(os.getpid(), signal.SIGSEGV)
+"""
+SILENT = """
+import pathlib, pickle, sys
+print('{"nodes": 1}', flush=True)
+for _ in range(2):
+    pickle.load(sys.stdin.buffer)
+pathlib.Path("asked").touch()
+sys.stdin.read()
 """
 DEAF = """
 import time
@@ -82,6 +103,44 @@ def test_one_that_does_not_leave_is_killed(monkeypatch: pytest.MonkeyPatch) -> N
     one.stop()
     with closing(one), pytest.raises(JobError, match="ended by SIGKILL"):
         one.count_nodes()
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_an_end_that_was_asked_for_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    make_requests: Callable[..., Any],
+    stopped: bool,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(driver, "_START", SILENT if stopped else FIRST_JOB_DIES)
+    requests, policy = make_requests(2), RetryPolicy.for_timeout(1)
+    store = Store(tmp_path / "store.sqlite")
+    collector = Collector.with_engine(
+        store,
+        lambda owner, settle: RayEngine(
+            store,
+            owner,
+            requests,
+            settle,
+            address="local",
+            target=lambda nodes: Target((), "m", "", nodes, timeout=1, policy=policy, seed=0),
+            concurrency=1,
+            budget=unlimited,
+        ),
+        total=2,
+    )
+    collector.start()
+    if stopped:
+        while not (tmp_path / "asked").exists():
+            time.sleep(0.01)
+        collector.stop(grace=0)
+        assert collector.end_reason is None
+    else:
+        failed = collector.wait([one.key for one in requests], timeout=30)
+        said = "the Ray job on local failed (its process was ended by SIGSEGV)"
+        assert {one.reason for one in failed.values()} == {said}
+        collector.stop()
 
 
 def test_what_it_cannot_read_ends_it() -> None:

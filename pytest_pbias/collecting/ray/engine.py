@@ -111,9 +111,8 @@ class RayEngine(WholeEngine):
             while not self._wanted and self._draw():
                 self._ask_round(driver, nodes)
         except JobError as error:
-            self.end_reason = self.end_reason or (
-                f"the Ray job on {self._address} failed ({error})"
-            )
+            if not self.stopping:  # else it was ended from here
+                self.end_reason = f"the Ray job on {self._address} failed ({error})"
 
     def _ask_round(self, driver: Driver, nodes: int) -> None:
         """One job: what was drawn, until it is settled or asking ends."""
