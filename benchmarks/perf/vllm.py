@@ -117,7 +117,7 @@ def random_model(folder: Path) -> Path:
     config.hidden_size, config.intermediate_size, config.head_dim = 768, 2048, 64
     config.num_hidden_layers, config.num_attention_heads, config.num_key_value_heads = 14, 12, 4
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)  # type: ignore[no-untyped-call]  # untyped in transformers
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     model.save_pretrained(folder)
     return folder
 

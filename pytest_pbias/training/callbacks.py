@@ -64,7 +64,7 @@ class StatusLine:
             self._shown = False
 
 
-class ProgressLines(TrainerCallback):
+class ProgressLines(TrainerCallback):  # type: ignore[misc]  # Any to mypy
     """How far training is: done, loss, time left; a line stays at each logging step."""
 
     def __init__(self, status: StatusLine) -> None:
@@ -122,7 +122,7 @@ class ProgressLines(TrainerCallback):
         return f"{line}, {left:,.0f} s left" if left < 600 else f"{line}, {left / 60:.0f} min left"
 
 
-class HeldOutChecks(TrainerCallback):
+class HeldOutChecks(TrainerCallback):  # type: ignore[misc]  # Any to mypy
     """Measures held-out PB every ``every`` steps and stops once it no longer falls.
 
     The cost of a check is PB plus what the rates lost, so that a collapsing model is never the

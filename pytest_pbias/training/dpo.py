@@ -240,7 +240,7 @@ def quiet_libraries() -> None:
     from transformers.utils import logging
 
     datasets.disable_progress_bars()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped in transformers
+    logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 

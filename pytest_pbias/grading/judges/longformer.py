@@ -149,8 +149,8 @@ class LongformerJudge:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
         from transformers.utils import logging
 
-        logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # untyped in transformers
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped in transformers
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
         tokenizer = AutoTokenizer.from_pretrained(self._path)
         model = AutoModelForSequenceClassification.from_pretrained(self._path)
         model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()

@@ -1,6 +1,6 @@
 """What `pbias train` leaves, served by a real vLLM: the merged model, and an adapter on it.
 
-One server answers for both, kept while the session that started it is killed.
+One server has both.
 """
 
 from __future__ import annotations
