@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ from tests.warm import WarmProcess
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
 
+COUNTED = pytest.StashKey[set[str]]()
+"""The tests in which lines have been counted."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow as well")
@@ -57,20 +61,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = _dealt(slow, quick, getattr(config, "workerinput", {}).get("workercount", 1))
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Lines are not counted while a slow test runs, which may make it twice as slow.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Lines are counted in the first case of each quick test that has no drawn examples.
+
+    The others go over the same lines many times, and counting makes them half as slow again.
 
     ``no_cover`` of pytest-cov stops one counter, and a worker of pytest-xdist has two.
     """
-    if not (item.config.pluginmanager.hasplugin("_cov") and item.get_closest_marker("slow")):
+    if not item.config.pluginmanager.hasplugin("_cov"):
         return (yield)
-    counter = sys.gettrace()
+    counted = item.config.stash.setdefault(COUNTED, set())
+    function = item.nodeid.partition("[")[0]
+    drawn = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+    if not (function in counted or drawn or item.get_closest_marker("slow")):
+        counted.add(function)
+        return (yield)
+    counters = sys.gettrace(), threading.gettrace()
     sys.settrace(None)
+    threading.settrace(None)
     try:
         return (yield)
     finally:
-        sys.settrace(counter)
+        sys.settrace(counters[0])
+        threading.settrace(counters[1])
 
 
 def _dealt(
