@@ -96,7 +96,8 @@ def test_what_the_server_does_not_have_is_left_out_and_said(
 ) -> None:
     pytester.makepyfile(test_suite=SUITE)
     command = [
-        *(sys.executable, "-m", "pytest", *SMALL, f"--pbias-model={model.name}"),
+        *(sys.executable, "-m", "pytest", f"--pbias-model={model.name}", "-p", "no:cacheprovider"),
+        *("--pbias-limit=2", "--pbias-max-tokens=8", "--pbias-stop=never"),
         *(f"--pbias-base-url={address}", f"--pbias-data-dir={data_dir()}"),
         *("--pbias-temperature=0.7", "-k", "gsm8k and senior"),
     ]
