@@ -45,9 +45,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """``-n auto``: half as many again as cores, two at least: many a test waits for a process."""
-    cores = os.cpu_count() or 1
-    return cores + max(2, cores // 2)
+    """``-n auto``: half as many again as cores, because many a test waits for a process."""
+    return -(-3 * (os.cpu_count() or 1) // 2)
 
 
 @pytest.hookimpl(trylast=True)
