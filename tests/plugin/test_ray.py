@@ -143,6 +143,7 @@ def test_a_killed_run_is_resumed_by_what_is_missing(
             if not one.name().endswith("Agent")
         ]
         process.kill()
+        at_once = server.requests()
     # Its actors ask on until they notice, which takes as long as the machine is busy.
     _, alive = psutil.wait_procs(cluster, timeout=60)
     assert not alive
@@ -151,7 +152,9 @@ def test_a_killed_run_is_resumed_by_what_is_missing(
     assert Store(store).count() == 240, said
     assert server.requests() - asked == 240 - stored
     # Twice the concurrency was under way, and one request asks whether a system role is taken.
-    assert asked <= stored + 2 * 4 + 1
+    assert at_once <= stored + 2 * 4 + 1
+    # Until they notice they ask on, each place once or twice.
+    assert asked <= stored + 4 * 4 + 1
 
 
 @pytest.mark.slow

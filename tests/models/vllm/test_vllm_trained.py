@@ -92,10 +92,17 @@ def _same(ours: Answers, theirs: Answers) -> float:
     return sum(ours[key] == theirs[key] for key in theirs) / len(theirs)
 
 
+@pytest.fixture
+def peft() -> None:
+    """Imports it before pytester: what is forgotten after the test cannot be imported again."""
+    pytest.importorskip("peft", reason="the extra 'train' is not installed")
+
+
 @pytest.mark.slow
 @pytest.mark.vllm
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # of transformers and PEFT among themselves
 def test_a_merged_model_and_an_adapter_answer_as_transformers_does(
+    peft: None,
     pytester: pytest.Pytester,
     cpu_vllm: str,
     weights: Callable[[Path], Path],
@@ -104,7 +111,6 @@ def test_a_merged_model_and_an_adapter_answer_as_transformers_does(
     answers: Callable[[Path], Answers],
     conversations: Callable[..., dict[Any, list[dict[str, str]]]],
 ) -> None:
-    pytest.importorskip("peft", reason="the extra 'train' is not installed")
     merged, tuned = _train(weights(pytester.path), pytester.path)
     pytester.makepyfile(test_suite=SUITE)
     small = ["--pbias-limit=10", f"--pbias-max-tokens={ANSWER_TOKENS}"]
