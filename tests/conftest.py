@@ -66,7 +66,6 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Lines are counted in the first case of each quick test that has no drawn examples.
 
     The others go over the same lines many times, and counting makes them half as slow again.
-
     ``no_cover`` of pytest-cov stops one counter, and a worker of pytest-xdist has two.
     """
     if not item.config.pluginmanager.hasplugin("_cov"):

@@ -1,7 +1,4 @@
-"""What `pbias train` leaves, served by a real vLLM: the merged model, and an adapter on it.
-
-One server has both.
-"""
+"""What `pbias train` leaves, served by a real vLLM: the merged model, and an adapter on it."""
 
 from __future__ import annotations
 
