@@ -100,7 +100,7 @@ class CodeGrader:
     """Runs the response's program against the item's tests, in the sandbox."""
 
     name: str = "sandboxed-tests"
-    version: str = "4"
+    version: str = "5"
 
     def key(self, item: Item, response: str) -> str | None:
         """Programs are run once and their grades kept."""

@@ -64,7 +64,7 @@ def test_every_reference_solution_passes_that_passes_in_a_plain_interpreter() ->
 
 
 def test_solutions_with_one_operator_changed_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Many a changed operator makes a loop endless: they need not all run for five seconds.
+    # Many a changed operator makes a loop endless: they need not all run for ten seconds.
     monkeypatch.setattr("pytest_pbias.grading.sandbox.backends.CPU_SECONDS", 1)
     rng = np.random.default_rng(7)
     mutants = {}

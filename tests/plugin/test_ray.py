@@ -144,16 +144,16 @@ def test_a_killed_run_is_resumed_by_what_is_missing(
         ]
         process.kill()
         at_once = server.requests()
-    # Its actors ask on until they notice, which takes as long as the machine is busy.
     _, alive = psutil.wait_procs(cluster, timeout=60)
     assert not alive
     stored, asked = Store(store).count(), server.requests()
     said = suite.runpytest_subprocess(*command[3:]).stdout.str()
     assert Store(store).count() == 240, said
     assert server.requests() - asked == 240 - stored
-    # Twice the concurrency was under way, and one request asks whether a system role is taken.
+    # Asked at the kill: a node's concurrency, as many answers on their way to the store, and one
+    # request whether a system role is taken. An actor has as many more at hand, which it asks as
+    # soon as there is room; on a busy machine it is given some again before its driver hears.
     assert at_once <= stored + 2 * 4 + 1
-    # Until they notice they ask on, each place once or twice.
     assert asked <= stored + 4 * 4 + 1
 
 

@@ -299,7 +299,8 @@ def _answers(target: Target, requests: Sequence[str], nodes: int) -> Iterator[li
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     rows = [{"request": one} for one in requests]
-    # A node has about twice as many requests as it asks at once: what a killed run asks again.
+    # A node has about twice as many requests as it asks at once. A killed run asks these again, and
+    # those whose answers were on their way.
     share = math.ceil(2 * target.concurrency / _BATCHES_AT_ONCE)
     size = min(_MOST_IN_BATCH, share, math.ceil(len(rows) / (nodes * _BATCHES_AT_ONCE)))
     data = ray.data.from_items(rows, override_num_blocks=math.ceil(len(rows) / size))
