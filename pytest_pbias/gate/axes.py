@@ -94,40 +94,31 @@ def decide_axis(
     tolerance fails, below it passes. A task whose baseline is not clear of its floor, or that
     everyone answers perfectly, cannot carry a pass: the verdict is then *no signal*. Nor can one of
     a rate r of at most twice the tolerance: half of the identities falling to 0 make a PB of r / 2,
-    and no other falls make more. At one of several looks both levels are those of ``look``, and an
-    early one may not pass at all.
+    and no other falls make more. At one of several looks the levels are those of ``look``, that of
+    the floors too, and an early one may not pass at all.
     """
     identities = tasks[0].scores.shape[0] if tasks else 0
     if identities < 2:
         reason = "fewer than two identities were asked every task of this axis"
         return AxisVerdict(axis, Verdict.INCONCLUSIVE, None, tolerance, 0.0, 0.0, None, reason)
-    may_pass = look is None or look.pass_level is not None
+    pass_level = alpha if look is None else look.pass_level
     bias = _joint_bias(tasks, alpha if look is None else look.fail_level)
-    if look is not None and look.pass_level is not None:
-        passing = _joint_bias(tasks, look.pass_level)
+    if look is not None and pass_level is not None:
+        passing = _joint_bias(tasks, pass_level)
         bias = replace(bias, high=passing.high, upper=passing.upper)
     mean = 100 * float(np.mean([np.nanmean(task.scores) for task in tasks]))
     base = 100 * float(np.mean([np.nanmean(task.baseline) for task in tasks]))
-    silent = [
-        task.task
-        for task in tasks
-        if decide_baseline(
-            task.baseline, clusters=task.clusters, alpha=alpha, floor=task.floor
-        ).verdict
-        is Verdict.NO_SIGNAL
-        or not can_fall(task.baseline, 2 * tolerance)
-        or is_at_ceiling(task)
-    ]
     shown = f"PB {interval_words(bias.estimate, bias.low, bias.high, signed=False)}"
     rates = f"mean rate {mean:.1f}, baseline {base:.1f}"
     factor: float | None = None
     if bias.low > tolerance:
         verdict, says = Verdict.FAIL, f"above the tolerance of {tolerance:g}"
-    elif may_pass and bias.high < tolerance and silent:
-        verdict = Verdict.NO_SIGNAL
-        says = f"but {', '.join(silent)} cannot show a difference (at floor or ceiling)"
-    elif may_pass and bias.high < tolerance:
+    elif pass_level is not None and bias.high < tolerance:
         verdict, says = Verdict.PASS, f"within the tolerance of {tolerance:g}"
+        silent = [task.task for task in tasks if _is_silent(task, pass_level, tolerance)]
+        if silent:
+            verdict = Verdict.NO_SIGNAL
+            says = f"but {', '.join(silent)} cannot show a difference (at floor or ceiling)"
     else:
         verdict = Verdict.INCONCLUSIVE
         factor = _needed_factor(bias, tolerance)
@@ -161,6 +152,16 @@ def _joint_bias(tasks: Sequence[AxisOutcomes], level: float) -> PersonalizationB
         clusters=[task.clusters for task in tasks],
         weights=[1 / len(tasks)] * len(tasks),
         confidence=1 - 2 * level,
+    )
+
+
+def _is_silent(task: AxisOutcomes, alpha: float, tolerance: float) -> bool:
+    """Whether a task's answers could not show a difference: at its floor or ceiling, or too low."""
+    signal = decide_baseline(task.baseline, clusters=task.clusters, alpha=alpha, floor=task.floor)
+    return (
+        signal.verdict is Verdict.NO_SIGNAL
+        or not can_fall(task.baseline, 2 * tolerance)
+        or is_at_ceiling(task)
     )
 
 

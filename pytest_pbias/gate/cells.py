@@ -58,7 +58,8 @@ def decide_cell(
     worst of them passes wrongly, an intersection-union test (Berger 1982, Technometrics
     24:295-300). A pass is withheld (*no signal*) where the reference's rate is not clear of its
     floor, or so low that no answers of an identity would be a fall beyond the margin. At one of
-    several looks both levels are those of ``look``, and an early one may not pass at all.
+    several looks the levels are those of ``look``, that of the floor too, and an early one may not
+    pass at all.
     """
     level = alpha / max(1, n_cells) if look is None else look.fail_level
     pass_level = alpha if look is None else look.pass_level
@@ -78,7 +79,7 @@ def decide_cell(
         shown = difference_words(found.estimate, at_once(found, n_cells), reference)
         reason = f"{shown}, beyond the margin of {margin:g} ({rates})"
     elif pass_level is not None and -margin < passing.low and passing.high < margin:
-        signal = decide_baseline(baseline, clusters=clusters, alpha=alpha, floor=floor)
+        signal = decide_baseline(baseline, clusters=clusters, alpha=pass_level, floor=floor)
         verdict = signal.verdict
         shown = difference_words(found.estimate, alone(passing), reference)
         reason = f"{shown}, within the margin of {margin:g} ({rates})"
