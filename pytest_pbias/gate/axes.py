@@ -133,12 +133,16 @@ def decide_axis(
     warnings = (
         [f"{', '.join(few)} {'has' if len(few) == 1 else 'have'} few clusters"] if few else []
     )
-    warnings += [
-        f"{task.task} has clusters of {sizes[0]} to {sizes[1]} items: where effects grow with the "
-        "size, PB comes out too small (simulated on 12: PB^2 by 12 %)"
+    sizes = [
+        f"{task.task} {found[0]} to {found[1]} items"
         for task in tasks
-        if (sizes := uneven(task.clusters))
+        if (found := uneven(task.clusters))
     ]
+    if sizes:
+        warnings.append(
+            f"clusters of uneven size ({', '.join(sizes)}): where effects grow with the size, PB "
+            "comes out too small (simulated on 12: PB^2 by 12 %)"
+        )
     warning = "; ".join(warnings)
     says += f"; {warning}" if warning else ""
     reason = f"{shown}, {says} ({rates}; raw {bias.raw:.1f}, noise floor {bias.noise_floor:.1f})"

@@ -117,7 +117,7 @@ def test_clusters_of_unlike_sizes_are_a_warning_where_they_are_few(
         assert (f"they hold {warned} items" in verdict.warning) == bool(warned)
     task = AxisOutcomes("task", np.tile(baseline, (4, 1)), baseline, clusters, 0.0)
     axis = decide_axis("safety", [task], tolerance=3.0, alpha=0.05)
-    assert (f"task has clusters of {warned} items" in axis.warning) == bool(warned)
+    assert (f"clusters of uneven size (task {warned} items)" in axis.warning) == bool(warned)
     assert axis.reason.isascii()
 
 
