@@ -342,17 +342,21 @@ class BatchEngine(WholeEngine):
                     responses[key] = result
                 else:
                     errors[key] = result
-        others = []
+        others, lost = [], []
         for key in keys:
-            if key in responses and key not in self._left:
-                others.append(responses[key])
-            elif key in responses:
+            if key not in responses:
+                lost.append(key)
+            elif key in self._left:
                 self._take(responses[key])
             else:
-                self._lose(asker, batch_id, key, errors.get(key) or _fault_of(status))
+                others.append(responses[key])
         self._store.put_many(others)
         self._outbox.commit()
-        self._close(batch_id, fruitless=not any(key in responses for key in keys))
+        self._close(batch_id, fruitless=len(lost) == len(keys))
+        # Only now: who is told of a failure may run again at once, and must find the batch ended.
+        for key in lost:
+            self._lose(asker, batch_id, key, errors.get(key) or _fault_of(status))
+        self._outbox.commit()
 
     def _close(self, batch_id: str, *, fruitless: bool) -> None:
         self._book.ended(batch_id, fruitless=fruitless)
@@ -364,11 +368,11 @@ class BatchEngine(WholeEngine):
         awaited = [key for key in keys if key in self._left]
         if not awaited or self._misses[batch_id] < _GONE_AFTER:
             return
+        self._book.lost(batch_id, awaited)
+        del self._open[batch_id]
         for key in awaited:
             self._fail(key, f"{error.reason}: run again to submit this request anew")
         self._outbox.commit()
-        self._book.lost(batch_id, awaited)
-        del self._open[batch_id]
 
     async def _resolve(self, asker: BatchClient, tag: str, claim: Claim) -> None:
         """See whether requests were submitted whose session ended before it could say so."""
