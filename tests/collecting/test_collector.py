@@ -98,9 +98,9 @@ def test_every_kind_of_fault_is_retried_and_ends_answered(
     fake_server: Any, store: Store, collect: Any, make_requests: Any
 ) -> None:
     # Few hang, because each costs its time-out, which no answer of a busy machine is to reach.
-    chat = fake_server(faults=dict.fromkeys(FAULTS, 0.05) | {"hang": 0.01}, seed=3)
+    chat = fake_server(faults=dict.fromkeys(FAULTS, 0.05) | {"hang": 0.005}, seed=3)
     requests = make_requests(4000)
-    collector = collect(requests, chat.connect(timeout=5.0), concurrency=128, policy=QUICK)
+    collector = collect(requests, chat.connect(timeout=12.0), concurrency=128, policy=QUICK)
     assert collector.wait(keys_of(requests), timeout=120) == {}
     check_answers(store, requests)
     stats = chat.stats()

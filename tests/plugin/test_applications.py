@@ -284,7 +284,10 @@ def test_what_an_application_raises_is_an_error_of_its_cells(project: pytest.Pyt
     assert "<b>" not in junit
 
 
-@pytest.mark.parametrize(("function", "all_of_it"), [("hangs", False), ("blocks", True)])
+@pytest.mark.parametrize(
+    ("function", "all_of_it"),
+    [("hangs", False), pytest.param("blocks", True, marks=pytest.mark.slow)],
+)
 def test_a_run_whose_calls_hang_ends(
     project: pytest.Pytester, function: str, all_of_it: bool
 ) -> None:

@@ -68,6 +68,7 @@ def job(tmp_path: Path) -> Job:
     return Job(tmp_path)
 
 
+@pytest.mark.slow
 def test_exit_codes_of_verdicts(job: Job, embedded_server: str) -> None:
     inputs = {"model": "embedded", "base_url": embedded_server}
     status, text = job.run("'a man'", "--pbias-limit=200", **inputs)

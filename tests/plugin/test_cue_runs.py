@@ -79,6 +79,7 @@ def test_what_is_planted_on_the_stated_cue_shows_by_no_other(pytester: pytest.Py
     assert len({row["prompt_hash"] for row in rows}) == len(rows)
 
 
+@pytest.mark.slow
 def test_a_gate_asked_of_one_cue_leaves_the_others_to_be_found(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(PLANTED)
     more = ("--pbias-limit=150", "--pbias-cues=stated,profile", "--pbias-gate-cues=profile")
@@ -174,7 +175,7 @@ def test_cues_that_cannot_be_asked_are_one_line(
     assert len([line for line in text.splitlines() if "ERROR" in line]) == 1
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_whom_no_cue_makes_known_is_not_asked_and_said(
     pytester: pytest.Pytester, workers: str
 ) -> None:

@@ -95,7 +95,7 @@ def test_a_small_limit_that_thoughts_take_up_is_no_verdict_and_names_its_option(
     assert server.requests() == 25
 
 
-@pytest.mark.parametrize("mode", ["empty_all", "null_stop"])
+@pytest.mark.parametrize("mode", [pytest.param("empty_all", marks=pytest.mark.slow), "null_stop"])
 def test_thoughts_without_an_answer_are_no_verdict(
     pytester: pytest.Pytester, fake_server: Fakes, mode: str
 ) -> None:

@@ -205,6 +205,7 @@ def test_what_runs_no_test_asks_nothing(
     result.stdout.no_fnmatch_line("*personalization bias*")
 
 
+@pytest.mark.slow
 def test_what_could_be_collected_is_asked_where_errors_are_to_be_passed_over(
     pytester: pytest.Pytester,
 ) -> None:

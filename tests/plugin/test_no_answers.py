@@ -138,7 +138,7 @@ graders.extract_number = odd
 """
 
 
-@pytest.mark.parametrize("breaking", [False, True])
+@pytest.mark.parametrize("breaking", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_one_answer_never_ends_a_session(
     pytester: pytest.Pytester, fake_server: Callable[..., Any], breaking: bool
 ) -> None:

@@ -69,6 +69,7 @@ def _said(result: pytest.RunResult) -> str:
     return text
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("only_listed")
 def test_a_file_is_asked_reported_compared_and_graded_again(
     project: pytest.Pytester, fake_server: Callable[..., Any], tmp_path_factory: Any

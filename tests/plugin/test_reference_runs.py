@@ -102,6 +102,7 @@ def _run(pytester: pytest.Pytester, *options: str) -> dict[str, tuple[str, float
     return found
 
 
+@pytest.mark.slow
 def test_controls_are_asked_whatever_is_selected(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_few=PEOPLE, test_all=SUITE)
     few = _run(pytester, "test_few.py")
@@ -165,6 +166,7 @@ def test_words_of_two_files_have_their_own_controls(pytester: pytest.Pytester) -
     assert found["eine Ärztin"][1] == pytest.approx(rate["eine Ärztin"] - mean, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_stopped_runs_ask_the_controls_as_far_as_anybody_needs_them(
     pytester: pytest.Pytester,
 ) -> None:

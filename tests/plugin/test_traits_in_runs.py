@@ -27,7 +27,7 @@ def pytest_pbias_traits(config):
 """
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_traits_of_a_suite_are_measured_and_gated(pytester: pytest.Pytester, workers: str) -> None:
     pytester.makeconftest(OWN)
     pytester.makepyfile(SUITE)

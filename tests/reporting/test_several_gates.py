@@ -209,6 +209,7 @@ def _on_two_axes(seed: int = 1) -> OutcomeTable:
     return OutcomeTable.from_columns({k: [*v, *safety[k]] for k, v in columns.items()})
 
 
+@pytest.mark.slow
 def test_joint_pb_and_groups_name_the_cue_that_they_are_of(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -163,6 +163,7 @@ def test_mlflow_takes_them_on_its_real_server(project: Path, mlflow_server: str)
     assert not (project / "mlruns").exists()
 
 
+@pytest.mark.slow
 def test_wandb_keeps_them_offline(project: Path) -> None:
     pytest.importorskip("wandb", reason="needs pytest-pbias[wandb]")
     _python(project, 'tell_tracker("wandb", report)', WANDB_MODE="offline", WANDB_DIR=str(project))

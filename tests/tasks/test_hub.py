@@ -211,6 +211,7 @@ splits = ["test"]
 """
 
 
+@pytest.mark.slow
 def test_a_task_file_may_take_its_rows_from_the_hub(
     hub: Callable[..., Hub], tmp_path: Path
 ) -> None:

@@ -114,6 +114,7 @@ def test_any_text_is_judged_and_long_ones_by_their_beginning(judge: Any) -> None
     assert all(grade.score in (0.0, 1.0) for grade in grades)
 
 
+@pytest.mark.slow
 def test_it_sees_the_response_alone_and_its_grades_are_kept(judge: Any, folder: Path) -> None:
     assert not judge.sees_question
     assert judge.masks_identity

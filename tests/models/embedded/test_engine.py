@@ -149,6 +149,7 @@ def test_clean_identities_answer_as_the_baseline(engine: Engine, name: str) -> N
         assert sum(a != b for a, b in zip(base, texts, strict=True)) <= 0.015 * len(base)
 
 
+@pytest.mark.slow
 def test_user_placement_works_too(engine: Engine) -> None:
     shipped = families.shipped("mbpp")
     prompts = [example.prompt for example in shipped]

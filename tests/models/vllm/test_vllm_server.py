@@ -272,7 +272,11 @@ def test_what_is_missing_is_said_before_anything_starts(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"), [([], "256 at once"), (["--pbias-concurrency=8"], "8 at once")]
+    ("options", "said"),
+    [
+        pytest.param([], "256 at once", marks=pytest.mark.slow),
+        (["--pbias-concurrency=8"], "8 at once"),
+    ],
 )
 def test_a_server_of_our_own_is_given_many_requests_unless_told_otherwise(
     pytester: pytest.Pytester,
