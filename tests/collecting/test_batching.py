@@ -46,9 +46,7 @@ def test_what_a_batch_did_not_answer_failed_and_is_asked_again(
     ended = BatchLedger.ended
 
     def slowly(self: BatchLedger, batch_id: str, *, fruitless: bool) -> None:
-        time.sleep(
-            0.2
-        )  # a busy machine: who is told of a failure finds the batch ended all the same
+        time.sleep(0.2)  # who is told of a failure finds the batch ended on a busy machine too
         ended(self, batch_id, fruitless=fruitless)
 
     monkeypatch.setattr(BatchLedger, "ended", slowly)

@@ -59,7 +59,6 @@ def _session(suite: pytest.Pytester, *more: str) -> tuple[pytest.RunResult, ET.E
     return done, case
 
 
-@pytest.mark.slow
 def test_a_drift_is_red_and_all_reports_agree(suite: pytest.Pytester) -> None:
     pytest.importorskip("onnxruntime_genai", reason="needs pytest-pbias[embedded]")
     done, case = _session(suite, FAIL)
